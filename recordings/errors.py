@@ -1,0 +1,37 @@
+"""What can go wrong, in a handful of classes; each message names the input and the way out."""
+
+
+class RecordingError(Exception):
+    """About one recording: it becomes a row with this reason, and the run goes on.
+
+    ``code`` is a short stable word for counting, such as ``truncated``; ``str(error)`` is ``"<code>: <sentence>"``, the
+    audit table's ``reason``.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(f"{code}: {sentence}")
+        self.code = code
+
+
+class Rejected(RecordingError):
+    """Not faithfully convertible: the recording is left as it is."""
+
+
+class Changed(RecordingError):
+    """Somebody else wrote, replaced or deleted it since it was listed: theirs stays."""
+
+
+class Skipped(RecordingError):
+    """Deliberately left alone: held, exempt, too young, not a recording."""
+
+
+class StoreUnavailable(Exception):
+    """S3 or the network failed in a way that may pass; retried per request, then per batch."""
+
+
+class StoreRefused(Exception):
+    """S3 refused for good: no permission, no such bucket, bad credentials."""
+
+
+class InvalidRequest(ValueError):
+    """The run's parameters cannot be carried out as given."""
