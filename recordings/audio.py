@@ -1,0 +1,212 @@
+"""Convert one recording to a profile, streaming, and hand back only what the judge has accepted.
+
+Profiles are rows of ``PROFILES``. A-law is made in process, block by block; FLAC by ffmpeg (``recordings.ffmpeg``).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from recordings import alaw, ffmpeg
+from recordings.errors import Rejected
+from recordings.judge import LOSSLESS, Fidelity, Judge
+from recordings.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
+from recordings.wav import ByteStream, ObjectStream, WavHead, alaw_wav, read_head, read_tail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFormat:
+    """What an audio file holds; ``codec`` is ffmpeg's name: ``pcm_s16le``, ``pcm_alaw``, ``flac``."""
+
+    codec: str
+    sample_rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What recordings become. Mono sources stay mono under every profile."""
+
+    name: str
+    description: str
+    codec: str
+    max_channels: int  # more are mixed into one if this is 1, else refused
+    content_type: str
+    size_ratio: float  # bytes of result by byte of source in Connect's own format, roughly
+    needs_ffmpeg: bool
+
+
+_ROWS = (
+    Profile(
+        name="alaw-mono",
+        description="A-law WAV, 8 kHz, all channels mixed into one: a quarter of the size",
+        codec="pcm_alaw",
+        max_channels=1,
+        content_type="audio/wav",
+        size_ratio=0.25,
+        needs_ffmpeg=False,
+    ),
+    Profile(
+        name="alaw-stereo",
+        description="A-law WAV, 8 kHz, agent and customer kept apart: half the size",
+        codec="pcm_alaw",
+        max_channels=2,
+        content_type="audio/wav",
+        size_ratio=0.5,
+        needs_ffmpeg=False,
+    ),
+    Profile(
+        name="flac-stereo",
+        description="lossless FLAC, every channel: 25 to 60 % of the size; not WAV, though the key ends in .wav",
+        codec="flac",
+        max_channels=8,
+        content_type="audio/flac",
+        size_ratio=0.4,
+        needs_ffmpeg=True,
+    ),
+)
+PROFILES: Mapping[str, Profile] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A result that the judge accepted, or (``already``) a source that is what the profile asks for, byte for byte."""
+
+    body: bytes | bytearray
+    already: bool
+    source: AudioFormat
+    result: AudioFormat
+    duration_s: float
+    source_sha256: str  # hex, of the whole object
+    result_sha256: str
+    fidelity: Fidelity | None  # None if already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a sound object in the bucket holds."""
+
+    format: AudioFormat
+    duration_s: float
+    sha256: str  # hex, of the whole object
+    frames: int
+
+
+def check_profile_available(profile: Profile) -> None:
+    """Raise ``InvalidRequest`` with the way out if the profile needs ffmpeg and there is none."""
+    if profile.needs_ffmpeg:
+        ffmpeg.executable()
+
+
+def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
+    """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected``, whatever the bytes are.
+
+    The stream need not seek and may return less than asked for; what its ``read`` raises passes through.
+    """
+    source = ObjectStream(stream, size_bytes)
+    if profile.codec == "flac" and _is_flac(source):
+        return _already(source, _inspect_flac(source))
+    head = read_head(source)
+    if head.codec == profile.codec and head.sample_rate_hz == TELEPHONE_HZ and head.channels <= profile.max_channels:
+        return _already(source, _inspect_wav(source, head))
+    source.forget()
+    return _CONVERTERS[profile.codec](source, head, profile)
+
+
+def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
+    """Parse and decode in full what lies in the bucket, WAV or FLAC; raises ``Rejected`` if it is not sound."""
+    source = ObjectStream(stream, size_bytes)
+    if _is_flac(source):
+        return _inspect_flac(source)
+    head = read_head(source)
+    source.forget()
+    return _inspect_wav(source, head)
+
+
+def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
+    """Encode each block into its place in the result, and have it judged there."""
+    if head.channels > profile.max_channels > 1:
+        raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
+    channels, frames = min(head.channels, profile.max_channels), frames_at_8khz(head)
+    body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
+    codes = memoryview(body)[start : start + frames * channels]
+    judge = Judge(source_channels=head.channels, result_channels=channels)
+    for block in blocks_at_8khz(source, head):
+        place, codes = codes[: len(block) * channels], codes[len(block) * channels :]
+        np.frombuffer(place, np.uint8)[:] = alaw.encode(alaw.downmix(block) if channels == 1 else block.reshape(-1))
+        judge.look(block, place)
+    read_tail(source, head)
+    result = AudioFormat(codec="pcm_alaw", sample_rate_hz=TELEPHONE_HZ, channels=channels)
+    return _converted(source, head, body, result, judge.verdict(body, frames=frames, sample_rate_hz=TELEPHONE_HZ))
+
+
+def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
+    """Have ffmpeg encode, then decode what it made, and compare with the source's samples bit for bit."""
+    body, md5 = ffmpeg.to_flac(source, head)
+    read_tail(source, head)
+    found = ffmpeg.check_flac(body)
+    result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
+    if (found.md5, found.frames) != (md5, head.frames) or result != replace(_format_of(head), codec=profile.codec):
+        raise Rejected("unfaithful", f"the source's {head.frames} frames have the MD5 {md5}, and the result is {found}")
+    return _converted(source, head, body, result, LOSSLESS)
+
+
+_CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac}
+
+
+def _converted(
+    source: ObjectStream, head: WavHead, body: bytes | bytearray, result: AudioFormat, fidelity: Fidelity
+) -> Conversion:
+    return Conversion(
+        body=body,
+        already=False,
+        source=_format_of(head),
+        result=result,
+        duration_s=head.frames / head.sample_rate_hz,
+        source_sha256=source.finish(),
+        result_sha256=hashlib.sha256(body).hexdigest(),
+        fidelity=fidelity,
+    )
+
+
+def _already(source: ObjectStream, found: Inspection) -> Conversion:
+    return Conversion(
+        body=source.kept,
+        already=True,
+        source=found.format,
+        result=found.format,
+        duration_s=found.duration_s,
+        source_sha256=found.sha256,
+        result_sha256=found.sha256,
+        fidelity=None,
+    )
+
+
+def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:
+    for raw in raw_blocks(source, head):
+        to_16_bits(raw, head)
+    read_tail(source, head)
+    return _inspection(_format_of(head), head.frames, source)
+
+
+def _inspect_flac(source: ObjectStream) -> Inspection:
+    source.skip(source.left)
+    info = ffmpeg.check_flac(source.kept)
+    return _inspection(
+        AudioFormat(codec="flac", sample_rate_hz=info.sample_rate_hz, channels=info.channels), info.frames, source
+    )
+
+
+def _inspection(held: AudioFormat, frames: int, source: ObjectStream) -> Inspection:
+    return Inspection(format=held, duration_s=frames / held.sample_rate_hz, sha256=source.finish(), frames=frames)
+
+
+def _format_of(head: WavHead) -> AudioFormat:
+    return AudioFormat(codec=head.codec, sample_rate_hz=head.sample_rate_hz, channels=head.channels)
+
+
+def _is_flac(source: ObjectStream) -> bool:
+    return source.size_bytes >= 4 and source.peek(4).startswith(b"fLaC")
