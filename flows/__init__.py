@@ -1,0 +1,1 @@
+"""What an operator starts. Each flow reads as sentences; how and what are in ``tasks`` and ``recordings``."""

@@ -1,1 +1,13 @@
-"""The domain: what a recording is, how one becomes small, and how that is proved. Never imports Prefect."""
+"""The domain: what a recording is, how one becomes small, and how that is proved. Never imports Prefect.
+
+Read in this order:
+
+- what travels and what was asked for: ``recording``, ``run``, ``plan``
+- the story of one recording: ``resample``; the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
+- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``; is a bucket safe to work on: ``preflight``
+- S3: ``store``; the audit table: ``manifest``, ``files``, ``history``
+- what it came to, said to people: ``summary``, ``pricing``, ``reporting``
+- how: ``accounting``, ``pool``, ``settings``, ``errors``
+"""
+
+__version__ = "0.1.0"

@@ -21,16 +21,24 @@ class Changed(RecordingError):
     """Somebody else wrote, replaced or deleted it since it was listed: theirs stays."""
 
 
+class Unproven(RecordingError):
+    """S3 does not show what we wrote: it counts as failed."""
+
+
 class Skipped(RecordingError):
     """Deliberately left alone: held, exempt, too young, not a recording."""
 
 
 class StoreUnavailable(Exception):
-    """S3 or the network failed in a way that may pass; retried per request, then per batch."""
+    """S3 or the network failed in a way that may pass; retried per request, then per recording."""
+
+    code = "unavailable"
 
 
 class StoreRefused(Exception):
     """S3 refused for good: no permission, no such bucket, bad credentials."""
+
+    code = "refused"
 
 
 class InvalidRequest(ValueError):

@@ -1,0 +1,46 @@
+# Everything runs in .venv, made from the locks in requirements/.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PYTHONUTF8 := 1
+
+.PHONY: help demo ui test lint format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Archive three days of synthetic calls on an embedded S3, from nothing
+	@$(BIN)/python -m demo
+
+ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, until Ctrl-C
+	@$(BIN)/python -m demo.ui
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: $(READY) ## Resolve the dependencies anew
+	@for set in production development; do \
+	  extra=$$(test $$set = development && echo --extra dev) ; \
+	  $(BIN)/uv pip compile pyproject.toml $$extra $(LOCK) -o requirements/$$set.txt || exit 1 ; done
+	@$(BIN)/uv pip compile requirements/uv.in $(LOCK) -o requirements/uv.txt
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras
+
+clean: ## Remove the demo's data, the environment and all caches
+	@rm -rf .demo .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/development.txt requirements/uv.txt
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed; set PYTHON=python3.x")'
+	@echo "Installing the locked dependencies into .venv ..."
+	@$(PYTHON) -m venv .venv || { echo "On Debian: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true
+	@touch $(READY)

@@ -1,0 +1,129 @@
+"""Real servers for the demo and the tests: S3 (ministack) and Prefect, on loopback, each ended with its block."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server: where it answers, what a client needs in its environment, and its own access log."""
+
+    url: str
+    env: Mapping[str, str]
+    access_log: Path | None = None
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[Server]:
+    """An S3 server whose buckets persist under ``folder``; it survives restarts when ended by this block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    access_log = folder / "access.log"
+    listening = socket.create_server((HOST, 0))  # handed over open, so that no other process can take the port
+    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
+    log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
+    env = {
+        "SERVICES": "s3",
+        "LOG_LEVEL": "WARNING",
+        "S3_PERSIST": "1",
+        "PERSIST_STATE": "1",
+        "S3_DATA_DIR": str(folder / "objects"),
+        "STATE_DIR": str(folder / "state"),
+        "TMPDIR": str(folder),
+    }
+    with listening, child(serve + log, env, folder / "server.log", pass_fds=[listening.fileno()]) as process:
+        _wait_until_healthy(f"{url}/_ministack/health", process)
+        client_env = {"AWS_ENDPOINT_URL": url, **CREDENTIALS}
+        yield Server(url=url, env=client_env, access_log=access_log)
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[Server]:
+    """A Prefect server whose database lies under ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"http://{HOST}:{port}"
+    env = {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    }
+    serve = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with child(serve, env, folder / "server.log") as process:
+        _wait_until_healthy(f"{url}/api/health", process)
+        yield Server(url=url, env={"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"{url}/api"})
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def child(
+    command: Sequence[str], env: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A child in a session of its own, so that Ctrl-C reaches only us; its whole group is ended with the block."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            command,
+            env={**os.environ, **env},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def run_to_end(command: Sequence[str], env: Mapping[str, str]) -> str:
+    """Run a command; returns what it printed. Raises RuntimeError with that if it fails."""
+    done = subprocess.run(  # noqa: S603 (our own command)
+        command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with code {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def end(process: subprocess.Popen[bytes], grace_s: float = 15) -> None:
+    """Ask the process to stop; after ``grace_s`` seconds kill its whole group."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(grace_s)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> None:
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with code {process.returncode}; see its server.log")
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (loopback)
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise TimeoutError(f"{url} did not answer within {patience_s:.0f} s; see its server.log")

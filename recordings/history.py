@@ -1,0 +1,66 @@
+"""Records of runs under ``_runs/``: one at the start, one at the end. A start without an end is a run that died."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from recordings.files import AuditFiles
+from recordings.manifest import ManifestFile
+from recordings.recording import Window
+from recordings.run import Run
+
+DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undone
+
+_FOLDER = "_runs"
+_START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
+
+
+def record_start(files: AuditFiles, run: Run) -> None:
+    """Say what the run is about to do, before it does anything."""
+    files.create(f"{_FOLDER}/{run.run_id}{_START}", _json(asdict(run)))
+
+
+def record_end(files: AuditFiles, run: Run, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]) -> None:
+    """The run's manifest and what it came to; written last, it commits the run."""
+    record = {"run": asdict(run), **totals, "files": [asdict(file) for file in manifest]}
+    files.create(f"{_FOLDER}/{run.run_id}{_END}", _json(record))
+
+
+def record_covered(files: AuditFiles, dead_run_ids: Iterable[str], run: Run) -> None:
+    """Say that this run has done what those left undone."""
+    for dead in dead_run_ids:
+        files.create(f"{_FOLDER}/{dead}{_COVERED}", _json({"covered_by": run.run_id}))
+
+
+def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
+    """Windows of runs like this one that started long ago and never ended, by run id; none if dates were given."""
+    if not run.catches_up:
+        return {}
+    names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
+    started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
+    open_ids = [each for each in started if not {each + _END, each + _COVERED} & names]
+    old_ids = [each for each in open_ids if run.started_at - _started_at(each) > abandoned_after]
+    records = {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in old_ids}
+    return {each: _windows(record) for each, record in records.items() if _is_like(record, run)}
+
+
+def _is_like(record: Mapping[str, Any], run: Run) -> bool:
+    """The same conversion of recordings that this run may touch, too."""
+    ours = (run.bucket, run.profile_name, run.storage_class)
+    theirs = (record["bucket"], record["profile_name"], record["storage_class"])
+    return ours == theirs and set(record["prefixes"]) <= set(run.prefixes)
+
+
+def _windows(record: Mapping[str, Any]) -> list[Window]:
+    start, end = date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
+    return [Window(prefix=prefix, start_date=start, end_date=end) for prefix in record["prefixes"]]
+
+
+def _started_at(run_id: str) -> datetime:
+    return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, default=str).encode()

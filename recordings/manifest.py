@@ -1,0 +1,235 @@
+"""The audit table: one row for every recording that a run looked at. The only file that knows pyarrow.
+
+``ManifestRow`` is the only declaration of the schema; everything else derives from it. Files lie at
+``<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<wave>.parquet`` and are never changed.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cache
+from io import BytesIO
+from types import UnionType
+from typing import Annotated, Any, get_args, get_type_hints
+
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # ships no type information
+import pyarrow.dataset as ds  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from pyarrow import fs
+
+from recordings.files import AuditFiles
+from recordings.recording import Batch
+
+SCHEMA_VERSION = "1"
+
+
+class Status(StrEnum):
+    """What became of a recording. The first four are states of the bucket, the others attempts."""
+
+    ARCHIVED = "archived"
+    ALREADY_ARCHIVED = "already_archived"
+    RESTORED = "restored"
+    RELEASED = "released"
+    SKIPPED = "skipped"
+    CHANGED = "changed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestRow:
+    """One recording in one run. ``before`` is the recording as found, ``after`` its replacement."""
+
+    run_id: Annotated[str, "The run that wrote this row"]
+    recording_date: Annotated[date, "UTC date of the call, by its key; the table's partition"]
+    bucket: Annotated[str, "Bucket of the recording"]
+    key: Annotated[str, "Key of the recording"]
+    contact_id: Annotated[str | None, "Amazon Connect's contact id; null where the key has none"] = None
+    status: Annotated[Status, "What became of the recording"]
+    reason: Annotated[str | None, "Why, as `code: sentence`; null where the status says it all"] = None
+    profile: Annotated[str, "The conversion asked for, or the one found in the bucket"]
+    bytes_before: Annotated[int | None, "Size of the original, in bytes; null if it is not known"] = None
+    bytes_after: Annotated[int | None, "Size of the replacement, in bytes"] = None
+    sha256_before: Annotated[str | None, "SHA-256 of the whole original, hex"] = None
+    sha256_after: Annotated[str | None, "SHA-256 of the whole replacement, hex; S3 checked it on arrival"] = None
+    etag_before: Annotated[str | None, "ETag of the original, in S3's quotes"] = None
+    etag_after: Annotated[str | None, "ETag of the replacement, in S3's quotes"] = None
+    version_before: Annotated[str | None, "Version id of the original; `null` if older than versioning"] = None
+    version_after: Annotated[str | None, "Version id of the replacement"] = None
+    storage_class_before: Annotated[str | None, "Storage class of the original"] = None
+    storage_class_after: Annotated[str | None, "Storage class of the replacement"] = None
+    codec_before: Annotated[str | None, "Codec of the original, by ffmpeg's names"] = None
+    codec_after: Annotated[str | None, "Codec of the replacement, by ffmpeg's names"] = None
+    sample_rate_before_hz: Annotated[int | None, "Sample rate of the original, in Hz"] = None
+    sample_rate_after_hz: Annotated[int | None, "Sample rate of the replacement, in Hz"] = None
+    channels_before: Annotated[int | None, "Channels of the original"] = None
+    channels_after: Annotated[int | None, "Channels of the replacement"] = None
+    duration_before_s: Annotated[float | None, "Length of the original, in seconds"] = None
+    duration_after_s: Annotated[float | None, "Length of the replacement, in seconds"] = None
+    snr_db: Annotated[float | None, "Signal to error ratio of the replacement, in dB; null for digital silence"] = None
+    error_rms: Annotated[float | None, "Root mean square error of the replacement, in 16-bit steps"] = None
+    error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps"] = None
+    gain_left: Annotated[float | None, "Measured share of the left channel; null if too quiet to tell"] = None
+    gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
+    verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
+    original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
+    read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
+    tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
+    attempts: Annotated[int, "S3 requests for one step that had to be sent, at most: 1 is no retry"] = 0
+    state_at: Annotated[datetime | None, "When the bucket came into this state, by S3's clock (UTC)"] = None
+    started_at: Annotated[datetime, "When the run took the recording up (UTC)"]
+    finished_at: Annotated[datetime | None, "When the row was completed (UTC)"] = None
+    software_version: Annotated[str, "Version of this software"]
+
+    @property
+    def holds_replacement(self) -> bool:
+        """Whether the row claims that the bucket holds a conversion, verified or not yet."""
+        return self.status in (Status.ARCHIVED, Status.ALREADY_ARCHIVED)
+
+
+class BatchRows:
+    """A batch's rows, as far as a stage has brought them. A plain class, as Batch is."""
+
+    __slots__ = ("batch", "rows")
+
+    def __init__(self, batch: Batch, rows: Sequence[ManifestRow]) -> None:
+        self.batch = batch
+        self.rows = tuple(rows)
+
+    def __str__(self) -> str:
+        return str(self.batch)
+
+
+PARTITION = "recording_date"
+_ARROW_TYPES = {
+    str: pa.string(),
+    Status: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    datetime: pa.timestamp("us", tz="UTC"),
+    date: pa.date32(),
+}
+_PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+@cache
+def arrow_schema() -> pa.Schema:
+    """The table's schema as Arrow, partition column included, each column with its description."""
+    hints = get_type_hints(ManifestRow, include_extras=True)
+    columns = pa.schema([_arrow_field(field.name, hints[field.name]) for field in fields(ManifestRow)])
+    return columns.with_metadata({"schema_version": SCHEMA_VERSION})
+
+
+def _arrow_field(name: str, hint: Any) -> pa.Field:
+    declared, description = get_args(hint)
+    kinds = get_args(declared) if isinstance(declared, UnionType) else (declared,)
+    kind = next(kind for kind in kinds if kind is not type(None))
+    return pa.field(name, _ARROW_TYPES[kind], nullable=len(kinds) > 1, metadata={"description": description})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A file of the audit table, as its run's record lists it: enough to notice a change."""
+
+    name: str
+    rows: int
+    sha256: str
+
+
+def write_rows(files: AuditFiles, rows: Iterable[ManifestRow], *, run_id: str, wave: int) -> list[ManifestFile]:
+    """One immutable Parquet file per recording date."""
+    by_date: dict[date, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        by_date[row.recording_date].append(row)
+    written = []
+    for day, day_rows in sorted(by_date.items()):
+        name, data = f"{PARTITION}={day}/{run_id}-{wave:04d}.parquet", parquet_bytes(day_rows)
+        files.create(name, data)
+        written.append(ManifestFile(name=name, rows=len(day_rows), sha256=hashlib.sha256(data).hexdigest()))
+    return written
+
+
+def parquet_bytes(rows: Collection[ManifestRow]) -> bytes:
+    """The rows as a Parquet file in key order. The partition column is in the folder's name, not in the file."""
+    columns = [name for name in arrow_schema().names if name != PARTITION]
+    schema = pa.schema([arrow_schema().field(name) for name in columns])
+    schema = schema.with_metadata({**arrow_schema().metadata, **_pandas_metadata(schema)})
+    ordered = sorted(rows, key=lambda row: row.key)
+    table = pa.Table.from_pydict({name: [getattr(row, name) for row in ordered] for name in columns}, schema=schema)
+    output = BytesIO()
+    pq.write_table(table, output, compression="zstd")
+    return output.getvalue()
+
+
+def _pandas_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
+    """What lets ``pandas.read_parquet`` keep integers whole where some are null."""
+    empty = schema.empty_table().to_pandas(types_mapper=_PANDAS_TYPES.get)
+    metadata: dict[bytes, bytes] = pa.Schema.from_pandas(empty, preserve_index=False).metadata
+    return metadata
+
+
+def read_audit(audit_uri: str, start: date | None = None, end: date | None = None) -> pd.DataFrame:
+    """Every row of the dates from ``start`` to ``end`` (inclusive), states and attempts alike."""
+    frame: pd.DataFrame = _dataset(audit_uri, start, end).to_table().to_pandas(types_mapper=_PANDAS_TYPES.get)
+    return frame
+
+
+def current(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it."""
+    states = frame[frame["status"].isin([Status.ARCHIVED, Status.ALREADY_ARCHIVED, Status.RESTORED, Status.RELEASED])]
+    wrote = states["status"].ne(
+        Status.ALREADY_ARCHIVED
+    )  # of two rows about one version, the row of the run that wrote it
+    ordered = states.assign(_wrote=wrote).sort_values(["state_at", "_wrote"], kind="stable").drop(columns="_wrote")
+    return ordered.drop_duplicates(["bucket", "key"], keep="last").sort_values(["bucket", "key"])
+
+
+def settled(
+    audit_uri: str, day: date, *, bucket: str, profile: str, software_version: str
+) -> frozenset[tuple[str, str]]:
+    """(key, ETag) of the day's recordings that need no further look at their present content.
+
+    Those verified and tagged under this profile, and those that this version of the software rejected.
+    """
+    done = ds.field("verified") & ds.field("tagged") & (ds.field("profile") == profile)
+    rejected = (ds.field("status") == Status.REJECTED) & (ds.field("software_version") == software_version)
+    table = _dataset(audit_uri, day, day)
+    here = ds.field("bucket") == bucket
+    archived = table.to_table(columns=["key", "etag_after"], filter=here & done)
+    refused = table.to_table(columns=["key", "etag_before"], filter=here & rejected)
+    return frozenset(
+        (key, etag)
+        for found in (archived, refused)
+        for key, etag in zip(*map(pa.ChunkedArray.to_pylist, found.columns), strict=True)
+    )
+
+
+def _dataset(audit_uri: str, start: date | None, end: date | None) -> ds.Dataset:
+    """The table's files of these dates; without dates, all. A day's folder is listed only when it is asked for."""
+    filesystem, root = fs.FileSystem.from_uri(audit_uri) if "://" in audit_uri else (fs.LocalFileSystem(), audit_uri)
+    folders = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
+    days = [folder.path for folder in folders if _within(folder.base_name, start, end)]
+    listed = [filesystem.get_file_info(fs.FileSelector(day)) for day in days]
+    paths = sorted(file.path for files in listed for file in files if not file.base_name.startswith("."))
+    partitioning = ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive")
+    return ds.dataset(
+        paths,
+        schema=arrow_schema(),
+        format="parquet",
+        filesystem=filesystem,
+        partitioning=partitioning,
+        partition_base_dir=root,
+    )
+
+
+def _within(folder: str, start: date | None, end: date | None) -> bool:
+    name, _, value = folder.partition("=")
+    if name != PARTITION:
+        return False
+    day = date.fromisoformat(value)
+    return (start or date.min) <= day <= (end or date.max)

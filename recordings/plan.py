@@ -1,0 +1,95 @@
+"""Which recordings a run will look at, and in which batches and waves."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from recordings.history import DeadRuns
+from recordings.manifest import settled
+from recordings.recording import Batch, Day, Recording, days_between
+from recordings.run import Run
+from recordings.settings import settings
+from recordings.store import Store
+
+
+class Listing:
+    """What a day's prefixes hold. A plain class, as Batch is."""
+
+    __slots__ = ("day", "open", "settled_count")
+
+    def __init__(self, day: Day, open_recordings: Sequence[Recording], settled_count: int) -> None:
+        self.day = day
+        self.open = tuple(open_recordings)
+        self.settled_count = settled_count
+
+
+class Plan:
+    """The waves of a run, each a list of batches. A dry run has none."""
+
+    __slots__ = ("recordings", "settled_count", "size_bytes", "waves")
+
+    def __init__(self, listings: Iterable[Listing], run: Run) -> None:
+        listed = list(listings)
+        batches = list(pack(listed, run))
+        step = settings().batches_in_flight
+        self.recordings = sum(len(batch.recordings) for batch in batches)
+        self.size_bytes = sum(recording.size_bytes for batch in batches for recording in batch.recordings)
+        self.settled_count = sum(listing.settled_count for listing in listed)
+        self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
+
+    def __str__(self) -> str:
+        return f"{self.recordings:,} recordings to look at, {self.settled_count:,} settled before"
+
+
+def days_of(run: Run, dead: DeadRuns) -> list[Day]:
+    """Each (prefix, day) of the run's window, and of those that died, once and oldest first."""
+    windows = [*run.windows, *(window for windows in dead.values() for window in windows)]
+    days = {Day(prefix=w.prefix, date=day) for w in windows for day in days_between(w.start_date, w.end_date)}
+    return sorted(days, key=lambda day: (day.date, day.prefix))
+
+
+def list_day(store: Store, day: Day, run: Run) -> Listing:
+    """The day's recordings but for those that the audit table has settled."""
+    recordings = [recording for prefix in day.key_prefixes for recording in _recordings(store, prefix, day)]
+    if run.overwrite_converted:
+        return Listing(day, recordings, 0)
+    done = settled(
+        run.audit_uri, day.date, bucket=run.bucket, profile=run.profile_name, software_version=run.software_version
+    )
+    open_recordings = [each for each in recordings if (each.key, each.etag) not in done]
+    return Listing(day, open_recordings, len(recordings) - len(open_recordings))
+
+
+def _recordings(store: Store, prefix: str, day: Day) -> Iterator[Recording]:
+    for item in store.list_objects(prefix):
+        if not item["Key"].endswith("/"):  # a folder's placeholder
+            yield Recording(
+                bucket=store.bucket,
+                key=item["Key"],
+                recording_date=day.date,
+                etag=item["ETag"],
+                size_bytes=item["Size"],
+                storage_class=item.get("StorageClass", "STANDARD"),
+            )
+
+
+def pack(listings: Iterable[Listing], run: Run) -> Iterator[Batch]:
+    """Batches of one folder each, in key order, bounded in number and in bytes."""
+    ordered = sorted((each for listing in listings for each in listing.open), key=lambda r: (r.recording_date, r.key))
+    for day, of_day in groupby(ordered, key=lambda recording: recording.recording_date):
+        folders = groupby(of_day, key=lambda recording: recording.key.rpartition("/")[0])
+        batches = (batch for _, recordings in folders for batch in _cut(recordings, run.batch_size))
+        for number, batch in enumerate(batches, start=1):
+            yield Batch(day, number, batch)
+
+
+def _cut(recordings: Iterable[Recording], batch_size: int) -> Iterator[list[Recording]]:
+    batch: list[Recording] = []
+    size_bytes = 0
+    for recording in recordings:
+        if batch and (len(batch) == batch_size or size_bytes + recording.size_bytes > settings().batch_bytes):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(recording)
+        size_bytes += recording.size_bytes
+    if batch:
+        yield batch

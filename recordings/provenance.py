@@ -1,0 +1,49 @@
+"""What a replacement says of its original, in its own metadata: it makes every step repeatable."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from recordings.audio import AudioFormat
+
+UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
+_PREFIX = "archive-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a replacement comes from. S3 keeps it as ``x-amz-meta-archive-…`` headers."""
+
+    original_etag: str
+    original_version: str
+    original_size: str  # bytes
+    original_class: str
+    original_sha256: str
+    original_format: str  # as "pcm_s16le 8000 2": codec, sample rate in Hz, channels
+    duration_s: str
+    result_sha256: str
+    result_format: str
+    profile: str
+    run_id: str
+
+    def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The object's own metadata with this provenance in it."""
+        return {**metadata, **{_PREFIX + name.replace("_", "-"): value for name, value in asdict(self).items()}}
+
+
+def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:
+    """The provenance in an object's metadata; None if we did not write it."""
+    names = {name: _PREFIX + name.replace("_", "-") for name in Provenance.__slots__}
+    if not all(header in metadata for header in names.values()):
+        return None
+    return Provenance(**{name: metadata[header] for name, header in names.items()})
+
+
+def format_words(audio_format: AudioFormat) -> str:
+    """A format as one line of metadata."""
+    return f"{audio_format.codec} {audio_format.sample_rate_hz} {audio_format.channels}"
+
+
+def parse_format(words: str) -> AudioFormat:
+    """The format that ``format_words`` wrote."""
+    codec, sample_rate_hz, channels = words.split()
+    return AudioFormat(codec=codec, sample_rate_hz=int(sample_rate_hz), channels=int(channels))

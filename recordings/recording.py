@@ -1,0 +1,78 @@
+"""A recording as listed, where Connect puts it, and the batches that recordings travel in."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+_CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>\d{8}T\d{2}:\d{2})_UTC\.wav$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """An object under a day's prefix, as the listing saw it. The version id comes only with a GET or HEAD."""
+
+    bucket: str
+    key: str
+    recording_date: date
+    etag: str
+    size_bytes: int
+    storage_class: str
+
+    @property
+    def contact_id(self) -> str | None:
+        """Connect's contact id; None where the key is not of Connect's form."""
+        match = _CONNECT_KEY.search(self.key)
+        return match["contact_id"] if match else None
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the call was (UTC, to the minute, by its key); the end of its day where the key does not say."""
+        match = _CONNECT_KEY.search(self.key)
+        if match:
+            return datetime.strptime(match["time"] + "+0000", "%Y%m%dT%H:%M%z")
+        return datetime.combine(self.recording_date + timedelta(days=1), datetime.min.time(), UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """One UTC day below one prefix: the unit of listing."""
+
+    prefix: str
+    date: date
+
+    def __str__(self) -> str:
+        return f"{self.date} {self.prefix}"
+
+    @property
+    def key_prefixes(self) -> tuple[str, str]:
+        """Where Connect puts a day's recordings: of agents, and of its IVR."""
+        return f"{self.prefix}{self.date:%Y/%m/%d}/", f"{self.prefix}ivr/{self.date:%Y/%m/%d}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """UTC dates of a prefix, both included."""
+
+    prefix: str
+    start_date: date
+    end_date: date
+
+
+class Batch:
+    """Recordings of one day in key order. A plain class: Prefect walks every field of a dataclass it is handed."""
+
+    __slots__ = ("date", "number", "recordings")
+
+    def __init__(self, date: date, number: int, recordings: Sequence[Recording]) -> None:
+        self.date = date
+        self.number = number
+        self.recordings = tuple(recordings)
+
+    def __str__(self) -> str:
+        return f"{self.date} batch {self.number}"
+
+
+def days_between(start: date, end: date) -> Iterator[date]:
+    """Each date from ``start`` to ``end``, both included."""
+    return (start + timedelta(days=n) for n in range((end - start).days + 1))

@@ -1,0 +1,141 @@
+"""What an operator asked for, checked before anything is touched."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from recordings import __version__
+from recordings.audio import PROFILES, Profile, check_profile_available
+from recordings.errors import InvalidRequest
+from recordings.preflight import ACCEPTABLE
+from recordings.recording import Window
+
+# Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
+STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run's parameters, all of them decided. Dates are UTC and inclusive."""
+
+    run_id: str
+    bucket: str
+    prefixes: tuple[str, ...]
+    audit_uri: str
+    start_date: date
+    end_date: date
+    scheduled_at: datetime
+    started_at: datetime
+    min_age_days: int
+    profile_name: str
+    storage_class: str
+    dry_run: bool
+    overwrite_converted: bool
+    include_held: bool
+    accept: tuple[str, ...]
+    batch_size: int
+    readback_percent: float
+    catches_up: bool  # no dates were given: windows of runs that never finished are revisited
+    software_version: str = __version__
+
+    @property
+    def windows(self) -> list[Window]:
+        """The dates asked for, under each prefix."""
+        return [Window(prefix=each, start_date=self.start_date, end_date=self.end_date) for each in self.prefixes]
+
+    @property
+    def oldest_days(self) -> int:
+        """The age in days of the oldest recordings in the window."""
+        return (self.scheduled_at.date() - self.start_date).days
+
+    @property
+    def profile(self) -> Profile:
+        """The conversion asked for."""
+        return PROFILES[self.profile_name]
+
+    @property
+    def recorded_before(self) -> datetime:
+        """Recordings of this moment and later are too young."""
+        youngest_day = self.scheduled_at.date() - timedelta(days=self.min_age_days)
+        return datetime.combine(youngest_day + timedelta(days=1), datetime.min.time(), UTC)
+
+
+def plan_run(
+    *,
+    flow_run_id: str,
+    scheduled_at: datetime,
+    bucket: str,
+    prefixes: Sequence[str],
+    audit_uri: str,
+    start_date: date | None,
+    end_date: date | None,
+    min_age_days: int,
+    lookback_days: int,
+    profile: str,
+    storage_class: str,
+    dry_run: bool,
+    overwrite_converted: bool,
+    include_held: bool,
+    accept: Sequence[str],
+    batch_size: int,
+    readback_percent: float,
+) -> Run:
+    """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
+    _check_named("bucket", bucket)
+    _check_named("audit_uri", audit_uri)
+    _check_known("profile", profile, PROFILES)
+    _check_known("storage_class", storage_class, STORAGE_CLASSES)
+    for code in accept:
+        _check_known("accept", code, ACCEPTABLE)
+    _check_range("min_age_days", min_age_days, 0, 36500)
+    _check_range("lookback_days", lookback_days, 1, 36500)
+    _check_range("batch_size", batch_size, 1, 1000)
+    _check_range("readback_percent", readback_percent, 0, 100)
+    check_profile_available(PROFILES[profile])
+    end = end_date or scheduled_at.date() - timedelta(days=min_age_days)
+    start = start_date or end - timedelta(days=lookback_days - 1)
+    if start > end:
+        raise InvalidRequest(f"start_date {start} is later than end_date {end}: swap them, or leave one out")
+    started_at = datetime.now(UTC)
+    return Run(
+        run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
+        bucket=bucket,
+        prefixes=_normal(prefixes),
+        audit_uri=audit_uri.rstrip("/"),
+        start_date=start,
+        end_date=end,
+        scheduled_at=scheduled_at,
+        started_at=started_at,
+        min_age_days=min_age_days,
+        profile_name=profile,
+        storage_class=storage_class,
+        dry_run=dry_run,
+        overwrite_converted=overwrite_converted,
+        include_held=include_held,
+        accept=tuple(accept),
+        batch_size=batch_size,
+        readback_percent=readback_percent,
+        catches_up=start_date is None and end_date is None,
+    )
+
+
+def _normal(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """Each prefix once, ending in a slash; the bucket's root is the empty prefix."""
+    if isinstance(prefixes, str) or not prefixes:
+        raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, as ['connect/<alias>/CallRecordings/']")
+    return tuple(dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes))
+
+
+def _check_named(parameter: str, value: str) -> None:
+    if not value.strip():
+        raise InvalidRequest(f"{parameter} is empty: name one")
+
+
+def _check_known(parameter: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise InvalidRequest(f"{parameter} {value!r} is unknown: choose one of {', '.join(known)}")
+
+
+def _check_range(parameter: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise InvalidRequest(f"{parameter} is {value}: it must be from {least} to {most}")

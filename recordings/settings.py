@@ -1,0 +1,32 @@
+"""Where and how hard: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
+
+from functools import cache
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Endpoint, region and credentials are boto3's own (``AWS_ENDPOINT_URL`` and friends), not repeated here."""
+
+    model_config = SettingsConfigDict(env_prefix="ARCHIVE_", frozen=True)
+
+    threads: int = Field(16, ge=1, le=256, description="Recordings worked on at once, over all batches of a process")
+    bytes_in_flight: int = Field(256 * MIB, ge=MIB, description="Memory for results not yet uploaded, over all threads")
+    batches_in_flight: int = Field(4, ge=1, le=64, description="Batches per wave")
+    batch_bytes: int = Field(2048 * MIB, ge=MIB, description="A batch holds at most so many bytes of recordings")
+    max_attempts: int = Field(5, ge=1, le=20, description="Attempts per S3 request, and rounds per recording")
+    timeout_s: float = Field(60, gt=0, description="Patience for a connection and for each read from it")
+    abandoned_after_h: float = Field(
+        6, gt=0, description="A run that started so long ago and never finished counts as dead; its window is revisited"
+    )
+    retention_years: float = Field(6, gt=0, description="Horizon of the savings in reports")
+    aws_credentials_block: str | None = Field(None, description="Name of a Prefect AwsCredentials block to use")
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

@@ -1,0 +1,386 @@
+"""One S3 bucket, and every request we make to it. The only file that knows boto3.
+
+Each method is one request kind; failures come out as the classes of ``recordings.errors`` with the cause kept.
+Nothing here deletes.
+"""
+
+import base64
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
+
+from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.settings import Settings
+
+# S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
+_CHANGED = {
+    "PreconditionFailed": "replaced since it was listed",
+    "412": "replaced since it was listed",
+    "ConditionalRequestConflict": "written by somebody else at the same moment",
+    "NoSuchKey": "deleted since it was listed",
+    "NoSuchVersion": "that version was deleted",
+    "404": "deleted since it was listed",
+    "MethodNotAllowed": "deleted since it was listed",
+    "405": "deleted since it was listed",
+}
+_NEEDS_THAW = ("needs-thaw", "lies in a storage class that must be thawed before it can be read")
+_NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE-C)")
+_SKIPPED = {
+    ("GetObject", "InvalidObjectState"): _NEEDS_THAW,
+    ("GetObject", "InvalidRequest"): _NEEDS_KEY,
+    ("HeadObject", "400"): _NEEDS_KEY,
+    ("PutObject", "MetadataTooLarge"): (
+        "metadata-full",
+        "has too much metadata (S3 allows 2 KB) to add its provenance",
+    ),
+}
+_UNAVAILABLE = {
+    "SlowDown",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "OperationAborted",
+    "BadDigest",
+    "XAmzContentChecksumMismatch",
+    "IncompleteBody",
+}  # and every 5xx
+_NOT_CONFIGURED = {
+    "NoSuchLifecycleConfiguration",
+    "ObjectLockConfigurationNotFoundError",
+    "ReplicationConfigurationNotFoundError",
+}
+# What the body's rewrite must not change: the names are the same in GetObject's answer and in PutObject's request.
+_CARRIED = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ServerSideEncryption",
+    "SSEKMSKeyId",
+    "BucketKeyEnabled",
+    "ObjectLockMode",
+    "ObjectLockRetainUntilDate",
+    "ObjectLockLegalHoldStatus",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One version of an object, as the headers of a GET or HEAD describe it."""
+
+    key: str
+    version_id: str | None  # None for objects older than the bucket's versioning
+    etag: str
+    size_bytes: int
+    storage_class: str
+    last_modified: datetime
+    content_type: str
+    metadata: Mapping[str, str]
+    tag_count: int
+    held: bool
+    sha256: str | None  # hex, as S3 stored it with the object; None where it has another checksum or none
+    carried: Mapping[str, Any]
+    attempts: int
+
+
+class Body:
+    """An object's bytes as they arrive; failures on the way come out as StoreUnavailable."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size_bytes: int) -> bytes:
+        """At most ``size_bytes``; empty at the end, which S3's checksum has then confirmed."""
+        try:
+            data: bytes = self._stream.read(size_bytes)
+            return data
+        except (BotoCoreError, HTTPClientError, OSError) as error:
+            raise StoreUnavailable(f"reading the body failed: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What S3 answered to a PUT."""
+
+    version_id: str | None
+    etag: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One line of ListObjectVersions; a delete marker has neither ETag nor size."""
+
+    key: str
+    version_id: str
+    etag: str
+    size_bytes: int
+    storage_class: str
+    is_current: bool
+    last_modified: datetime
+
+
+class Store:
+    """A bucket. One client serves all threads."""
+
+    def __init__(self, bucket: str, settings: Settings, session: boto3.Session | None = None) -> None:
+        self.bucket = bucket
+        self.requests: Counter[str] = Counter()  # sent so far by operation, retries included
+        self._counting = threading.Lock()
+        config = Config(
+            max_pool_connections=2 * settings.threads + settings.batches_in_flight,  # a body half read, and one more
+            retries={"mode": "standard", "max_attempts": settings.max_attempts},
+            connect_timeout=settings.timeout_s,
+            read_timeout=settings.timeout_s,
+            request_checksum_calculation="when_required",
+        )
+        self._client = (session or boto3.Session()).client("s3", config=config)
+        self._client.meta.events.register("before-send.s3", self._count)
+
+    @property
+    def is_aws(self) -> bool:
+        """False when another endpoint than AWS's own is in use."""
+        return "amazonaws.com" in self._client.meta.endpoint_url
+
+    # -- listing ----------------------------------------------------------------------------------------------------
+
+    def list_objects(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """Current objects under a prefix in key order (ListObjectsV2: Key, ETag, Size, StorageClass)."""
+        following: dict[str, Any] = {}
+        while True:
+            page = self._request("list_objects_v2", Prefix=prefix, **following)
+            yield from page.get("Contents", ())
+            if not page.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def list_versions(self, prefix: str, *, after_key: str = "", page_size: int = 1000) -> Iterator[list[Version]]:
+        """Pages of all versions and delete markers under ``prefix``, of keys that sort after ``after_key``."""
+        following: dict[str, Any] = {"KeyMarker": after_key} if after_key else {}
+        while True:
+            page = self._request("list_object_versions", Prefix=prefix, MaxKeys=page_size, **following)
+            yield [_version(line) for line in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+            if not page.get("IsTruncated"):
+                return
+            following = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    # -- one object -------------------------------------------------------------------------------------------------
+
+    def head(self, key: str, version_id: str | None = None) -> StoredObject:
+        """The headers of the current version, or of a given one. Raises Changed where it is gone."""
+        return _stored(key, self._request("head_object", Key=key, ChecksumMode="ENABLED", **_of(version_id)))
+
+    @contextmanager
+    def read(
+        self, key: str, *, if_match: str | None = None, version_id: str | None = None
+    ) -> Iterator[tuple[StoredObject, Body]]:
+        """Headers first, then the body as a stream; the connection is dropped if the body is not read to its end."""
+        condition = {"IfMatch": if_match} if if_match else {}
+        answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **_of(version_id))
+        try:
+            yield _stored(key, answer), Body(answer["Body"])
+        finally:
+            answer["Body"].close()
+
+    def replace(
+        self,
+        current: StoredObject,
+        body: Any,
+        *,
+        sha256: str,
+        storage_class: str,
+        content_type: str,
+        metadata: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> Written:
+        """Overwrite exactly the version that ``current`` describes, carrying what belongs to it.
+
+        Raises Changed where another version is current by now; S3 refuses a body whose SHA-256 is not ``sha256``.
+        """
+        answer = self._request(
+            "put_object",
+            Key=current.key,
+            Body=body,
+            IfMatch=current.etag,
+            StorageClass=storage_class,
+            ContentType=content_type,
+            Metadata=dict(metadata),
+            ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
+            **({"Tagging": urlencode(tags)} if tags else {}),
+            **_still_valid(current.carried),
+        )
+        return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=_attempts(answer))
+
+    def tags(self, key: str, version_id: str | None) -> dict[str, str]:
+        """The tags of one version."""
+        answer = self._request("get_object_tagging", Key=key, **_of(version_id))
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def put_tags(self, key: str, version_id: str | None, tags: Mapping[str, str]) -> None:
+        """Replace the whole tag set of one version: S3 knows no other way, so merge first."""
+        tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
+        self._request("put_object_tagging", Key=key, Tagging={"TagSet": tag_set}, **_of(version_id))
+
+    # -- the audit table's files --------------------------------------------------------------------------------------
+
+    def get_bytes(self, key: str) -> bytes:
+        """A small object whole. Raises Changed where there is none."""
+        with self.read(key) as (stored, body):
+            return body.read(stored.size_bytes)
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a new object, once: an existing one of that name stays, and Changed is raised if it differs."""
+        try:
+            self._request("put_object", Key=key, Body=data, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
+        except Changed:
+            if self.get_bytes(key) != data:  # equal: our own write, whose answer was lost and which was then retried
+                raise
+
+    # -- the bucket's configuration -----------------------------------------------------------------------------------
+
+    def versioning(self) -> str:
+        """``Enabled``, ``Suspended``, or an empty string for a bucket that never had it."""
+        return str(self._request("get_bucket_versioning").get("Status", ""))
+
+    def lifecycle_rules(self) -> list[Mapping[str, Any]]:
+        """The bucket's lifecycle rules, none if none are set."""
+        return list(self._configuration("get_bucket_lifecycle_configuration").get("Rules", ()))
+
+    def default_lock_mode(self) -> str | None:
+        """``COMPLIANCE`` or ``GOVERNANCE`` where new versions are locked by default."""
+        lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        mode: str | None = lock.get("Rule", {}).get("DefaultRetention", {}).get("Mode")
+        return mode
+
+    def notifications(self) -> Mapping[str, Any]:
+        """Who is told of new objects, as GetBucketNotificationConfiguration answers it."""
+        answer = self._configuration("get_bucket_notification_configuration")
+        return {kind: value for kind, value in answer.items() if kind != "ResponseMetadata"}
+
+    def replication_rules(self) -> list[Mapping[str, Any]]:
+        """The bucket's replication rules, none if none are set."""
+        return list(self._configuration("get_bucket_replication").get("ReplicationConfiguration", {}).get("Rules", ()))
+
+    def refuses_stale_writes(self, probe_key: str) -> bool:
+        """Whether the server honours If-Match, tried on a key that does not exist: nothing is written if it does."""
+        try:
+            self._request("put_object", Key=probe_key, Body=b"", IfMatch='"00000000000000000000000000000000"')
+        except Changed:
+            return True
+        return False
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _count(self, event_name: str, **_: Any) -> None:
+        with self._counting:
+            self.requests[event_name.rpartition(".")[2]] += 1
+
+    def _configuration(self, operation: str) -> Mapping[str, Any]:
+        try:
+            return self._request(operation)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_CONFIGURED:
+                return {}
+            raise
+
+    def _request(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        try:
+            method: Callable[..., Mapping[str, Any]] = getattr(self._client, operation)
+            return method(Bucket=self.bucket, **parameters)
+        except ClientError as error:
+            raise _translated(error, self.bucket, parameters.get("Key")) from error
+        except (NoCredentialsError, PartialCredentialsError) as error:
+            raise StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role") from error
+        except HTTPClientError as error:
+            raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
+
+
+def _translated(error: ClientError, bucket: str, key: str | None) -> Exception:
+    code, operation = error.response["Error"]["Code"], error.operation_name
+    if code in _NOT_CONFIGURED:
+        return error
+    where = f"s3://{bucket}/{key}" if key else f"bucket {bucket}"
+    status = str(error.response["ResponseMetadata"].get("HTTPStatusCode", ""))
+    if code == "NoSuchBucket" or (code == "404" and key is None):
+        return StoreRefused(f"there is no bucket named {bucket!r}: check the name, the account and the region")
+    if code in _CHANGED:
+        return Changed("changed", f"{where} was {_CHANGED[code]}")
+    if (operation, code) in _SKIPPED:
+        reason, sentence = _SKIPPED[operation, code]
+        return Skipped(reason, f"{where} {sentence}")
+    if code in _UNAVAILABLE or status.startswith("5"):
+        return StoreUnavailable(f"{operation} on {where}: {code}")
+    if code in ("AccessDenied", "403") or status in ("401", "403"):
+        return StoreRefused(f"{operation} on {where} was refused ({code}): the role needs {_action(operation)} there")
+    return error
+
+
+def _action(operation: str) -> str:
+    """The IAM action an operation needs (Service Authorization Reference, Amazon S3)."""
+    return {
+        "ListObjectsV2": "s3:ListBucket",
+        "ListObjectVersions": "s3:ListBucketVersions",
+        "HeadObject": "s3:GetObject",
+        "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+        "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+        "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+        "GetBucketReplication": "s3:GetReplicationConfiguration",
+    }.get(operation, f"s3:{operation}")
+
+
+def _stored(key: str, answer: Mapping[str, Any]) -> StoredObject:
+    sha256 = answer.get("ChecksumSHA256") if answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
+    return StoredObject(
+        key=key,
+        version_id=answer.get("VersionId"),
+        etag=answer["ETag"],
+        size_bytes=answer["ContentLength"],
+        storage_class=answer.get("StorageClass", "STANDARD"),
+        last_modified=answer["LastModified"],
+        content_type=answer.get("ContentType", "binary/octet-stream"),
+        metadata=answer["Metadata"],
+        tag_count=int(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count", 0)),
+        held=answer.get("ObjectLockLegalHoldStatus") == "ON",
+        sha256=base64.b64decode(sha256).hex() if sha256 else None,
+        carried={name: answer[name] for name in _CARRIED if name in answer},
+        attempts=_attempts(answer),
+    )
+
+
+def _version(line: Mapping[str, Any]) -> Version:
+    return Version(
+        key=line["Key"],
+        version_id=line["VersionId"],
+        etag=line.get("ETag", ""),
+        size_bytes=line.get("Size", 0),
+        storage_class=line.get("StorageClass", "STANDARD"),
+        is_current=line["IsLatest"],
+        last_modified=line["LastModified"],
+    )
+
+
+def _of(version_id: str | None) -> dict[str, str]:
+    return {"VersionId": version_id} if version_id else {}
+
+
+def _attempts(answer: Mapping[str, Any]) -> int:
+    return 1 + int(answer["ResponseMetadata"].get("RetryAttempts", 0))
+
+
+def _still_valid(carried: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a retention that has run out: S3 refuses to lock until a date in the past."""
+    until = carried.get("ObjectLockRetainUntilDate")
+    if until is None or until > datetime.now(UTC):
+        return dict(carried)
+    run_out = ("ObjectLockMode", "ObjectLockRetainUntilDate")
+    return {name: value for name, value in carried.items() if name not in run_out}

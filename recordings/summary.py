@@ -1,0 +1,139 @@
+"""What a run came to: counts, bytes, minutes, money."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from recordings.manifest import ManifestFile, ManifestRow, Status
+from recordings.plan import Plan
+from recordings.pricing import billed_bytes, compute_cost, requests_cost, storage_per_month
+from recordings.run import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Sums over rows. Sizes, minutes and dollars are of the recordings that the run itself archived."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # by status
+    reasons: Counter[str] = field(default_factory=Counter)  # by the code of the reason
+    minutes: float = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    usd_per_month_before: float = 0  # for keeping them as they were
+    usd_per_month_after: float = 0  # for keeping the replacements
+    usd_per_month_originals: float = 0  # for the originals that still lie there
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
+
+def tally(rows: Iterable[ManifestRow]) -> Tally:
+    """The sums of these rows."""
+    total = Tally()
+    for row in rows:
+        total += _of(row)
+    return total
+
+
+def _of(row: ManifestRow) -> Tally:
+    counts = Counter([row.status.value])
+    reasons = Counter([row.reason.partition(":")[0]] if row.reason else [])
+    if row.status is not Status.ARCHIVED:
+        return Tally(counts=counts, reasons=reasons)
+    before, after = row.bytes_before or 0, row.bytes_after or 0
+    class_before, class_after = row.storage_class_before or "STANDARD", row.storage_class_after or "STANDARD"
+    before_usd = storage_per_month(billed_bytes(before, class_before), class_before)
+    return Tally(
+        counts=counts,
+        reasons=reasons,
+        minutes=(row.duration_after_s or 0) / 60,
+        bytes_before=before,
+        bytes_after=after,
+        usd_per_month_before=before_usd,
+        usd_per_month_after=storage_per_month(billed_bytes(after, class_after), class_after),
+        usd_per_month_originals=before_usd if row.original_kept else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a flow run returns. ``bytes`` and ``minutes`` are of the recordings it archived."""
+
+    run_id: str
+    counts: Mapping[str, int]  # by status; "planned" in a dry run
+    settled: int  # recordings in the window that the audit table had settled before
+    minutes_before: float
+    minutes_after: float
+    bytes_before: int
+    bytes_after: int
+    manifest_files: tuple[str, ...]  # names below the audit table
+    requests: Mapping[str, int]  # by S3 operation, retries included
+    cpu_s: float
+    wall_s: float
+    cost_usd: float  # requests and compute, at list prices
+    unrecorded: int  # recordings planned that no row speaks of
+
+    @property
+    def recordings(self) -> int:
+        """How many recordings the run looked at."""
+        return sum(self.counts.values())
+
+    @property
+    def succeeded(self) -> bool:
+        """Every recording is accounted for and none failed."""
+        return not self.unrecorded and not self.counts.get(Status.FAILED.value, 0)
+
+    @property
+    def cost_per_1000_minutes_usd(self) -> float | None:
+        """The run's cost per 1,000 minutes archived; None if it archived nothing."""
+        return self.cost_usd / self.minutes_after * 1000 if self.minutes_after else None
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
+        left_out = f"; no row for {self.unrecorded:,}" if self.unrecorded else ""
+        return f"run {self.run_id}: {counted or 'nothing to do'}{left_out}"
+
+
+class RunFailed(Exception):
+    """The run ended, but not everything in it went well. Its rows and its record are written."""
+
+    def __init__(self, summary: RunSummary) -> None:
+        super().__init__(f"{summary}. The rows' reasons say why; the next run takes up what failed")
+        self.summary = summary
+
+
+def summarize(
+    run: Run,
+    plan: Plan,
+    sums: Tally,
+    manifest: Sequence[ManifestFile],
+    *,
+    requests: Mapping[str, int],
+    cpu_s: float,
+    wall_s: float,
+) -> RunSummary:
+    """The run's sums, its files, and what it used."""
+    counts = {"planned": plan.recordings} if run.dry_run else dict(sums.counts)
+    return RunSummary(
+        run_id=run.run_id,
+        counts=counts,
+        settled=plan.settled_count,
+        minutes_before=sums.minutes,
+        minutes_after=sums.minutes,
+        bytes_before=sums.bytes_before,
+        bytes_after=sums.bytes_after,
+        manifest_files=tuple(file.name for file in manifest),
+        requests=requests,
+        cpu_s=cpu_s,
+        wall_s=wall_s,
+        cost_usd=requests_cost(requests, run.storage_class) + compute_cost(cpu_s),
+        unrecorded=plan.recordings - sum(counts.values()),
+    )
+
+
+def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
+    """The figures that go into the run's record."""
+    names = ("counts", "settled", "unrecorded", "requests", "cpu_s", "wall_s", "cost_usd")
+    of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
+    return {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}

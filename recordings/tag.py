@@ -1,0 +1,35 @@
+"""The commit: ``converted=True`` on exactly the version that was verified."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from recordings.accounting import accounted
+from recordings.manifest import ManifestRow
+from recordings.pool import Pool
+from recordings.store import Store
+
+CONVERTED_TAG = ("converted", "True")
+_MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
+
+
+def tag_batch(store: Store, rows: Sequence[ManifestRow], pool: Pool) -> list[ManifestRow]:
+    """The rows; those that are verified are tagged in the bucket and completed."""
+
+    def tagged(row: ManifestRow) -> ManifestRow:
+        return accounted(row, lambda: _tag(store, row)) if row.holds_replacement and row.verified else row
+
+    return pool.map(tagged, rows)
+
+
+def _tag(store: Store, row: ManifestRow) -> ManifestRow:
+    """Merged into the tags as they are now: S3 replaces the whole set."""
+    tags = store.tags(row.key, row.version_after)
+    name, value = CONVERTED_TAG
+    completed = replace(row, finished_at=datetime.now(UTC))
+    if name not in tags and len(tags) >= _MOST_TAGS:
+        return replace(
+            completed, reason=f"tag-limit: it has {_MOST_TAGS} tags, as many as S3 allows; its metadata says it"
+        )
+    store.put_tags(row.key, row.version_after, {**tags, name: value})
+    return replace(completed, tagged=True)

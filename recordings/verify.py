@@ -1,0 +1,136 @@
+"""The proof: asks S3, not our memory, what lies in the bucket now."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from os.path import commonprefix
+
+from recordings.accounting import accounted
+from recordings.audio import inspect
+from recordings.errors import Changed, Unproven
+from recordings.manifest import ManifestRow, Status
+from recordings.pool import Pool
+from recordings.provenance import UNVERSIONED
+from recordings.run import Run
+from recordings.store import Store, StoredObject, Version
+
+_LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
+
+
+def verify_batch(store: Store, rows: Sequence[ManifestRow], run: Run, pool: Pool) -> list[ManifestRow]:
+    """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
+    versions = _walk(store, sorted(row.key for row in rows if row.holds_replacement))
+
+    def verified(row: ManifestRow) -> ManifestRow:
+        if not row.holds_replacement:
+            return row
+        return accounted(row, lambda: _verify(store, row, versions.get(row.key) or _look_up(store, row), run))
+
+    return pool.map(verified, rows)
+
+
+def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
+    """All versions of these sorted keys, by one walk over the range they span.
+
+    Where other keys lie so thick between them that asking for each would be cheaper, the walk stops with what it has.
+    """
+    found: dict[str, list[Version]] = defaultdict(list)
+    if not keys:
+        return found
+    wanted, requests_by_key = set(keys), 2 * len(keys)
+    page_size = min(_LARGEST_PAGE, 2 * len(keys) + 2)
+    pages = store.list_versions(
+        commonprefix(keys),  # noqa: RUF071 (S3 prefixes are strings, not paths)
+        after_key=keys[0][:-1],
+        page_size=page_size,
+    )
+    for number, page in enumerate(pages, start=1):
+        for version in page:
+            if version.key in wanted:
+                found[version.key].append(version)
+        reached = max((version.key for version in page), default="")
+        if reached > keys[-1]:
+            break
+        if number == requests_by_key:
+            found.pop(reached, None)  # the next page may hold more of its versions
+            break
+    return found
+
+
+def _look_up(store: Store, row: ManifestRow) -> list[Version]:
+    """The current version and the original's, by a HEAD each. Raises Changed where the recording is gone."""
+    versions = [_as_version(store.head(row.key), is_current=True)]
+    if row.version_before and row.version_before != versions[0].version_id:
+        with suppress(Changed):  # no original: _verify decides what that means
+            versions.append(_as_version(store.head(row.key, row.version_before), is_current=False))
+    return versions
+
+
+def _as_version(stored: StoredObject, *, is_current: bool) -> Version:
+    return Version(
+        key=stored.key,
+        version_id=stored.version_id or UNVERSIONED,
+        etag=stored.etag,
+        size_bytes=stored.size_bytes,
+        storage_class=stored.storage_class,
+        is_current=is_current,
+        last_modified=stored.last_modified,
+    )
+
+
+def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], run: Run) -> ManifestRow:
+    by_id = {version.version_id: version for version in versions}
+    ours = _our_version(row, by_id)
+    original_kept = _is_original_kept(row, by_id)
+    read_back = _is_sampled(row, run)
+    if read_back:
+        _read_back(store, row, compare_tags=original_kept is True)
+    return replace(row, verified=True, original_kept=original_kept, read_back=read_back, state_at=ours.last_modified)
+
+
+def _our_version(row: ManifestRow, by_id: Mapping[str, Version]) -> Version:
+    ours = by_id.get(row.version_after or UNVERSIONED)
+    if ours is None:
+        raise Unproven("replacement-missing", f"S3 does not list version {row.version_after}, which we wrote")
+    if not ours.is_current:
+        raise Changed("superseded", "somebody wrote or deleted it after us; our version lies beneath theirs")
+    shown = (ours.etag, ours.size_bytes, ours.storage_class)
+    claimed = (row.etag_after, row.bytes_after, row.storage_class_after)
+    if shown != claimed:
+        raise Unproven("replacement-differs", f"S3 shows (ETag, bytes, class) {shown}, we wrote {claimed}")
+    return ours
+
+
+def _is_original_kept(row: ManifestRow, by_id: Mapping[str, Version]) -> bool | None:
+    """None where no original is known of. Raises Unproven if an original that we just replaced is not there."""
+    if row.version_before is None:
+        return None
+    if row.version_before == (row.version_after or UNVERSIONED):
+        return False  # without versioning, the replacement took the original's place
+    original = by_id.get(row.version_before)
+    if original is not None and (original.etag, original.size_bytes) == (row.etag_before, row.bytes_before):
+        return True
+    if row.status is Status.ARCHIVED:
+        raise Unproven("original-missing", f"S3 no longer lists the original, version {row.version_before}")
+    return False  # released since an earlier run archived it
+
+
+def _is_sampled(row: ManifestRow, run: Run) -> bool:
+    """The same recordings for the same run, however often it is asked."""
+    lot = int.from_bytes(hashlib.sha256(f"{run.run_id}/{row.key}".encode()).digest()[:4], "big")
+    return lot < run.readback_percent / 100 * 2**32
+
+
+def _read_back(store: Store, row: ManifestRow, *, compare_tags: bool) -> None:
+    with store.read(row.key, version_id=row.version_after) as (stored, body):
+        lying = inspect(body, stored.size_bytes)
+    shown = (lying.sha256, lying.format.codec, lying.format.sample_rate_hz, lying.format.channels)
+    claimed = (row.sha256_after, row.codec_after, row.sample_rate_after_hz, row.channels_after)
+    if shown != claimed:
+        raise Unproven("reads-back-differently", f"S3 holds {shown}, we wrote {claimed}")
+    if compare_tags:
+        missing = store.tags(row.key, row.version_before).items() - store.tags(row.key, row.version_after).items()
+        if missing:
+            raise Unproven("tags-missing", f"the original's tags {dict(missing)} are not on the replacement")

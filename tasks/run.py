@@ -1,0 +1,93 @@
+"""The beginning and the end of a run: parameters decided, the bucket inspected, records and report written."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from recordings.audit import WaveResult
+from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
+from recordings.plan import Plan
+from recordings.preflight import Finding, check_bucket
+from recordings.reporting import failure_rows, run_report
+from recordings.run import Run, plan_run
+from recordings.settings import settings
+from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
+from tasks.workplace import workplace
+
+
+def begin_run(**parameters: Any) -> Run:
+    """The run that these flow parameters ask for. Raises InvalidRequest before anything is touched."""
+    scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
+    return plan_run(flow_run_id=str(flow_run.id), scheduled_at=scheduled_at, **parameters)
+
+
+@task(task_run_name="preflight {run.bucket}", cache_policy=NO_CACHE, persist_result=False)
+def preflight(run: Run) -> list[Finding]:
+    """What an operator should know of the bucket. Raises PreflightFailed if it is not safe to work on."""
+    findings = check_bucket(
+        workplace(run).store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept
+    )
+    for finding in findings:
+        get_run_logger().info("%s: %s", finding.severity, finding)
+    return findings
+
+
+def open_record(run: Run) -> DeadRuns:
+    """Record that the run began; returns the windows of those that began and never ended."""
+    files = workplace(run).files
+    dead = dead_runs(files, run, abandoned_after=timedelta(hours=settings().abandoned_after_h))
+    if not run.dry_run:
+        record_start(files, run)
+    return dead
+
+
+class Progress:
+    """How far a run has come, in its log and as an artifact."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._done = 0
+        self._artifact = cast(UUID, create_progress_artifact(0, key="archive-progress", description=str(plan)))
+
+    def wave_ended(self, number: int) -> None:
+        """Count this wave's recordings as done."""
+        self._done += sum(len(batch.recordings) for batch in self._plan.waves[number - 1])
+        percent = 100 * self._done / self._plan.recordings
+        update_progress_artifact(self._artifact, progress=percent)
+        waves, total = len(self._plan.waves), self._plan.recordings
+        get_run_logger().info("wave %d of %d: %s of %s recordings", number, waves, f"{self._done:,}", f"{total:,}")
+
+
+def end_run(
+    run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], outcomes: Sequence[WaveResult | BaseException]
+) -> RunSummary:
+    """Write the run's record, publish its report, return its summary. Raises RunFailed unless all went well."""
+    waves = [outcome for outcome in outcomes if isinstance(outcome, WaveResult)]
+    sums = sum((wave.tally for wave in waves), Tally())
+    manifest = [file for wave in waves for file in wave.files]
+    place = workplace(run)
+    summary = summarize(run, plan, sums, manifest, requests=place.requests, cpu_s=place.cpu_s, wall_s=place.wall_s)
+    if not run.dry_run:
+        record_end(place.files, run, totals=as_totals(summary, sums), manifest=manifest)
+        record_covered(place.files, dead, run)
+    report = run_report(run, summary, sums, findings, retention_years=settings().retention_years)
+    create_markdown_artifact(report, key="archive-report", description=str(summary))
+    failures = failure_rows([row for wave in waves for row in wave.failures])
+    if failures:
+        create_table_artifact(failures, key="archive-failures", description="What did not become small, and why")
+    get_run_logger().info("%s", summary)
+    if not summary.succeeded:
+        raise RunFailed(summary)
+    return summary

@@ -1,0 +1,59 @@
+"""The connections that a run's tasks share, and what it has used so far."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import cast
+
+import boto3
+from prefect_aws import AwsCredentials
+
+from recordings.files import open_files
+from recordings.run import Run
+from recordings.settings import settings
+from recordings.store import Store
+
+
+class Workplace:
+    """The bucket and the audit table of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._began_s, self._began_cpu_s = time.monotonic(), time.process_time()
+        self._stores: list[Store] = []
+        self.store = self._connect(run.bucket)
+        self.files = open_files(run.audit_uri, self._connect)
+
+    def _connect(self, bucket: str) -> Store:
+        store = Store(bucket, settings(), _session())
+        self._stores.append(store)
+        return store
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """S3 requests so far, by operation."""
+        return sum((store.requests for store in self._stores), Counter())
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of this process since the run began."""
+        return time.process_time() - self._began_cpu_s
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began_s
+
+
+@lru_cache(maxsize=4)
+def workplace(run: Run) -> Workplace:
+    """The one workplace of this run in this process."""
+    return Workplace(run)
+
+
+def _session() -> boto3.Session:
+    """From the AwsCredentials block that the settings name, or from the environment or the task's role."""
+    block = settings().aws_credentials_block
+    if block is None:
+        return boto3.Session()
+    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3_session()
