@@ -1,8 +1,7 @@
-"""Decide whether what is about to be uploaded is the recording: with its own decoder, on exactly those bytes.
+"""Decide whether what is about to be uploaded is the recording: with its own tables, on exactly those bytes.
 
-No line is shared with the converter. The test is per sample: an A-law code is right if its value is the nearest to the
-source's sample, so its error is at most half-way to the next value. Why this and no signal-to-noise ratio:
-docs/decisions/0002-judge-thresholds.md.
+No line is shared with the converter. The test is per sample: it must be one of those that its A-law code stands for, by
+ITU-T G.711 or by ffmpeg. Why this and no signal-to-noise ratio: docs/decisions/0002-judge-thresholds.md.
 """
 
 import math
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from recordings.errors import Rejected
 
-SLACK = 3.5  # 16-bit steps: 3 as ffmpeg looks at 14 of the 16 bits, half a step for rounding the downmix
 OWN_RMS = 100.0  # 16-bit steps that a channel must have of its own for its gain to mean anything,
 OWN_SHARE = 0.01  # and the share of its energy
 
@@ -35,25 +33,22 @@ class Fidelity:
 LOSSLESS = Fidelity(snr_db=None, error_rms=0.0, error_peak=0, gain_left=1.0, gain_right=1.0)  # what equality means
 
 
-def _values() -> Float32s:
-    """A-law's values by code, written down as G.711's table lists them: segments of sixteen even steps, upwards."""
-    segments = [np.arange(8, 512, 16)] + [np.arange(33, 65, 2) << shift for shift in range(4, 10)]
-    upward = np.concatenate(segments).astype(np.float32)
-    values: Float32s = np.concatenate([-upward, upward])[np.arange(256) ^ 0x55]
-    return values
+STEPS = np.repeat([16, 16, 32, 64, 128, 256, 512, 1024], 16)  # G.711: eight segments of sixteen even steps
+SIZES = np.cumsum(STEPS) - STEPS // 2  # what the codes of one sign decode to: the middle of the step
+BELOW, ABOVE = np.diff(SIZES, prepend=0), np.diff(SIZES, append=SIZES[-1] + 1024)  # uneven where segments meet
 
 
-def _limits(values: Float32s) -> Float32s:
-    """By code, how far a sample may be from the code's value: half-way to the farther neighbour, and ``SLACK``."""
-    order = np.argsort(values)
-    gaps = np.diff(values[order])
-    limits = np.empty_like(values)
-    limits[order] = np.maximum(np.append(gaps, gaps[-1]), np.append(gaps[0], gaps)) / 2 + SLACK
-    return limits
+def _by_code(negative: NDArray[np.int64], positive: NDArray[np.int64]) -> Float32s:
+    """A table by A-law code from what belongs to each size: bit 7 is the sign, and every other bit is inverted."""
+    table: Float32s = np.concatenate([negative, positive])[np.arange(256) ^ 0x55].astype(np.float32)
+    return table
 
 
-VALUES = _values()
-LIMITS = _limits(VALUES)
+VALUES = _by_code(-SIZES, SIZES)
+# The samples that each code stands for: those of its step (G.711), or those nearest to its value (ffmpeg), where
+# ffmpeg's negative ones end 4 higher, as it looks at 14 of the 16 bits. A mean of channels may be rounded either way.
+LOWEST = _by_code(-np.maximum(SIZES + STEPS // 2, SIZES + ABOVE // 2 - 4), SIZES - STEPS // 2) - np.float32(0.5)
+HIGHEST = _by_code(np.maximum(STEPS // 2 - 1, BELOW // 2 + 3) - SIZES, SIZES + ABOVE // 2 - 1) + np.float32(0.5)
 
 
 class Judge:
@@ -73,18 +68,17 @@ class Judge:
     def look(self, frames: NDArray[np.int16], coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
         channels = np.ascontiguousarray(frames.T, dtype=np.float32)
-        wanted = channels.mean(axis=0, keepdims=True) if self._share < 1 else channels
+        wanted = channels.sum(axis=0, keepdims=True) * np.float32(self._share) if self._share < 1 else channels
         codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T
         if codes.shape != wanted.shape:
             raise Rejected("unfaithful", f"{codes.size} samples stand for {wanted.size} of the source")
-        heard = VALUES.take(codes, mode="clip")
-        error = heard - wanted
-        size = np.abs(error)
-        limits = LIMITS.take(codes, mode="clip")
-        if (size > limits).any():
-            self._refuse(wanted, heard, limits)
+        wrong = (wanted < LOWEST.take(codes, mode="clip")) | (wanted > HIGHEST.take(codes, mode="clip"))
+        if wrong.any():
+            channel, at = np.argwhere(wrong)[0]
+            self._refuse(self._frames + at, wanted[channel, at], codes[channel, at])
+        error = VALUES.take(codes, mode="clip") - wanted
         self._frames += len(frames)
-        self._peak = max(self._peak, float(size.max(initial=0.0)))
+        self._peak = max(self._peak, float(np.abs(error).max(initial=0.0)))
         self._sums += _sums(channels, wanted, error)
 
     def verdict(self, body: bytearray, *, frames: int, sample_rate_hz: int) -> Fidelity:
@@ -103,12 +97,11 @@ class Judge:
             gain_right=None if excess_right is None or self._source_channels == 1 else self._share + excess_right,
         )
 
-    def _refuse(self, wanted: Float32s, heard: Float32s, limits: Float32s) -> None:
-        channel, at = np.argwhere(np.abs(heard - wanted) > limits)[0]
+    def _refuse(self, at: int, wanted: float, code: int) -> None:
         raise Rejected(
             "unfaithful",
-            f"sample {self._frames + at} is {wanted[channel, at]:g} in the source and {heard[channel, at]:g} in the "
-            f"result; A-law explains a difference of {limits[channel, at]:g}",
+            f"sample {at} is {wanted:g} in the source, and in the result {VALUES[code]:g}, "
+            f"which stands for {LOWEST[code] + 0.5:g} to {HIGHEST[code] - 0.5:g}",
         )
 
     def _check_head(self, body: bytearray, frames: int, sample_rate_hz: int) -> None:

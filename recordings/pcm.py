@@ -15,7 +15,7 @@ with warnings.catch_warnings():  # that audioop is going, and that there is no f
     warnings.simplefilter("ignore")
     from pydub import AudioSegment  # type: ignore[import-untyped]  # has no stubs
 
-BLOCK_BYTES = 256 * 1024  # of source at a time: what is made of it still fits a core's cache
+BLOCK_BYTES = 128 * 1024  # of source at a time: what is made of it still fits a core's cache
 TELEPHONE_HZ = 8_000
 
 

@@ -1,0 +1,81 @@
+"""Every table against ffmpeg, the whole of it, and against ITU-T G.711 by construction."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings import judge
+from recordings.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode, downmix, encode
+from tests.recordings.clips import ffmpeg
+
+EVERY_SAMPLE = np.arange(-32768, 32768).astype("<i2")
+EVERY_CODE = bytes(range(256))
+int16 = st.integers(-32768, 32767)
+
+
+def g711_code(sample: int) -> int:
+    """ITU-T G.711, table 1a, by its decision values: 13 bits, negative ones in ones' complement, even bits inverted."""
+    size = (~sample if sample < 0 else sample) >> 3
+    segment = max(size.bit_length() - 5, 0)
+    step = size >> max(segment, 1) & 15
+    return (segment << 4 | step | (0 if sample < 0 else 0x80)) ^ 0x55
+
+
+def g711_value(code: int) -> int:
+    """The middle of the step between two of G.711's decision values, in 16 bits."""
+    samples = [sample for sample in range(0, 32768, 8) if g711_code(sample) == code | 0x80]
+    middle = (samples[0] + samples[-1] + 8) // 2
+    return middle if code & 0x80 else -middle
+
+
+def test_every_sample_gets_the_code_that_ffmpeg_gives_it() -> None:
+    assert encode(EVERY_SAMPLE).tobytes() == ffmpeg("-f s16le -i pipe: -f alaw pipe:", EVERY_SAMPLE.tobytes())
+
+
+@pytest.mark.parametrize(("name", "values"), [("alaw", ALAW_VALUES), ("mulaw", MULAW_VALUES), ("alaw", judge.VALUES)])
+def test_every_code_has_the_value_that_ffmpeg_gives_it(name: str, values: Int16s) -> None:
+    assert values.astype("<i2").tobytes() == ffmpeg(f"-f {name} -i pipe: -f s16le pipe:", EVERY_CODE)
+
+
+def test_every_code_has_the_value_that_g711_gives_it() -> None:
+    assert ALAW_VALUES.tolist() == [g711_value(code) for code in range(256)]
+
+
+def test_ffmpeg_departs_from_g711_by_one_code_where_we_say() -> None:
+    ours, theirs = encode(EVERY_SAMPLE), np.array([g711_code(int(sample)) for sample in EVERY_SAMPLE], np.uint8)
+    differ = EVERY_SAMPLE[ours != theirs]
+    assert len(differ) == 964
+    joints = [512 << shift for shift in range(6)]
+    assert set(differ[differ >= 0]) == {sample for at in joints for sample in range(at, at + at // 128)}
+    rank = np.empty(256, np.int64)
+    rank[np.argsort(ALAW_VALUES)] = np.arange(256)
+    assert set(np.abs(rank[ours] - rank[theirs])) == {0, 1}
+
+
+@given(st.lists(st.tuples(int16, int16), min_size=1))
+def test_the_downmix_of_two_rounds_half_up(frames: list[tuple[int, int]]) -> None:
+    assert downmix(np.array(frames, np.int16)).tolist() == [(left + right + 1) // 2 for left, right in frames]
+
+
+@given(st.lists(st.tuples(int16, int16), min_size=1, max_size=1_000))
+def test_the_downmix_of_two_is_ffmpegs(frames: list[tuple[int, int]]) -> None:
+    stereo = np.array(frames, "<i2")
+    assert downmix(stereo).tobytes() == ffmpeg("-f s16le -ac 2 -i pipe: -ac 1 -f s16le pipe:", stereo.tobytes())
+
+
+@given(st.lists(st.lists(int16, min_size=5, max_size=5), min_size=1))
+def test_the_downmix_of_more_is_their_mean(frames: list[list[int]]) -> None:
+    assert downmix(np.array(frames, np.int16)).tolist() == [(sum(frame) + 2) // 5 for frame in frames]
+
+
+@given(st.binary(min_size=1))
+def test_decoded_codes_encode_to_themselves(codes: bytes) -> None:
+    assert encode(decode(codes, ALAW_VALUES)).tobytes() == codes
+
+
+@given(st.lists(int16, min_size=1))
+def test_what_is_decoded_is_within_three_percent_or_a_step(samples: list[int]) -> None:
+    heard = decode(encode(np.array(samples, np.int16)).tobytes(), ALAW_VALUES).astype(int)
+    for sample, value in zip(samples, heard, strict=True):
+        assert abs(sample - value) <= max(11, abs(sample) / 31)
