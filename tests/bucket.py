@@ -1,0 +1,86 @@
+"""A bucket on the tests' S3 server, with what others than our code do to one, and where calls lie in it."""
+
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from datetime import date
+from typing import Any
+
+import boto3
+
+from demo.servers import Server
+
+PREFIX = "connect/acme/CallRecordings/"
+DAY = date(2026, 1, 12)
+
+
+class Bucket:
+    """A bucket with what tests do to one from outside of our code."""
+
+    def __init__(self, server: Server, *, versioned: bool = True) -> None:
+        self.name = f"recordings-{uuid.uuid4().hex[:12]}"
+        self.client = boto3.client("s3")
+        self._server = server
+        self.client.create_bucket(Bucket=self.name)
+        if versioned:
+            self.client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+
+    def put(self, key: str, body: bytes, **properties: Any) -> dict[str, Any]:
+        return self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
+
+    def get(self, key: str, version_id: str | None = None) -> dict[str, Any]:
+        version = {"VersionId": version_id} if version_id else {}
+        return self.client.get_object(Bucket=self.name, Key=key, **version)
+
+    def body(self, key: str, version_id: str | None = None) -> bytes:
+        return self.get(key, version_id)["Body"].read()
+
+    def tags(self, key: str) -> dict[str, str]:
+        answer = self.client.get_object_tagging(Bucket=self.name, Key=key)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def versions(self, key: str) -> list[dict[str, Any]]:
+        answer = self.client.list_object_versions(Bucket=self.name, Prefix=key)
+        return [version for version in answer.get("Versions", []) if version["Key"] == key]
+
+    def snapshot(self) -> list[tuple[str, str, str, bool]]:
+        """Every version of every object: whatever changes in the bucket changes this."""
+        answer = self.client.list_object_versions(Bucket=self.name)
+        lines = (*answer.get("Versions", []), *answer.get("DeleteMarkers", []))
+        return sorted((each["Key"], each["VersionId"], each.get("ETag", ""), each["IsLatest"]) for each in lines)
+
+    def requests(self) -> list[tuple[str, str]]:
+        """(method, path?query) of every request that the server has answered for this bucket."""
+        lines = (line.rpartition("[INFO] ")[2] for line in self._complete_log().splitlines())
+        words = (line.split(" ", 2) for line in lines)
+        return [(method, path) for _, method, path in words if path.startswith(f"/{self.name}")]
+
+    def _complete_log(self) -> str:
+        """The access log, once it holds a request made just now: a line is written after its answer is sent."""
+        mark = uuid.uuid4().hex
+        urllib.request.urlopen(f"{self._server.url}/_ministack/health?{mark}").close()  # noqa: S310 (loopback)
+        while mark not in (log := self._server.access_log.read_text()):
+            time.sleep(0.01)
+        return log
+
+    def requests_by_kind(self, since: int = 0) -> Counter[str]:
+        """Requests to objects and to listings, counted by kind, after the first ``since``."""
+        return Counter(filter(None, (_kind(method, path) for method, path in self.requests()[since:])))
+
+
+def _kind(method: str, path: str) -> str | None:
+    _, _, query = path.partition("?")
+    if "tagging" in query:
+        return f"{method} tags"
+    if query.startswith("versions"):
+        return "LIST versions"
+    if query.startswith("list-type"):
+        return "LIST"
+    return method
+
+
+def key_of(number: int, day: date = DAY, folder: str = "") -> str:
+    """The key of a test's n-th call, as Connect would name it."""
+    contact_id = uuid.UUID(int=number + 0x01507B3F << 64)
+    return f"{PREFIX}{folder}{day:%Y/%m/%d}/{contact_id}_{day:%Y%m%d}T{number // 60 % 24:02d}:{number % 60:02d}_UTC.wav"

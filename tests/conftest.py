@@ -1,0 +1,73 @@
+"""Real parts for all tests: an S3 server over HTTP, and a fresh versioned bucket for each test that asks for one."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo.calls import call
+from demo.servers import Server, s3_server
+from tests.bucket import DAY, PREFIX, Bucket
+
+
+def pytest_configure() -> None:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_", "ARCHIVE_"))]:
+        del os.environ[name]  # neither the developer's account nor settings
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        os.environ.update(server.env)
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: Server) -> Bucket:
+    return Bucket(s3)
+
+
+@pytest.fixture
+def unversioned_bucket(s3: Server) -> Bucket:
+    return Bucket(s3, versioned=False)
+
+
+@pytest.fixture(scope="session")
+def a_call() -> Callable[..., bytes]:
+    """A synthetic call; another seed is another call."""
+    return lambda seed=1, duration_s=2.0: call(np.random.default_rng(seed), duration_s)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[..., Any]:
+    """A run's parameters, checked, as a flow would make them."""
+    from recordings.run import plan_run
+
+    def make(bucket: str = "recordings", **changes: Any) -> Any:
+        parameters = {
+            "flow_run_id": str(uuid.uuid4()),
+            "scheduled_at": datetime(2026, 2, 1, 3, tzinfo=UTC),
+            "bucket": bucket,
+            "prefixes": [PREFIX],
+            "audit_uri": str(tmp_path / "audit"),
+            "start_date": DAY,
+            "end_date": DAY,
+            "min_age_days": 7,
+            "lookback_days": 7,
+            "profile": "alaw-mono",
+            "storage_class": "GLACIER_IR",
+            "dry_run": False,
+            "overwrite_converted": False,
+            "include_held": False,
+            "accept": [],
+            "batch_size": 200,
+            "readback_percent": 0.0,
+        }
+        return plan_run(**{**parameters, **changes})
+
+    return make

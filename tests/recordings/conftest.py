@@ -1,0 +1,65 @@
+"""The domain on a real S3 server, without Prefect."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.calls import demo_calls
+from recordings.files import AuditFiles, LocalFiles
+from recordings.manifest import ManifestRow
+from recordings.plan import Plan, list_day
+from recordings.pool import Budget, Pool
+from recordings.recording import Day, Recording
+from recordings.run import Run
+from recordings.settings import Settings
+from recordings.store import Store
+
+
+@pytest.fixture
+def store(bucket: Any) -> Store:
+    return Store(bucket.name, Settings())
+
+
+@pytest.fixture(scope="session")
+def pool() -> Pool:
+    return Pool(4, Budget(64 * 1024 * 1024))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> AuditFiles:
+    return LocalFiles(tmp_path / "audit")
+
+
+@pytest.fixture
+def listed(store: Store) -> Callable[[Run], list[Recording]]:
+    """What the run's days hold, in key order."""
+
+    def listing(run: Run) -> list[Recording]:
+        days = [Day(prefix=prefix, date=run.start_date) for prefix in run.prefixes]
+        plan = Plan([list_day(store, day, run) for day in days], run)
+        return [recording for wave in plan.waves for batch in wave for recording in batch.recordings]
+
+    return listing
+
+
+@pytest.fixture
+def archive(store: Store, pool: Pool, listed: Any) -> Callable[[Run], list[ManifestRow]]:
+    """All stages but the audit, over one day."""
+    from recordings.recording import Batch
+    from recordings.resample import resample_batch
+    from recordings.tag import tag_batch
+    from recordings.verify import verify_batch
+
+    def run_stages(run: Run) -> list[ManifestRow]:
+        batch = Batch(run.start_date, 1, listed(run))
+        return tag_batch(store, verify_batch(store, resample_batch(store, batch, run, pool), run, pool), pool)
+
+    return run_stages
+
+
+@pytest.fixture(scope="session")
+def converted_by_others() -> bytes:
+    """A recording that another tool has made A-law mono."""
+    return next(call.body for call in demo_calls() if "convert-batch" in call.tags)

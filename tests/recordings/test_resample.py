@@ -1,0 +1,251 @@
+"""One recording's story, told with a real S3 server."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recordings.manifest import ManifestRow, Status
+from recordings.provenance import provenance_of
+from recordings.resample import resample_recording
+from recordings.run import Run
+from recordings.store import Store
+from tests.bucket import Bucket, key_of
+
+KEY = key_of(1)
+Listed = Callable[[Run], list[Any]]
+Plan = Callable[..., Run]
+
+
+@pytest.fixture
+def resample(store: Store, listed: Listed) -> Callable[[Run], ManifestRow]:
+    """The row of the bucket's only recording."""
+
+    def one(run: Run) -> ManifestRow:
+        (recording,) = listed(run)
+        return resample_recording(store, recording, run)
+
+    return one
+
+
+def test_replaces_the_recording_and_keeps_the_original(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    original = a_call()
+    before = bucket.put(KEY, original)
+
+    row = resample(plan(bucket.name))
+
+    after = bucket.get(KEY)
+    assert row.status is Status.ARCHIVED
+    assert after["StorageClass"] == "GLACIER_IR"
+    assert after["VersionId"] == row.version_after != before["VersionId"]
+    assert bucket.body(KEY, before["VersionId"]) == original
+    assert row.sha256_before == hashlib.sha256(original).hexdigest()
+    assert row.sha256_after == hashlib.sha256(bucket.body(KEY)).hexdigest()
+    assert (row.bytes_before, row.bytes_after) == (len(original), after["ContentLength"])
+    assert (row.codec_before, row.channels_before, row.codec_after, row.channels_after) == (
+        "pcm_s16le",
+        2,
+        "pcm_alaw",
+        1,
+    )
+    assert row.duration_after_s == pytest.approx(2.0)
+    assert row.attempts == 1
+
+
+def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    mine = {
+        "ContentType": "audio/x-wav",
+        "ContentDisposition": 'attachment; filename="call.wav"',
+        "ContentLanguage": "en",
+        "CacheControl": "private",
+        "Metadata": {"agent": "ida", "queue": "sales"},
+    }
+    bucket.put(KEY, a_call(), Tagging="team=a%26b&case=x+y", **mine)
+
+    resample(plan(bucket.name))
+
+    after = bucket.get(KEY)
+    assert after["Metadata"].items() >= mine.pop("Metadata").items()
+    assert {name: after[name] for name in mine} == mine
+    assert bucket.tags(KEY) == {"team": "a&b", "case": "x y"}
+
+
+def test_sends_two_requests_for_an_untagged_recording(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call())
+    before = len(bucket.requests())
+    resample(plan(bucket.name))
+    assert bucket.requests_by_kind(before) == {"LIST": 2, "GET": 1, "PUT": 1}
+
+
+def test_says_in_the_object_where_it_came_from(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    before = bucket.put(KEY, a_call())
+    run = plan(bucket.name)
+    row = resample(run)
+    provenance = provenance_of(bucket.get(KEY)["Metadata"])
+    assert provenance is not None
+    assert provenance.original_version == before["VersionId"] == row.version_before
+    assert provenance.original_etag == before["ETag"] == row.etag_before
+    assert (provenance.original_sha256, provenance.result_sha256) == (row.sha256_before, row.sha256_after)
+    assert (provenance.run_id, provenance.profile) == (run.run_id, "alaw-mono")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(b"not a call", "not-wav", id="text"),
+        pytest.param("truncated", "truncated", id="truncated"),
+    ],
+)
+def test_leaves_alone_what_it_cannot_convert(
+    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, body: bytes | str, code: str
+) -> None:
+    bucket.put(KEY, a_call()[:-7] if isinstance(body, str) else body)
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert row.status is Status.REJECTED
+    assert row.reason.partition(":")[0] == code
+    assert bucket.snapshot() == before
+
+
+def test_leaves_an_exempt_recording_alone(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call(), Tagging="archive=exempt")
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason) == (Status.SKIPPED, "exempt: tagged archive=exempt")
+    assert bucket.snapshot() == before
+
+
+@pytest.mark.parametrize("key", [key_of(1)[:-4] + ".json", key_of(1) + ".bak"])
+def test_takes_nothing_else_for_a_recording(bucket: Bucket, plan: Plan, resample: Any, a_call: Any, key: str) -> None:
+    bucket.put(key, a_call())
+    before = len(bucket.requests())
+    row = resample(plan(bucket.name))
+    assert row.status is Status.SKIPPED
+    assert row.reason.startswith("not-a-recording")
+    assert bucket.requests_by_kind(before) == {"LIST": 2}
+
+
+def test_leaves_young_recordings_alone(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call())
+    row = resample(plan(bucket.name, min_age_days=60))
+    assert row.status is Status.SKIPPED
+    assert row.reason.startswith("too-young")
+
+
+def test_their_write_survives_ours(
+    bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody replaces the recording between our GET and our PUT."""
+    bucket.put(KEY, a_call(1))
+    theirs = a_call(2)
+    replace = Store.replace
+
+    def replace_late(self: Store, *arguments: Any, **properties: Any) -> Any:
+        bucket.put(KEY, theirs)
+        return replace(self, *arguments, **properties)
+
+    monkeypatch.setattr(Store, "replace", replace_late)
+    run = plan(bucket.name)
+    (recording,) = listed(run)
+    row = resample_recording(store, recording, run)
+    assert row.status is Status.CHANGED
+    assert bucket.body(KEY) == theirs
+
+
+def test_their_deletion_stands(bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any) -> None:
+    bucket.put(KEY, a_call())
+    run = plan(bucket.name)
+    (recording,) = listed(run)
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
+    before = bucket.snapshot()
+    assert resample_recording(store, recording, run).status is Status.CHANGED
+    assert bucket.snapshot() == before
+
+
+def test_its_own_result_met_again_is_success(
+    bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The PUT succeeds, its answer is lost, and the client sends it again."""
+    bucket.put(KEY, a_call())
+    replace = Store.replace
+
+    def replace_twice(self: Store, *arguments: Any, **properties: Any) -> Any:
+        replace(self, *arguments, **properties)
+        return replace(self, *arguments, **properties)
+
+    monkeypatch.setattr(Store, "replace", replace_twice)
+    run = plan(bucket.name)
+    (recording,) = listed(run)
+    row = resample_recording(store, recording, run)
+    assert row.status is Status.ARCHIVED
+    assert row.attempts == 2
+    assert row.version_after == bucket.get(KEY)["VersionId"]
+    assert len(bucket.versions(KEY)) == 2
+
+
+def test_another_runs_result_is_already_archived(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call())
+    first_run = plan(bucket.name)
+    first = resample(first_run)
+    before, sent = bucket.snapshot(), len(bucket.requests())
+
+    again = resample(plan(bucket.name))
+
+    assert bucket.requests_by_kind(sent) == {"LIST": 2, "HEAD": 1}
+    assert bucket.snapshot() == before
+    assert again.status is Status.ALREADY_ARCHIVED
+    assert again.reason == f"found-archived: by run {first_run.run_id}"
+    same = ("bytes_before", "bytes_after", "sha256_before", "sha256_after", "version_before", "version_after",
+            "codec_before", "codec_after", "storage_class_before", "duration_after_s", "etag_before")  # fmt: skip
+    assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
+
+
+def test_an_alaw_recording_of_others_is_already_archived(
+    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+) -> None:
+    bucket.put(KEY, converted_by_others, StorageClass="GLACIER_IR", Tagging="convert-batch=done")
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert row.status is Status.ALREADY_ARCHIVED
+    assert row.bytes_after == row.bytes_before == len(converted_by_others)
+    assert bucket.snapshot() == before
+
+
+def test_an_alaw_recording_in_a_dear_class_is_put_again_unchanged(
+    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+) -> None:
+    bucket.put(KEY, converted_by_others)
+    row = resample(plan(bucket.name))
+    assert row.status is Status.ARCHIVED
+    assert bucket.get(KEY)["StorageClass"] == "GLACIER_IR"
+    assert bucket.body(KEY) == converted_by_others
+
+
+def test_converts_again_from_the_original_only(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    original = bucket.put(KEY, a_call())
+    resample(plan(bucket.name))
+    row = resample(plan(bucket.name, overwrite_converted=True, profile="alaw-stereo"))
+    assert row.status is Status.ARCHIVED
+    assert (row.codec_before, row.channels_before, row.channels_after) == ("pcm_s16le", 2, 2)
+    assert row.version_before == original["VersionId"]
+    assert len(bucket.versions(KEY)) == 3
+
+
+def test_refuses_to_convert_a_conversion(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    original = bucket.put(KEY, a_call())
+    resample(plan(bucket.name))
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=original["VersionId"])
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name, overwrite_converted=True, profile="alaw-stereo"))
+    assert row.status is Status.REJECTED
+    assert row.reason.startswith("original-gone")
+    assert bucket.snapshot() == before
+
+
+def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call(), ContentType="audio/wav")
+    row = resample(plan(bucket.name, profile="flac-stereo"))
+    assert row.status is Status.ARCHIVED
+    assert bucket.get(KEY)["ContentType"] == "audio/flac"

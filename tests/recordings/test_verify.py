@@ -1,0 +1,158 @@
+"""The proof: S3 is asked, and whatever it shows that we did not write is noticed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from recordings.manifest import ManifestRow, Status
+from recordings.pool import Pool
+from recordings.recording import Batch
+from recordings.resample import resample_batch
+from recordings.run import Run
+from recordings.store import Store
+from recordings.verify import verify_batch
+from tests.bucket import DAY, Bucket, key_of
+
+Plan = Callable[..., Run]
+KEY = key_of(1)
+
+
+@pytest.fixture
+def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Any, a_call: Any) -> Callable[[Run], list[ManifestRow]]:
+    """Rows of five recordings, replaced but not verified."""
+
+    def rows(run: Run) -> list[ManifestRow]:
+        for number in range(5):
+            bucket.put(key_of(number), a_call(number), Tagging="queue=sales")
+        return resample_batch(store, Batch(DAY, 1, listed(run)), run, pool)
+
+    return rows
+
+
+def row_of(rows: list[ManifestRow], key: str = KEY) -> ManifestRow:
+    return next(row for row in rows if row.key == key)
+
+
+def test_one_listing_proves_a_batch(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+    run = plan(bucket.name)
+    rows = resampled(run)
+    before = len(bucket.requests())
+    verified = verify_batch(store, rows, run, pool)
+    assert bucket.requests_by_kind(before) == {"LIST versions": 1}
+    assert all(row.verified and row.original_kept and not row.read_back for row in verified)
+    stored = {version["VersionId"]: version["LastModified"] for version in bucket.versions(KEY)}
+    assert row_of(verified).state_at == stored[row_of(verified).version_after]
+
+
+def test_asks_for_each_key_where_others_lie_thick_between(
+    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any
+) -> None:
+    run = plan(bucket.name)
+    rows = resampled(run)
+    crowd = key_of(2)[:-4]
+    for number in range(60):
+        bucket.put(f"{crowd}-{number:03d}.wav", b"")
+    apart = [row for row in rows if row.key in (key_of(1), key_of(4))]
+    before = len(bucket.requests())
+    verified = verify_batch(store, apart, run, pool)
+    assert bucket.requests_by_kind(before) == {"LIST versions": 4, "HEAD": 2}  # the first was found on the way
+    assert all(row.verified and row.original_kept for row in verified)
+
+
+def test_reads_back_the_share_asked_for(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+    run = plan(bucket.name, readback_percent=100)
+    verified = verify_batch(store, resampled(run), run, pool)
+    assert all(row.verified and row.read_back for row in verified)
+
+
+def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+    run = plan(bucket.name, readback_percent=100)
+    rows = [replace(row, sha256_after="0" * 64) if row.key == KEY else row for row in resampled(run)]
+    row = row_of(verify_batch(store, rows, run, pool))
+    assert (row.status, row.verified) == (Status.FAILED, False)
+    assert row.reason.startswith("reads-back-differently")
+
+
+def test_reading_back_misses_a_tag(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+    run = plan(bucket.name, readback_percent=100)
+    rows = resampled(run)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+    row = row_of(verify_batch(store, rows, run, pool))
+    assert row.status is Status.FAILED
+    assert row.reason.startswith("tags-missing")
+
+
+def _write_over(bucket: Bucket, row: ManifestRow) -> None:
+    bucket.put(row.key, b"theirs")
+
+
+def _delete(bucket: Bucket, row: ManifestRow) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=row.key)
+
+
+def _remove_ours(bucket: Bucket, row: ManifestRow) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=row.key, VersionId=row.version_after)
+
+
+def _remove_original(bucket: Bucket, row: ManifestRow) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=row.key, VersionId=row.version_before)
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "code"),
+    [
+        (_write_over, Status.CHANGED, "superseded"),
+        (_delete, Status.CHANGED, "superseded"),
+        (_remove_ours, Status.FAILED, "replacement-missing"),
+        (_remove_original, Status.FAILED, "original-missing"),
+    ],
+)
+def test_notices_what_others_did(
+    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any, damage: Any, status: Status, code: str
+) -> None:
+    run = plan(bucket.name)
+    rows = resampled(run)
+    damage(bucket, row_of(rows))
+    verified = verify_batch(store, rows, run, pool)
+    row = row_of(verified)
+    assert (row.status, row.reason.partition(":")[0], row.verified) == (status, code, False)
+    assert all(other.verified for other in verified if other.key != KEY)
+
+
+@pytest.mark.parametrize("column", ["etag_after", "bytes_after", "storage_class_after"])
+def test_notices_that_s3_shows_something_else(
+    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any, column: str
+) -> None:
+    run = plan(bucket.name)
+    wrong = {"etag_after": '"0"', "bytes_after": 1, "storage_class_after": "STANDARD"}[column]
+    rows = [replace(row, **{column: wrong}) if row.key == KEY else row for row in resampled(run)]
+    row = row_of(verify_batch(store, rows, run, pool))
+    assert (row.status, row.verified) == (Status.FAILED, False)
+    assert row.reason.startswith("replacement-differs")
+
+
+def test_asks_nothing_where_nothing_is_claimed(
+    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any
+) -> None:
+    run = plan(bucket.name)
+    rows = [replace(row, status=Status.REJECTED) for row in resampled(run)]
+    before = len(bucket.requests())
+    assert verify_batch(store, rows, run, pool) == rows
+    assert not bucket.requests_by_kind(before)
+
+
+def test_without_versioning_the_original_is_not_kept(
+    unversioned_bucket: Bucket, plan: Plan, pool: Pool, a_call: Any
+) -> None:
+    from recordings.plan import list_day
+    from recordings.recording import Day
+    from recordings.settings import Settings
+    from tests.bucket import PREFIX
+
+    unversioned_bucket.put(KEY, a_call())
+    run, store = plan(unversioned_bucket.name), Store(unversioned_bucket.name, Settings())
+    listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
+    (row,) = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), run, pool)
+    assert (row.status, row.verified, row.original_kept) == (Status.ARCHIVED, True, False)
