@@ -23,8 +23,9 @@ with warnings.catch_warnings():  # that audioop is going, and that there may be 
     from pydub import AudioSegment  # type: ignore[import-untyped]  # has no stubs
     from pydub.exceptions import CouldntEncodeError  # type: ignore[import-untyped]
 
-REPRODUCIBLE = ["-map_metadata", "-1", "-fflags", "+bitexact", "-flags", "+bitexact"]
+NOTHING_ELSE = ["-map_metadata", "-1", "-metadata_header_padding", "0", "-fflags", "+bitexact", "-flags", "+bitexact"]
 PIPE_BYTES = 256 * 1024
+WAV_BYTES = 2**32 - 1024  # what a RIFF chunk can count, less the head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +53,8 @@ def executable() -> str:
 
 def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
     """The recording's audio as a FLAC file, and the MD5 of its 16 or 24-bit samples, by which to check the FLAC."""
-    if head.codec in ("pcm_s32le", "pcm_f32le", "pcm_f64le"):
-        raise Rejected("unsupported", f"{head.codec} does not fit the 24 bits of FLAC")
     wide = head.codec == "pcm_s24le"
+    _check_fits_flac(head, spooled_bytes=head.frames * head.channels * (4 if wide else 2))
     digest = hashlib.md5(usedforsecurity=False)
     with tempfile.TemporaryFile() as spool:
         for raw in raw_blocks(source, head):
@@ -92,13 +92,22 @@ def check_flac(body: bytes | bytearray) -> FlacInfo:
     return info
 
 
+def _check_fits_flac(head: WavHead, spooled_bytes: int) -> None:
+    if head.codec in ("pcm_s32le", "pcm_f32le", "pcm_f64le"):
+        raise Rejected("unsupported", f"{head.codec} does not fit the 24 bits of FLAC")
+    if head.frames < 16:
+        raise Rejected("unsupported", f"{head.frames} samples are less than FLAC's smallest block of 16")
+    if spooled_bytes > WAV_BYTES:
+        raise Rejected("too_long", f"{spooled_bytes} bytes do not fit the WAV through which pydub feeds ffmpeg")
+
+
 def _encode(pcm: mmap.mmap, head: WavHead, *, sample_width: int) -> bytes:
     """By pydub, which writes a WAV for ffmpeg straight from the mapped file."""
     AudioSegment.converter = executable()
     segment = AudioSegment(data=pcm, sample_width=sample_width, frame_rate=head.sample_rate_hz, channels=head.channels)
     result = BytesIO()
     try:
-        segment.export(result, format="flac", codec="flac", parameters=REPRODUCIBLE)
+        segment.export(result, format="flac", codec="flac", parameters=NOTHING_ELSE)
     except CouldntEncodeError as error:
         raise Rejected("ffmpeg_failed", str(error).strip().splitlines()[-1]) from error
     return result.getvalue()

@@ -1,0 +1,289 @@
+"""Conversion end to end, from a stream to the bytes to upload, against ffmpeg and libsndfile."""
+
+import functools
+import hashlib
+import io
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.audio import PROFILES, AudioFormat, Conversion, Profile, check_profile_available, convert, inspect
+from recordings.errors import InvalidRequest, Rejected
+from tests.recordings import clips
+from tests.recordings.clips import Int16s, Trickle, chunk, ffmpeg, fmt, riff, wav
+
+MONO, STEREO, FLAC = PROFILES["alaw-mono"], PROFILES["alaw-stereo"], PROFILES["flac-stereo"]
+
+
+def converted(data: bytes, profile: Profile = MONO) -> Conversion:
+    """The file's conversion, over a stream that trickles."""
+    return convert(Trickle(data), len(data), profile)
+
+
+def payload(conversion: Conversion) -> bytes:
+    """The codes of an A-law WAV, without its head and padding."""
+    frames = round(conversion.duration_s * 8_000)
+    return bytes(conversion.body[58 : 58 + frames * conversion.result.channels])
+
+
+def noise(frames: int, channels: int = 2, seed: int = 5, level: float = 6_000) -> Int16s:
+    """Loud enough to reach all segments of A-law."""
+    sound = np.random.default_rng(seed).normal(0, level, (frames, channels))
+    return sound.clip(-32768, 32767).astype(np.int16)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7_999, 8_001, 65_537, 200_003])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("profile", [MONO, STEREO], ids=lambda profile: profile.name)
+def test_the_codes_are_ffmpegs(profile: Profile, channels: int, frames: int) -> None:
+    source = wav(noise(frames, channels))
+    result = converted(source, profile)
+    kept = min(channels, profile.max_channels)
+    assert payload(result) == ffmpeg(f"-i pipe: -ac {kept} -c:a pcm_alaw -f alaw pipe:", source)
+    assert result.source == AudioFormat(codec="pcm_s16le", sample_rate_hz=8_000, channels=channels)
+    assert result.result == AudioFormat(codec="pcm_alaw", sample_rate_hz=8_000, channels=kept)
+    assert result.duration_s == frames / 8_000
+    assert result.source_sha256 == hashlib.sha256(source).hexdigest()
+    assert result.result_sha256 == hashlib.sha256(result.body).hexdigest()
+
+
+@given(st.lists(st.tuples(*[st.integers(-32768, 32767)] * 2), min_size=1, max_size=500))
+def test_any_frames_convert_to_ffmpegs_codes(frames: list[tuple[int, int]]) -> None:
+    source = wav(np.array(frames, np.int16))
+    assert payload(converted(source)) == ffmpeg("-i pipe: -ac 1 -c:a pcm_alaw -f alaw pipe:", source)
+
+
+@pytest.mark.parametrize("profile", [MONO, STEREO], ids=lambda profile: profile.name)
+def test_real_voices_convert_to_ffmpegs_codes(profile: Profile) -> None:
+    for frames in list(clips.voices().values())[:6]:
+        source = wav(frames)
+        result = converted(source, profile)
+        assert payload(result) == ffmpeg(f"-i pipe: -ac {profile.max_channels} -c:a pcm_alaw -f alaw pipe:", source)
+        assert result.fidelity
+        assert result.fidelity.snr_db > 35
+        assert len(result.body) == pytest.approx(len(source) * profile.size_ratio, rel=0.01)
+
+
+CODECS = ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"]
+
+
+@functools.cache
+def in_codec(codec: str) -> bytes:
+    """A second of stereo noise in 32 bits, as ffmpeg writes it with fewer."""
+    fine = np.random.default_rng(8).integers(-(2**31), 2**31 - 1, (8_000, 2), np.int32)
+    return ffmpeg(f"-f s32le -ar 8000 -ac 2 -i pipe: -c:a {codec} -f wav pipe:", fine.tobytes())
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("profile", [MONO, STEREO], ids=lambda profile: profile.name)
+def test_other_widths_are_decoded_as_ffmpeg_does(profile: Profile, codec: str) -> None:
+    source = in_codec(codec)
+    result = converted(source, profile)
+    assert result.source.codec == codec
+    assert result.already == (codec == "pcm_alaw" and profile is STEREO)
+    if not result.already:
+        in_16_bits = ffmpeg("-i pipe: -f s16le pipe:", source)
+        to_alaw = f"-f s16le -ac 2 -i pipe: -ac {profile.max_channels} -f alaw pipe:"
+        assert payload(result) == ffmpeg(to_alaw, in_16_bits)
+
+
+def test_more_than_two_channels_are_mixed_evenly_or_refused() -> None:
+    frames = noise(4_000, channels=6)
+    mean = np.floor(frames.astype(float).mean(axis=1) + 0.5).astype("<i2")
+    result = converted(wav(frames))
+    assert payload(result) == ffmpeg("-f s16le -i pipe: -f alaw pipe:", mean.tobytes())
+    with pytest.raises(Rejected, match=r"unsupported: alaw-stereo"):
+        converted(wav(frames), STEREO)
+
+
+def tone(hz: float, rate: int, seconds: float = 2) -> Int16s:
+    """A mono tone at half of full scale."""
+    return np.rint(16_384 * np.sin(2 * np.pi * hz * np.arange(int(rate * seconds)) / rate)).astype(np.int16)[:, None]
+
+
+def level_db(frames: Int16s) -> float:
+    """RMS, relative to full scale."""
+    return 20 * np.log10(np.sqrt((frames.astype(float) ** 2).mean()) / 32768 + 1e-12)
+
+
+def test_a_tone_above_4_khz_leaves_nothing() -> None:
+    """A-law itself has a floor of ±8 at -72 dB: what is left of the tone is looked for beneath it, by its spectrum."""
+    result = converted(wav(tone(6_000, 16_000), rate=16_000))
+    heard = soundfile.read(io.BytesIO(result.body))[0]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) / len(heard) * 4
+    alias = spectrum[round(2_000 * len(heard) / 8_000)]
+    assert 20 * np.log10(alias + 1e-12) < -80
+
+
+@pytest.mark.parametrize("rate", [6_000, 11_025, 16_000, 22_050, 44_100, 48_000])
+def test_other_rates_keep_length_pitch_and_level(rate: int) -> None:
+    source = tone(1_000, rate)
+    result = converted(wav(source, rate=rate))
+    heard = soundfile.read(io.BytesIO(result.body), dtype="int16")[0]
+    assert len(heard) == 16_000
+    assert level_db(heard) == pytest.approx(level_db(source), abs=0.1)
+    assert np.abs(np.fft.rfft(heard)).argmax() == 2_000
+    assert result.source.sample_rate_hz == rate
+    assert result.result.sample_rate_hz == 8_000
+
+
+@pytest.mark.parametrize("rate", [4_000, 8_001, 11_025, 48_000, 192_000])
+@pytest.mark.parametrize("frames", [25, 1_000, 12_345, 70_001])
+def test_any_length_at_any_rate_is_judged_faithful(rate: int, frames: int) -> None:
+    result = converted(wav(noise(frames), rate=rate))
+    assert soundfile.info(io.BytesIO(result.body)).frames == int(frames * 8_000 / rate + 0.5)
+
+
+def test_what_is_too_short_for_a_sample_at_8_khz_is_refused() -> None:
+    with pytest.raises(Rejected, match=r"no_audio"):
+        converted(wav(noise(1), rate=48_000))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(bad: float) -> None:
+    source = wav(np.array([0.5, bad], "<f4").tobytes(), tag=3, bits=32)
+    for read in (converted, lambda data: inspect(Trickle(data), len(data))):
+        with pytest.raises(Rejected, match=r"bad_samples"):
+            read(source)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_is_a_law_already_is_left_byte_for_byte(channels: int) -> None:
+    codes = bytes(range(256)) * channels
+    odd = riff(chunk(b"LIST", b"INFO"), fmt(6, channels, bits=8), chunk(b"data", codes), chunk(b"id3 ", b"x"))
+    result = converted(odd, STEREO)
+    assert result.already
+    assert result.body == odd
+    assert result.fidelity is None
+    assert result.source == result.result
+    assert result.source_sha256 == result.result_sha256 == hashlib.sha256(odd).hexdigest()
+    assert converted(odd, MONO).already == (channels == 1)
+
+
+def test_a_conversion_is_already_converted() -> None:
+    for profile in PROFILES.values():
+        once = converted(wav(noise(12_001)), profile)
+        twice = converted(once.body, profile)
+        assert twice.already
+        assert twice.body == once.body
+
+
+@pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_alaw", "pcm_mulaw"])
+def test_flac_decodes_to_the_sources_samples(codec: str) -> None:
+    assert_lossless(in_codec(codec), bits=24 if codec == "pcm_s24le" else 16)
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8_000), (5, 8_000), (8, 16_000), (2, 44_100)])
+def test_flac_keeps_channels_and_rate(channels: int, rate: int) -> None:
+    assert_lossless(wav(noise(12_345, channels), rate=rate), bits=16)
+
+
+def assert_lossless(source: bytes, bits: int) -> None:
+    result = converted(source, FLAC)
+    expected = ffmpeg(f"-i pipe: -f s{bits}le pipe:", source)
+    assert ffmpeg(f"-i pipe: -f s{bits}le pipe:", result.body) == expected
+    found = soundfile.info(io.BytesIO(result.body))
+    assert (found.format, found.subtype) == ("FLAC", f"PCM_{bits}")
+    assert (found.samplerate, found.channels) == (result.source.sample_rate_hz, result.source.channels)
+    assert result.fidelity
+    assert result.fidelity.error_peak == 0
+
+
+@pytest.mark.parametrize("codec", ["pcm_s32le", "pcm_f32le", "pcm_f64le"])
+def test_flac_refuses_what_it_would_round(codec: str) -> None:
+    with pytest.raises(Rejected, match=rf"unsupported: {codec}"):
+        converted(in_codec(codec), FLAC)
+
+
+def test_flac_refuses_what_is_shorter_than_its_blocks() -> None:
+    with pytest.raises(Rejected, match=r"unsupported: 15 samples"):
+        converted(wav(noise(15)), FLAC)
+    assert_lossless(wav(noise(16)), bits=16)
+
+
+def test_flac_is_the_same_every_time() -> None:
+    source = wav(noise(9_999))
+    assert converted(source, FLAC).body == converted(source, FLAC).body
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_inspects_every_wav_that_it_reads(codec: str) -> None:
+    data = in_codec(codec)
+    found = inspect(Trickle(data), len(data))
+    assert found.format == AudioFormat(codec=codec, sample_rate_hz=8_000, channels=2)
+    assert (found.frames, found.duration_s) == (8_000, 1.0)
+    assert found.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_inspects_flac_in_full() -> None:
+    body = converted(wav(noise(16_001)), FLAC).body
+    found = inspect(Trickle(body), len(body))
+    assert found.format == AudioFormat(codec="flac", sample_rate_hz=8_000, channels=2)
+    assert (found.frames, found.sha256) == (16_001, hashlib.sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize("at", [20, 30, 1_000, 20_000])
+def test_a_damaged_flac_is_refused(at: int) -> None:
+    body = bytearray(converted(wav(noise(16_001)), FLAC).body)
+    body[at] ^= 1
+    with pytest.raises(Rejected, match=r"bad_flac"):
+        inspect(Trickle(bytes(body)), len(body))
+
+
+def test_a_flac_cut_short_is_refused() -> None:
+    body = converted(wav(noise(16_001)), FLAC).body[:-500]
+    with pytest.raises(Rejected, match=r"bad_flac"):
+        converted(body, FLAC)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 4, 41])
+def test_the_beginning_of_a_flac_is_no_recording(cut: int) -> None:
+    with pytest.raises(Rejected):
+        converted((b"fLaC" + bytes(60))[:cut], FLAC)
+
+
+def test_without_ffmpeg_only_profiles_that_need_it_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    check_profile_available(MONO)
+    with pytest.raises(InvalidRequest, match="put ffmpeg on PATH"):
+        check_profile_available(FLAC)
+
+
+def test_ffmpeg_on_the_path_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
+    from recordings import ffmpeg as ours
+
+    assert ours.executable() == "/somewhere/ffmpeg"
+
+
+class Broken(Trickle):
+    """A connection that is lost on the way."""
+
+    def read(self, size: int) -> bytes:
+        piece = super().read(size)
+        if not piece:
+            raise ConnectionResetError("lost")
+        return piece
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_errors_of_the_transport_pass_through(profile: Profile) -> None:
+    data = wav(noise(50_000))
+    with pytest.raises(ConnectionResetError, match="lost"):
+        convert(Broken(data), len(data), profile)
+    with pytest.raises(ConnectionResetError, match="lost"):
+        inspect(Broken(data), len(data))
+
+
+def test_many_threads_do_not_disturb_each_other() -> None:
+    sources = [wav(noise(30_000 + number, seed=number)) for number in range(16)]
+    alone = [converted(source).result_sha256 for source in sources]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda source: converted(source).result_sha256, sources)) == alone
