@@ -16,7 +16,7 @@ from rich.table import Table
 
 from demo.bucket import BUCKET, fill_bucket
 from demo.calls import DAYS, PREFIX
-from demo.servers import prefect_server, s3_server
+from demo.servers import prefect_server, s3_server, tell_the_rest
 
 FOLDER = Path(".demo")
 AUDIT = FOLDER / "audit"
@@ -35,6 +35,7 @@ def main() -> None:
                 f"s3://{BUCKET} {'filled with three days of calls' if filled else 'as the last demo left it'}.\n"
             )
             _archive(console)
+            tell_the_rest()
     console.print("\nLook at the run in the Prefect UI:   make ui")
 
 

@@ -69,6 +69,15 @@ def prefect_server(folder: Path) -> Iterator[Server]:
         yield Server(url=url, env={"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"{url}/api"})
 
 
+def tell_the_rest() -> None:
+    """Send what this process has yet to tell the Prefect server: call it before that server ends."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=10)
+
+
 def free_port() -> int:
     """A port that nobody listens on right now."""
     with socket.create_server((HOST, 0)) as probe:

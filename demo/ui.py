@@ -1,4 +1,4 @@
-"""``make ui``: the demo's servers stay up, with the deployments registered and a worker that runs them, until Ctrl-C."""
+"""``make ui``: the demo's servers stay up, with the deployments registered and a worker to run them, until Ctrl-C."""
 
 import os
 import signal

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ConnectionError as NotConnectedError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 from recordings.settings import Settings
@@ -301,7 +302,7 @@ class Store:
             raise _translated(error, self.bucket, parameters.get("Key")) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role") from error
-        except HTTPClientError as error:
+        except (HTTPClientError, NotConnectedError) as error:
             raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
 
 

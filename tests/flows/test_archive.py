@@ -1,0 +1,271 @@
+"""The whole job, with a real Prefect server and a real S3 server."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import pandas as pd
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+import tasks.stages
+from flows.archive import archive_recordings
+from recordings.errors import StoreRefused
+from recordings.files import LocalFiles
+from recordings.history import record_start
+from recordings.preflight import PreflightFailed
+from recordings.summary import RunFailed, RunSummary
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+
+pytestmark = pytest.mark.usefixtures("prefect")
+REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
+
+
+@pytest.fixture
+def audit_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "audit")
+
+
+@pytest.fixture
+def archive(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
+    def run(**changes: Any) -> RunSummary:
+        parameters = {
+            "bucket": bucket.name,
+            "prefixes": [PREFIX],
+            "audit_uri": audit_uri,
+            "start_date": DAY,
+            "end_date": DAY + timedelta(days=2),
+            "batch_size": 4,
+        }
+        return archive_recordings(**{**parameters, **changes})
+
+    return run
+
+
+@pytest.fixture
+def calls(bucket: Bucket, a_call: Any) -> dict[str, bytes]:
+    """Ten calls over three days, in the bucket."""
+    bodies = {key_of(n, DAY + timedelta(days=n % 3)): a_call(n, 1.0) for n in range(10)}
+    for key, body in bodies.items():
+        bucket.put(key, body, Tagging="queue=sales", Metadata={"agent": "ida"}, ContentType="audio/wav")
+    return bodies
+
+
+def ffmpeg(arguments: str, data: bytes) -> bytes:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *arguments.split(), "pipe:"]
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout  # noqa: S603 (ffmpeg)
+
+
+@pytest.mark.skipif(not REAL_CALLS.is_dir(), reason="the folder of real voices is not beside this checkout")
+def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, archive: Any) -> None:
+    originals = {str(path.relative_to(REAL_CALLS)): path.read_bytes() for path in REAL_CALLS.rglob("*.wav")}
+    versions = {key: bucket.put(key, body)["VersionId"] for key, body in originals.items()}
+
+    summary = archive(start_date=date(2026, 11, 9), end_date=date(2026, 11, 11), min_age_days=0)
+
+    assert len(originals) == 18
+    assert summary.counts == {"archived": 18}
+    for key, original in originals.items():
+        lying = bucket.body(key)
+        wanted = ffmpeg("-i pipe: -ac 1 -ar 8000 -c:a pcm_alaw -f alaw", original)
+        assert ffmpeg("-i pipe: -c:a copy -f alaw", lying) == wanted
+        assert ffmpeg("-i pipe: -f s16le", lying) == ffmpeg("-f alaw -ar 8000 -ac 1 -i pipe: -f s16le", wanted)
+        assert bucket.body(key, versions[key]) == original
+
+
+def test_every_recording_is_archived_and_accounted_for(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
+    summary = archive()
+
+    assert (summary.counts, summary.recordings, summary.unrecorded) == ({"archived": 10}, 10, 0)
+    assert summary.bytes_before == sum(map(len, calls.values()))
+    assert summary.bytes_after == sum(len(bucket.body(key)) for key in calls)
+    assert summary.minutes_before == summary.minutes_after == pytest.approx(10 / 60)
+    for key, original in calls.items():
+        now, before = sorted(bucket.versions(key), key=lambda version: not version["IsLatest"])
+        assert now["StorageClass"] == "GLACIER_IR"
+        assert bucket.body(key, before["VersionId"]) == original
+        assert bucket.tags(key) == {"queue": "sales", "converted": "True"}
+        after = bucket.get(key)
+        assert after["Metadata"]["agent"] == "ida"
+        assert after["Metadata"]["archive-run-id"] == summary.run_id
+        assert after["ContentType"] == "audio/wav"
+    frame = pd.read_parquet(audit_uri)
+    assert sorted(frame["key"]) == sorted(calls)
+    assert frame["verified"].all()
+    assert frame["tagged"].all()
+    assert frame["bytes_after"].sum() == summary.bytes_after
+
+
+def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: Any) -> None:
+    for number in range(12):
+        bucket.put(key_of(number), a_call(number, 1.0))
+    before = len(bucket.requests())
+    archive(end_date=DAY, readback_percent=0)
+    per_recording = bucket.requests_by_kind(before)
+    assert per_recording["GET tags"] == per_recording["PUT tags"] == 12
+    assert per_recording["LIST versions"] == 3  # one for each batch of four
+    preflight_gets, probe = 5, 1
+    assert per_recording["GET"] == 12 + preflight_gets
+    assert per_recording["PUT"] == 12 + probe
+    assert "HEAD" not in per_recording
+
+
+def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
+    archive()
+    before = bucket.snapshot()
+    again = archive()
+    assert (again.counts, again.settled, again.manifest_files) == ({}, len(calls), ())
+    assert bucket.snapshot() == before
+
+
+def test_without_its_table_a_run_recognises_what_is_archived(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], tmp_path: Path
+) -> None:
+    archive()
+    before = bucket.snapshot()
+    again = archive(audit_uri=str(tmp_path / "another"))
+    assert again.counts == {"already_archived": len(calls)}
+    assert bucket.snapshot() == before
+
+
+def test_a_dry_run_writes_nothing_at_all(bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+    before = bucket.snapshot()
+    sent = len(bucket.requests())
+    summary = archive(dry_run=True)
+    assert (summary.counts, summary.bytes_after) == ({"planned": len(calls)}, 0)
+    assert "PUT" not in bucket.requests_by_kind(sent)
+    assert bucket.snapshot() == before
+    assert not Path(audit_uri).exists()
+
+
+def test_an_empty_window_is_a_run_with_nothing_to_do(archive: Any, calls: dict[str, bytes]) -> None:
+    summary = archive(start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
+    assert (summary.counts, summary.settled) == ({}, 0)
+
+
+def test_what_cannot_be_converted_does_not_fail_the_run(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
+    truncated = key_of(20)
+    bucket.put(truncated, next(iter(calls.values()))[:-9])
+    bucket.put(key_of(21)[:-4] + ".txt", b"notes")
+    summary = archive()
+    assert summary.counts == {"archived": 10, "rejected": 1, "skipped": 1}
+    frame = pd.read_parquet(audit_uri).set_index("key")
+    assert frame.loc[truncated, "reason"].startswith("truncated: ")
+    assert archive().counts == {"skipped": 1}  # the rejected one is settled, as long as neither it nor we change
+
+
+@pytest.mark.parametrize("stage", ["resample", "verify", "tag"])
+def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug hits each batch of one day: no real part shows one at will."""
+    name = f"{stage}_batch"
+    work = getattr(tasks.stages, name)
+
+    def broken(store: Any, batch: Any, *rest: Any) -> Any:
+        recordings = batch.recordings if stage == "resample" else batch
+        if recordings[0].recording_date == DAY:
+            raise ZeroDivisionError("a bug")
+        return work(store, batch, *rest)
+
+    monkeypatch.setattr(tasks.stages, name, broken)
+    with pytest.raises(RunFailed, match="6 archived, 4 failed") as failed:
+        archive()
+    assert failed.value.summary.counts == {"archived": 6, "failed": 4}
+    frame = pd.read_parquet(audit_uri)
+    assert sorted(frame["key"]) == sorted(calls)
+    assert set(frame[frame["status"] == "failed"]["reason"]) == {"stage-failed: ZeroDivisionError: a bug"}
+
+    monkeypatch.setattr(tasks.stages, name, work)
+    made_good = "archived" if stage == "resample" else "already_archived"
+    assert archive().counts == {made_good: 4}
+    for key, original in calls.items():
+        assert bucket.tags(key)["converted"] == "True"
+        assert original in [bucket.body(key, version["VersionId"]) for version in bucket.versions(key)]
+        assert len(bucket.versions(key)) == 2
+
+
+def test_the_runs_record_is_its_manifest(archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+    summary = archive()
+    record = json.loads((Path(audit_uri) / "_runs" / f"{summary.run_id}.end.json").read_text())
+    on_disk = {str(path.relative_to(audit_uri)) for path in Path(audit_uri).glob("recording_date=*/*")}
+    assert {file["name"] for file in record["files"]} == on_disk == set(summary.manifest_files)
+    assert sum(file["rows"] for file in record["files"]) == len(calls)
+    assert record["requests"] == summary.requests
+    assert record["run"]["start_date"] == str(DAY)
+
+
+def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
+    uri = f"s3://{bucket.name}/audit"
+    archive(audit_uri=uri)
+    assert sorted(pd.read_parquet(uri)["key"]) == sorted(calls)
+    assert archive(audit_uri=uri).settled == len(calls)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "sentence"),
+    [
+        ({"start_date": date(2026, 2, 1)}, ValueError, "start_date 2026-02-01 is later than end_date"),
+        ({"profile": "mp3"}, ValueError, "profile 'mp3' is unknown"),
+        ({"storage_class": "CHEAP"}, ValueError, "storage_class 'CHEAP' is unknown"),
+        ({"bucket": "no-such-bucket-anywhere"}, StoreRefused, "there is no bucket named 'no-such-bucket-anywhere'"),
+        ({"audit_uri": "ftp://somewhere"}, ValueError, "audit_uri 'ftp://somewhere' is neither"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_run_before_anything_is_touched(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, wrong: Any, error: Any, sentence: str
+) -> None:
+    before = bucket.snapshot()
+    with pytest.raises(error, match=sentence):
+        archive(**wrong)
+    assert bucket.snapshot() == before
+    assert not Path(audit_uri).exists()
+
+
+def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: Any) -> None:
+    key = key_of(1)
+    unversioned_bucket.put(key, a_call())
+    before = unversioned_bucket.snapshot()
+    with pytest.raises(PreflightFailed, match="unversioned"):
+        archive(bucket=unversioned_bucket.name)
+    assert unversioned_bucket.snapshot() == before
+    assert archive(bucket=unversioned_bucket.name, accept=["unversioned"]).counts == {"archived": 1}
+    assert unversioned_bucket.tags(key) == {"converted": "True"}
+
+
+def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
+    bucket: Bucket, archive: Any, a_call: Any, audit_uri: str, plan: Any
+) -> None:
+    """It died long ago, over a window that this run would not look at by itself."""
+    bucket.put(key_of(1), a_call())
+    dead = plan(bucket.name, audit_uri=audit_uri)
+    record_start(LocalFiles(Path(audit_uri)), replace(dead, run_id="20260101T000000Z-dead"))
+    assert archive(start_date=None, end_date=None).counts == {"archived": 1}
+    assert (Path(audit_uri) / "_runs" / "20260101T000000Z-dead.covered.json").exists()
+
+
+def test_what_people_see_in_the_prefect_ui(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
+    bucket.put(key_of(20), b"not a call")
+    summary = archive()
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs(limit=50) if summary.run_id.endswith(run.id.hex[-8:])]
+        (flow_run,) = runs
+        artifacts = client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
+        )
+    shown = {artifact.key: artifact for artifact in artifacts}
+    assert set(shown) == {"archive-progress", "archive-report", "archive-failures"}
+    assert float(str(shown["archive-progress"].data)) == 100
+    assert "**10** recordings archived" in shown["archive-report"].data
+    assert key_of(20) in shown["archive-failures"].data
+    assert flow_run.name == f"archive {bucket.name}"

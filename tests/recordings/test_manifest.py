@@ -1,0 +1,154 @@
+"""The audit table: what is written is what pandas, Arrow and our own reader see."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from recordings.files import AuditFiles, open_files
+from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
+from recordings.settings import Settings
+from recordings.store import Store
+from tests.bucket import DAY, Bucket
+
+NOW = datetime(2026, 2, 1, 3, 4, 5, 678901, UTC)
+ROW = ManifestRow(
+    run_id="r1",
+    recording_date=DAY,
+    bucket="recordings",
+    key="a.wav",
+    status=Status.ARCHIVED,
+    profile="alaw-mono",
+    bytes_before=2**53 + 1,  # an integer that a float would round
+    etag_before='"before"',
+    etag_after='"after"',
+    verified=True,
+    tagged=True,
+    state_at=NOW,
+    started_at=NOW,
+    software_version="1",
+)
+
+
+@pytest.fixture
+def audit_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "audit")
+
+
+def test_pandas_reads_the_table_as_it_lies(files: AuditFiles, audit_uri: str) -> None:
+    rejected = replace(ROW, key="b.wav", status=Status.REJECTED, bytes_before=None, state_at=None)
+    write_rows(files, [rejected, ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r1", wave=1)
+    files.create("_runs/r1.end.json", b"{}")
+    frame = pd.read_parquet(audit_uri)
+    assert set(frame.columns) == {field.name for field in fields(ManifestRow)}
+    assert frame["recording_date"].astype(str).tolist() == ["2026-01-12", "2026-01-12", "2026-01-13"]
+    assert frame["key"].tolist() == ["a.wav", "b.wav", "a.wav"]
+    assert frame["bytes_before"].tolist() == [2**53 + 1, pd.NA, 2**53 + 1]
+    assert frame["state_at"][0] == pd.Timestamp(NOW)
+
+
+def test_read_audit_gives_every_row_of_the_dates(files: AuditFiles, audit_uri: str) -> None:
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
+    frame = read_audit(audit_uri, start=days[1], end=days[2])
+    assert frame["recording_date"].tolist() == days[1:3]
+    assert len(read_audit(audit_uri)) == 4
+    assert len(read_audit(audit_uri, end=days[0])) == 1
+
+
+def test_an_absent_table_is_empty(audit_uri: str) -> None:
+    frame = read_audit(audit_uri)
+    assert frame.empty
+    assert set(frame.columns) == {field.name for field in fields(ManifestRow)}
+
+
+def test_every_column_is_described_and_knows_whether_it_may_be_null() -> None:
+    schema = arrow_schema()
+    assert [field.name for field in schema] == [field.name for field in fields(ManifestRow)]
+    assert all(field.metadata[b"description"] for field in schema)
+    assert not schema.field("key").nullable
+    assert schema.field("reason").nullable
+
+
+def test_files_are_listed_with_rows_and_digest(files: AuditFiles, audit_uri: str) -> None:
+    (file,) = write_rows(files, [ROW, replace(ROW, key="b.wav")], run_id="r1", wave=7)
+    path = Path(audit_uri) / file.name
+    assert file.name == "recording_date=2026-01-12/r1-0007.parquet"
+    assert (file.rows, pq.read_metadata(path).num_rows) == (2, 2)
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert pq.read_schema(path).metadata[b"schema_version"] == b"1"
+
+
+def test_a_file_is_never_written_twice(files: AuditFiles) -> None:
+    write_rows(files, [ROW], run_id="r1", wave=1)
+    with pytest.raises(FileExistsError):
+        write_rows(files, [replace(ROW, key="b.wav")], run_id="r1", wave=1)
+
+
+def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
+    audit_uri = f"s3://{bucket.name}/audit"
+    files = open_files(audit_uri, lambda name: Store(name, Settings()))
+    write_rows(files, [ROW], run_id="r1", wave=1)
+    assert read_audit(audit_uri)["key"].tolist() == ["a.wav"]
+    assert pd.read_parquet(audit_uri)["key"].tolist() == ["a.wav"]
+    done = settled(audit_uri, DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done == {("a.wav", '"after"')}
+
+
+def _later(row: ManifestRow, hours: float, **changes: Any) -> ManifestRow:
+    return replace(row, run_id=f"r{hours}", state_at=NOW + timedelta(hours=hours), **changes)
+
+
+def _current(files: AuditFiles, audit_uri: str) -> Callable[..., list[tuple[str, str]]]:
+    def of(*rows: ManifestRow) -> list[tuple[str, str]]:
+        for wave, row in enumerate(rows):
+            write_rows(files, [row], run_id="r", wave=wave)
+        frame = current(read_audit(audit_uri))
+        return list(zip(frame["key"], frame["status"], strict=True))
+
+    return of
+
+
+def test_current_is_the_last_change_of_state(files: AuditFiles, audit_uri: str) -> None:
+    of = _current(files, audit_uri)
+    restored = _later(ROW, 2, status=Status.RESTORED)
+    failed = replace(ROW, status=Status.FAILED, state_at=None, started_at=NOW + timedelta(hours=3))
+    other = replace(ROW, key="b.wav")
+    assert of(restored, ROW, failed, other) == [("a.wav", "restored"), ("b.wav", "archived")]
+
+
+def test_current_prefers_the_run_that_wrote_it(files: AuditFiles, audit_uri: str) -> None:
+    confirmed = replace(ROW, status=Status.ALREADY_ARCHIVED)
+    assert _current(files, audit_uri)(ROW, confirmed, confirmed) == [("a.wav", "archived")]
+
+
+def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
+    assert _current(files, audit_uri)(replace(ROW, status=Status.REJECTED)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {("a.wav", '"after"')}),
+        ({"status": Status.ALREADY_ARCHIVED}, {("a.wav", '"after"')}),
+        ({"tagged": False}, set()),
+        ({"verified": False}, set()),
+        ({"profile": "alaw-stereo"}, set()),
+        ({"bucket": "elsewhere"}, set()),
+        ({"status": Status.REJECTED, "verified": False, "tagged": False}, {("a.wav", '"before"')}),
+        ({"status": Status.REJECTED, "verified": False, "software_version": "0"}, set()),
+        ({"status": Status.FAILED, "verified": False, "tagged": False}, set()),
+        ({"status": Status.SKIPPED, "verified": False, "tagged": False}, set()),
+    ],
+)
+def test_settled_is_what_needs_no_further_look(
+    files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
+) -> None:
+    write_rows(files, [replace(ROW, **changes)], run_id="r1", wave=1)
+    assert settled(audit_uri, DAY, bucket="recordings", profile="alaw-mono", software_version="1") == expected

@@ -1,0 +1,75 @@
+"""Which recordings a run looks at, and how they are packed."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from recordings.plan import Listing, Plan, days_of, list_day, pack
+from recordings.recording import Day, Recording, Window
+from recordings.run import Run
+from recordings.store import Store
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+
+PlanRun = Callable[..., Run]
+
+
+def recording(number: int, *, size_bytes: int = 100, day: date = DAY, folder: str = "") -> Recording:
+    key = key_of(number, day, folder)
+    return Recording(
+        bucket="b", key=key, recording_date=day, etag='"e"', size_bytes=size_bytes, storage_class="STANDARD"
+    )
+
+
+def listing(*recordings: Recording) -> Listing:
+    return Listing(Day(prefix=PREFIX, date=DAY), recordings, 0)
+
+
+def test_lists_agents_and_ivr_recordings_of_the_day(bucket: Bucket, plan: PlanRun, store: Store) -> None:
+    wanted = [key_of(1), key_of(2, folder="ivr/")]
+    for key in [*wanted, key_of(3, DAY + timedelta(days=1)), f"{PREFIX}{DAY:%Y/%m/%d}/", "Analysis/Voice/x.json"]:
+        bucket.put(key, b"x")
+    found = list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open
+    assert [each.key for each in found] == wanted
+    assert {each.recording_date for each in found} == {DAY}
+
+
+def test_lists_more_than_a_page(bucket: Bucket, plan: PlanRun, store: Store, pool: Any) -> None:
+    pool.map(lambda number: bucket.put(key_of(number), b"x"), range(1003))
+    assert len(list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open) == 1003
+
+
+def test_odd_keys_survive_the_listing(bucket: Bucket, plan: PlanRun, store: Store) -> None:
+    keys = sorted(f"{PREFIX}{DAY:%Y/%m/%d}/{name}.wav" for name in ("a b", "a+b", "a%2Bb", "ä:é", "a&b=c"))
+    for key in keys:
+        bucket.put(key, b"x")
+    assert [each.key for each in list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open] == keys
+
+
+def test_batches_are_bounded_in_number_and_in_bytes(plan: PlanRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = plan(batch_size=3)
+    by_number = list(pack([listing(*(recording(n) for n in range(7)))], run))
+    assert [len(batch.recordings) for batch in by_number] == [3, 3, 1]
+    huge = 1024 * 1024 * 1024
+    by_bytes = list(pack([listing(*(recording(n, size_bytes=huge) for n in range(5)))], run))
+    assert [len(batch.recordings) for batch in by_bytes] == [2, 2, 1]
+
+
+def test_a_batch_is_of_one_folder_and_numbered_within_its_day(plan: PlanRun) -> None:
+    tomorrow = DAY + timedelta(days=1)
+    recordings = [recording(1, folder="ivr/"), recording(2), recording(3), recording(4, day=tomorrow)]
+    batches = list(pack([listing(*recordings)], plan()))
+    assert [str(batch) for batch in batches] == ["2026-01-12 batch 1", "2026-01-12 batch 2", "2026-01-13 batch 1"]
+    assert [len(batch.recordings) for batch in batches] == [2, 1, 1]
+
+
+def test_a_dry_run_has_no_waves(plan: PlanRun) -> None:
+    dry = Plan([listing(recording(1), recording(2))], plan(dry_run=True))
+    assert (dry.waves, dry.recordings, dry.size_bytes) == ([], 2, 200)
+
+
+def test_days_of_dead_runs_are_listed_once(plan: PlanRun) -> None:
+    run = plan(start_date=DAY, end_date=DAY + timedelta(days=1))
+    dead = {"r0": [Window(prefix=PREFIX, start_date=DAY - timedelta(days=2), end_date=DAY)]}
+    assert [day.date.day for day in days_of(run, dead)] == [10, 11, 12, 13]

@@ -1,0 +1,83 @@
+"""What people read."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from recordings.preflight import Finding, Severity
+from recordings.reporting import human_bytes, percent_saved, run_report, usd
+from recordings.run import Run
+from recordings.summary import RunFailed, RunSummary, Tally
+
+SUMS = Tally(
+    counts=Counter(archived=2, failed=1),
+    reasons=Counter(unavailable=1),
+    minutes=10,
+    bytes_before=4_000_000,
+    bytes_after=1_000_000,
+    usd_per_month_before=10,
+    usd_per_month_after=1,
+    usd_per_month_originals=10,
+)
+SUMMARY = RunSummary(
+    run_id="r1",
+    counts={"archived": 2, "failed": 1},
+    settled=5,
+    minutes_before=10,
+    minutes_after=10,
+    bytes_before=4_000_000,
+    bytes_after=1_000_000,
+    manifest_files=("f",),
+    requests={"GetObject": 3},
+    cpu_s=1,
+    wall_s=2,
+    cost_usd=0.0001,
+    unrecorded=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, "0 B"), (999, "999 B"), (12_345, "12.3 kB"), (2.5e9, "2.5 GB"), (4e15, "4,000 TB")]
+)
+def test_sizes(size: float, words: str) -> None:
+    assert human_bytes(size) == words
+
+
+@pytest.mark.parametrize(("amount", "words"), [(0, "$0.00"), (1234.5, "$1,234.50"), (0.00512, "$0.00512")])
+def test_dollars(amount: float, words: str) -> None:
+    assert usd(amount) == words
+
+
+def test_saved() -> None:
+    assert percent_saved(400, 100) == "75.0 %"
+    assert percent_saved(0, 0) == "-"
+
+
+def test_savings_are_net_of_the_originals(plan: Callable[..., Run]) -> None:
+    report = run_report(plan(), SUMMARY, SUMS, [], retention_years=6)
+    assert "| **saved now, net of the originals** | **$-1.00** | |" in report
+    assert "| **saved once the originals are released** | **$9.00** | **$648.00** |" in report
+
+
+def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
+    finding = Finding(code="unversioned", severity=Severity.BLOCK, sentence="It is off.", way_out="Turn it on.")
+    report = run_report(plan(), SUMMARY, SUMS, [finding], retention_years=6)
+    for words in (
+        "**2** recordings archived, **10.0** minutes, **4 MB → 1 MB** (75.0 % smaller)",
+        "**not everything went well**",
+        "| failed | 1 |",
+        "| settled by earlier runs | 5 |",
+        "| unavailable | 1 |",
+        "**accepted risk, unversioned**: It is off. Turn it on.",
+        "**$0.01 per 1,000 minutes**",
+    ):
+        assert words in report
+
+
+def test_a_run_fails_for_failed_and_for_missing_rows() -> None:
+    assert not SUMMARY.succeeded
+    assert replace(SUMMARY, counts={"archived": 2, "rejected": 1}).succeeded
+    assert not replace(SUMMARY, counts={"archived": 2}, unrecorded=1).succeeded
+    assert str(RunFailed(SUMMARY)).startswith("run r1: 2 archived, 1 failed. The rows' reasons say why")

@@ -1,0 +1,110 @@
+"""S3's answers, as the rest of the code sees them."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.settings import Settings
+from recordings.store import Store
+from tests.bucket import Bucket
+
+KEY = "calls/a b+c%20é:1.wav"
+
+
+def replace(store: Store, key: str, body: bytes, **changes: Any) -> Any:
+    properties = {
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "storage_class": "GLACIER_IR",
+        "content_type": "audio/wav",
+        "metadata": {},
+        "tags": {},
+    }
+    return store.replace(store.head(key), body, **{**properties, **changes})
+
+
+def test_reads_headers_first_and_the_body_in_pieces(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"x" * 100_000, Tagging="a=b", Metadata={"m": "1"})
+    with store.read(KEY) as (stored, body):
+        assert (stored.size_bytes, stored.tag_count, stored.metadata) == (100_000, 1, {"m": "1"})
+        pieces = list(iter(lambda: body.read(30_000), b""))
+    assert b"".join(pieces) == b"x" * 100_000
+    assert len(pieces) == 4
+
+
+def test_replaces_only_what_it_has_seen(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"old")
+    seen = store.head(KEY)
+    bucket.put(KEY, b"theirs")
+    with pytest.raises(Changed):
+        store.replace(
+            seen, b"ours", sha256=hashlib.sha256(b"ours").hexdigest(), storage_class="STANDARD", content_type="a/b",
+            metadata={}, tags={},
+        )  # fmt: skip
+    assert bucket.body(KEY) == b"theirs"
+
+
+def test_s3_refuses_a_body_that_is_not_what_we_meant(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"old")
+    with pytest.raises((StoreUnavailable, StoreRefused, Changed)):
+        replace(store, KEY, b"new", sha256=hashlib.sha256(b"other").hexdigest())
+    assert bucket.body(KEY) == b"old"
+
+
+def test_the_checksum_of_what_we_wrote_is_s3s(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"old")
+    replace(store, KEY, bytearray(b"new"))
+    assert store.head(KEY).sha256 == hashlib.sha256(b"new").hexdigest()
+
+
+def test_creates_once(bucket: Bucket, store: Store) -> None:
+    store.create("f", b"1")
+    store.create("f", b"1")  # our own write again: its answer had been lost
+    with pytest.raises(Changed):
+        store.create("f", b"2")
+    assert bucket.body("f") == b"1"
+
+
+@pytest.mark.parametrize("gone", ["head", "tags"])
+def test_a_missing_object_has_changed(store: Store, gone: str) -> None:
+    calls = {"head": lambda: store.head("no"), "tags": lambda: store.tags("no", None)}
+    with pytest.raises(Changed, match=r"s3://recordings-\w+/no was deleted"):
+        calls[gone]()
+
+
+def test_a_dead_server_is_unavailable(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the discard port: nobody listens
+    store = Store(bucket.name, Settings(max_attempts=1))
+    with pytest.raises(StoreUnavailable):
+        store.versioning()
+
+
+def test_pages_of_versions_are_whole_and_in_order(bucket: Bucket, store: Store) -> None:
+    for number in range(5):
+        for body in (b"1", b"2", b"3"):
+            bucket.put(f"k{number}", body)
+    bucket.client.delete_object(Bucket=bucket.name, Key="k3")
+    pages = list(store.list_versions("k", after_key="k1", page_size=4))
+    assert len(pages) >= 3
+    lines = [(version.key, version.is_current, version.size_bytes) for page in pages for version in page]
+    assert sorted(lines) == sorted(
+        [(f"k{n}", n != 3 and i == 0, 1) for n in (2, 3, 4) for i in range(3)] + [("k3", True, 0)]
+    )
+
+
+def test_counts_its_requests(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"x")
+    store.head(KEY)
+    store.head(KEY)
+    store.versioning()
+    assert store.requests == {"HeadObject": 2, "GetBucketVersioning": 1}
+
+
+def test_without_credentials_the_message_says_so(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    with pytest.raises(StoreRefused, match="set AWS credentials in the environment or give the task a role"):
+        Store(bucket.name, Settings()).versioning()
