@@ -54,16 +54,14 @@ def decode(codes: bytes, values: Int16s) -> Int16s:
 
 def downmix(frames: Int16s) -> Int16s:
     """The mean of all channels ``(n, channels)``, halves rounded up; of two ``(L+R+1)>>1``, as in ffmpeg."""
-    channels = frames.shape[1]
-    if channels == 2:  # the usual case, eight times faster
-        total = np.add(frames[:, 0], frames[:, 1], dtype=np.int32)
-        total += 1
-        total >>= 1
-    else:
-        total = frames.sum(axis=1, dtype=np.int32)
-        total += channels // 2
-        total //= channels
-    return total.astype(np.int16)
+    channels, mean = frames.shape[1], frames[:, 0]
+    if channels == 2:  # by halves of 32-bit words, and without a carry: twice as fast
+        words = np.ascontiguousarray(frames).view(np.int32)[:, 0]
+        left, right = words.astype(np.int16), (words >> 16).astype(np.int16)
+        mean = (left | right) - ((left ^ right) >> 1)
+    elif channels > 2:
+        mean = ((frames.sum(axis=1, dtype=np.int32) + channels // 2) // channels).astype(np.int16)
+    return mean
 
 
 def encode(samples: Int16s) -> Codes:

@@ -68,8 +68,8 @@ class Judge:
     def look(self, frames: NDArray[np.int16], coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
         channels = np.ascontiguousarray(frames.T, dtype=np.float32)
-        wanted = channels.sum(axis=0, keepdims=True) * np.float32(self._share) if self._share < 1 else channels
-        codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T
+        wanted = sum(channels[1:], channels[:1]) * np.float32(self._share) if self._share < 1 else channels
+        codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T.astype(np.intp)
         if codes.shape != wanted.shape:
             raise Rejected("unfaithful", f"{codes.size} samples stand for {wanted.size} of the source")
         wrong = (wanted < LOWEST.take(codes, mode="clip")) | (wanted > HIGHEST.take(codes, mode="clip"))
