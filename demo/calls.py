@@ -67,7 +67,8 @@ def _syllable(pitch_hz: float, formants_hz: tuple[int, ...], duration_s: float) 
     harmonics_hz = np.arange(pitch_hz, SAMPLE_RATE_HZ / 2, pitch_hz)[:, None]
     gains = sum(1 / (1 + ((harmonics_hz - formant) / 90) ** 2) for formant in formants_hz)
     tone = (gains * np.sin(2 * np.pi * harmonics_hz * time_s)).sum(axis=0)
-    return 0.3 * tone / np.abs(tone).max() * np.hanning(len(time_s))
+    syllable: Samples = 0.3 * tone / np.abs(tone).max() * np.hanning(len(time_s))
+    return syllable
 
 
 def _utterance(random: np.random.Generator, voice: list[Samples], duration_s: float) -> Samples:

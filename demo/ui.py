@@ -30,7 +30,7 @@ def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str
 
 def deploy(env: dict[str, str]) -> None:
     """Create the local work pool and register every deployment of ``prefect.yaml`` on it."""
-    run_to_end([*PREFECT, "work-pool", "create", POOL, "--type", "process", "--overwrite"], env)
+    run_to_end([*PREFECT, "work-pool", "create", env["ARCHIVE_WORK_POOL"], "--type", "process", "--overwrite"], env)
     run_to_end([*PREFECT, "--no-prompt", "deploy", "--all"], env)
 
 

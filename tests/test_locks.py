@@ -1,0 +1,47 @@
+"""The locks: hashed, without addresses, and without the releases that break Prefect."""
+
+import re
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+REQUIREMENTS = Path(__file__).parents[1] / "requirements"
+LOCKS = ["production.txt", "development.txt"]
+
+
+def pins(lock: str) -> dict[str, Version]:
+    """The newest version that the lock names of each package, for any platform."""
+    found: dict[str, Version] = {}
+    for name, version in re.findall(
+        r"^([a-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(\S+)", (REQUIREMENTS / lock).read_text(), re.M
+    ):
+        found[name] = max(Version(version), found.get(name, Version("0")))
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize(
+    ("package", "broken"), [("fastapi", "0.151"), ("sqlalchemy", "2.1"), ("typer", "0.28"), ("prefect", "3.9")]
+)
+def test_a_release_that_breaks_prefect_is_not_in_it(lock: str, package: str, broken: str) -> None:
+    assert pins(lock)[package] < Version(broken)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_python_3_13_has_the_audioop_that_pydub_needs(lock: str) -> None:
+    assert re.search(r"^audioop-lts==\S+ ; python_full_version >= '3\.13'", (REQUIREMENTS / lock).read_text(), re.M)
+
+
+def test_the_embedded_s3_keeps_originals_and_is_no_part_of_production() -> None:
+    assert pins("development.txt")["ministack"] >= Version("1.5.33")
+    assert "ministack" not in pins("production.txt")
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, "uv.txt"])
+def test_every_package_has_its_hash_and_none_an_address(lock: str) -> None:
+    text = (REQUIREMENTS / lock).read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]
+    assert blocks
+    assert all("--hash=sha256:" in block for block in blocks)
