@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui test lint format lock clean
+.PHONY: help demo ui test lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, 
 	@$(BIN)/python -m demo.ui
 
 test: $(READY) ## Run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -32,8 +32,11 @@ lock: $(READY) ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile requirements/uv.in $(LOCK) -o requirements/uv.txt
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras
 
-clean: ## Remove the demo's data, the environment and all caches
-	@rm -rf .demo .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+clean-demo: ## Remove the demo's data: the next demo begins from nothing
+	@rm -rf .demo
+
+clean: clean-demo ## Remove the demo's data, the environment and all caches
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/development.txt requirements/uv.txt

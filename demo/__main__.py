@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -29,7 +28,7 @@ def main() -> None:
         filling = background.submit(fill_bucket)  # while Prefect starts, which takes longer
         console.print(f"An S3 server at {s3.url}, a Prefect server beside it ...")
         with prefect_server(FOLDER / "prefect") as prefect:
-            os.environ.update({**prefect.env, "PREFECT_LOGGING_LEVEL": "WARNING"})
+            os.environ.update({**prefect.env, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"})
             filled = filling.result()
             console.print(
                 f"s3://{BUCKET} {'filled with three days of calls' if filled else 'as the last demo left it'}.\n"
@@ -55,7 +54,7 @@ def _archive(console: Console) -> None:
             readback_percent=10,
         )
     frame = read_audit(str(AUDIT))
-    console.print(_table(frame[frame["run_id"] == summary.run_id]))
+    console.print("", _table(frame[frame["run_id"] == summary.run_id]), "")
     if not summary.counts.get("archived"):
         console.print(f"Nothing left to archive: {summary.settled} recordings are settled in the audit table.")
     per_1000 = summary.cost_per_1000_minutes_usd
@@ -104,18 +103,16 @@ def _table(rows: pd.DataFrame) -> Table:
     from recordings.reporting import human_bytes, percent_saved
 
     headings = {"archived": "archived", "already_archived": "already", "skipped": "skipped", "rejected": "rejected"}
-    table = Table(
-        "day", "recordings", *headings.values(), "before", "after", "saved", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table("day", "recordings", *headings.values(), "before", "after", "saved", box=None, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        column.justify, column.no_wrap = "right", True
     days = [(str(day), of_day) for day, of_day in rows.groupby("recording_date")]
     for name, group in [*days, ("all", rows)]:
         archived = group[group["status"] == "archived"]
         before, after = int(archived["bytes_before"].sum()), int(archived["bytes_after"].sum())
         counts = [str((group["status"] == status).sum()) for status in headings]
         sizes = (human_bytes(before), human_bytes(after), percent_saved(before, after))
-        table.add_row(name, str(len(group)), *counts, *sizes, end_section=name == days[-1][0])
+        table.add_row(name, str(len(group)), *counts, *sizes)
     return table
 
 

@@ -17,8 +17,8 @@ from tasks.run import Progress, begin_run, end_run, open_record, preflight
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
 
-def _one_of(names: Sequence[str], description: str) -> Any:
-    return Field(description=description, json_schema_extra={"enum": list(names)})
+def _one_of(names: Sequence[str]) -> Any:
+    return Field(json_schema_extra={"enum": list(names)})
 
 
 @flow(
@@ -28,32 +28,48 @@ def _one_of(names: Sequence[str], description: str) -> Any:
     persist_result=False,
 )
 def archive_recordings(
-    bucket: Annotated[str, Field(description="Bucket that Amazon Connect writes to")],
-    prefixes: Annotated[list[str], Field(description="Where its recordings lie: connect/<alias>/CallRecordings/")],
-    audit_uri: Annotated[str, Field(description="The audit table: s3://bucket/prefix or a local folder")],
-    start_date: Annotated[
-        date | None, Field(description="First UTC day; by default lookback_days before the last")
-    ] = None,
-    end_date: Annotated[
-        date | None, Field(description="Last UTC day; by default min_age_days before the schedule")
-    ] = None,
-    min_age_days: Annotated[int, Field(ge=0, description="Younger recordings are left alone")] = 7,
-    lookback_days: Annotated[int, Field(ge=1, description="Days in the window if no start_date is given")] = 7,
-    profile: Annotated[str, _one_of([*PROFILES], "What recordings become")] = "alaw-mono",
-    storage_class: Annotated[str, _one_of(STORAGE_CLASSES, "Where they are kept")] = "GLACIER_IR",
-    dry_run: Annotated[bool, Field(description="Only say what would be done; nothing is written")] = False,
-    overwrite_converted: Annotated[
-        bool, Field(description="Convert again what is converted, from its original")
-    ] = False,
-    include_held: Annotated[bool, Field(description="Also archive recordings under legal hold, hold and all")] = False,
-    accept: Annotated[list[str], Field(description="Risks found by preflight that you accept, by code")] = [],  # noqa: B006 (never changed)
-    batch_size: Annotated[int, Field(ge=1, le=1000, description="Recordings per batch")] = 200,
-    readback_percent: Annotated[float, Field(ge=0, le=100, description="Share of results read back and decoded")] = 1.0,
+    bucket: str,
+    prefixes: list[str],
+    audit_uri: str,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    min_age_days: Annotated[int, Field(ge=0)] = 7,
+    lookback_days: Annotated[int, Field(ge=1)] = 7,
+    profile: Annotated[str, _one_of([*PROFILES])] = "alaw-mono",
+    storage_class: Annotated[str, _one_of(STORAGE_CLASSES)] = "GLACIER_IR",
+    dry_run: bool = False,
+    overwrite_converted: bool = False,
+    include_held: bool = False,
+    accept: list[str] = [],  # noqa: B006 (never changed)
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
 ) -> RunSummary:
     """Each recording of the window ends provably converted or untouched, with a row in the audit table.
 
-    Returns the run's summary if every recording is accounted for and none failed; raises ``RunFailed`` carrying it
-    otherwise. Raises ``InvalidRequest`` before anything is touched if parameters or bucket do not permit the run.
+    Args:
+        bucket: The bucket that Amazon Connect writes to.
+        prefixes: Where its recordings lie, as connect/<alias>/CallRecordings/. Their ivr/ folders are included.
+        audit_uri: The audit table: s3://bucket/prefix, or a local folder.
+        start_date: First UTC day of calls. Left out: so many lookback_days, up to end_date.
+        end_date: Last UTC day of calls. Left out: min_age_days before the time the run is scheduled for.
+        min_age_days: Younger recordings are left alone.
+        lookback_days: Length of the window where no start_date is given.
+        profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
+        storage_class: Where they are kept.
+        dry_run: Only say what would be done. Nothing is written.
+        overwrite_converted: Convert again what is converted already, always from its original.
+        include_held: Also archive recordings under legal hold; the hold goes with them.
+        accept: Codes of the risks found by preflight that you accept, as unversioned.
+        batch_size: Recordings in a batch, the unit of a task run.
+        readback_percent: Share of the results that is read back, decoded, and compared.
+
+    Returns:
+        The run's summary, if every recording is accounted for and none failed.
+
+    Raises:
+        RunFailed: Not everything went well; carries the summary. Rows and record are written all the same.
+        InvalidRequest: The parameters or the bucket do not permit the run. Nothing was touched.
+        StoreRefused: No such bucket, or no permission. Nothing was touched.
     """
     run = begin_run(**locals())
     findings = preflight(run)
