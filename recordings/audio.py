@@ -104,7 +104,8 @@ def check_profile_available(profile: Profile) -> None:
 def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
     """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected``, whatever the bytes are.
 
-    The stream need not seek and may return less than asked for; what its ``read`` raises passes through.
+    The stream need not seek and may return less than asked for; what its ``read`` raises passes through. With profiles
+    that need ffmpeg, ``InvalidRequest`` if there is none, and ``OSError`` if it or the disk fails.
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
@@ -149,7 +150,10 @@ def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
     """Have ffmpeg encode, then decode what it made, and compare with the source's samples bit for bit."""
     body, md5 = ffmpeg.to_flac(source, head)
     read_tail(source, head)
-    found = ffmpeg.check_flac(body)
+    try:
+        found = ffmpeg.check_flac(body)
+    except Rejected as error:
+        raise Rejected("unfaithful", f"the result is no sound FLAC: {error}") from error
     result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
     if (found.md5, found.frames) != (md5, head.frames) or result != replace(_format_of(head), codec=profile.codec):
         raise Rejected("unfaithful", f"the source's {head.frames} frames have the MD5 {md5}, and the result is {found}")

@@ -1,7 +1,7 @@
 """FLAC by ffmpeg: driven through pydub to encode, asked directly to decode in full.
 
-ffmpeg comes from PATH or from the wheel imageio-ffmpeg. Its samples travel through temporary files, so that memory does
-not grow with the recording; a FLAC written to a pipe would lack its length and its MD5.
+ffmpeg comes from PATH or from the wheel imageio-ffmpeg. The samples travel through temporary files: memory holds only
+the result, for a moment twice, and a FLAC written to a pipe would lack its length and its MD5.
 """
 
 import hashlib
@@ -52,7 +52,10 @@ def executable() -> str:
 
 
 def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
-    """The recording's audio as a FLAC file, and the MD5 of its 16 or 24-bit samples, by which to check the FLAC."""
+    """The recording's audio as a FLAC file, and the MD5 of its 16 or 24-bit samples, by which to check the FLAC.
+
+    Raises ``Rejected`` for what does not fit a FLAC, and ``OSError`` if ffmpeg fails for want of anything else.
+    """
     wide = head.codec == "pcm_s24le"
     _check_fits_flac(head, spooled_bytes=head.frames * head.channels * (4 if wide else 2))
     digest = hashlib.md5(usedforsecurity=False)
@@ -95,6 +98,8 @@ def check_flac(body: bytes | bytearray) -> FlacInfo:
 def _check_fits_flac(head: WavHead, spooled_bytes: int) -> None:
     if head.codec in ("pcm_s32le", "pcm_f32le", "pcm_f64le"):
         raise Rejected("unsupported", f"{head.codec} does not fit the 24 bits of FLAC")
+    if head.sample_rate_hz > 65_535 and head.sample_rate_hz % 10:
+        raise Rejected("unsupported", f"FLAC cannot say {head.sample_rate_hz} Hz")
     if head.frames < 16:
         raise Rejected("unsupported", f"{head.frames} samples are less than FLAC's smallest block of 16")
     if spooled_bytes > WAV_BYTES:
@@ -109,7 +114,7 @@ def _encode(pcm: mmap.mmap, head: WavHead, *, sample_width: int) -> bytes:
     try:
         segment.export(result, format="flac", codec="flac", parameters=NOTHING_ELSE)
     except CouldntEncodeError as error:
-        raise Rejected("ffmpeg_failed", str(error).strip().splitlines()[-1]) from error
+        raise OSError(f"ffmpeg failed: {error}") from error
     return result.getvalue()
 
 
@@ -137,4 +142,6 @@ def _decode(body: bytes | bytearray, bits: int) -> tuple[int, str]:
             while block := decoder.stdout.read(PIPE_BYTES):
                 digest.update(block)
                 count += len(block)
+    if decoder.returncode < 0:
+        raise OSError(f"ffmpeg was ended by signal {-decoder.returncode}")
     return count, digest.hexdigest()

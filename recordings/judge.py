@@ -67,9 +67,9 @@ class Judge:
 
     def look(self, frames: NDArray[np.int16], coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
-        channels = np.ascontiguousarray(frames.T, dtype=np.float32)
+        channels = _channels(frames)
         wanted = sum(channels[1:], channels[:1]) * np.float32(self._share) if self._share < 1 else channels
-        codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T.astype(np.intp)
+        codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T.astype(np.intp, order="C")
         if codes.shape != wanted.shape:
             raise Rejected("unfaithful", f"{codes.size} samples stand for {wanted.size} of the source")
         wrong = (wanted < LOWEST.take(codes, mode="clip")) | (wanted > HIGHEST.take(codes, mode="clip"))
@@ -113,6 +113,16 @@ class Judge:
         found = struct.unpack_from("<4sI4s4sIHHIIHHH4sII4sI", body)
         if found != expected or len(body) != 58 + size + size % 2:
             raise Rejected("unfaithful", f"the result has {len(body)} bytes, and its head says {found}, not {expected}")
+
+
+def _channels(frames: NDArray[np.int16]) -> Float32s:
+    """The channels one after the other, ``(channels, n)``."""
+    if frames.shape[1] != 2:
+        return np.ascontiguousarray(frames.T, dtype=np.float32)
+    words = np.ascontiguousarray(frames).view(np.int32)[:, 0]  # twice as fast as transposing
+    channels = np.empty((2, len(frames)), np.float32)
+    channels[0], channels[1] = words.astype(np.int16), words >> 16
+    return channels
 
 
 def _sums(channels: Float32s, wanted: Float32s, error: Float32s) -> NDArray[np.float64]:

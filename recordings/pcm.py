@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import soxr  # type: ignore[import-untyped]  # has no stubs
@@ -56,9 +57,13 @@ def widened(raw: bytes) -> bytes:
 
 def _resampled(blocks: Iterator[Int16s], head: WavHead) -> Iterator[Int16s]:
     resampler = soxr.ResampleStream(head.sample_rate_hz, TELEPHONE_HZ, head.channels, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield _rounded(resampler.resample_chunk(block.astype(np.float32)))
-    yield _rounded(resampler.resample_chunk(np.empty((0, head.channels), np.float32), last=True))
+    left = frames_at_8khz(head)
+    for block in chain(blocks, [np.empty((0, head.channels), np.int16)]):
+        resampled = _rounded(resampler.resample_chunk(block.astype(np.float32), last=not len(block)))
+        left -= len(resampled)
+        if left < 0:
+            raise Rejected("unfaithful", f"soxr made {-left} frames more of {head.frames} than it should")
+        yield resampled
 
 
 def _samples(raw: bytes, head: WavHead) -> Int16s:

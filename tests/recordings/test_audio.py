@@ -13,6 +13,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings import alaw
+from recordings import ffmpeg as ours
+from recordings.alaw import encode
 from recordings.audio import PROFILES, AudioFormat, Conversion, Profile, check_profile_available, convert, inspect
 from recordings.errors import InvalidRequest, Rejected
 from tests.recordings import clips
@@ -212,6 +215,19 @@ def test_flac_is_the_same_every_time() -> None:
     assert converted(source, FLAC).body == converted(source, FLAC).body
 
 
+def test_a_wrong_conversion_never_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alaw, "encode", lambda samples: encode(np.invert(samples)))
+    with pytest.raises(Rejected, match=r"unfaithful: sample \d+ is .* in the source, and in the result"):
+        converted(wav(noise(50_000)))
+
+
+def test_a_wrong_flac_never_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = converted(wav(noise(5_000, seed=6)), FLAC).body
+    monkeypatch.setattr(ours, "_encode", lambda pcm, head, sample_width: other)
+    with pytest.raises(Rejected, match=r"unfaithful: .* MD5"):
+        converted(wav(noise(5_000)), FLAC)
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_inspects_every_wav_that_it_reads(codec: str) -> None:
     data = in_codec(codec)
@@ -258,8 +274,6 @@ def test_without_ffmpeg_only_profiles_that_need_it_are_refused(monkeypatch: pyte
 
 def test_ffmpeg_on_the_path_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    from recordings import ffmpeg as ours
-
     assert ours.executable() == "/somewhere/ffmpeg"
 
 

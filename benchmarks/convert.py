@@ -1,0 +1,203 @@
+"""CPU per minute of audio, of our conversion and of what else there is: ``python -m benchmarks.convert``.
+
+Every way goes from a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
+and its children; the best of three rounds counts. For scale, what a boto3 client needs to GET and PUT the same call.
+"""
+
+import hashlib
+import os
+import re
+import resource
+import subprocess
+import tempfile
+import warnings
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import boto3
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+from demo.calls import call
+from demo.servers import s3_server
+from recordings import audio, ffmpeg
+from recordings.pcm import BLOCK_BYTES
+from recordings.settings import Settings
+from recordings.store import Store
+
+with warnings.catch_warnings():  # that audioop is going, and that ffmpeg may not be on PATH
+    warnings.simplefilter("ignore")
+    from pydub import AudioSegment
+
+Way = Callable[[Path, Path], None]
+CALLS = {"10 s": 10, "1 min": 60, "5 min": 300, "60 min": 3600}  # seconds
+ROUNDS, CALLS_A_ROUND = 5, {"10 s": 30, "1 min": 10, "5 min": 4, "60 min": 1}
+
+
+def ffmpeg_once(source: Path, result: Path) -> None:
+    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", result)
+
+
+def ffmpeg_twice(source: Path, result: Path) -> None:
+    between = result.with_suffix(".between.wav")
+    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", between)
+    _run_ffmpeg("-i", between, "-c:a", "pcm_alaw", result)
+
+
+def pydub_export(source: Path, result: Path) -> None:
+    AudioSegment.converter = ffmpeg.executable()
+    AudioSegment.from_wav(source).set_channels(1).export(result, format="wav", codec="pcm_alaw").close()
+
+
+def soundfile_blocks(source: Path, result: Path) -> None:
+    with soundfile.SoundFile(result, "w", 8_000, 1, "ALAW", format="WAV") as output:
+        for block in soundfile.blocks(source, blocksize=32_768, dtype="int16"):
+            output.write(((block.sum(axis=1, dtype=np.int32) + 1) >> 1).astype(np.int16))
+
+
+def ours(source: Path, result: Path) -> None:
+    with source.open("rb") as stream:
+        conversion = audio.convert(stream, source.stat().st_size, audio.PROFILES["alaw-mono"])
+    result.write_bytes(conversion.body)
+
+
+class Nothing:
+    """Stands for a hash or a judge, and does nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+    def update(self, _: bytes) -> None: ...
+    def hexdigest(self) -> str: ...
+    def look(self, _: object, __: object) -> None: ...
+    def verdict(self, _: object, **__: object) -> None: ...
+
+
+def ours_without_hashes(source: Path, result: Path) -> None:
+    with patch.object(hashlib, "sha256", Nothing):
+        ours(source, result)
+
+
+def ours_without_hashes_and_judge(source: Path, result: Path) -> None:
+    with patch.object(audio, "Judge", Nothing):
+        ours_without_hashes(source, result)
+
+
+WAYS: dict[str, Way] = {
+    "ffmpeg twice, through files": ffmpeg_twice,
+    "ffmpeg once": ffmpeg_once,
+    "pydub export (spawns ffmpeg)": pydub_export,
+    "soundfile, by blocks": soundfile_blocks,
+    "ours: engine": ours_without_hashes_and_judge,
+    "ours: engine and judge": ours_without_hashes,
+    "ours: engine, judge, SHA-256 of both": ours,
+}
+
+
+@contextmanager
+def get_and_put(sources: list[Path]) -> Iterator[Way]:
+    """GET the source and PUT the result as a run does, against an S3 server whose own CPU does not count."""
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
+        os.environ.update(server.env)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="calls")
+        for source in sources:
+            client.put_object(Bucket="calls", Key=source.name, Body=source.read_bytes(), ChecksumAlgorithm="SHA256")
+        store = Store("calls", Settings())
+
+        def transfer(source: Path, result: Path) -> None:
+            with store.read(source.name) as (_, body):
+                while body.read(BLOCK_BYTES):
+                    pass
+            data = result.read_bytes()
+            client.put_object(Bucket="calls", Key=result.name, Body=data, ChecksumAlgorithm="SHA256")
+
+        yield transfer
+
+
+def main() -> None:
+    table = Table("", *CALLS, "bytes unlike ffmpeg's", title="CPU, ms per minute of audio", title_justify="left")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {name: write_call(Path(folder) / f"{name}.wav", seconds) for name, seconds in CALLS.items()}
+        costs = {}
+        for name, way in WAYS.items():
+            costs[name] = _costs(way, sources)
+            table.add_row(name, *_formatted(costs[name]), _unlike_ffmpeg(sources["5 min"]))
+        with get_and_put(list(sources.values())) as transfer:
+            transferring = _costs(transfer, sources)
+    twice, engine, judged, hashed = (costs[name] for name in (*WAYS,) if name.startswith(("ours", "ffmpeg twice")))
+    table.add_section()
+    table.add_row("the judge alone", *_formatted(judged - engine))
+    table.add_row("GET and PUT by boto3, checksums and all", *_formatted(transferring))
+    table.add_section()
+    table.add_row("ffmpeg twice / engine and judge", *_formatted(twice / judged))
+    table.add_row("ffmpeg twice / engine, judge, SHA-256", *_formatted(twice / hashed))
+    Console(width=120).print(table, f"by {_ffmpeg_version()}")
+
+
+def write_call(path: Path, seconds: int) -> Path:
+    """A call of speech-like sound: ten seconds of it, again and again."""
+    ten_seconds = call(np.random.default_rng(1), 10)[44:]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 8_000, 0, "NONE", ""))
+        for _ in range(seconds // 10):
+            file.writeframes(ten_seconds)
+    return path
+
+
+def _costs(way: Way, sources: dict[str, Path]) -> np.ndarray:
+    costs_s = [_cost(way, source, CALLS_A_ROUND[name]) for name, source in sources.items()]
+    return 60_000 * np.array(costs_s) / np.array(list(CALLS.values()))
+
+
+def _formatted(numbers: np.ndarray) -> list[str]:
+    return [f"{number:.1f}" if number < 10 else f"{number:.0f}" for number in numbers]
+
+
+def _cost(way: Way, source: Path, calls: int) -> float:
+    """CPU seconds for one call; the first is not counted."""
+    result = source.with_suffix(".result.wav")
+    way(source, result)
+    rounds = []
+    for _ in range(ROUNDS):
+        before = _cpu_s()
+        for _ in range(calls):
+            way(source, result)
+        rounds.append((_cpu_s() - before) / calls)
+    return min(rounds)
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _unlike_ffmpeg(source: Path) -> str:
+    """The share of bytes of audio in which the last result is not ffmpeg's."""
+    result, theirs = source.with_suffix(".result.wav"), source.with_suffix(".ffmpeg.wav")
+    if not theirs.exists():
+        ffmpeg_once(source, theirs)
+    unlike = np.mean(_codes(result) != _codes(theirs))
+    return f"{unlike:.1%}" if unlike else "0"
+
+
+def _codes(path: Path) -> np.ndarray:
+    data = path.read_bytes()
+    return np.frombuffer(data, np.uint8, offset=data.index(b"data") + 8)
+
+
+def _run_ffmpeg(*arguments: str | Path) -> None:
+    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
+    subprocess.run(command, check=True)  # noqa: S603  # ours
+
+
+def _ffmpeg_version() -> str:
+    found = subprocess.run([ffmpeg.executable(), "-version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  # ours
+    return re.match(r"ffmpeg version \S+", found)[0]
+
+
+if __name__ == "__main__":
+    main()

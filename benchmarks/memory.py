@@ -1,0 +1,65 @@
+"""Peak memory of conversions streamed from S3, above the idle process: ``python -m benchmarks.memory`` (Linux).
+
+Each measurement is a process of its own that has converted one short call before, so that all is loaded. The calls
+come from an S3 server in another process, and the results go back to it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import boto3
+
+from benchmarks.convert import write_call
+from demo.servers import s3_server
+from recordings.audio import PROFILES, convert
+from recordings.settings import Settings
+from recordings.store import Store
+
+BUCKET = "calls"
+CASES = {"one call of two hours": ("2h.wav", 1), "eight calls of one hour at once": ("1h.wav", 8)}
+LENGTHS_S = {"short.wav": 10, "1h.wav": 3_600, "2h.wav": 7_200}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder) / "s3") as server:
+        os.environ.update(server.env)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        for key, seconds in LENGTHS_S.items():
+            client.upload_file(str(write_call(Path(folder) / key, seconds)), BUCKET, key)
+        for name, (key, count) in CASES.items():
+            measure = [sys.executable, "-m", "benchmarks.memory", key, str(count)]
+            idle, peak = subprocess.run(measure, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  # ours
+            print(f"{name}: idle {idle} MB, at most {int(peak) - int(idle)} MB above it")
+
+
+def measure(key: str, count: int) -> None:
+    """Convert ``count`` copies of a call at once, and print the resident MB before and at the peak."""
+    store = Store(BUCKET, Settings())
+    _convert(store, "short.wav", 0)
+    idle = _resident_mb("VmRSS")
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda number: _convert(store, key, number), range(count)))
+    print(idle, _resident_mb("VmHWM"))
+
+
+def _convert(store: Store, key: str, number: int) -> None:
+    with store.read(key) as (stored, body):
+        conversion = convert(body, stored.size_bytes, PROFILES["alaw-mono"])
+    store.create(f"{number}-{key}", conversion.body)
+
+
+def _resident_mb(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 // 1_000_000
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        measure(sys.argv[1], int(sys.argv[2]))
+    else:
+        main()
