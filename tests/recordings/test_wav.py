@@ -67,6 +67,13 @@ def test_reads(name: str) -> None:
     assert audio == AUDIO
 
 
+def test_rf64_counts_beyond_4_gib() -> None:
+    size = 5 * 2**30 // 24 * 24
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 0, size, 0, 0))
+    start = riff(sizes, fmt(channels=8, rate=48_000, bits=24), struct.pack("<4sI", b"data", 0xFFFFFFFF), form=b"RF64")
+    assert read_head(ObjectStream(io.BytesIO(start), len(start) + size)).data_bytes == size
+
+
 REFUSED = {
     "empty": (b"", "empty: "),
     "one byte": (b"R", "not_wav: "),
