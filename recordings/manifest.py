@@ -6,7 +6,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -105,6 +105,25 @@ class BatchRows:
 
 
 PARTITION = "recording_date"
+STATES = (Status.ARCHIVED, Status.ALREADY_ARCHIVED, Status.RESTORED, Status.RELEASED)
+# Columns whose values repeat, and are worth a dictionary. The others are all but unique.
+_REPEATING = (
+    "run_id",
+    "bucket",
+    "status",
+    "reason",
+    "profile",
+    "storage_class_before",
+    "storage_class_after",
+    "codec_before",
+    "codec_after",
+    "sample_rate_before_hz",
+    "sample_rate_after_hz",
+    "channels_before",
+    "channels_after",
+    "attempts",
+    "software_version",
+)
 _ARROW_TYPES = {
     str: pa.string(),
     Status: pa.string(),
@@ -162,7 +181,7 @@ def parquet_bytes(rows: Collection[ManifestRow]) -> bytes:
     ordered = sorted(rows, key=lambda row: row.key)
     table = pa.Table.from_pydict({name: [getattr(row, name) for row in ordered] for name in columns}, schema=schema)
     output = BytesIO()
-    pq.write_table(table, output, compression="zstd")
+    pq.write_table(table, output, compression="zstd", use_dictionary=list(_REPEATING))
     return output.getvalue()
 
 
@@ -173,20 +192,31 @@ def _pandas_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
     return metadata
 
 
-def read_audit(audit_uri: str, start: date | None = None, end: date | None = None) -> pd.DataFrame:
-    """Every row of the dates from ``start`` to ``end`` (inclusive), states and attempts alike."""
-    frame: pd.DataFrame = _dataset(audit_uri, start, end).to_table().to_pandas(types_mapper=_PANDAS_TYPES.get)
+def read_audit(
+    audit_uri: str, start: date | None = None, end: date | None = None, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Every row of the dates from ``start`` to ``end`` (inclusive), states and attempts alike.
+
+    A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
+    years with SQL (``recordings.savings``, docs/audit-table.md).
+    """
+    table = audit_dataset(audit_uri, start, end).to_table(columns=columns and list(columns))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get)
     return frame
 
 
 def current(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it."""
-    states = frame[frame["status"].isin([Status.ARCHIVED, Status.ALREADY_ARCHIVED, Status.RESTORED, Status.RELEASED])]
-    wrote = states["status"].ne(
-        Status.ALREADY_ARCHIVED
-    )  # of two rows about one version, the row of the run that wrote it
-    ordered = states.assign(_wrote=wrote).sort_values(["state_at", "_wrote"], kind="stable").drop(columns="_wrote")
-    return ordered.drop_duplicates(["bucket", "key"], keep="last").sort_values(["bucket", "key"])
+    """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
+
+    Of two rows about one version, that of the run that wrote it counts, then the one taken up later.
+    """
+    clock = frame[["bucket", "key", "status", "state_at", "started_at"]].reset_index(drop=True)
+    states = clock[clock["status"].isin(STATES)]
+    ordered = states.assign(wrote=states["status"].ne(Status.ALREADY_ARCHIVED)).sort_values(
+        ["state_at", "wrote", "started_at"], kind="stable"
+    )
+    last = ordered.drop_duplicates(["bucket", "key"], keep="last").sort_values(["bucket", "key"])
+    return frame.iloc[last.index]
 
 
 def settled(
@@ -198,7 +228,7 @@ def settled(
     """
     done = ds.field("verified") & ds.field("tagged") & (ds.field("profile") == profile)
     rejected = (ds.field("status") == Status.REJECTED) & (ds.field("software_version") == software_version)
-    table = _dataset(audit_uri, day, day)
+    table = audit_dataset(audit_uri, day, day)
     here = ds.field("bucket") == bucket
     archived = table.to_table(columns=["key", "etag_after"], filter=here & done)
     refused = table.to_table(columns=["key", "etag_before"], filter=here & rejected)
@@ -209,11 +239,18 @@ def settled(
     )
 
 
-def _dataset(audit_uri: str, start: date | None, end: date | None) -> ds.Dataset:
-    """The table's files of these dates; without dates, all. A day's folder is listed only when it is asked for."""
-    filesystem, root = fs.FileSystem.from_uri(audit_uri) if "://" in audit_uri else (fs.LocalFileSystem(), audit_uri)
-    folders = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
-    days = [folder.path for folder in folders if _within(folder.base_name, start, end)]
+def audit_dates(audit_uri: str) -> list[date]:
+    """The dates that have rows, in order."""
+    return sorted(day for day, _ in _folders(*_filesystem(audit_uri)))
+
+
+def audit_dataset(audit_uri: str, start: date | None = None, end: date | None = None) -> ds.Dataset:
+    """The table's files of these dates; without dates, all. A day's folder is listed only when it is asked for.
+
+    Files of every schema version are read by this one's: a column that they lack is null.
+    """
+    filesystem, root = _filesystem(audit_uri)
+    days = [path for day, path in _folders(filesystem, root) if (start or date.min) <= day <= (end or date.max)]
     listed = [filesystem.get_file_info(fs.FileSelector(day)) for day in days]
     paths = sorted(file.path for files in listed for file in files if not file.base_name.startswith("."))
     partitioning = ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive")
@@ -227,9 +264,15 @@ def _dataset(audit_uri: str, start: date | None, end: date | None) -> ds.Dataset
     )
 
 
-def _within(folder: str, start: date | None, end: date | None) -> bool:
-    name, _, value = folder.partition("=")
-    if name != PARTITION:
-        return False
-    day = date.fromisoformat(value)
-    return (start or date.min) <= day <= (end or date.max)
+def _filesystem(audit_uri: str) -> tuple[fs.FileSystem, str]:
+    if "://" in audit_uri:
+        filesystem, root = fs.FileSystem.from_uri(audit_uri)
+        return filesystem, root
+    return fs.LocalFileSystem(), audit_uri
+
+
+def _folders(filesystem: fs.FileSystem, root: str) -> Iterator[tuple[date, str]]:
+    for folder in filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+        name, _, value = folder.base_name.partition("=")
+        if name == PARTITION:
+            yield date.fromisoformat(value), folder.path

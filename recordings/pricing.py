@@ -1,65 +1,201 @@
-"""What S3 and Fargate charge, as data, and what a run costs. US dollars, us-east-1, November 2026, list prices.
+"""What S3, KMS and Fargate charge, as dated data, and what follows from it. All amounts are US dollars.
 
-Sources: "Amazon S3 pricing" (storage, requests, tags), "AWS Fargate pricing" (Linux, ARM).
+``prices/us-east-1.json`` says where its figures come from; a file of the same form, named by ``ARCHIVE_PRICE_LIST``,
+prices another region or a negotiated discount. Everything here is a pure function of a price list.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+from recordings.errors import InvalidRequest
+from recordings.settings import settings
 
 GB = 1024**3  # S3 bills in binary gigabytes
-STORAGE_PER_GB_MONTH = {
-    "STANDARD": 0.023,
-    "INTELLIGENT_TIERING": 0.023,
-    "STANDARD_IA": 0.0125,
-    "ONEZONE_IA": 0.01,
-    "GLACIER_IR": 0.004,
-    "GLACIER": 0.0036,
-    "DEEP_ARCHIVE": 0.00099,
-}
-SMALLEST_BILLED_BYTES = {"STANDARD_IA": 128 * 1024, "ONEZONE_IA": 128 * 1024, "GLACIER_IR": 128 * 1024}
-WRITE_PER_1000 = {
-    "STANDARD": 0.005,
-    "INTELLIGENT_TIERING": 0.005,
-    "STANDARD_IA": 0.01,
-    "ONEZONE_IA": 0.01,
-    "GLACIER_IR": 0.02,
-}
-STANDARD_WRITE_PER_1000 = 0.005  # also LIST and tagging, whatever the object's class
-STANDARD_READ_PER_1000 = 0.0004  # requests by class of object are priced apart only where they are dearer and many
-TAG_PER_10_000_MONTHS = 0.01
-VCPU_HOUR = 0.03238  # Fargate, Linux on ARM
-MEMORY_GB_HOUR = 0.00356
-TASK_MEMORY_GB = 2
+MONTH_DAYS = 365.25 / 12
+_MONTH_HOURS = MONTH_DAYS * 24
+_STANDARD = "STANDARD"
+_US_EAST_1 = Path(__file__).parent / "prices" / "us-east-1.json"
 
-_LISTS_AND_TAGS = ("ListObjectsV2", "ListObjectVersions", "GetObjectTagging", "PutObjectTagging")
+# "Requests-Tier1" of "STANDARD, RRS, and tags", whatever the object's class; reading tags is Tier2, as GET of Standard
+# ("Understanding your AWS billing and usage reports for Amazon S3").
+_STANDARD_TIER_1 = ("ListObjectsV2", "ListObjectVersions", "PutObjectTagging")
+KMS = "KMS"  # not an S3 operation: requests to KMS, one for each GET and PUT where no bucket key is in use
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPrice:
+    """What one storage class charges. ``per_1000`` is by 1,000 requests, ``gb`` by binary gigabyte."""
+
+    storage_gb_month: float
+    write_per_1000: float
+    read_per_1000: float
+    transition_per_1000: float = 0  # a lifecycle rule moving an object into this class
+    retrieval_gb: float = 0
+    smallest_bytes: int = 0  # a smaller object is billed as one of this size
+    shortest_days: int = 0  # an object deleted earlier is billed as if it had stayed so long
+    cheaper_above_gb: tuple[tuple[float, float], ...] = ()  # (volume in GB, price by GB-month from there on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSize:
+    """A Fargate task: what it reserves is what it costs, busy or not."""
+
+    vcpu: float
+    memory_gb: float
+
+
+RUN_TASK = TaskSize(vcpu=1, memory_gb=2)
+WORKER_TASK = TaskSize(vcpu=0.25, memory_gb=0.5)
+SERVER_TASK = TaskSize(vcpu=0.5, memory_gb=1)  # a self-hosted Prefect server; its database is not priced here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceList:
+    """List prices of a region at a date, and what they come to."""
+
+    region: str
+    as_of: str
+    source: str
+    classes: Mapping[str, ClassPrice]
+    tag_per_10000_months: float
+    kms_per_10000: float
+    fargate_vcpu_hour: float
+    fargate_gb_hour: float
+
+    def billed_bytes(self, size_bytes: int, storage_class: str) -> int:
+        """What S3 bills an object as."""
+        return max(size_bytes, self.classes[storage_class].smallest_bytes)
+
+    def storage_month(self, billed_bytes: float, storage_class: str) -> float:
+        """Keeping so many billed bytes for a month, at the price of the first gigabyte."""
+        return billed_bytes / GB * self.classes[storage_class].storage_gb_month
+
+    def volume_month(self, size_gb: float, storage_class: str) -> float:
+        """Keeping a whole account's volume in the class for a month, volume discounts included."""
+        price = self.classes[storage_class]
+        steps = [(0.0, price.storage_gb_month), *price.cheaper_above_gb]
+        ends = [*(start for start, _ in steps[1:]), float("inf")]
+        return sum(
+            max(0.0, min(size_gb, end) - start) * gb_month for (start, gb_month), end in zip(steps, ends, strict=True)
+        )
+
+    def tags_month(self, tags: int) -> float:
+        """Keeping so many object tags for a month."""
+        return tags / 10_000 * self.tag_per_10000_months
+
+    def requests(self, counts: Mapping[str, int], write_class: str) -> float:
+        """S3 requests counted by operation, where PUTs write objects of this class.
+
+        GETs are taken to read from Standard (``reading`` is what other classes charge on top), HEADs to ask for objects
+        of ``write_class``.
+        """
+        standard, target = self.classes[_STANDARD], self.classes[write_class]
+        tier_1 = sum(counts.get(operation, 0) for operation in _STANDARD_TIER_1)
+        writes, heads = counts.get("PutObject", 0), counts.get("HeadObject", 0)
+        reads = sum(counts.values()) - counts.get(KMS, 0) - tier_1 - writes - heads
+        return (
+            tier_1 * standard.write_per_1000
+            + writes * target.write_per_1000
+            + heads * target.read_per_1000
+            + reads * standard.read_per_1000
+        ) / 1000
+
+    def kms(self, counts: Mapping[str, int]) -> float:
+        """Requests to KMS among the counted ones."""
+        return counts.get(KMS, 0) / 10_000 * self.kms_per_10000
+
+    def reading(self, size_bytes: int, storage_class: str) -> float:
+        """What reading one object costs more than reading it from Standard would."""
+        price = self.classes[storage_class]
+        dearer_request = (price.read_per_1000 - self.classes[_STANDARD].read_per_1000) / 1000
+        return size_bytes / GB * price.retrieval_gb + dearer_request
+
+    def early_deletion(self, billed_bytes: float, storage_class: str, age_days: float) -> float:
+        """What S3 charges for the rest of the shortest time, where an object of this age is deleted."""
+        left_days = max(0, self.classes[storage_class].shortest_days - age_days)
+        return self.storage_month(billed_bytes, storage_class) * left_days / MONTH_DAYS
+
+    def task(self, seconds: float, size: TaskSize = RUN_TASK) -> float:
+        """A Fargate task of this size for so long."""
+        return seconds / 3600 * (size.vcpu * self.fargate_vcpu_hour + size.memory_gb * self.fargate_gb_hour)
+
+    @property
+    def standing_month(self) -> float:
+        """Worker and server, which run whether there is work or not, for a month."""
+        return self.task(_MONTH_HOURS * 3600, WORKER_TASK) + self.task(_MONTH_HOURS * 3600, SERVER_TASK)
+
+
+def load_prices(path: Path) -> PriceList:
+    """A price list from a JSON file of the form of ``prices/us-east-1.json``. Raises InvalidRequest naming the file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        classes = {name: ClassPrice(**price) for name, price in data.pop("classes").items()}
+        return PriceList(classes=classes, **data)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequest(f"price list {path}: {error}. It must have the form of {_US_EAST_1.name}") from error
+
+
+@cache
+def prices() -> PriceList:
+    """The price list that the settings name; us-east-1's by default."""
+    return load_prices(settings().price_list or _US_EAST_1)
 
 
 def is_dearer(storage_class: str, other: str) -> bool:
     """Whether a byte kept in the one costs more than in the other."""
-    return STORAGE_PER_GB_MONTH[storage_class] > STORAGE_PER_GB_MONTH[other]
+    classes = prices().classes
+    return classes[storage_class].storage_gb_month > classes[other].storage_gb_month
 
 
-def billed_bytes(size_bytes: int, storage_class: str) -> int:
-    """What S3 bills an object as: some classes have a smallest size."""
-    return max(size_bytes, SMALLEST_BILLED_BYTES.get(storage_class, 0))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What work cost, by kind. Marginal is what one recording more costs; all-in is what the bill shows."""
+
+    requests_usd: float = 0
+    kms_usd: float = 0
+    retrieval_usd: float = 0  # reading from classes that charge for it
+    compute_usd: float = 0  # CPU time of the run's task
+    waiting_usd: float = 0  # the rest of the task's time: Fargate bills reserved, not used
+    standing_usd: float = 0  # worker and server
+
+    @property
+    def marginal_usd(self) -> float:
+        """Requests, KMS, retrieval and CPU time."""
+        return self.requests_usd + self.kms_usd + self.retrieval_usd + self.compute_usd
+
+    @property
+    def all_in_usd(self) -> float:
+        """Marginal, plus waiting, worker and server."""
+        return self.marginal_usd + self.waiting_usd + self.standing_usd
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
 
 
-def storage_per_month(size_bytes: float, storage_class: str) -> float:
-    """Dollars a month for keeping so many billed bytes."""
-    return size_bytes / GB * STORAGE_PER_GB_MONTH[storage_class]
+def run_cost(
+    price_list: PriceList,
+    counts: Mapping[str, int],
+    *,
+    write_class: str,
+    retrieval_usd: float,
+    cpu_s: float,
+    wall_s: float,
+    standing_days: float,
+) -> Cost:
+    """The cost of a run from what it measured; worker and server are charged for ``standing_days``."""
+    return Cost(
+        requests_usd=price_list.requests(counts, write_class),
+        kms_usd=price_list.kms(counts),
+        retrieval_usd=retrieval_usd,
+        compute_usd=price_list.task(cpu_s),
+        waiting_usd=price_list.task(max(0, wall_s - cpu_s)),
+        standing_usd=price_list.standing_month * standing_days / MONTH_DAYS,
+    )
 
 
-def requests_cost(requests: Mapping[str, int], storage_class: str) -> float:
-    """Dollars for requests counted by S3 operation, where PUTs write objects of this class."""
-    lists_and_tags = sum(requests.get(operation, 0) for operation in _LISTS_AND_TAGS)
-    writes = requests.get("PutObject", 0)
-    reads = sum(requests.values()) - lists_and_tags - writes
-    return (
-        lists_and_tags * STANDARD_WRITE_PER_1000
-        + writes * WRITE_PER_1000[storage_class]
-        + reads * STANDARD_READ_PER_1000
-    ) / 1000
-
-
-def compute_cost(cpu_s: float) -> float:
-    """Dollars of a Fargate task of one vCPU for so much CPU time, its memory included."""
-    return cpu_s / 3600 * (VCPU_HOUR + TASK_MEMORY_GB * MEMORY_GB_HOUR)
+def break_even_months(spent_usd: float, saved_usd_month: float) -> float | None:
+    """Months until savings have paid for what was spent; None if they never do."""
+    return spent_usd / saved_usd_month if saved_usd_month > 0 else None

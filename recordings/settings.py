@@ -1,6 +1,7 @@
 """Where and how hard: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
 
 from functools import cache
+from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
         6, gt=0, description="A run that started so long ago and never finished counts as dead; its window is revisited"
     )
     retention_years: float = Field(6, gt=0, description="Horizon of the savings in reports")
+    price_list: Path | None = Field(
+        None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"
+    )
     aws_credentials_block: str | None = Field(None, description="Name of a Prefect AwsCredentials block to use")
 
 

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from recordings.manifest import ManifestFile, ManifestRow, Status
 from recordings.plan import Plan
-from recordings.pricing import billed_bytes, compute_cost, requests_cost, storage_per_month
+from recordings.pricing import Cost, prices, run_cost
 from recordings.run import Run
 
 
@@ -23,6 +23,8 @@ class Tally:
     usd_per_month_before: float = 0  # for keeping them as they were
     usd_per_month_after: float = 0  # for keeping the replacements
     usd_per_month_originals: float = 0  # for the originals that still lie there
+    usd_per_month_tags: float = 0
+    usd_reading: float = 0  # spent on reading from classes that charge for it, whatever came of it
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
@@ -40,10 +42,9 @@ def _of(row: ManifestRow) -> Tally:
     counts = Counter([row.status.value])
     reasons = Counter([row.reason.partition(":")[0]] if row.reason else [])
     if row.status is not Status.ARCHIVED:
-        return Tally(counts=counts, reasons=reasons)
+        return Tally(counts=counts, reasons=reasons, usd_reading=_reading_usd(row))
     before, after = row.bytes_before or 0, row.bytes_after or 0
-    class_before, class_after = row.storage_class_before or "STANDARD", row.storage_class_after or "STANDARD"
-    before_usd = storage_per_month(billed_bytes(before, class_before), class_before)
+    before_usd = _usd_per_month(before, row.storage_class_before)
     return Tally(
         counts=counts,
         reasons=reasons,
@@ -51,9 +52,24 @@ def _of(row: ManifestRow) -> Tally:
         bytes_before=before,
         bytes_after=after,
         usd_per_month_before=before_usd,
-        usd_per_month_after=storage_per_month(billed_bytes(after, class_after), class_after),
+        usd_per_month_after=_usd_per_month(after, row.storage_class_after),
         usd_per_month_originals=before_usd if row.original_kept else 0,
+        usd_per_month_tags=prices().tags_month(1) if row.tagged else 0,
+        usd_reading=_reading_usd(row),
     )
+
+
+def _usd_per_month(size_bytes: int, storage_class: str | None) -> float:
+    kept_in = storage_class or "STANDARD"
+    return prices().storage_month(prices().billed_bytes(size_bytes, kept_in), kept_in)
+
+
+def _reading_usd(row: ManifestRow) -> float:
+    """Retrieval of the source, if its body was read, and of the replacement, if it was read back."""
+    source_read = row.status in (Status.ARCHIVED, Status.REJECTED) and row.storage_class_before is not None
+    source = prices().reading(row.bytes_before or 0, row.storage_class_before or "STANDARD") if source_read else 0
+    back = prices().reading(row.bytes_after or 0, row.storage_class_after or "STANDARD") if row.read_back else 0
+    return source + back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +87,9 @@ class RunSummary:
     requests: Mapping[str, int]  # by S3 operation, retries included
     cpu_s: float
     wall_s: float
-    cost_usd: float  # requests and compute, at list prices
+    cost_usd: float  # requests, KMS, retrieval and CPU time, at list prices
     unrecorded: int  # recordings planned that no row speaks of
+    cost: Cost = field(default_factory=Cost)  # the same by kind, and what the bill has on top
 
     @property
     def recordings(self) -> int:
@@ -113,7 +130,16 @@ def summarize(
     cpu_s: float,
     wall_s: float,
 ) -> RunSummary:
-    """The run's sums, its files, and what it used."""
+    """The run's sums, its files, and what it used. Worker and server are charged for a day, as for a daily run."""
+    cost = run_cost(
+        prices(),
+        requests,
+        write_class=run.storage_class,
+        retrieval_usd=sums.usd_reading,
+        cpu_s=cpu_s,
+        wall_s=wall_s,
+        standing_days=1,
+    )
     counts = {"planned": plan.recordings} if run.dry_run else dict(sums.counts)
     return RunSummary(
         run_id=run.run_id,
@@ -127,8 +153,9 @@ def summarize(
         requests=requests,
         cpu_s=cpu_s,
         wall_s=wall_s,
-        cost_usd=requests_cost(requests, run.storage_class) + compute_cost(cpu_s),
+        cost_usd=cost.marginal_usd,
         unrecorded=plan.recordings - sum(counts.values()),
+        cost=cost,
     )
 
 
@@ -136,4 +163,5 @@ def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
     """The figures that go into the run's record."""
     names = ("counts", "settled", "unrecorded", "requests", "cpu_s", "wall_s", "cost_usd")
     of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
-    return {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}
+    figures = {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}
+    return {**figures, "cost": asdict(summary.cost)}

@@ -1,0 +1,209 @@
+"""What the audit table adds up to: years of rows summed up by SQL, a month at a time. The only file that knows duckdb.
+
+All rows of a recording lie under its own date, so a month can be summed up without looking at any other.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from recordings.evidence import end_records
+from recordings.files import AuditFiles
+from recordings.manifest import STATES, audit_dataset, audit_dates
+from recordings.pricing import MONTH_DAYS, Cost, PriceList
+from recordings.schema import CURRENT_ORDER
+
+_MONTHS_AT_ONCE = 2
+_MEMORY = "500MB"  # for one month; DuckDB writes to disk what is more
+SNR_BIN_DB = 2
+_STATES = tuple(map(str, STATES))
+SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
+
+# Each state's row with the moment its successor took over, and for recordings without a state their last attempt.
+_HISTORY = f"""
+SELECT *, newest = 1 AS stands
+FROM (
+  SELECT *, row_number() OVER newest_first AS newest, lag(state_at) OVER newest_first AS next_at
+  FROM (
+    SELECT * REPLACE (CASE WHEN status IN {_STATES} THEN state_at END AS state_at), status IN {_STATES} AS is_state
+    FROM rows
+  )
+  WINDOW newest_first AS (PARTITION BY recording_date, bucket, key ORDER BY is_state DESC, {CURRENT_ORDER})
+)
+WHERE is_state OR newest = 1
+"""  # noqa: S608 (constants of ours)
+
+_SUMS = f"""
+SELECT recording_date, status, is_state, CASE WHEN NOT is_state THEN split_part(reason, ':', 1) END AS code,
+  before.class AS class_before, after.class AS class_after, coalesce(original_kept, false) AS kept,
+  CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until, stands,
+  count(*) AS recordings, count_if(tagged)::BIGINT AS tags,
+  coalesce(sum(bytes_before), 0)::BIGINT AS bytes_before,
+  coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
+  coalesce(sum(greatest(bytes_before, before.smallest_bytes)), 0)::BIGINT AS billed_before,
+  coalesce(sum(greatest(bytes_after, after.smallest_bytes)), 0)::BIGINT AS billed_after,
+  coalesce(sum(duration_after_s), 0) / 60 AS minutes,
+  histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB}) AS snr_db
+FROM ({_HISTORY})
+JOIN classes AS before ON before.class = coalesce(storage_class_before, 'STANDARD')
+JOIN classes AS after ON after.class = coalesce(storage_class_after, 'STANDARD')
+GROUP BY ALL
+"""  # noqa: S608 (constants of ours)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What the rows of a date range add up to.
+
+    ``sums`` has a row for each combination of date, state, storage classes and days of change; its money columns are
+    dollars a month: ``usd_before``, ``usd_after``, ``usd_originals``, ``usd_tags`` and ``usd_saved``, net of them all.
+    """
+
+    start: date
+    end: date
+    sums: pd.DataFrame
+    runs: pd.DataFrame  # one row for each run that ended
+
+    @property
+    def standing(self) -> pd.DataFrame:
+        """The sums of what is true now: each recording counts once."""
+        return self.sums[self.sums["stands"]]
+
+    @property
+    def fidelity(self) -> pd.Series:
+        """Recordings that are small now, by SNR in dB; lossless results and silence have none."""
+        bins: Counter[float] = Counter()
+        for counted in self.small["snr_db"]:
+            bins.update(counted or {})
+        return pd.Series(bins, dtype="int64").sort_index()
+
+    @property
+    def small(self) -> pd.DataFrame:
+        """The sums of recordings whose replacement is what lies there now."""
+        standing = self.standing
+        return standing[standing["status"].isin(SMALL_STATES)]
+
+
+def savings(
+    audit_uri: str, files: AuditFiles, price_list: PriceList, start: date | None = None, end: date | None = None
+) -> Savings:
+    """Sum up the dates from ``start`` to ``end`` (inclusive; all by default)."""
+    dates = [day for day in audit_dates(audit_uri) if (start or date.min) <= day <= (end or date.max)]
+    first, last = start or min(dates, default=date.min), end or max(dates, default=date.max)
+    months = list(_months(dates)) or [(first, last)]
+    with ThreadPoolExecutor(_MONTHS_AT_ONCE) as threads:
+        parts = list(threads.map(lambda month: _sum_up(audit_uri, price_list, *month), months))
+    sums = _priced(pd.concat(parts, ignore_index=True), price_list)
+    return Savings(start=first, end=last, sums=sums, runs=read_runs(files, first, last))
+
+
+def _sum_up(audit_uri: str, price_list: PriceList, start: date, end: date) -> pd.DataFrame:
+    smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
+    with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
+        sql.execute("SET TimeZone = 'UTC'")
+        sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
+        sql.register("rows", audit_dataset(audit_uri, start, end))
+        return sql.execute(_SUMS).df()
+
+
+def _months(dates: list[date]) -> Iterator[tuple[date, date]]:
+    """First and last of the dates of each month that has any."""
+    for month in sorted({day.replace(day=1) for day in dates}):
+        of_month = [day for day in dates if day.replace(day=1) == month]
+        yield min(of_month), max(of_month)
+
+
+def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
+    """Dollars a month for each line of a state: as it would be without us, and what is paid instead."""
+    per_byte = {name: price_list.storage_month(1, name) for name in price_list.classes}
+    found = sums["billed_before"] * sums["class_before"].map(per_byte) * sums["is_state"]
+    left = sums["billed_after"] * sums["class_after"].map(per_byte) * sums["is_state"]
+    restored = sums["status"].eq("restored")  # found the replacement, left the original's copy above it
+    original, replacement = found.where(~restored, left), left.where(~restored, found)
+    lies_beneath = original * sums["kept"]
+    tags = sums["tags"] * sums["is_state"] * price_list.tags_month(1)
+    paid = replacement + lies_beneath + tags + original * restored
+    return sums.assign(
+        usd_before=original,
+        usd_after=replacement,
+        usd_originals=lies_beneath,
+        usd_tags=tags,
+        usd_saved=original - paid,
+    )
+
+
+def read_runs(files: AuditFiles, start: date, end: date) -> pd.DataFrame:
+    """Archiving runs that ended and whose window touches these dates: when, how long, how much, at what cost."""
+    rows = [
+        _run_row(record)
+        for record in end_records(files)
+        if "profile_name" in record["run"]
+        and record["run"]["start_date"] <= str(end)
+        and record["run"]["end_date"] >= str(start)
+    ]
+    return pd.DataFrame(rows, columns=list(_RUN_COLUMNS)).sort_values("started_at", ignore_index=True)
+
+
+_RUN_COLUMNS = (
+    "run_id",
+    "started_at",
+    "wall_s",
+    "cpu_s",
+    "archived",
+    "failed",
+    "minutes",
+    "marginal_usd",
+    "billed_usd",
+)
+
+
+def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    cost, counts = Cost(**record.get("cost", {"requests_usd": record["cost_usd"]})), record["counts"]
+    return {
+        "run_id": record["run"]["run_id"],
+        "started_at": pd.Timestamp(record["run"]["started_at"]),
+        "wall_s": record["wall_s"],
+        "cpu_s": record["cpu_s"],
+        "archived": counts.get("archived", 0),
+        "failed": counts.get("failed", 0),
+        "minutes": record["minutes"],
+        "marginal_usd": cost.marginal_usd,
+        "billed_usd": cost.marginal_usd + cost.waiting_usd,
+    }
+
+
+def saved_by_day(result: Savings, until: date) -> pd.Series:
+    """Dollars that storage has cost less up to each day, from the first change to ``until``."""
+    changes = result.sums[result.sums["is_state"]]
+    begins = changes.groupby("since")["usd_saved"].sum()
+    ends = changes.dropna(subset="until").groupby("until")["usd_saved"].sum()
+    days = pd.date_range(min(begins.index, default=pd.Timestamp(until)), until, freq="D")
+    rate = begins.sub(ends, fill_value=0).reindex(days, fill_value=0).cumsum()
+    return (rate / MONTH_DAYS).cumsum()
+
+
+def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataFrame:
+    """What recordings that are small now will have saved from ``as_of`` on, by month, until each has been kept so long.
+
+    ``kept`` as it is now; ``released`` if the originals that still lie there were deleted today.
+    """
+    small = result.small
+    retained = pd.to_datetime(small["recording_date"]) + pd.DateOffset(months=round(retention_years * 12))
+    left_months = ((retained - pd.Timestamp(as_of)).dt.days / MONTH_DAYS).clip(lower=0)
+    months = range(int(left_months.max() + 1.999) if len(small) else 1)
+    released = small["usd_saved"] + small["usd_originals"]
+    rows = [
+        {
+            "month": month,
+            "kept_usd": (small["usd_saved"] * left_months.clip(upper=month)).sum(),
+            "released_usd": (released * left_months.clip(upper=month)).sum(),
+        }
+        for month in months
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,58 @@
+"""The comparison of ways to keep recordings: the published figure from its ingredients, and sums by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recordings.pricing import prices
+from recordings.scenarios import PUBLISHED, PUBLISHED_TOTALS, WAYS, bill, compare, document, published_total
+
+BILLS = {each.way.name: each for each in compare(PUBLISHED, prices())}
+
+
+def test_the_published_total_is_met_to_the_dollar() -> None:
+    assert published_total(prices()) == pytest.approx(PUBLISHED_TOTALS["A-law mono in GLACIER_IR"], abs=1)
+
+
+def test_the_other_published_total_is_met_by_no_simple_rule() -> None:
+    """Neither flat nor with volume discounts, neither with nor without the current month."""
+    months, gb = PUBLISHED.months, PUBLISHED.gb_month
+    sums = [
+        total + current
+        for total in (BILLS["nothing: stays in STANDARD"].storage_usd, gb * months * (months - 1) / 2 * 0.023)
+        for current in (0, gb * months * 0.023 / 2, gb * months * 0.023)
+    ]
+    assert all(abs(each - PUBLISHED_TOTALS["everything in S3 Standard"]) > 1000 for each in sums)
+
+
+def test_a_bill_by_hand() -> None:
+    """2,556 cohort months of 1,536 GB; 7 and 30 days of 6,144 GB in Standard; 600,000 recordings a month."""
+    alaw = BILLS["`alaw-mono` in GLACIER_IR"]
+    assert alaw.storage_usd == pytest.approx(2556 * 1536 * 0.004)
+    assert alaw.standard_usd == pytest.approx(72 * 6144 * (7 / 30 + 1) * 0.023)
+    requests = 0.6 * 25.85
+    cpu = (600_000 * 0.011 + 3_000_000 * 0.0052) / 3600 * (0.03238 + 2 * 0.00356)
+    assert alaw.work_usd == pytest.approx(72 * (requests + cpu + prices().standing_month), rel=1e-4)
+
+
+def test_a_lifecycle_rule_pays_by_transition() -> None:
+    rule = BILLS["no resampling, lifecycle rule to GLACIER_IR"]
+    assert (rule.storage_usd, rule.work_usd) == (pytest.approx(2556 * 6144 * 0.004), pytest.approx(72 * 600 * 0.02))
+
+
+def test_kept_originals_cost_more_than_doing_nothing() -> None:
+    kept = BILLS["`alaw-mono` in GLACIER_IR, originals kept for ever"]
+    assert kept.total_usd > BILLS["nothing: stays in STANDARD"].total_usd
+
+
+def test_short_calls_are_billed_as_128_kib_in_glacier_ir() -> None:
+    way = next(each for each in WAYS if each.name == "`alaw-mono` in GLACIER_IR")
+    short = replace(PUBLISHED, minutes_by_call=0.1)
+    assert bill(way, short, prices()).storage_usd == pytest.approx(
+        2556 * short.calls_month * 131072 / 1024**3 * 0.004, rel=1e-6
+    )
+
+
+def test_the_page_is_what_the_program_writes() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "costs.md").read_text() == document(prices())
