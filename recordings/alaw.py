@@ -30,14 +30,12 @@ def _mulaw_values() -> Int16s:
 
 def _nearest_codes(values: Int16s) -> Codes:
     """The A-law code of each 16-bit sample, seen as unsigned: 0 to 32767, then -32768 to -1."""
-    positive = np.sort(values[values > 0]).astype(np.int64)
-    limits = positive[:-1] + positive[1:] + 4 >> 3  # ffmpeg's midpoints, in steps of four
-    quarter = np.arange(-32768, 32768) >> 2
+    upward = np.argsort(values)  # 128 negative codes, then 128 positive ones
+    sizes = values[upward[128:]].astype(np.int64)
+    limits = sizes[:-1] + sizes[1:] + 4 >> 3  # ffmpeg's midpoints, in steps of four
+    quarter = np.arange(65536, dtype=np.uint16).view(np.int16) >> 2
     rank = np.searchsorted(limits, np.abs(quarter), side="right")
-    nearest = np.where(quarter < 0, -positive[rank], positive[rank])
-    code_of = {int(value): code for code, value in enumerate(values)}
-    codes = np.array([code_of[int(value)] for value in nearest], np.uint8)
-    return np.roll(codes, 32768)
+    return upward[np.where(quarter < 0, 127 - rank, 128 + rank)].astype(np.uint8)
 
 
 ALAW_VALUES = _alaw_values()

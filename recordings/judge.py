@@ -60,7 +60,7 @@ class Judge:
     def __init__(self, *, source_channels: int, result_channels: int) -> None:
         self._source_channels = source_channels
         self._result_channels = result_channels
-        self._share = 1 / (source_channels - result_channels + 1)
+        self._share = 1 / source_channels if result_channels < source_channels else 1.0  # of each channel in a result
         self._frames = 0
         self._peak = 0.0
         self._sums = np.zeros(7)

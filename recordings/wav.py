@@ -64,7 +64,7 @@ class ObjectStream:
 
     def peek(self, count: int) -> bytes:
         """At least the next ``count`` bytes, which the caller knows to be left, without taking them."""
-        pieces, have = [self._ahead], len(self._ahead)
+        pieces, have = [self._ahead] if self._ahead else [], len(self._ahead)
         while have < count:
             piece = self._stream.read(count - have)
             if not piece:
