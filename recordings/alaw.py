@@ -35,7 +35,8 @@ def _nearest_codes(values: Int16s) -> Codes:
     limits = sizes[:-1] + sizes[1:] + 4 >> 3  # ffmpeg's midpoints, in steps of four
     quarter = np.arange(65536, dtype=np.uint16).view(np.int16) >> 2
     rank = np.searchsorted(limits, np.abs(quarter), side="right")
-    return upward[np.where(quarter < 0, 127 - rank, 128 + rank)].astype(np.uint8)
+    codes: Codes = upward[np.where(quarter < 0, 127 - rank, 128 + rank)].astype(np.uint8)
+    return codes
 
 
 ALAW_VALUES = _alaw_values()
