@@ -133,7 +133,7 @@ def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
         raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
     channels, frames = min(head.channels, profile.max_channels), frames_at_8khz(head)
     if not frames:
-        raise Rejected("no_audio", f"{head.frames} samples at {head.sample_rate_hz} Hz make none at {TELEPHONE_HZ}")
+        raise Rejected("no-audio", f"{head.frames} samples at {head.sample_rate_hz} Hz make none at {TELEPHONE_HZ}")
     body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
     codes = memoryview(body)[start : start + frames * channels]
     judge = Judge(source_channels=head.channels, result_channels=channels)

@@ -72,7 +72,7 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
 def read_flac_info(body: bytes | bytearray) -> FlacInfo:
     """What a FLAC says about itself; raises ``Rejected`` if it is none, or leaves out its length or its MD5."""
     if len(body) < 42 or body[:5] not in (b"fLaC\x00", b"fLaC\x80"):
-        raise Rejected("bad_flac", "there is no STREAMINFO at the beginning")
+        raise Rejected("bad-flac", "there is no STREAMINFO at the beginning")
     fields = int.from_bytes(body[18:26], "big")
     info = FlacInfo(
         sample_rate_hz=fields >> 44,
@@ -82,7 +82,7 @@ def read_flac_info(body: bytes | bytearray) -> FlacInfo:
         md5=bytes(body[26:42]).hex(),
     )
     if not info.frames or not info.sample_rate_hz or info.bits not in (16, 24) or not int(info.md5, 16):
-        raise Rejected("bad_flac", f"its head cannot be checked: {info}")
+        raise Rejected("bad-flac", f"its head cannot be checked: {info}")
     return info
 
 
@@ -91,7 +91,7 @@ def check_flac(body: bytes | bytearray) -> FlacInfo:
     info = read_flac_info(body)
     count, md5 = _decode(body, info.bits)
     if count != info.frames * info.channels * info.bits // 8 or md5 != info.md5:
-        raise Rejected("bad_flac", f"its samples have the MD5 {md5}, and its head says {info}")
+        raise Rejected("bad-flac", f"its samples have the MD5 {md5}, and its head says {info}")
     return info
 
 
@@ -103,7 +103,7 @@ def _check_fits_flac(head: WavHead, spooled_bytes: int) -> None:
     if head.frames < 16:
         raise Rejected("unsupported", f"{head.frames} samples are less than FLAC's smallest block of 16")
     if spooled_bytes > WAV_BYTES:
-        raise Rejected("too_long", f"{spooled_bytes} bytes do not fit the WAV through which pydub feeds ffmpeg")
+        raise Rejected("too-long", f"{spooled_bytes} bytes do not fit the WAV through which pydub feeds ffmpeg")
 
 
 def _encode(pcm: mmap.mmap, head: WavHead, *, sample_width: int) -> bytes:

@@ -82,7 +82,7 @@ def _samples(raw: bytes, head: WavHead) -> Int16s:
 def _from_float(samples: NDArray[np.floating]) -> Int16s:
     """Full scale is 1.0, and what is louder is clipped, as by every player; pydub has no floating point."""
     if not np.isfinite(samples).all():
-        raise Rejected("bad_samples", "there are samples that are no numbers")
+        raise Rejected("bad-samples", "there are samples that are no numbers")
     return _rounded(samples.clip(-1, 1) * 32768)
 
 

@@ -69,7 +69,7 @@ class ObjectStream:
             piece = self._stream.read(count - have)
             if not piece:
                 at = self.size_bytes - self.left + have
-                raise Rejected("short_read", f"the stream ended after {at} of the object's {self.size_bytes} bytes")
+                raise Rejected("short-read", f"the stream ended after {at} of the object's {self.size_bytes} bytes")
             pieces.append(piece)
             have += len(piece)
         self._ahead = b"".join(pieces)
@@ -88,7 +88,7 @@ class ObjectStream:
         """The SHA-256 of the whole object, in hex; reads the end, which is what makes boto3 check S3's checksum."""
         self.skip(self.left)
         if self._stream.read(1):
-            raise Rejected("short_read", f"the stream goes on after the object's {self.size_bytes} bytes")
+            raise Rejected("short-read", f"the stream goes on after the object's {self.size_bytes} bytes")
         return self._sha256.hexdigest()
 
 
@@ -130,11 +130,11 @@ def read_head(source: ObjectStream) -> WavHead:
         elif name == b"ds64" and size >= 16:
             data64 = struct.unpack_from("<8xQ", source.take(size))[0]
         elif name == b"fmt ":
-            raise Rejected("bad_fmt", "there is more than one fmt chunk")
+            raise Rejected("bad-fmt", "there is more than one fmt chunk")
         else:
             source.skip(size)
         source.skip(min(size & 1, source.left))
-    raise Rejected("not_wav", f"there are more than {MAX_CHUNKS} chunks before the audio")
+    raise Rejected("not-wav", f"there are more than {MAX_CHUNKS} chunks before the audio")
 
 
 def read_tail(source: ObjectStream, head: WavHead) -> None:
@@ -152,7 +152,7 @@ def read_tail(source: ObjectStream, head: WavHead) -> None:
         if name in (b"data", b"fmt ") or not _may_be_chunk(name, size, source.left):
             break
         source.skip(min(size + (size & 1), source.left))
-    raise Rejected("trailing_data", f"after the {head.data_bytes} bytes of audio come bytes that are no further chunk")
+    raise Rejected("trailing-data", f"after the {head.data_bytes} bytes of audio come bytes that are no further chunk")
 
 
 def alaw_wav(*, channels: int, frames: int, sample_rate_hz: int) -> tuple[bytearray, int]:
@@ -178,23 +178,23 @@ def _read_form(source: ObjectStream) -> bytes:
         raise Rejected("empty", "the object has no bytes")
     start = source.take(min(12, source.left))
     if start[:4] not in (b"RIFF", b"RF64", b"BW64") or start[8:] != b"WAVE":
-        raise Rejected("not_wav", f"the object begins with {start!r}, not with RIFF or RF64 and WAVE")
+        raise Rejected("not-wav", f"the object begins with {start!r}, not with RIFF or RF64 and WAVE")
     return start[:4]
 
 
 def _reject_headless(fmt: bytes) -> NoReturn:
     if not fmt:
-        raise Rejected("no_fmt", "the object ends without a fmt chunk")
-    raise Rejected("no_audio", "the object ends without a data chunk")
+        raise Rejected("no-fmt", "the object ends without a fmt chunk")
+    raise Rejected("no-audio", "the object ends without a data chunk")
 
 
 def _check_fits(source: ObjectStream, name: bytes, size: int) -> None:
     if size > source.left:
         raise Rejected("truncated", f"chunk {name!r} claims {size} bytes where {source.left} are left")
     if source.size_bytes - source.left + size > MAX_HEAD_BYTES:
-        raise Rejected("not_wav", f"no audio in the first {MAX_HEAD_BYTES} bytes")
+        raise Rejected("not-wav", f"no audio in the first {MAX_HEAD_BYTES} bytes")
     if name == b"fmt " and not 16 <= size <= 1024:
-        raise Rejected("bad_fmt", f"the fmt chunk has {size} bytes")
+        raise Rejected("bad-fmt", f"the fmt chunk has {size} bytes")
 
 
 def _data_bytes(source: ObjectStream, claimed: int) -> int:
@@ -202,10 +202,10 @@ def _data_bytes(source: ObjectStream, claimed: int) -> int:
     if claimed == 0 and source.left >= 8:
         name, following = struct.unpack_from("<4sI", source.peek(8))
         if _may_be_chunk(name, following, source.left - 8):
-            raise Rejected("no_audio", f"the data chunk is empty, and chunk {name!r} follows")
+            raise Rejected("no-audio", f"the data chunk is empty, and chunk {name!r} follows")
     size = source.left if claimed in STREAMED_SIZES else claimed
     if not size:
-        raise Rejected("no_audio", "the object ends where the audio should begin")
+        raise Rejected("no-audio", "the object ends where the audio should begin")
     if size > source.left:
         raise Rejected("truncated", f"the data chunk claims {size} bytes, the object has {source.left} of them")
     return size
@@ -217,20 +217,20 @@ def _may_be_chunk(name: bytes, size: int, left: int) -> bool:
 
 def _head_of(fmt: bytes, data_bytes: int) -> WavHead:
     if not fmt:
-        raise Rejected("no_fmt", "the audio comes before any fmt chunk")
+        raise Rejected("no-fmt", "the audio comes before any fmt chunk")
     tag, channels, rate, byte_rate, align, bits = struct.unpack_from("<HHIIHH", fmt)
     codec = _codec(fmt, tag, bits)
     if not channels or not rate or align != channels * bits // 8 or byte_rate != rate * align:
         raise Rejected(
-            "bad_fmt",
+            "bad-fmt",
             f"{channels} channels of {bits} bits at {rate} Hz are not {align} bytes a frame, {byte_rate} a second",
         )
     if channels > MAX_CHANNELS or rate not in SAMPLE_RATES_HZ:
         raise Rejected("unsupported", f"{channels} channels at {rate} Hz are no call recording")
     if data_bytes % align:
-        raise Rejected("partial_frame", f"{data_bytes} bytes of audio are no whole number of {align}-byte frames")
+        raise Rejected("partial-frame", f"{data_bytes} bytes of audio are no whole number of {align}-byte frames")
     if data_bytes > MAX_HOURS * 3600 * byte_rate:
-        raise Rejected("too_long", f"{data_bytes / byte_rate / 3600:.1f} hours, more than {MAX_HOURS}")
+        raise Rejected("too-long", f"{data_bytes / byte_rate / 3600:.1f} hours, more than {MAX_HOURS}")
     return WavHead(codec=codec, sample_rate_hz=rate, channels=channels, block_align=align, data_bytes=data_bytes)
 
 
