@@ -8,6 +8,7 @@ from typing import Any
 
 from recordings.files import AuditFiles
 from recordings.manifest import ManifestFile
+from recordings.operation import Operation
 from recordings.recording import Window
 from recordings.run import Run
 
@@ -17,12 +18,14 @@ _FOLDER = "_runs"
 _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
 
 
-def record_start(files: AuditFiles, run: Run) -> None:
+def record_start(files: AuditFiles, run: Run | Operation) -> None:
     """Say what the run is about to do, before it does anything."""
     files.create(f"{_FOLDER}/{run.run_id}{_START}", _json(asdict(run)))
 
 
-def record_end(files: AuditFiles, run: Run, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]) -> None:
+def record_end(
+    files: AuditFiles, run: Run | Operation, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]
+) -> None:
     """The run's manifest and what it came to; written last, it commits the run."""
     record = {"run": asdict(run), **totals, "files": [asdict(file) for file in manifest]}
     files.create(f"{_FOLDER}/{run.run_id}{_END}", _json(record))
@@ -49,7 +52,7 @@ def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> Dea
 def _is_like(record: Mapping[str, Any], run: Run) -> bool:
     """The same conversion of recordings that this run may touch, too."""
     ours = (run.bucket, run.profile_name, run.storage_class)
-    theirs = (record["bucket"], record["profile_name"], record["storage_class"])
+    theirs = (record["bucket"], record.get("profile_name"), record.get("storage_class"))  # an operation has neither
     return ours == theirs and set(record["prefixes"]) <= set(run.prefixes)
 
 

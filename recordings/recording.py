@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+_DAY_FOLDER = re.compile(r"(?:^|/)(?P<year>\d{4})/(?P<month>0[1-9]|1[0-2])/(?P<day>0[1-9]|[12]\d|3[01])/[^/]*$")
 _CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>\d{8}T\d{2}:\d{2})_UTC\.wav$")
 
 
@@ -22,8 +23,7 @@ class Recording:
     @property
     def contact_id(self) -> str | None:
         """Connect's contact id; None where the key is not of Connect's form."""
-        match = _CONNECT_KEY.search(self.key)
-        return match["contact_id"] if match else None
+        return contact_id_in(self.key)
 
     @property
     def recorded_at(self) -> datetime:
@@ -71,6 +71,18 @@ class Batch:
 
     def __str__(self) -> str:
         return f"{self.date} batch {self.number}"
+
+
+def contact_id_in(key: str) -> str | None:
+    """The contact id in a key of Connect's form."""
+    match = _CONNECT_KEY.search(key)
+    return match["contact_id"] if match else None
+
+
+def date_in(key: str) -> date | None:
+    """The UTC day whose folder a key lies in."""
+    match = _DAY_FOLDER.search(key)
+    return date(int(match["year"]), int(match["month"]), int(match["day"])) if match else None
 
 
 def days_between(start: date, end: date) -> Iterator[date]:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from recordings import __version__
 from recordings.accounting import accounted
 from recordings.audio import AudioFormat, Conversion, convert
 from recordings.errors import Changed, Rejected, Skipped
@@ -12,7 +13,7 @@ from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.pricing import is_dearer
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
-from recordings.recording import Batch, Recording
+from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
 from recordings.store import Body, Store, StoredObject, Written
 
@@ -210,6 +211,27 @@ def _confirmed(row: ManifestRow, current: StoredObject) -> ManifestRow:
         storage_class_after=current.storage_class,
         attempts=current.attempts + (1 if by_us else 0),
     )
+
+
+def found_row(store: Store, key: str) -> ManifestRow | None:
+    """The row of a replacement as its own provenance tells it; None where what lies there is not ours."""
+    current = store.head(key)
+    provenance = provenance_of(current.metadata)
+    day = date_in(key)
+    if provenance is None or day is None:
+        return None
+    row = ManifestRow(
+        run_id=provenance.run_id,
+        recording_date=day,
+        bucket=store.bucket,
+        key=key,
+        contact_id=contact_id_in(key),
+        status=Status.FAILED,
+        profile=provenance.profile,
+        started_at=datetime.now(UTC),
+        software_version=__version__,
+    )
+    return _confirmed(row, current)
 
 
 def _with_formats(row: ManifestRow, source: AudioFormat, result: AudioFormat, duration_s: float) -> ManifestRow:

@@ -1,16 +1,18 @@
 """One S3 bucket, and every request we make to it. The only file that knows boto3.
 
 Each method is one request kind; failures come out as the classes of ``recordings.errors`` with the cause kept.
-Nothing here deletes.
+A ``Store`` cannot delete.
 """
 
 import base64
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -33,6 +35,7 @@ _CHANGED = {
     "MethodNotAllowed": "deleted since it was listed",
     "405": "deleted since it was listed",
 }
+_BLOCK_BYTES = 256 * 1024
 _NEEDS_THAW = ("needs-thaw", "lies in a storage class that must be thawed before it can be read")
 _NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE-C)")
 _SKIPPED = {
@@ -66,6 +69,9 @@ _CARRIED = (
     "ContentDisposition",
     "ContentEncoding",
     "ContentLanguage",
+)
+# The same for what CopyObject does not copy by itself.
+_PROTECTION = (
     "ServerSideEncryption",
     "SSEKMSKeyId",
     "BucketKeyEnabled",
@@ -90,7 +96,9 @@ class StoredObject:
     tag_count: int
     held: bool
     sha256: str | None  # hex, as S3 stored it with the object; None where it has another checksum or none
+    locked_until: datetime | None
     carried: Mapping[str, Any]
+    answered_at: datetime  # S3's clock
     attempts: int
 
 
@@ -111,11 +119,12 @@ class Body:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What S3 answered to a PUT."""
+    """What S3 answered to a write."""
 
     version_id: str | None
     etag: str
     attempts: int
+    sha256: str | None = None  # hex; where S3 was asked to compute it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +202,16 @@ class Store:
         finally:
             answer["Body"].close()
 
+    def sha256_of(self, stored: StoredObject) -> str:
+        """The SHA-256 of a version, hex: as S3 has it, or by reading it where S3 has another checksum."""
+        if stored.sha256:
+            return stored.sha256
+        digest = hashlib.sha256()
+        with self.read(stored.key, version_id=stored.version_id) as (_, body):
+            while block := body.read(_BLOCK_BYTES):
+                digest.update(block)
+        return digest.hexdigest()
+
     def replace(
         self,
         current: StoredObject,
@@ -221,6 +240,30 @@ class Store:
             **_still_valid(current.carried),
         )
         return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=_attempts(answer))
+
+    def bring_back(self, original: StoredObject, *, over: StoredObject, tags: Mapping[str, str]) -> Written:
+        """Make a copy of an older version current, over exactly the version that ``over`` describes.
+
+        Headers and metadata come along by themselves; class, encryption and lock are asked for. S3 computes a SHA-256.
+        """
+        answer = self._request(
+            "copy_object",
+            Key=original.key,
+            CopySource={"Bucket": self.bucket, "Key": original.key, **_of(original.version_id)},
+            IfMatch=over.etag,
+            StorageClass=original.storage_class,
+            TaggingDirective="REPLACE",
+            Tagging=urlencode(tags),
+            ChecksumAlgorithm="SHA256",
+            **_still_valid({name: value for name, value in original.carried.items() if name in _PROTECTION}),
+        )
+        result = answer["CopyObjectResult"]
+        return Written(
+            version_id=answer.get("VersionId"),
+            etag=result["ETag"],
+            attempts=_attempts(answer),
+            sha256=_hex(result.get("ChecksumSHA256")),
+        )
 
     def tags(self, key: str, version_id: str | None) -> dict[str, str]:
         """The tags of one version."""
@@ -306,6 +349,14 @@ class Store:
             raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
 
 
+class ReleasingStore(Store):
+    """A bucket of which old versions may be deleted. Only the release of originals opens one."""
+
+    def delete_version(self, key: str, version_id: str) -> datetime:
+        """Delete exactly this version, for good; returns when, by S3's clock."""
+        return _answered_at(self._request("delete_object", Key=key, VersionId=version_id))
+
+
 def _translated(error: ClientError, bucket: str, key: str | None) -> Exception:
     code, operation = error.response["Error"]["Code"], error.operation_name
     if code in _NOT_CONFIGURED:
@@ -352,8 +403,10 @@ def _stored(key: str, answer: Mapping[str, Any]) -> StoredObject:
         metadata=answer["Metadata"],
         tag_count=int(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count", 0)),
         held=answer.get("ObjectLockLegalHoldStatus") == "ON",
-        sha256=base64.b64decode(sha256).hex() if sha256 else None,
-        carried={name: answer[name] for name in _CARRIED if name in answer},
+        locked_until=answer.get("ObjectLockRetainUntilDate"),
+        sha256=_hex(sha256),
+        carried={name: answer[name] for name in (*_CARRIED, *_PROTECTION) if name in answer},
+        answered_at=_answered_at(answer),
         attempts=_attempts(answer),
     )
 
@@ -372,6 +425,14 @@ def _version(line: Mapping[str, Any]) -> Version:
 
 def _of(version_id: str | None) -> dict[str, str]:
     return {"VersionId": version_id} if version_id else {}
+
+
+def _hex(checksum: str | None) -> str | None:
+    return base64.b64decode(checksum).hex() if checksum else None
+
+
+def _answered_at(answer: Mapping[str, Any]) -> datetime:
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 
 def _attempts(answer: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from recordings.pool import Pool
 from recordings.store import Store
 
 CONVERTED_TAG = ("converted", "True")
-_MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
+MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
 
 
 def tag_batch(store: Store, rows: Sequence[ManifestRow], pool: Pool) -> list[ManifestRow]:
@@ -27,9 +27,9 @@ def _tag(store: Store, row: ManifestRow) -> ManifestRow:
     tags = store.tags(row.key, row.version_after)
     name, value = CONVERTED_TAG
     completed = replace(row, finished_at=datetime.now(UTC))
-    if name not in tags and len(tags) >= _MOST_TAGS:
+    if name not in tags and len(tags) >= MOST_TAGS:
         return replace(
-            completed, reason=f"tag-limit: it has {_MOST_TAGS} tags, as many as S3 allows; its metadata says it"
+            completed, reason=f"tag-limit: it has {MOST_TAGS} tags, as many as S3 allows; its metadata says it"
         )
     store.put_tags(row.key, row.version_after, {**tags, name: value})
     return replace(completed, tagged=True)

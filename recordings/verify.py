@@ -13,20 +13,23 @@ from recordings.errors import Changed, Unproven
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.run import Run
 from recordings.store import Store, StoredObject, Version
 
 _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 
 
-def verify_batch(store: Store, rows: Sequence[ManifestRow], run: Run, pool: Pool) -> list[ManifestRow]:
+def verify_batch(
+    store: Store, rows: Sequence[ManifestRow], pool: Pool, readback_percent: float = 0
+) -> list[ManifestRow]:
     """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
     versions = _walk(store, sorted(row.key for row in rows if row.holds_replacement))
 
     def verified(row: ManifestRow) -> ManifestRow:
         if not row.holds_replacement:
             return row
-        return accounted(row, lambda: _verify(store, row, versions.get(row.key) or _look_up(store, row), run))
+        return accounted(
+            row, lambda: _verify(store, row, versions.get(row.key) or _look_up(store, row), readback_percent)
+        )
 
     return pool.map(verified, rows)
 
@@ -80,11 +83,11 @@ def _as_version(stored: StoredObject, *, is_current: bool) -> Version:
     )
 
 
-def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], run: Run) -> ManifestRow:
+def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], readback_percent: float) -> ManifestRow:
     by_id = {version.version_id: version for version in versions}
     ours = _our_version(row, by_id)
     original_kept = _is_original_kept(row, by_id)
-    read_back = _is_sampled(row, run)
+    read_back = _is_sampled(row, readback_percent)
     if read_back:
         _read_back(store, row, compare_tags=original_kept is True)
     return replace(row, verified=True, original_kept=original_kept, read_back=read_back, state_at=ours.last_modified)
@@ -117,10 +120,10 @@ def _is_original_kept(row: ManifestRow, by_id: Mapping[str, Version]) -> bool | 
     return False  # released since an earlier run archived it
 
 
-def _is_sampled(row: ManifestRow, run: Run) -> bool:
+def _is_sampled(row: ManifestRow, readback_percent: float) -> bool:
     """The same recordings for the same run, however often it is asked."""
-    lot = int.from_bytes(hashlib.sha256(f"{run.run_id}/{row.key}".encode()).digest()[:4], "big")
-    return lot < run.readback_percent / 100 * 2**32
+    lot = int.from_bytes(hashlib.sha256(f"{row.run_id}/{row.key}".encode()).digest()[:4], "big")
+    return lot < readback_percent / 100 * 2**32
 
 
 def _read_back(store: Store, row: ManifestRow, *, compare_tags: bool) -> None:

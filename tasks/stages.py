@@ -57,7 +57,9 @@ def resample_recordings(batch: Batch, run: Run) -> BatchRows:
 @stage(task_run_name="verify {resampled}")
 def verify_recordings(resampled: BatchRows, run: Run) -> BatchRows:
     """Have S3 prove what the rows claim."""
-    return BatchRows(resampled.batch, verify_batch(workplace(run).store, resampled.rows, run, shared_pool()))
+    return BatchRows(
+        resampled.batch, verify_batch(workplace(run).store, resampled.rows, shared_pool(), run.readback_percent)
+    )
 
 
 @stage(task_run_name="tag {verified}")

@@ -3,31 +3,37 @@
 import time
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import cast
 
 import boto3
 from prefect_aws import AwsCredentials
 
 from recordings.files import open_files
+from recordings.operation import Operation
 from recordings.run import Run
 from recordings.settings import settings
-from recordings.store import Store
+from recordings.store import ReleasingStore, Store
 
 
 class Workplace:
     """The bucket and the audit table of one run."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run | Operation) -> None:
         self._began_s, self._began_cpu_s = time.monotonic(), time.process_time()
         self._stores: list[Store] = []
         self.store = self._connect(run.bucket)
         self.files = open_files(run.audit_uri, self._connect)
 
     def _connect(self, bucket: str) -> Store:
-        store = Store(bucket, settings(), _session())
+        store = Store(bucket, settings(), session())
         self._stores.append(store)
         return store
+
+    @cached_property
+    def releasing_store(self) -> ReleasingStore:
+        """The bucket, with the right to delete old versions: for the release of originals only."""
+        return ReleasingStore(self.store.bucket, settings(), session())
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -46,14 +52,14 @@ class Workplace:
 
 
 @lru_cache(maxsize=4)
-def workplace(run: Run) -> Workplace:
+def workplace(run: Run | Operation) -> Workplace:
     """The one workplace of this run in this process."""
     return Workplace(run)
 
 
-def _session() -> boto3.Session:
+def session() -> boto3.Session:
     """From the AwsCredentials block that the settings name, or from the environment or the task's role."""
     block = settings().aws_credentials_block
     if block is None:
         return boto3.Session()
-    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3_session()
+    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3session()

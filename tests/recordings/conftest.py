@@ -54,7 +54,8 @@ def archive(store: Store, pool: Pool, listed: Any) -> Callable[[Run], list[Manif
 
     def run_stages(run: Run) -> list[ManifestRow]:
         batch = Batch(run.start_date, 1, listed(run))
-        return tag_batch(store, verify_batch(store, resample_batch(store, batch, run, pool), run, pool), pool)
+        resampled = resample_batch(store, batch, run, pool)
+        return tag_batch(store, verify_batch(store, resampled, pool, run.readback_percent), pool)
 
     return run_stages
 

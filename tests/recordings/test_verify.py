@@ -39,7 +39,7 @@ def test_one_listing_proves_a_batch(bucket: Bucket, plan: Plan, store: Store, po
     run = plan(bucket.name)
     rows = resampled(run)
     before = len(bucket.requests())
-    verified = verify_batch(store, rows, run, pool)
+    verified = verify_batch(store, rows, pool, run.readback_percent)
     assert bucket.requests_by_kind(before) == {"LIST versions": 1}
     assert all(row.verified and row.original_kept and not row.read_back for row in verified)
     stored = {version["VersionId"]: version["LastModified"] for version in bucket.versions(KEY)}
@@ -56,21 +56,21 @@ def test_asks_for_each_key_where_others_lie_thick_between(
         bucket.put(f"{crowd}-{number:03d}.wav", b"")
     apart = [row for row in rows if row.key in (key_of(1), key_of(4))]
     before = len(bucket.requests())
-    verified = verify_batch(store, apart, run, pool)
+    verified = verify_batch(store, apart, pool, run.readback_percent)
     assert bucket.requests_by_kind(before) == {"LIST versions": 4, "HEAD": 2}  # the first was found on the way
     assert all(row.verified and row.original_kept for row in verified)
 
 
 def test_reads_back_the_share_asked_for(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
     run = plan(bucket.name, readback_percent=100)
-    verified = verify_batch(store, resampled(run), run, pool)
+    verified = verify_batch(store, resampled(run), pool, run.readback_percent)
     assert all(row.verified and row.read_back for row in verified)
 
 
 def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
     run = plan(bucket.name, readback_percent=100)
     rows = [replace(row, sha256_after="0" * 64) if row.key == KEY else row for row in resampled(run)]
-    row = row_of(verify_batch(store, rows, run, pool))
+    row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
     assert row.reason.startswith("reads-back-differently")
 
@@ -79,7 +79,7 @@ def test_reading_back_misses_a_tag(bucket: Bucket, plan: Plan, store: Store, poo
     run = plan(bucket.name, readback_percent=100)
     rows = resampled(run)
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
-    row = row_of(verify_batch(store, rows, run, pool))
+    row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert row.status is Status.FAILED
     assert row.reason.startswith("tags-missing")
 
@@ -115,7 +115,7 @@ def test_notices_what_others_did(
     run = plan(bucket.name)
     rows = resampled(run)
     damage(bucket, row_of(rows))
-    verified = verify_batch(store, rows, run, pool)
+    verified = verify_batch(store, rows, pool, run.readback_percent)
     row = row_of(verified)
     assert (row.status, row.reason.partition(":")[0], row.verified) == (status, code, False)
     assert all(other.verified for other in verified if other.key != KEY)
@@ -128,7 +128,7 @@ def test_notices_that_s3_shows_something_else(
     run = plan(bucket.name)
     wrong = {"etag_after": '"0"', "bytes_after": 1, "storage_class_after": "STANDARD"}[column]
     rows = [replace(row, **{column: wrong}) if row.key == KEY else row for row in resampled(run)]
-    row = row_of(verify_batch(store, rows, run, pool))
+    row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
     assert row.reason.startswith("replacement-differs")
 
@@ -139,7 +139,7 @@ def test_asks_nothing_where_nothing_is_claimed(
     run = plan(bucket.name)
     rows = [replace(row, status=Status.REJECTED) for row in resampled(run)]
     before = len(bucket.requests())
-    assert verify_batch(store, rows, run, pool) == rows
+    assert verify_batch(store, rows, pool, run.readback_percent) == rows
     assert not bucket.requests_by_kind(before)
 
 
@@ -154,5 +154,5 @@ def test_without_versioning_the_original_is_not_kept(
     unversioned_bucket.put(KEY, a_call())
     run, store = plan(unversioned_bucket.name), Store(unversioned_bucket.name, Settings())
     listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
-    (row,) = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), run, pool)
+    (row,) = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), pool)
     assert (row.status, row.verified, row.original_kept) == (Status.ARCHIVED, True, False)

@@ -1,0 +1,31 @@
+"""Look at a bucket before anything is started on it."""
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from recordings.preflight import Finding
+from tasks.inspection import look_at, publish_findings
+
+
+@flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)
+def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int, Field(ge=0)] = 14) -> list[Finding]:
+    """What an operator should know of the bucket, as an artifact.
+
+    Nothing is written; a server that is not AWS is sent one PUT that it must refuse.
+
+    Args:
+        bucket: The bucket that Amazon Connect writes to.
+        prefixes: Where its recordings lie, as connect/<alias>/CallRecordings/.
+        oldest_days: Age in days of the oldest calls that you mean to archive; 14 covers the scheduled runs.
+
+    Returns:
+        The findings, gravest first.
+
+    Raises:
+        StoreRefused: No such bucket, or no permission even to look.
+    """
+    findings = look_at(bucket, prefixes, oldest_days)
+    publish_findings(bucket, findings)
+    return findings

@@ -1,0 +1,44 @@
+"""Put originals back as current."""
+
+from datetime import date
+
+from prefect import flow, unmapped
+
+from recordings.operation import OperationSummary
+from tasks.operations import begin_operation, end_operation, restore_batch, select
+
+
+@flow(name="restore-recordings", flow_run_name="restore {bucket}", persist_result=False)
+def restore_recordings(
+    bucket: str,
+    audit_uri: str,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    contact_ids: list[str] | None = None,
+    run_id: str | None = None,
+    dry_run: bool = False,
+    prefixes: list[str] | None = None,
+) -> OperationSummary:
+    """Each archived recording that is asked for becomes what it was, tagged archive=exempt so that it stays so.
+
+    Args:
+        bucket: The bucket that Amazon Connect writes to.
+        audit_uri: The audit table. Where it knows nothing of the bucket, the objects' own provenance is asked.
+        start_date: First UTC day of calls.
+        end_date: Last UTC day of calls.
+        contact_ids: Only these contacts.
+        run_id: Only what this run archived.
+        dry_run: Only say what would be done. Nothing is written.
+        prefixes: Only below these; without an audit table, they are what is searched.
+
+    Returns:
+        The summary, naming by reason what could not be restored: original-gone is one.
+
+    Raises:
+        OperationFailed: Not everything went well; carries the summary.
+        InvalidRequest: The parameters do not permit it. Nothing was touched.
+    """
+    operation = begin_operation("restore", **locals())
+    batches = select(operation)
+    outcomes = restore_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, batches, outcomes)

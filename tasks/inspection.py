@@ -1,0 +1,29 @@
+"""Preflight by itself, as a report."""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from recordings import preflight
+from recordings.preflight import Finding
+from recordings.settings import settings
+from recordings.store import Store
+from tasks.workplace import session
+
+
+@task(task_run_name="inspect {bucket}", cache_policy=NO_CACHE, persist_result=False)
+def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
+    """All findings of preflight, gravest first."""
+    store = Store(bucket, settings(), session())
+    return preflight.inspect_bucket(store, prefixes, oldest_days=oldest_days)
+
+
+def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
+    """The findings as a table."""
+    rows = [
+        {"severity": each.severity.value, "code": each.code, "what": each.sentence, "way out": each.way_out}
+        for each in findings
+    ]
+    create_table_artifact(rows, key="inspect-bucket", description=f"{len(rows)} findings on {bucket}")

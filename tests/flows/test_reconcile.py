@@ -1,0 +1,133 @@
+"""Table and bucket compared: each drift is named, and only what is safe is mended."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.archive import archive_recordings
+from flows.preflight import inspect_bucket
+from flows.reconcile import reconcile_audit
+from recordings.manifest import current, read_audit
+from recordings.operation import OperationSummary
+from recordings.settings import settings
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+
+pytestmark = pytest.mark.usefixtures("prefect")
+KEY = key_of(1)
+
+
+@pytest.fixture
+def audit_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "audit")
+
+
+@pytest.fixture
+def archived(bucket: Bucket, audit_uri: str, a_call: Any) -> dict[str, str]:
+    versions = {key_of(n): bucket.put(key_of(n), a_call(n, 1.0))["VersionId"] for n in range(3)}
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    return versions
+
+
+@pytest.fixture
+def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
+    return lambda **changes: reconcile_audit(
+        **{"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY,
+           **changes}
+    )  # fmt: skip
+
+
+def test_after_a_run_there_is_none(archived: dict[str, str], reconcile: Any) -> None:
+    summary = reconcile()
+    assert (summary.drifts, summary.counts) == ({}, {})
+
+
+def test_recordings_not_archived_yet_are_no_drift(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, a_call: Any
+) -> None:
+    bucket.put(key_of(7), a_call())
+    assert reconcile().drifts == {}
+
+
+def test_rows_are_rebuilt_from_provenance(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+) -> None:
+    told = current(read_audit(audit_uri)).set_index("key")
+    for file in Path(audit_uri).glob("recording_date=*/*"):
+        file.unlink()
+    before = bucket.snapshot()
+    assert reconcile().drifts == {"row-missing": 3}
+    assert read_audit(audit_uri).empty
+
+    assert reconcile(repair=True).counts == {"already_archived": 3}
+
+    assert reconcile().drifts == {}
+    assert bucket.snapshot() == before
+    rebuilt = current(read_audit(audit_uri)).set_index("key")
+    same = ["bytes_before", "bytes_after", "sha256_before", "sha256_after", "version_before", "version_after",
+            "duration_after_s", "codec_before", "codec_after", "state_at", "verified", "tagged"]  # fmt: skip
+    assert rebuilt[same].to_dict() == told[same].to_dict()
+
+
+def test_a_missing_tag_is_set_again(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+    assert reconcile().drifts == {"tag-missing": 1}
+    assert bucket.tags(KEY) == {}
+    assert reconcile(repair=True).counts == {"already_archived": 1}
+    assert bucket.tags(KEY) == {"converted": "True"}
+    assert reconcile().drifts == {}
+
+
+def _write_over(bucket: Bucket, version: str) -> None:
+    bucket.put(KEY, b"theirs")
+
+
+def _delete(bucket: Bucket, version: str) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
+
+
+def _delete_original(bucket: Bucket, version: str) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=version)
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [(_write_over, "changed-since"), (_delete, "vanished"), (_delete_original, "original-gone")],
+)
+def test_what_is_not_safe_to_mend_is_only_told(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, what: Any, code: str
+) -> None:
+    what(bucket, archived[KEY])
+    before = bucket.snapshot()
+    assert reconcile(repair=True).drifts == {code: 1}
+    assert bucket.snapshot() == before
+
+
+def test_another_class_is_told(bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str) -> None:
+    """As a lifecycle transition leaves it: the same version in another class. The table is told otherwise here."""
+    import pyarrow.parquet as pq
+
+    for path in Path(audit_uri).glob("recording_date=*/*"):
+        table = pq.read_table(path, partitioning=None)
+        column = table.schema.get_field_index("storage_class_after")
+        pq.write_table(table.set_column(column, table.schema.field(column), [["STANDARD_IA"] * len(table)]), path)
+    assert reconcile().drifts == {"class-differs": 3}
+
+
+def test_what_is_kept_too_long_is_told(
+    archived: dict[str, str], reconcile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHIVE_RETENTION_YEARS", "0.01")
+    settings.cache_clear()
+    try:
+        assert reconcile().drifts == {"retention-overdue": 3}
+    finally:
+        settings.cache_clear()
+
+
+def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket) -> None:
+    before = unversioned_bucket.snapshot()
+    findings = inspect_bucket(unversioned_bucket.name, [PREFIX])
+    assert [finding.code for finding in findings] == ["unversioned", "originals-cost"]
+    assert unversioned_bucket.snapshot() == before

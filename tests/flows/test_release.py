@@ -1,0 +1,137 @@
+"""Originals are released only when everything speaks for it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flows.archive import archive_recordings
+from flows.release import release_originals
+from flows.restore import restore_recordings
+from recordings.manifest import current, read_audit
+from recordings.operation import OperationFailed, OperationSummary
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+
+pytestmark = pytest.mark.usefixtures("prefect")
+KEY = key_of(1)
+
+
+@pytest.fixture
+def audit_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "audit")
+
+
+@pytest.fixture
+def archived(bucket: Bucket, audit_uri: str, a_call: Any) -> dict[str, str]:
+    """Three archived recordings: their originals' versions by key."""
+    versions = {key_of(n): bucket.put(key_of(n), a_call(n, 1.0))["VersionId"] for n in range(3)}
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    return versions
+
+
+@pytest.fixture
+def release(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
+    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "grace_days": 0, "dry_run": False}
+    return lambda **changes: release_originals(**{**defaults, **changes})
+
+
+def test_exactly_the_originals_go(bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str) -> None:
+    before = bucket.snapshot()
+    sizes = [version["Size"] for key in archived for version in bucket.versions(key) if not version["IsLatest"]]
+    summary = release()
+    assert (summary.counts, summary.original_bytes) == ({"released": 3}, sum(sizes))
+    gone = set(before) - set(bucket.snapshot())
+    assert {(key, version) for key, version, _, _ in gone} == set(archived.items())
+    assert set(bucket.snapshot()) < set(before)
+    now = current(read_audit(audit_uri))
+    assert now["status"].tolist() == ["released"] * 3
+    assert not now["original_kept"].any()
+    assert release().counts == {}
+
+
+def test_the_default_is_a_dry_run(bucket: Bucket, archived: dict[str, str], audit_uri: str) -> None:
+    before = bucket.snapshot()
+    assert release_originals(bucket.name, audit_uri, grace_days=0).counts == {"released": 3}
+    assert bucket.snapshot() == before
+    assert "released" not in set(pd.read_parquet(audit_uri)["status"])
+
+
+def test_the_grace_period_is_kept(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    before = bucket.snapshot()
+    assert release(grace_days=30).reasons == {"in-grace": 3}
+    assert bucket.snapshot() == before
+
+
+def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:
+    assert release(start_date=DAY + timedelta(days=1)).counts == {}
+
+
+def _untag(bucket: Bucket, version: str) -> None:
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+
+
+def _exempt(bucket: Bucket, version: str) -> None:
+    tags = [{"Key": "converted", "Value": "True"}, {"Key": "archive", "Value": "exempt"}]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
+
+
+def _replace(bucket: Bucket, version: str) -> None:
+    bucket.put(KEY, b"theirs", Tagging="converted=True")
+
+
+def _hold(bucket: Bucket, version: str) -> None:
+    bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, VersionId=version, LegalHold={"Status": "ON"})
+
+
+def _lock(bucket: Bucket, version: str) -> None:
+    until = datetime.now(UTC) + timedelta(days=1)
+    retention = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    bucket.client.put_object_retention(Bucket=bucket.name, Key=KEY, VersionId=version, Retention=retention)
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "fails"),
+    [
+        (_untag, "tag-missing", True),
+        (_exempt, "exempt", False),
+        (_replace, "replacement-differs", True),
+        (_hold, "held", False),
+        (_lock, "locked", False),
+    ],
+)
+def test_one_that_does_not_prove_itself_stays(
+    bucket: Bucket, archived: dict[str, str], release: Any, what: Any, code: str, fails: bool
+) -> None:
+    if what in (_hold, _lock):
+        bucket.client.put_object_lock_configuration(
+            Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+        )
+    what(bucket, archived[KEY])
+    if fails:
+        with pytest.raises(OperationFailed) as failed:
+            release()
+        summary = failed.value.summary
+    else:
+        summary = release()
+    assert summary.counts["released"] == 2
+    assert summary.reasons == {code: 1}
+    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+
+
+def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, str], tmp_path: Path) -> None:
+    before = bucket.snapshot()
+    summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
+    assert summary.reasons == {"unproven": 3}
+    assert bucket.snapshot() == before
+
+
+def test_a_restored_recording_is_out_of_it(
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str
+) -> None:
+    restore_recordings(bucket.name, audit_uri)
+    before = bucket.snapshot()
+    assert release().counts == {}
+    assert bucket.snapshot() == before
