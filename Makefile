@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui test lint format lock clean-demo clean
+.PHONY: help demo ui test fuzz bench lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,13 @@ ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, 
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage
+	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py
+
+bench: $(READY) ## Measure what docs/performance.md claims
+	@$(BIN)/python -m benchmarks.convert
+	@$(BIN)/python -m benchmarks.memory
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

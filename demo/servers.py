@@ -27,8 +27,11 @@ class Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[Server]:
-    """An S3 server whose buckets persist under ``folder``; it survives restarts when ended by this block."""
+def s3_server(folder: Path, *, enforce_iam: bool = False) -> Iterator[Server]:
+    """An S3 server whose buckets persist under ``folder``; they survive restarts when it is ended by this block.
+
+    With ``enforce_iam`` it refuses what a user's policies do not allow; who is in its ``env`` may do everything.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     access_log = folder / "access.log"
     listening = socket.create_server((HOST, 0))  # handed over open, so that no other process can take the port
@@ -36,7 +39,9 @@ def s3_server(folder: Path) -> Iterator[Server]:
     serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
     log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
     env = {
-        "SERVICES": "s3",
+        "SERVICES": "s3,iam",
+        "AUTH": str(enforce_iam).lower(),
+        **CREDENTIALS,
         "LOG_LEVEL": "WARNING",
         "S3_PERSIST": "1",
         "PERSIST_STATE": "1",

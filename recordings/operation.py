@@ -121,13 +121,15 @@ def _is_asked_for(row: ManifestRow, operation: Operation) -> bool:
 
 
 def begun(row: ManifestRow, operation: Operation) -> ManifestRow:
-    """The row with which this operation takes the recording up."""
+    """The row with which this operation takes the recording up: nothing is proved yet."""
     return replace(
         row,
         run_id=operation.run_id,
         status=Status.FAILED,
         reason=None,
+        verified=False,
         read_back=False,
+        tagged=False,
         attempts=0,
         started_at=datetime.now(UTC),
         finished_at=None,

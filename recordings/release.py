@@ -25,7 +25,8 @@ def _release(store: ReleasingStore, proof: ManifestRow, row: ManifestRow, operat
     _check_replacement(proof, current)
     tags = store.tags(row.key, current.version_id)
     _check_tags(tags)
-    released = replace(row, status=Status.RELEASED, original_kept=False, finished_at=datetime.now(UTC))
+    proved = {"verified": True, "tagged": True, "original_kept": False}
+    released = replace(row, status=Status.RELEASED, finished_at=datetime.now(UTC), **proved)
     try:
         original = store.head(row.key, version)
     except Changed:
@@ -46,8 +47,8 @@ def _original_version(proof: ManifestRow) -> str:
 
 
 def _check_grace(proof: ManifestRow, current: StoredObject, operation: Operation) -> None:
-    """By S3's clock at both ends."""
-    archived_at = proof.state_at or current.answered_at
+    """By S3's clock at both ends, to the second: its Date header knows no less."""
+    archived_at = (proof.state_at or current.answered_at).replace(microsecond=0)
     if current.answered_at < archived_at + timedelta(days=operation.grace_days):
         raise Skipped("in-grace", f"archived less than {operation.grace_days} days ago")
 

@@ -62,4 +62,4 @@ def session() -> boto3.Session:
     block = settings().aws_credentials_block
     if block is None:
         return boto3.Session()
-    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3session()
+    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3_session()

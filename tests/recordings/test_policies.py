@@ -1,0 +1,220 @@
+"""The policies in deployments/: enough, not more, on a server that enforces them."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from demo.servers import Server, s3_server
+from recordings.errors import Changed, StoreRefused
+from recordings.files import AuditFiles, open_files
+from recordings.manifest import ManifestRow, Status, write_rows
+from recordings.operation import plan_operation
+from recordings.plan import list_day
+from recordings.pool import Pool
+from recordings.preflight import inspect_bucket
+from recordings.reconcile import reconcile_day
+from recordings.recording import Batch, Day
+from recordings.release import release_original
+from recordings.resample import resample_batch
+from recordings.restore import restore_recording
+from recordings.run import Run
+from recordings.settings import Settings
+from recordings.store import ReleasingStore, Store
+from recordings.tag import tag_batch
+from recordings.verify import verify_batch
+from tests.bucket import DAY, PREFIX, key_of
+
+POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
+# What S3 asks for and this server does not: tags and lock in the headers of a PUT, and who may see a lock ("Actions,
+# resources, and condition keys for Amazon S3" in the Service Authorization Reference). KMS is no part of it either.
+NOT_ENFORCED_HERE = {
+    "s3:PutObjectTagging",
+    "s3:GetObjectLegalHold",
+    "s3:GetObjectRetention",
+    "s3:PutObjectLegalHold",
+    "s3:PutObjectRetention",
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with s3_server(tmp_path_factory.mktemp("iam"), enforce_iam=True) as server:
+        yield server
+
+
+class World:
+    """Two buckets on the enforcing server, root's view of them, and users with policies."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.recordings, self.audit = f"recordings-{uuid.uuid4().hex[:8]}", f"audit-{uuid.uuid4().hex[:8]}"
+        self._monkeypatch = monkeypatch
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        self.root = boto3.client("s3")
+        self._iam = boto3.client("iam")
+        for bucket in (self.recordings, self.audit):
+            self.root.create_bucket(Bucket=bucket)
+        self.root.put_bucket_versioning(Bucket=self.recordings, VersioningConfiguration={"Status": "Enabled"})
+
+    def become(self, policy: str, *, without: str | None = None) -> None:
+        """A user with this policy (less one action), and nothing else."""
+        name = f"user-{uuid.uuid4().hex[:8]}"
+        self._iam.create_user(UserName=name)
+        document = json.dumps(self.filled(policy, without))
+        self._iam.put_user_policy(UserName=name, PolicyName=policy, PolicyDocument=document)
+        key = self._iam.create_access_key(UserName=name)["AccessKey"]
+        self._monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+        self._monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+
+    def filled(self, policy: str, without: str | None) -> dict[str, Any]:
+        text = (POLICIES / f"{policy}.json").read_text()
+        for name, value in (("RecordingsBucket", self.recordings), ("AuditBucket", self.audit)):
+            text = text.replace("${" + name + "}", value)
+        document = json.loads(text.replace("${RecordingsKeyArn}", "arn:aws:kms:us-east-1:000000000000:key/k"))
+        for statement in document["Statement"]:
+            statement["Action"] = [action for action in statement["Action"] if action != without]
+        document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]
+        return document
+
+    @property
+    def store(self) -> ReleasingStore:
+        return ReleasingStore(self.recordings, Settings())
+
+    @property
+    def files(self) -> AuditFiles:
+        return open_files(f"s3://{self.audit}/table", lambda bucket: Store(bucket, Settings()))
+
+
+@pytest.fixture
+def world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(server, monkeypatch)
+
+
+Work = Callable[[World, Callable[..., Run], Pool, bytes], None]
+
+
+def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[ManifestRow]:
+    """Every request that a run can send, and that nothing was refused."""
+    for number, tagging in ((1, "a=b"), (2, "")):
+        world.root.put_object(Bucket=world.recordings, Key=key_of(number), Body=body, Tagging=tagging)
+    run = plan(world.recordings, audit_uri=f"s3://{world.audit}/table", readback_percent=100)
+    store = world.store
+    findings = inspect_bucket(store, [PREFIX], oldest_days=13)
+    assert not [finding.code for finding in findings if finding.code.startswith("cannot-see")]
+    listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
+    rows = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), pool, 100)
+    rows = tag_batch(store, rows, pool)
+    assert [(row.status, row.tagged) for row in rows] == [(Status.ARCHIVED, True)] * 2, rows[0].reason
+    again = resample_batch(store, Batch(DAY, 1, list_day(store, listing.day, run).open), run, pool)
+    assert {row.status for row in again} == {Status.ARCHIVED}
+    write_rows(world.files, rows, run_id=run.run_id, wave=1)
+    assert list_day(store, listing.day, run).settled_count == 2
+    return rows
+
+
+def archived_as_root(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[ManifestRow]:
+    return archive(world, plan, pool, body)
+
+
+def operation(world: World, kind: str) -> Any:
+    uri = f"s3://{world.audit}/table"
+    return plan_operation(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY)
+
+
+def restore(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+    next(iter(world.store.list_objects(PREFIX)))
+    for row in rows:
+        done = restore_recording(world.store, row, operation(world, "restore"))
+        assert done.status is Status.RESTORED, done.reason
+        write_rows(world.files, [done], run_id=f"r{uuid.uuid4().hex}", wave=1)
+
+
+def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+    with pytest.raises(Changed):  # without s3:ListBucket, S3 calls what is missing forbidden
+        world.store.head("missing")
+    for row in rows:
+        done = release_original(world.store, row, operation(world, "release"))
+        assert done.status is Status.RELEASED, done.reason
+        write_rows(world.files, [done], run_id=f"r{uuid.uuid4().hex}", wave=1)
+
+
+def reconcile(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+    drifts = reconcile_day(
+        world.store, Day(prefix=PREFIX, date=DAY), operation(world, "reconcile"), pool, retention_years=6
+    )
+    assert drifts == []
+    begun_rows = [replace(row, verified=False, tagged=False) for row in rows]
+    again = tag_batch(world.store, verify_batch(world.store, begun_rows, pool), pool)
+    assert all(row.verified and row.tagged for row in again)
+    world.store.head(rows[0].key)
+    write_rows(world.files, again, run_id=f"r{uuid.uuid4().hex}", wave=1)
+
+
+def actions_of(policy: str) -> list[str]:
+    statements = json.loads((POLICIES / f"{policy}.json").read_text())["Statement"]
+    return sorted({action for statement in statements for action in statement["Action"]})
+
+
+OPERATIONS = {"restore": restore, "release": release, "reconcile": reconcile}
+NEEDED = [(policy, action) for policy in OPERATIONS for action in actions_of(policy) if action not in NOT_ENFORCED_HERE]
+
+
+def test_archive_may_do_what_it_must(world: World, plan: Any, pool: Pool, a_call: Any) -> None:
+    world.become("archive")
+    archive(world, plan, pool, a_call())
+
+
+@pytest.mark.parametrize("action", [each for each in actions_of("archive") if each not in NOT_ENFORCED_HERE])
+def test_archive_needs_each_action(world: World, plan: Any, pool: Pool, a_call: Any, action: str) -> None:
+    world.become("archive", without=action)
+    with pytest.raises((AssertionError, StoreRefused, OSError)):
+        archive(world, plan, pool, a_call())
+
+
+@pytest.mark.parametrize("policy", OPERATIONS)
+def test_operations_may_do_what_they_must(world: World, plan: Any, pool: Pool, a_call: Any, policy: str) -> None:
+    rows = archived_as_root(world, plan, pool, a_call())
+    world.become(policy)
+    OPERATIONS[policy](world, rows, pool)
+
+
+@pytest.mark.parametrize(("policy", "action"), NEEDED)
+def test_operations_need_each_action(
+    world: World, plan: Any, pool: Pool, a_call: Any, policy: str, action: str
+) -> None:
+    rows = archived_as_root(world, plan, pool, a_call())
+    world.become(policy, without=action)
+    with pytest.raises((AssertionError, StoreRefused, OSError)):
+        OPERATIONS[policy](world, rows, pool)
+
+
+def test_only_release_may_delete_and_only_versions() -> None:
+    deleting = {path.stem: [a for a in actions_of(path.stem) if "Delete" in a] for path in POLICIES.glob("*.json")}
+    assert deleting.pop("release") == ["s3:DeleteObjectVersion"]
+    assert set(map(tuple, deleting.values())) == {()}
+
+
+def test_no_policy_has_a_wildcard_action() -> None:
+    assert not [action for path in POLICIES.glob("*.json") for action in actions_of(path.stem) if "*" in action]
+
+
+def test_a_refusal_names_the_missing_action(world: World) -> None:
+    world.become("inspect", without="s3:GetBucketVersioning")
+    with pytest.raises(StoreRefused, match="the role needs s3:GetBucketVersioning there"):
+        world.store.versioning()
+
+
+def test_inspect_may_look_and_nothing_more(world: World) -> None:
+    world.become("inspect")
+    findings = inspect_bucket(world.store, [PREFIX], oldest_days=13, may_write=False)
+    assert [finding.code for finding in findings] == ["originals-cost"]
+    with pytest.raises(StoreRefused):
+        list(world.store.list_objects(""))
