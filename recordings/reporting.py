@@ -1,9 +1,11 @@
 """A run in words and figures that people read: Markdown, and rows of tables."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from recordings.manifest import ManifestRow
 from recordings.preflight import Finding, Severity
+from recordings.pricing import MONTH_DAYS, Cost, break_even_months
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 
@@ -18,8 +20,24 @@ def human_bytes(size_bytes: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars, with as many decimals as small amounts need."""
-    return f"${amount:,.2f}" if abs(amount) >= 1 or amount == 0 else f"${amount:.3g}"
+    """Dollars and cents; amounts below ten cents with three significant figures."""
+    size = abs(amount)
+    decimals = 2 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
+    return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
+
+
+def tick_usd(amount: float) -> str:
+    """Dollars on an axis: no more decimals than the tick has."""
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.8f}".rstrip("0").rstrip(".")
+
+
+def months(count: float | None) -> str:
+    """A span in days, months or years, whichever suits it; None is never."""
+    if count is None:
+        return "never"
+    if count < 1:
+        return f"{count * MONTH_DAYS:.1f} days"
+    return f"{count:.1f} months" if count < 24 else f"{count / 12:.1f} years"
 
 
 def percent_saved(before: float, after: float) -> str:
@@ -33,7 +51,7 @@ def run_report(
     """The run's page, the numbers that matter first."""
     sections = [
         _headline(run, summary, sums),
-        _savings(sums, retention_years),
+        _savings(summary, sums, retention_years),
         _statuses(summary),
         _reasons(sums),
         _findings(findings),
@@ -51,24 +69,29 @@ def _headline(run: Run, summary: RunSummary, sums: Tally) -> str:
         f"# {run.bucket}, {run.start_date} to {run.end_date}: {verdict}\n\n"
         f"**{summary.counts.get('archived', 0):,}** recordings archived, **{sums.minutes:,.1f}** minutes, "
         f"**{human_bytes(sums.bytes_before)} → {human_bytes(sums.bytes_after)}** "
-        f"({percent_saved(sums.bytes_before, sums.bytes_after)} smaller), as {run.profile_name} in {run.storage_class}."
+        f"({sums.bytes_before:,} → {sums.bytes_after:,} bytes), "
+        f"{percent_saved(sums.bytes_before, sums.bytes_after)} smaller, as {run.profile_name} in {run.storage_class}."
     )
 
 
-def _savings(sums: Tally, retention_years: float) -> str:
+def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
     if not sums.minutes:
         return ""
-    released = sums.usd_per_month_before - sums.usd_per_month_after
+    released = sums.usd_per_month_before - sums.usd_per_month_after - sums.usd_per_month_tags
     now = released - sums.usd_per_month_originals
-    months = retention_years * 12
+    retained = retention_years * 12
+    break_even = break_even_months(summary.cost.marginal_usd, released)
     lines = [
         f"| storage of what this run archived | a month | over {retention_years:g} years |",
         "|---|--:|--:|",
-        f"| as it was | {usd(sums.usd_per_month_before)} | {usd(sums.usd_per_month_before * months)} |",
-        f"| replacements | {usd(sums.usd_per_month_after)} | {usd(sums.usd_per_month_after * months)} |",
+        f"| as it was | {usd(sums.usd_per_month_before)} | {usd(sums.usd_per_month_before * retained)} |",
+        f"| replacements | {usd(sums.usd_per_month_after)} | {usd(sums.usd_per_month_after * retained)} |",
+        f"| tags | {usd(sums.usd_per_month_tags)} | {usd(sums.usd_per_month_tags * retained)} |",
         f"| originals still kept | {usd(sums.usd_per_month_originals)} | until released |",
         f"| **saved now, net of the originals** | **{usd(now)}** | |",
-        f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * months)}** |",
+        f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * retained)}** |",
+        "",
+        f"The run's marginal cost is paid for in {months(break_even)} once the originals are released.",
     ]
     return "\n".join(lines)
 
@@ -96,13 +119,32 @@ def _findings(findings: Iterable[Finding]) -> str:
 
 
 def _cost(summary: RunSummary) -> str:
-    per_1000 = summary.cost_per_1000_minutes_usd
-    rate = f", **{usd(per_1000)} per 1,000 minutes**" if per_1000 is not None else ""
     requests = ", ".join(f"{count:,} {operation}" for operation, count in sorted(summary.requests.items()))
-    return (
-        f"## What it cost\n\n{usd(summary.cost_usd)} in requests and Fargate time{rate}: "
-        f"{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests}."
-    )
+    return f"""## What it cost
+
+{cost_table(summary.cost, summary.minutes_after)}
+
+{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests or "no requests"}."""
+
+
+def cost_table(cost: Cost, minutes: float) -> str:
+    """A cost by kind, and per 1,000 minutes archived."""
+    lines = [
+        ("requests to S3", cost.requests_usd),
+        ("requests to KMS", cost.kms_usd),
+        ("retrieval", cost.retrieval_usd),
+        ("CPU time", cost.compute_usd),
+        ("**marginal: one recording more costs this**", cost.marginal_usd),
+        ("the task's other time", cost.waiting_usd),
+        ("a day of worker and server", cost.standing_usd),
+        ("**all in, if this was the day's only run**", cost.all_in_usd),
+    ]
+    rows = [
+        f"| {name} | {usd(amount)} | {usd(amount / minutes * 1000) if minutes else '-'} |"
+        for name, amount in lines
+        if amount or name.startswith("*")
+    ]
+    return "\n".join(["| | this run | per 1,000 minutes |", "|---|--:|--:|", *rows])
 
 
 def _whereabouts(run: Run, summary: RunSummary) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
@@ -16,7 +16,7 @@ import pandas as pd
 from recordings.evidence import end_records
 from recordings.files import AuditFiles
 from recordings.manifest import STATES, audit_dataset, audit_dates
-from recordings.pricing import MONTH_DAYS, Cost, PriceList
+from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
 _MONTHS_AT_ONCE = 2
@@ -95,7 +95,8 @@ def savings(
 ) -> Savings:
     """Sum up the dates from ``start`` to ``end`` (inclusive; all by default)."""
     dates = [day for day in audit_dates(audit_uri) if (start or date.min) <= day <= (end or date.max)]
-    first, last = start or min(dates, default=date.min), end or max(dates, default=date.max)
+    today = datetime.now(UTC).date()
+    first, last = start or min(dates, default=end or today), end or max(dates, default=start or today)
     months = list(_months(dates)) or [(first, last)]
     with ThreadPoolExecutor(_MONTHS_AT_ONCE) as threads:
         parts = list(threads.map(lambda month: _sum_up(audit_uri, price_list, *month), months))
@@ -143,67 +144,25 @@ def read_runs(files: AuditFiles, start: date, end: date) -> pd.DataFrame:
     rows = [
         _run_row(record)
         for record in end_records(files)
-        if "profile_name" in record["run"]
+        if "profile_name" in record["run"]  # restore, release and reconcile have none
         and record["run"]["start_date"] <= str(end)
         and record["run"]["end_date"] >= str(start)
     ]
-    return pd.DataFrame(rows, columns=list(_RUN_COLUMNS)).sort_values("started_at", ignore_index=True)
+    frame = pd.DataFrame(rows, columns=["run_id", "started_at", "archived", "failed", *_MEASURED, *_PRICED])
+    return frame.sort_values("started_at", ignore_index=True)
 
 
-_RUN_COLUMNS = (
-    "run_id",
-    "started_at",
-    "wall_s",
-    "cpu_s",
-    "archived",
-    "failed",
-    "minutes",
-    "marginal_usd",
-    "billed_usd",
-)
+_MEASURED = ("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after")
+_PRICED = ("marginal_usd", "waiting_usd")
 
 
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    cost, counts = Cost(**record.get("cost", {"requests_usd": record["cost_usd"]})), record["counts"]
+    cost, counts = Cost(**record["cost"]), record["counts"]
     return {
         "run_id": record["run"]["run_id"],
         "started_at": pd.Timestamp(record["run"]["started_at"]),
-        "wall_s": record["wall_s"],
-        "cpu_s": record["cpu_s"],
         "archived": counts.get("archived", 0),
         "failed": counts.get("failed", 0),
-        "minutes": record["minutes"],
-        "marginal_usd": cost.marginal_usd,
-        "billed_usd": cost.marginal_usd + cost.waiting_usd,
+        **{name: record[name] for name in _MEASURED},
+        **{name: getattr(cost, name) for name in _PRICED},
     }
-
-
-def saved_by_day(result: Savings, until: date) -> pd.Series:
-    """Dollars that storage has cost less up to each day, from the first change to ``until``."""
-    changes = result.sums[result.sums["is_state"]]
-    begins = changes.groupby("since")["usd_saved"].sum()
-    ends = changes.dropna(subset="until").groupby("until")["usd_saved"].sum()
-    days = pd.date_range(min(begins.index, default=pd.Timestamp(until)), until, freq="D")
-    rate = begins.sub(ends, fill_value=0).reindex(days, fill_value=0).cumsum()
-    return (rate / MONTH_DAYS).cumsum()
-
-
-def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataFrame:
-    """What recordings that are small now will have saved from ``as_of`` on, by month, until each has been kept so long.
-
-    ``kept`` as it is now; ``released`` if the originals that still lie there were deleted today.
-    """
-    small = result.small
-    retained = pd.to_datetime(small["recording_date"]) + pd.DateOffset(months=round(retention_years * 12))
-    left_months = ((retained - pd.Timestamp(as_of)).dt.days / MONTH_DAYS).clip(lower=0)
-    months = range(int(left_months.max() + 1.999) if len(small) else 1)
-    released = small["usd_saved"] + small["usd_originals"]
-    rows = [
-        {
-            "month": month,
-            "kept_usd": (small["usd_saved"] * left_months.clip(upper=month)).sum(),
-            "released_usd": (released * left_months.clip(upper=month)).sum(),
-        }
-        for month in months
-    ]
-    return pd.DataFrame(rows)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from recordings.preflight import Finding, Severity
-from recordings.reporting import human_bytes, percent_saved, run_report, usd
+from recordings.pricing import Cost
+from recordings.reporting import cost_table, human_bytes, months, percent_saved, run_report, tick_usd, usd
 from recordings.run import Run
 from recordings.summary import RunFailed, RunSummary, Tally
 
@@ -35,6 +36,7 @@ SUMMARY = RunSummary(
     wall_s=2,
     cost_usd=0.0001,
     unrecorded=0,
+    cost=Cost(requests_usd=0.0001, waiting_usd=0.0002, standing_usd=0.7),
 )
 
 
@@ -45,9 +47,29 @@ def test_sizes(size: float, words: str) -> None:
     assert human_bytes(size) == words
 
 
-@pytest.mark.parametrize(("amount", "words"), [(0, "$0.00"), (1234.5, "$1,234.50"), (0.00512, "$0.00512")])
+@pytest.mark.parametrize(
+    ("amount", "words"), [(0, "$0.00"), (1234.5, "$1,234.50"), (0.00512, "$0.00512"), (-3, "-$3.00"), (0.1, "$0.10")]
+)
 def test_dollars(amount: float, words: str) -> None:
     assert usd(amount) == words
+
+
+@pytest.mark.parametrize(("amount", "words"), [(0, "$0"), (2500, "$2,500"), (0.025, "$0.025"), (-0.5, "-$0.5")])
+def test_dollars_on_an_axis(amount: float, words: str) -> None:
+    assert tick_usd(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(None, "never"), (0.5, "15.2 days"), (23.9, "23.9 months"), (120, "10.0 years")]
+)
+def test_spans(count: float | None, words: str) -> None:
+    assert months(count) == words
+
+
+def test_kinds_of_cost_that_did_not_occur_are_left_out() -> None:
+    table = cost_table(Cost(requests_usd=1), minutes=0)
+    assert "| requests to S3 | $1.00 | - |" in table
+    assert "KMS" not in table
 
 
 def test_saved() -> None:
@@ -57,7 +79,7 @@ def test_saved() -> None:
 
 def test_savings_are_net_of_the_originals(plan: Callable[..., Run]) -> None:
     report = run_report(plan(), SUMMARY, SUMS, [], retention_years=6)
-    assert "| **saved now, net of the originals** | **$-1.00** | |" in report
+    assert "| **saved now, net of the originals** | **-$1.00** | |" in report
     assert "| **saved once the originals are released** | **$9.00** | **$648.00** |" in report
 
 
@@ -65,13 +87,15 @@ def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
     finding = Finding(code="unversioned", severity=Severity.BLOCK, sentence="It is off.", way_out="Turn it on.")
     report = run_report(plan(), SUMMARY, SUMS, [finding], retention_years=6)
     for words in (
-        "**2** recordings archived, **10.0** minutes, **4 MB → 1 MB** (75.0 % smaller)",
+        "**2** recordings archived, **10.0** minutes, **4 MB → 1 MB** (4,000,000 → 1,000,000 bytes), 75.0 % smaller",
         "**not everything went well**",
         "| failed | 1 |",
         "| settled by earlier runs | 5 |",
         "| unavailable | 1 |",
         "**accepted risk, unversioned**: It is off. Turn it on.",
-        "**$0.01 per 1,000 minutes**",
+        "| requests to S3 | $0.000100 | $0.0100 |",
+        "| **all in, if this was the day's only run** | $0.70 | $70.03 |",
+        "paid for in 0.0 days once the originals are released",
     ):
         assert words in report
 

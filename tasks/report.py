@@ -1,0 +1,55 @@
+"""The savings report as Prefect carries it out: sums from the audit table, files beside it, an artifact."""
+
+from datetime import UTC, date, datetime
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from recordings.charts import charts
+from recordings.errors import InvalidRequest
+from recordings.figures import Figures, by_day, figures
+from recordings.files import AuditFiles, open_files
+from recordings.page import page, savings_report
+from recordings.pricing import prices
+from recordings.savings import Savings, savings
+from recordings.settings import settings
+from recordings.store import Store
+from tasks.workplace import session
+
+
+@task(task_run_name="sum up {audit_uri}", cache_policy=NO_CACHE, persist_result=False)
+def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
+    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range."""
+    if start and end and start > end:
+        raise InvalidRequest(f"start_date {start} is later than end_date {end}: swap them, or leave one out")
+    return savings(audit_uri, _files(audit_uri), prices(), start, end)
+
+
+@task(task_run_name="publish report", cache_policy=NO_CACHE, persist_result=False)
+def publish_report(audit_uri: str, result: Savings) -> Figures:
+    """Write page and CSV files, and the artifact that names them."""
+    scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
+    as_of, retention_years = scheduled_at.date(), settings().retention_years
+    key_figures = figures(result, prices(), as_of, retention_years)
+    drawn = charts(result, prices(), as_of, retention_years)
+    contents = {
+        "report": (".html", page(result, key_figures, prices(), drawn, audit_uri)),
+        "by day": ("-days.csv", by_day(result).to_csv(index=False)),
+        "by run": ("-runs.csv", result.runs.to_csv(index=False)),
+    }
+    began = datetime.now(UTC)
+    stem = f"_reports/{began:%Y%m%dT%H%M%SZ}-{str(flow_run.id)[-8:]}"
+    links = {}
+    for name, (ending, content) in contents.items():
+        _files(audit_uri).create(stem + ending, content.encode())
+        links[name] = f"{audit_uri.rstrip('/')}/{stem}{ending}"
+    create_markdown_artifact(savings_report(key_figures, links), key="savings-report", description=audit_uri)
+    get_run_logger().info("report: %s", links["report"])
+    return key_figures
+
+
+def _files(audit_uri: str) -> AuditFiles:
+    return open_files(audit_uri, lambda bucket: Store(bucket, settings(), session()))

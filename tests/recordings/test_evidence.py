@@ -1,0 +1,91 @@
+"""Whoever touches a file of the audit table is found out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.evidence import verify_audit
+from recordings.files import AuditFiles, open_files
+from recordings.history import record_end, record_start
+from recordings.manifest import write_rows
+from recordings.run import Run
+from recordings.settings import Settings
+from recordings.store import Store
+from tests.bucket import Bucket
+from tests.recordings.test_manifest import ROW
+
+RUN_ID = "20260201T030405Z-0a1b2c3d"
+
+
+@pytest.fixture
+def table(files: AuditFiles, plan: Callable[..., Run], tmp_path: Path) -> Path:
+    """The table of one run that ended, two files of it."""
+    _run(files, replace(plan(), run_id=RUN_ID))
+    return tmp_path / "audit"
+
+
+def _run(files: AuditFiles, run: Run, *, ends: bool = True) -> None:
+    record_start(files, run)
+    written = [
+        *write_rows(files, [ROW], run_id=run.run_id, wave=1),
+        *write_rows(files, [ROW], run_id=run.run_id, wave=2),
+    ]
+    if ends:
+        record_end(files, run, totals={}, manifest=written)
+
+
+def _found(table: Path) -> list[str]:
+    return [str(each) for each in verify_audit(str(table))]
+
+
+def _file(table: Path, wave: int = 1) -> Path:
+    return table / "recording_date=2026-01-12" / f"{RUN_ID}-{wave:04d}.parquet"
+
+
+def test_an_untouched_table_has_no_flaw(table: Path) -> None:
+    assert _found(table) == []
+
+
+def test_an_absent_table_has_none(tmp_path: Path) -> None:
+    assert _found(tmp_path / "audit") == []
+
+
+def test_a_missing_file_is_named(table: Path) -> None:
+    _file(table).unlink()
+    assert _found(table) == [f"missing: recording_date=2026-01-12/{RUN_ID}-0001.parquet"]
+
+
+def test_a_changed_file_is_named(table: Path) -> None:
+    data = bytearray(_file(table).read_bytes())
+    data[len(data) // 2] ^= 1
+    _file(table).write_bytes(data)
+    assert _found(table) == [f"changed: recording_date=2026-01-12/{RUN_ID}-0001.parquet"]
+
+
+@pytest.mark.parametrize("name", [f"{RUN_ID}-0003.parquet", "20260101T000000Z-ffffffff-0001.parquet", "x.parquet"])
+def test_an_added_file_is_named(table: Path, name: str) -> None:
+    _file(table).with_name(name).write_bytes(_file(table).read_bytes())
+    assert _found(table) == [f"added: recording_date=2026-01-12/{name}"]
+
+
+def test_a_day_that_was_moved_is_missing_and_added(table: Path) -> None:
+    (table / "recording_date=2026-01-12").rename(table / "recording_date=2026-01-13")
+    assert sorted(each.split(":")[0] for each in _found(table)) == ["added", "added", "missing", "missing"]
+
+
+def test_rows_of_a_run_that_never_ended_are_uncommitted(table: Path, files: AuditFiles, plan: Any) -> None:
+    _run(files, replace(plan(), run_id="20260202T030405Z-dead"), ends=False)
+    assert _found(table) == [
+        f"uncommitted: recording_date=2026-01-12/20260202T030405Z-dead-000{wave}.parquet" for wave in (1, 2)
+    ]
+
+
+def test_a_table_in_s3_is_verified_too(bucket: Bucket, plan: Callable[..., Run]) -> None:
+    audit_uri = f"s3://{bucket.name}/audit"
+    _run(open_files(audit_uri, lambda name: Store(name, Settings())), replace(plan(), run_id=RUN_ID))
+    assert verify_audit(audit_uri) == []
+    bucket.put(f"audit/recording_date=2026-01-12/{RUN_ID}-0001.parquet", b"forged")
+    assert [str(each).split(":")[0] for each in verify_audit(audit_uri)] == ["changed"]

@@ -1,0 +1,232 @@
+"""Sums over the audit table by SQL: each recording counts once, at what is true now, to the byte."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recordings.charts import charts
+from recordings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
+from recordings.files import AuditFiles, LocalFiles
+from recordings.history import record_end
+from recordings.manifest import ManifestRow, Status, current, read_audit, write_rows
+from recordings.page import page, savings_report
+from recordings.pricing import GB, MONTH_DAYS, load_prices
+from recordings.savings import SMALL_STATES, Savings, savings
+from tests.recordings.test_pricing import US_EAST_1
+
+PRICES = load_prices(US_EAST_1)
+DAY = date(2026, 1, 12)
+ARCHIVED_AT = datetime(2026, 1, 20, 3, tzinfo=UTC)
+AS_OF = date(2026, 3, 1)
+ROW = ManifestRow(
+    run_id="20260120T030000Z-1",
+    recording_date=DAY,
+    bucket="recordings",
+    key="a.wav",
+    status=Status.ARCHIVED,
+    profile="alaw-mono",
+    bytes_before=4 * GB,
+    bytes_after=GB,
+    storage_class_before="STANDARD",
+    storage_class_after="GLACIER_IR",
+    duration_after_s=600,
+    snr_db=37.5,
+    verified=True,
+    original_kept=True,
+    tagged=True,
+    state_at=ARCHIVED_AT,
+    started_at=ARCHIVED_AT,
+    software_version="1",
+)
+SumUp = Callable[..., Savings]
+BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.01 / 10_000
+
+
+def later(row: ManifestRow, days: float, status: Status, **changes: Any) -> ManifestRow:
+    at = ARCHIVED_AT + timedelta(days=days)
+    return replace(row, run_id=f"r{days}", status=status, state_at=at, started_at=at, **changes)
+
+
+@pytest.fixture
+def sum_up(files: AuditFiles, tmp_path: Path) -> SumUp:
+    def of(*rows: ManifestRow, start: date | None = None, end: date | None = None) -> Savings:
+        for wave, row in enumerate(rows):
+            write_rows(files, [row], run_id="r", wave=wave)
+        return savings(str(tmp_path / "audit"), files, PRICES, start, end)
+
+    return of
+
+
+def test_an_original_that_is_kept_outweighs_what_is_saved(sum_up: SumUp) -> None:
+    found = figures(sum_up(ROW), PRICES, AS_OF, 6)
+    assert (found.recordings, found.bytes_before, found.bytes_after, found.minutes) == (1, 4 * GB, GB, 10)
+    assert found.saved_now == pytest.approx(-AFTER - TAG)
+    assert found.saved_once_released == pytest.approx(BEFORE - AFTER - TAG)
+
+
+def test_a_released_original_is_saved_from_its_release_on(sum_up: SumUp) -> None:
+    result = sum_up(ROW, later(ROW, 30, Status.RELEASED, original_kept=False))
+    assert figures(result, PRICES, AS_OF, 6).saved_now == pytest.approx(BEFORE - AFTER - TAG)
+    days = saved_by_day(result, AS_OF)
+    assert days.index[0] == pd.Timestamp(2026, 1, 20)
+    assert days.iloc[-1] == pytest.approx((30 * (-AFTER - TAG) + 10 * (BEFORE - AFTER - TAG)) / MONTH_DAYS)
+
+
+def test_a_restored_recording_saves_nothing_and_leaves_its_replacement_to_be_paid(sum_up: SumUp) -> None:
+    restored = later(
+        ROW,
+        3,
+        Status.RESTORED,
+        bytes_before=GB,
+        bytes_after=4 * GB,
+        storage_class_before="GLACIER_IR",
+        storage_class_after="STANDARD",
+        tagged=False,
+    )
+    result = sum_up(ROW, restored)
+    (line,) = result.standing.to_dict("records")
+    assert line["usd_saved"] == pytest.approx(-AFTER - BEFORE)  # the original's version lies beneath its copy
+    assert figures(result, PRICES, AS_OF, 6).recordings == 0
+
+
+def test_what_was_found_archived_counts_once(sum_up: SumUp) -> None:
+    confirmed = later(ROW, 0, Status.ALREADY_ARCHIVED)
+    result = sum_up(ROW, confirmed, replace(confirmed, run_id="r9"))
+    assert by_status(result)["recordings"].to_dict() == {"archived": 1}
+    assert figures(result, PRICES, AS_OF, 6).bytes_before == 4 * GB
+
+
+def test_an_attempt_after_a_state_is_not_counted(sum_up: SumUp) -> None:
+    failed = later(ROW, 5, Status.FAILED, reason="unavailable: S3 was down")
+    assert by_status(sum_up(ROW, failed))["recordings"].to_dict() == {"archived": 1}
+
+
+def test_the_last_attempt_says_why_it_is_not_archived(sum_up: SumUp) -> None:
+    rejected = replace(ROW, status=Status.REJECTED, reason="truncated: a: b", state_at=None)
+    failed = later(rejected, -1, Status.FAILED, reason="unavailable: S3 was down")
+    other = replace(rejected, key="b.wav")
+    assert by_reason(sum_up(failed, rejected, other)).values.tolist() == [["rejected", "truncated", 2]]
+
+
+def test_small_objects_are_billed_as_128_kib(sum_up: SumUp) -> None:
+    result = sum_up(replace(ROW, bytes_before=1000, bytes_after=250, tagged=False))
+    assert result.small["usd_after"].sum() == pytest.approx(131072 / GB * 0.004)
+    assert result.small["usd_before"].sum() == pytest.approx(1000 / GB * 0.023)
+
+
+def test_a_range_is_what_was_asked_for(sum_up: SumUp) -> None:
+    days = [replace(ROW, recording_date=DAY + timedelta(days=n)) for n in range(60)]
+    result = sum_up(*days, start=DAY + timedelta(days=10), end=DAY + timedelta(days=39))
+    assert by_status(result)["recordings"].to_dict() == {"archived": 30}
+    assert (result.start, result.end) == (DAY + timedelta(days=10), DAY + timedelta(days=39))
+
+
+def test_the_projection_ends_when_the_last_recording_has_been_kept_long_enough(sum_up: SumUp) -> None:
+    future = projection(sum_up(ROW), AS_OF, 6)
+    left_months = (date(2032, 1, 12) - AS_OF).days / MONTH_DAYS
+    assert future["released_usd"].iloc[-1] == pytest.approx((BEFORE - AFTER - TAG) * left_months)
+    assert future["as_is_usd"].iloc[-1] == pytest.approx(-(AFTER + TAG) * left_months)
+    assert len(future) == int(left_months) + 2
+
+
+def test_bytes_are_whole_beyond_what_a_float_holds(sum_up: SumUp) -> None:
+    rows = [replace(ROW, key=f"{n}.wav", bytes_before=2**53 + 1) for n in range(3)]
+    assert figures(sum_up(*rows), PRICES, AS_OF, 6).bytes_before == 3 * (2**53 + 1)
+
+
+def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Path, sum_up: SumUp) -> None:
+    cost = {"requests_usd": 1.0, "kms_usd": 0.25, "waiting_usd": 0.5, "standing_usd": 99.0}
+    totals = {"counts": {"archived": 1}, "wall_s": 2, "cpu_s": 1, "minutes": 10, "bytes_before": 4, "bytes_after": 1}
+    run = replace(plan(), started_at=datetime(2026, 2, 20, tzinfo=UTC))
+    record_end(files, run, totals={**totals, "cost": cost}, manifest=[])
+    elsewhere = replace(run, run_id="other", start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
+    record_end(files, elsewhere, totals={**totals, "cost": {"requests_usd": 9}}, manifest=[])
+    found = figures(sum_up(ROW), PRICES, AS_OF, 6)
+    assert (found.runs, found.spent_on_runs) == (1, pytest.approx(1.75))
+    assert found.spent_standing == pytest.approx(10 * PRICES.standing_month / MONTH_DAYS)
+    assert found.all_in_per_1000_minutes == pytest.approx((1.75 + found.spent_standing) * 100)
+
+
+def test_a_report_on_nothing_is_still_a_report(sum_up: SumUp) -> None:
+    result = sum_up()
+    found = figures(result, PRICES, AS_OF, 6)
+    html = page(result, found, PRICES, charts(result, PRICES, AS_OF, 6), "audit")
+    assert (found.recordings, found.saved_now, found.all_in_per_1000_minutes) == (0, 0, None)
+    assert "nothing to show" not in html  # it stands in the charts, which are inline
+    assert html.count("<img") == 7
+
+
+def test_the_page_asks_nobody_for_anything(sum_up: SumUp) -> None:
+    odd = replace(ROW, key="b.wav", status=Status.REJECTED, reason="<script>: x", state_at=None)
+    result = sum_up(ROW, odd)
+    html = page(result, figures(result, PRICES, AS_OF, 6), PRICES, charts(result, PRICES, AS_OF, 6), "s3://a/<b>")
+    assert "<script" not in html
+    assert 'src="http' not in html
+    assert "url(http" not in html
+    assert f"<td>{4 * GB:,}</td><td>{GB:,}</td>" in html
+
+
+def test_the_artifact_links_to_what_lies_in_s3(sum_up: SumUp) -> None:
+    text = savings_report(
+        figures(sum_up(ROW), PRICES, AS_OF, 6), {"report": "s3://audit/a b/_reports/x.html", "by day": "audit/x.csv"}
+    )
+    assert "(https://console.aws.amazon.com/s3/object/audit?prefix=a%20b/_reports/x.html)" in text
+    assert "- by day: `audit/x.csv`" in text
+    assert f"({4 * GB:,} → {GB:,} bytes)" in text
+
+
+def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: SumUp) -> None:
+    result = sum_up(*(replace(ROW, recording_date=DAY + timedelta(days=n)) for n in range(130)))
+    first, again = (dict(charts(result, PRICES, AS_OF, 6)) for _ in range(2))
+    assert next(iter(first)) == "Recordings before and after, by month of the call"
+    assert first == again
+
+
+def histories() -> Iterator[Any]:
+    """Rows of a few recordings: any statuses, moments and sizes."""
+    moments = st.integers(0, 5).map(lambda hours: ARCHIVED_AT + timedelta(hours=hours))
+    return st.lists(
+        st.builds(
+            lambda key, day, status, at, taken_up, size: replace(
+                ROW,
+                key=key,
+                recording_date=DAY + timedelta(days=day),
+                status=status,
+                state_at=at,
+                started_at=taken_up,
+                bytes_before=size,
+            ),
+            st.sampled_from("ab"),
+            st.integers(0, 1),
+            st.sampled_from(Status),
+            moments | st.none(),
+            st.integers(0, 10**6).map(lambda seconds: ARCHIVED_AT + timedelta(seconds=seconds)),
+            st.integers(0, 2**40),
+        ),
+        max_size=12,
+        unique_by=lambda row: row.started_at,
+    )
+
+
+@given(histories())
+@settings(max_examples=30, deadline=None)
+def test_sql_and_pandas_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[ManifestRow]) -> None:
+    rows = [row for row in rows if row.state_at or row.status not in SMALL_STATES]
+    root = tmp_path_factory.mktemp("audit")
+    for wave, row in enumerate(rows):
+        write_rows(LocalFiles(root), [row], run_id="r", wave=wave)
+    result = savings(str(root), LocalFiles(root), PRICES)
+    by_pandas = pd.concat(
+        [current(day) for _, day in read_audit(str(root)).groupby("recording_date")] or [read_audit(str(root))]
+    )
+    expected = by_pandas.groupby("status")["bytes_before"].sum().to_dict()
+    states = by_status(result).loc[lambda frame: frame.index.isin([*SMALL_STATES, "restored"])]
+    assert states["bytes_before"].to_dict() == expected
+    assert by_day(result)["recordings"].sum() == len({(row.recording_date, row.key) for row in rows})
