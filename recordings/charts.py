@@ -32,6 +32,7 @@ _STYLE: Any = {
     "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar is a dollar
     "svg.fonttype": "none",
     "svg.hashsalt": "report",  # the same figures give the same bytes
     "figure.constrained_layout.use": True,

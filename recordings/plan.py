@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
+from recordings.estimate import Survey
 from recordings.history import DeadRuns
 from recordings.manifest import settled
+from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
 from recordings.run import Run
 from recordings.settings import settings
@@ -23,9 +25,9 @@ class Listing:
 
 
 class Plan:
-    """The waves of a run, each a list of batches. A dry run has none."""
+    """The waves of a run, each a list of batches. A dry run has none, but a survey of what it would look at."""
 
-    __slots__ = ("recordings", "settled_count", "size_bytes", "waves")
+    __slots__ = ("recordings", "settled_count", "size_bytes", "survey", "waves")
 
     def __init__(self, listings: Iterable[Listing], run: Run) -> None:
         listed = list(listings)
@@ -34,6 +36,7 @@ class Plan:
         self.recordings = sum(len(batch.recordings) for batch in batches)
         self.size_bytes = sum(recording.size_bytes for batch in batches for recording in batch.recordings)
         self.settled_count = sum(listing.settled_count for listing in listed)
+        self.survey = survey_of(listed) if run.dry_run else None
         self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
 
     def __str__(self) -> str:
@@ -45,6 +48,15 @@ def days_of(run: Run, dead: DeadRuns) -> list[Day]:
     windows = [*run.windows, *(window for windows in dead.values() for window in windows)]
     days = {Day(prefix=w.prefix, date=day) for w in windows for day in days_between(w.start_date, w.end_date)}
     return sorted(days, key=lambda day: (day.date, day.prefix))
+
+
+def survey_of(listings: Iterable[Listing]) -> Survey:
+    """The open recordings of these listings, added up."""
+    total = Survey([], prices())
+    for listing in listings:
+        total.add(Survey(listing.open, prices()))
+        total.settled_count += listing.settled_count
+    return total
 
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:

@@ -1,8 +1,9 @@
 """A run in words and figures that people read: Markdown, and rows of tables."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from recordings.estimate import Forecast, Interval
 from recordings.manifest import ManifestRow
 from recordings.preflight import Finding, Severity
 from recordings.pricing import MONTH_DAYS, Cost, break_even_months
@@ -46,11 +47,18 @@ def percent_saved(before: float, after: float) -> str:
 
 
 def run_report(
-    run: Run, summary: RunSummary, sums: Tally, findings: Iterable[Finding], *, retention_years: float
+    run: Run,
+    summary: RunSummary,
+    sums: Tally,
+    findings: Iterable[Finding],
+    *,
+    retention_years: float,
+    forecast: Forecast | None = None,
 ) -> str:
-    """The run's page, the numbers that matter first."""
+    """The run's page, the numbers that matter first. A dry run has a ``forecast`` instead of sums."""
     sections = [
         _headline(run, summary, sums),
+        forecast_report(forecast, retention_years) if forecast else "",
         _savings(summary, sums, retention_years),
         _statuses(summary),
         _reasons(sums),
@@ -62,11 +70,12 @@ def run_report(
 
 
 def _headline(run: Run, summary: RunSummary, sums: Tally) -> str:
-    verdict = "all accounted for" if summary.succeeded else "**not everything went well**"
+    title = f"# {run.bucket}, {run.start_date} to {run.end_date}: "
     if run.dry_run:
-        verdict = "a dry run, nothing was written"
+        return title + "a dry run, nothing was written"
+    verdict = "all accounted for" if summary.succeeded else "**not everything went well**"
     return (
-        f"# {run.bucket}, {run.start_date} to {run.end_date}: {verdict}\n\n"
+        f"{title}{verdict}\n\n"
         f"**{summary.counts.get('archived', 0):,}** recordings archived, **{sums.minutes:,.1f}** minutes, "
         f"**{human_bytes(sums.bytes_before)} → {human_bytes(sums.bytes_after)}** "
         f"({sums.bytes_before:,} → {sums.bytes_after:,} bytes), "
@@ -154,3 +163,45 @@ def _whereabouts(run: Run, summary: RunSummary) -> str:
 def failure_rows(failures: Sequence[ManifestRow]) -> list[dict[str, str]]:
     """What did not become small, and why, as a table."""
     return [{"status": row.status.value, "key": row.key, "reason": row.reason or ""} for row in failures]
+
+
+def forecast_report(forecast: Forecast, retention_years: float) -> str:
+    """What archiving would do, with its uncertainty; nothing was written to learn it."""
+    if not forecast.recordings:
+        return f"Nothing is left to archive; {forecast.settled:,} recordings are settled by earlier runs."
+    exact = forecast.looked_at == forecast.recordings
+    basis = "each of them was looked at" if exact else f"{forecast.looked_at:,} of them were looked at"
+    saved = forecast.saved_month.expected
+    break_even = break_even_months(forecast.cost.expected, saved)
+    verdict = "it never pays" if break_even is None else f"paid for in {months(break_even)}"
+    rows: list[tuple[str, Interval, Callable[[float], str]]] = [
+        ("recordings archived", forecast.archived, lambda count: f"{count:,.0f}"),
+        ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}"),
+        ("bytes before", forecast.bytes_before, human_bytes),
+        ("bytes after", forecast.bytes_after, human_bytes),
+        ("cost, once", forecast.cost, usd),
+        ("originals, a month until released", forecast.originals_month, usd),
+        ("**saved a month once released**", forecast.saved_month, usd),
+    ]
+    lines = [f"| {name} | {show(value.expected)} | {_range(value, show)} |" for name, value, show in rows]
+    reasons = ", ".join(f"{count:,} {code}" for code, count in sorted(forecast.reasons.items()))
+    return f"""## What it would come to
+
+**{usd(saved)} saved a month, {usd(saved * retention_years * 12)} over {retention_years:g} years**, once originals are \
+released, for {usd(forecast.cost.expected)} once; {verdict}.
+
+{forecast.recordings:,} recordings are open ({human_bytes(forecast.bytes_listed)}, \
+now {usd(forecast.usd_month_listed)} a month), {forecast.settled:,} settled by earlier runs; {basis}.
+
+| | expected | 95 % interval |
+|---|--:|--:|
+{chr(10).join(lines)}
+
+Not archived, of those looked at: {reasons or "none"}. About {forecast.cpu_hours:,.1f} hours of one vCPU. \
+List prices, first volume tier; recordings whose damage only the whole body shows are counted as archived."""
+
+
+def _range(interval: Interval, show: Callable[[float], str]) -> str:
+    if interval.low == interval.high:
+        return "exact"
+    return f"{show(max(0, interval.low))} to {show(interval.high)}"

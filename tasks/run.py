@@ -5,25 +5,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from prefect import task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from recordings.audit import WaveResult
+from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
 from recordings.plan import Plan
+from recordings.pool import shared_pool
 from recordings.preflight import Finding, check_bucket
+from recordings.pricing import prices
 from recordings.reporting import failure_rows, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
+from tasks.stages import stage
 from tasks.workplace import workplace
 
 
@@ -33,7 +35,7 @@ def begin_run(**parameters: Any) -> Run:
     return plan_run(flow_run_id=str(flow_run.id), scheduled_at=scheduled_at, **parameters)
 
 
-@task(task_run_name="preflight {run.bucket}", cache_policy=NO_CACHE, persist_result=False)
+@stage(task_run_name="preflight {run.bucket}")
 def preflight(run: Run) -> list[Finding]:
     """What an operator should know of the bucket. Raises PreflightFailed if it is not safe to work on."""
     findings = check_bucket(
@@ -70,6 +72,13 @@ class Progress:
         get_run_logger().info("wave %d of %d: %s of %s recordings", number, waves, f"{self._done:,}", f"{total:,}")
 
 
+@stage(task_run_name="look at a sample")
+def forecast_survey(run: Run, survey: Survey) -> Forecast:
+    """Read the headers of the survey's sample and conclude from them."""
+    looks = look_at(workplace(run).store, survey.sample, run, shared_pool())
+    return forecast(survey, looks, run, prices())
+
+
 def end_run(
     run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], outcomes: Sequence[WaveResult | BaseException]
 ) -> RunSummary:
@@ -82,7 +91,8 @@ def end_run(
     if not run.dry_run:
         record_end(place.files, run, totals=as_totals(summary, sums), manifest=manifest)
         record_covered(place.files, dead, run)
-    report = run_report(run, summary, sums, findings, retention_years=settings().retention_years)
+    ahead = forecast_survey(run, plan.survey) if plan.survey else None
+    report = run_report(run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead)
     create_markdown_artifact(report, key="archive-report", description=str(summary))
     failures = failure_rows([row for wave in waves for row in wave.failures])
     if failures:

@@ -1,0 +1,206 @@
+"""What archiving would save and cost, before anything is written: from the listing, and for a sample from its headers.
+
+Totals are ratio estimates from a simple random sample without replacement (Cochran, "Sampling Techniques", chapter 6),
+with the 95 % interval of the normal approximation; where the sample is everything, they are exact.
+"""
+
+import hashlib
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from recordings.audio import Profile
+from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
+from recordings.pool import Pool
+from recordings.pricing import PriceList
+from recordings.provenance import provenance_of
+from recordings.recording import Recording
+from recordings.run import Run
+from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
+from recordings.store import Store
+from recordings.wav import ObjectStream, WavHead, read_head
+
+SAMPLE_SIZE = 200
+GRACE_DAYS = 30  # after which originals are taken to be released
+_HEAD_BYTES = 58  # of the A-law WAV that we write
+_Z_95 = 1.96
+_TELEPHONE_HZ = 8000
+_REQUESTS = ("GetObject", "PutObject", "GetObjectTagging", "PutObjectTagging")
+
+
+class Survey:
+    """What a listing adds up to, and a random sample of it. Surveys can be added: the sample stays a random one."""
+
+    __slots__ = ("billed_by_class", "bytes_by_class", "count", "sample", "sample_size", "settled_count")
+
+    def __init__(
+        self, recordings: Iterable[Recording], price_list: PriceList, *, sample_size: int = SAMPLE_SIZE
+    ) -> None:
+        self.count, self.settled_count, self.sample_size = 0, 0, sample_size
+        self.bytes_by_class: Counter[str] = Counter()
+        self.billed_by_class: Counter[str] = Counter()
+        self.sample = heapq.nsmallest(sample_size, self._counted(recordings, price_list), key=_lot)
+
+    def _counted(self, recordings: Iterable[Recording], price_list: PriceList) -> Iterable[Recording]:
+        for each in recordings:
+            self.count += 1
+            self.bytes_by_class[each.storage_class] += each.size_bytes
+            self.billed_by_class[each.storage_class] += price_list.billed_bytes(each.size_bytes, each.storage_class)
+            yield each
+
+    def add(self, other: "Survey") -> "Survey":
+        """This survey, with the other one in it."""
+        self.count += other.count
+        self.settled_count += other.settled_count
+        self.bytes_by_class += other.bytes_by_class
+        self.billed_by_class += other.billed_by_class
+        self.sample = heapq.nsmallest(self.sample_size, [*self.sample, *other.sample], key=_lot)
+        return self
+
+
+def _lot(recording: Recording) -> bytes:
+    """The same for the same recording, and as good as random over all of them."""
+    return hashlib.blake2b(recording.key.encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a recording's headers say would become of it. ``reason`` is None if it would be archived."""
+
+    recording: Recording
+    reason: str | None
+    bytes_after: int = 0
+    minutes: float = 0
+
+
+def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool) -> list[Look]:
+    """Read the first bytes of each; nothing is written."""
+    return pool.map(lambda recording: _look(store, recording, run), recordings)
+
+
+def _look(store: Store, recording: Recording, run: Run) -> Look:
+    if not recording.key.endswith(".wav"):
+        return Look(recording=recording, reason="not-a-recording")
+    if recording.recorded_at >= run.recorded_before:
+        return Look(recording=recording, reason="too-young")
+    try:
+        with store.read(recording.key, if_match=recording.etag) as (stored, body):
+            if provenance_of(stored.metadata):
+                return Look(recording=recording, reason="found-archived")
+            if stored.held and not run.include_held:
+                return Look(recording=recording, reason="held")
+            return _forecast_of(recording, read_head(ObjectStream(body, stored.size_bytes)), run.profile)
+    except (RecordingError, StoreRefused, StoreUnavailable) as error:
+        return Look(recording=recording, reason=error.code)
+
+
+def _forecast_of(recording: Recording, head: WavHead, profile: Profile) -> Look:
+    seconds = head.frames / head.sample_rate_hz
+    channels = min(head.channels, profile.max_channels)
+    if head.codec == profile.codec and head.channels == channels:
+        return Look(recording=recording, reason="found-converted")
+    if profile.codec == "pcm_alaw":
+        bytes_after = _HEAD_BYTES + round(seconds * _TELEPHONE_HZ) * channels
+    else:
+        bytes_after = round(recording.size_bytes * profile.size_ratio)
+    return Look(recording=recording, reason=None, bytes_after=bytes_after, minutes=seconds / 60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A total, and where it lies with 95 % confidence."""
+
+    low: float
+    expected: float
+    high: float
+
+
+def ratio_estimate(known: Sequence[float], sought: Sequence[float], total: float, population: int) -> Interval:
+    """The total of ``sought`` over a population whose total of ``known`` is ``total``, from a sample of both."""
+    n, found = len(known), float(sum(sought))
+    if n >= population or not sum(known):
+        return Interval(low=found, expected=found, high=found)
+    ratio = found / sum(known)
+    residuals = sum((y - ratio * x) ** 2 for x, y in zip(known, sought, strict=True))
+    variance = residuals / max(1, n - 1) / n * (1 - n / population)
+    margin = _Z_95 * math.sqrt(variance) * total / (sum(known) / n)
+    return Interval(low=ratio * total - margin, expected=ratio * total, high=ratio * total + margin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run over the window would do. Sizes in bytes, money in US dollars at list prices."""
+
+    recordings: int  # listed, and not settled by earlier runs
+    settled: int
+    looked_at: int
+    bytes_listed: int
+    usd_month_listed: float  # for keeping everything listed as it is; exact
+    archived: Interval  # recordings
+    bytes_before: Interval  # of the recordings that would be archived
+    bytes_after: Interval
+    minutes: Interval
+    saved_month: Interval  # once originals are released
+    originals_month: Interval  # until then
+    cost: Interval  # requests, retrieval, CPU time, and deleting originals before their class's shortest time
+    reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
+
+    @property
+    def cpu_hours(self) -> float:
+        """Time on one vCPU."""
+        return (self.recordings * CPU_S_BY_RECORDING + self.minutes.expected * CPU_S_BY_MINUTE) / 3600
+
+
+def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList) -> Forecast:
+    """The totals over everything surveyed."""
+    sizes = [float(look.recording.size_bytes) for look in looks]
+    archived = [look.reason is None for look in looks]
+    bytes_listed = survey.bytes_by_class.total()
+
+    def by_size(sought: Iterable[float]) -> Interval:
+        counted = [value if small else 0.0 for value, small in zip(sought, archived, strict=True)]
+        return ratio_estimate(sizes, counted, bytes_listed, survey.count)
+
+    def by_count(sought: Iterable[float]) -> Interval:
+        return ratio_estimate([1.0] * len(looks), [*sought], survey.count, survey.count)
+
+    kept = [_month(look.recording.size_bytes, look.recording.storage_class, price_list) for look in looks]
+    return Forecast(
+        recordings=survey.count,
+        settled=survey.settled_count,
+        looked_at=len(looks),
+        bytes_listed=bytes_listed,
+        usd_month_listed=sum(price_list.storage_month(size, name) for name, size in survey.billed_by_class.items()),
+        archived=by_count(map(float, archived)),
+        bytes_before=by_size(sizes),
+        bytes_after=by_size(look.bytes_after for look in looks),
+        minutes=by_size(look.minutes for look in looks),
+        saved_month=by_size(
+            was - _month(look.bytes_after, run.storage_class, price_list) - price_list.tags_month(1)
+            for was, look in zip(kept, looks, strict=True)
+        ),
+        originals_month=by_size(kept),
+        cost=by_count(_cost(look, run, price_list) for look in looks),
+        reasons=Counter(look.reason for look in looks if look.reason),
+    )
+
+
+def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
+    return price_list.storage_month(price_list.billed_bytes(size_bytes, storage_class), storage_class)
+
+
+def _cost(look: Look, run: Run, price_list: PriceList) -> float:
+    """What this recording would add to the bill, once."""
+    if look.reason is not None:
+        return price_list.requests({"GetObject": 1}, run.storage_class)
+    size_bytes, storage_class = look.recording.size_bytes, look.recording.storage_class
+    age_days = (run.scheduled_at - look.recording.recorded_at).days + GRACE_DAYS
+    billed = price_list.billed_bytes(size_bytes, storage_class)
+    return (
+        price_list.requests(dict.fromkeys(_REQUESTS, 1), run.storage_class)
+        + price_list.reading(size_bytes, storage_class)
+        + price_list.task(CPU_S_BY_RECORDING + look.minutes * CPU_S_BY_MINUTE)
+        + price_list.early_deletion(billed, storage_class, age_days)
+    )

@@ -1,0 +1,55 @@
+"""A forecast, by its own flow and by a dry run, with real Prefect and S3 servers: nothing is written anywhere."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.archive import archive_recordings
+from flows.estimate import estimate_savings
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.flows.test_report import artifact
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+
+@pytest.fixture
+def window(bucket: Bucket, a_call: Any, tmp_path: Path) -> dict[str, Any]:
+    """Ten calls over three days."""
+    for n in range(10):
+        bucket.put(key_of(n, DAY + timedelta(days=n % 3)), a_call(n, 1.0 + n))
+    return {
+        "bucket": bucket.name,
+        "prefixes": [PREFIX],
+        "audit_uri": str(tmp_path / "audit"),
+        "start_date": DAY,
+        "end_date": DAY + timedelta(days=2),
+    }
+
+
+def test_the_forecast_is_what_the_run_then_does(window: dict[str, Any]) -> None:
+    ahead = estimate_savings(**window)
+    summary = archive_recordings(**window)
+    assert (ahead.recordings, ahead.archived.expected) == (10, 10)
+    assert (ahead.bytes_before.expected, ahead.bytes_after.expected) == (summary.bytes_before, summary.bytes_after)
+    assert ahead.minutes.expected == pytest.approx(summary.minutes_after)
+    again = estimate_savings(**window)
+    assert (again.recordings, again.settled) == (0, 10)
+
+
+@pytest.mark.parametrize("way", ["estimate", "dry run"])
+def test_nothing_at_all_is_written(bucket: Bucket, window: dict[str, Any], way: str) -> None:
+    before, sent = bucket.snapshot(), len(bucket.requests())
+    if way == "estimate":
+        estimate_savings(**window)
+        text = artifact("savings-forecast")
+    else:
+        archive_recordings(**window, dry_run=True)
+        text = artifact("archive-report")
+    assert {method for method, _ in bucket.requests()[sent:]} == {"GET"}
+    assert bucket.snapshot() == before
+    assert not Path(window["audit_uri"]).exists()
+    assert "10 recordings are open" in text
+    assert "each of them was looked at" in text
+    assert "| recordings archived | 10 | exact |" in text
