@@ -7,6 +7,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -124,6 +125,7 @@ _REPEATING = (
     "attempts",
     "software_version",
 )
+_LISTINGS_AT_ONCE = 16
 _ARROW_TYPES = {
     str: pa.string(),
     Status: pa.string(),
@@ -174,12 +176,21 @@ def write_rows(files: AuditFiles, rows: Iterable[ManifestRow], *, run_id: str, w
 
 
 def parquet_bytes(rows: Collection[ManifestRow]) -> bytes:
-    """The rows as a Parquet file in key order. The partition column is in the folder's name, not in the file."""
-    columns = [name for name in arrow_schema().names if name != PARTITION]
-    schema = pa.schema([arrow_schema().field(name) for name in columns])
-    schema = schema.with_metadata({**arrow_schema().metadata, **_pandas_metadata(schema)})
+    """The rows as a Parquet file in key order."""
     ordered = sorted(rows, key=lambda row: row.key)
-    table = pa.Table.from_pydict({name: [getattr(row, name) for row in ordered] for name in columns}, schema=schema)
+    columns = {name: [getattr(row, name) for row in ordered] for name in file_schema().names}
+    return as_parquet(pa.Table.from_pydict(columns, schema=file_schema()))
+
+
+@cache
+def file_schema() -> pa.Schema:
+    """The schema of a file: the partition column is in the folder's name instead."""
+    schema = pa.schema([field for field in arrow_schema() if field.name != PARTITION])
+    return schema.with_metadata({**arrow_schema().metadata, **_pandas_metadata(schema)})
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    """A table of ``file_schema`` as the bytes of a file of the audit table."""
     output = BytesIO()
     pq.write_table(table, output, compression="zstd", use_dictionary=list(_REPEATING))
     return output.getvalue()
@@ -250,8 +261,25 @@ def audit_dataset(audit_uri: str, start: date | None = None, end: date | None = 
     Files of every schema version are read by this one's: a column that they lack is null.
     """
     filesystem, root = _filesystem(audit_uri)
-    days = [path for day, path in _folders(filesystem, root) if (start or date.min) <= day <= (end or date.max)]
-    listed = [filesystem.get_file_info(fs.FileSelector(day)) for day in days]
+    return _dataset(filesystem, root, _between(_folders(filesystem, root), start, end))
+
+
+def audit_parts(
+    audit_uri: str, start: date | None = None, end: date | None = None, *, days: int
+) -> Iterator[ds.Dataset]:
+    """The same in parts of so many days. No recording's rows are in two of them."""
+    filesystem, root = _filesystem(audit_uri)
+    folders = _between(_folders(filesystem, root), start, end)
+    return (_dataset(filesystem, root, folders[n : n + days]) for n in range(0, len(folders), days))
+
+
+def _between(folders: Iterable[tuple[date, str]], start: date | None, end: date | None) -> list[str]:
+    return [path for day, path in sorted(folders) if (start or date.min) <= day <= (end or date.max)]
+
+
+def _dataset(filesystem: fs.FileSystem, root: str, folders: Sequence[str]) -> ds.Dataset:
+    with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
+        listed = list(threads.map(lambda folder: filesystem.get_file_info(fs.FileSelector(folder)), folders))
     paths = sorted(file.path for files in listed for file in files if not file.base_name.startswith("."))
     partitioning = ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive")
     return ds.dataset(

@@ -1,10 +1,10 @@
-"""What the audit table adds up to: years of rows summed up by SQL, a month at a time. The only file that knows duckdb.
+"""What the audit table adds up to: years of rows summed up by SQL, a week at a time. The only file that knows duckdb.
 
-All rows of a recording lie under its own date, so a month can be summed up without looking at any other.
+All rows of a recording lie under its own date, so a week can be summed up without looking at any other.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,12 +15,12 @@ import pandas as pd
 
 from recordings.evidence import end_records
 from recordings.files import AuditFiles
-from recordings.manifest import STATES, audit_dataset, audit_dates
+from recordings.manifest import STATES, audit_dataset, audit_dates, audit_parts
 from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
-_MONTHS_AT_ONCE = 2
-_MEMORY = "500MB"  # for one month; DuckDB writes to disk what is more
+_DAYS_AT_ONCE, _PARTS_AT_ONCE = 8, 2
+_MEMORY = "500MB"  # for one part; DuckDB writes to disk what is more
 SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
 SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
@@ -97,27 +97,20 @@ def savings(
     dates = [day for day in audit_dates(audit_uri) if (start or date.min) <= day <= (end or date.max)]
     today = datetime.now(UTC).date()
     first, last = start or min(dates, default=end or today), end or max(dates, default=start or today)
-    months = list(_months(dates)) or [(first, last)]
-    with ThreadPoolExecutor(_MONTHS_AT_ONCE) as threads:
-        parts = list(threads.map(lambda month: _sum_up(audit_uri, price_list, *month), months))
-    sums = _priced(pd.concat(parts, ignore_index=True), price_list)
-    return Savings(start=first, end=last, sums=sums, runs=read_runs(files, first, last))
+    parts = list(audit_parts(audit_uri, first, last, days=_DAYS_AT_ONCE)) or [audit_dataset(audit_uri, first, last)]
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
+        sums = pd.concat(threads.map(lambda part: _sum_up(part, price_list), parts), ignore_index=True)
+    return Savings(start=first, end=last, sums=_priced(sums, price_list), runs=read_runs(files, first, last))
 
 
-def _sum_up(audit_uri: str, price_list: PriceList, start: date, end: date) -> pd.DataFrame:
+def _sum_up(rows: Any, price_list: PriceList) -> pd.DataFrame:
+    """The sums over an Arrow dataset that holds all rows of the recordings in it."""
     smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
     with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
         sql.execute("SET TimeZone = 'UTC'")
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
-        sql.register("rows", audit_dataset(audit_uri, start, end))
+        sql.register("rows", rows)
         return sql.execute(_SUMS).df()
-
-
-def _months(dates: list[date]) -> Iterator[tuple[date, date]]:
-    """First and last of the dates of each month that has any."""
-    for month in sorted({day.replace(day=1) for day in dates}):
-        of_month = [day for day in dates if day.replace(day=1) == month]
-        yield min(of_month), max(of_month)
 
 
 def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:

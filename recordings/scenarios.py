@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from recordings.audio import PROFILES
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 
-# CPU time of our own work, both by benchmarks/convert.py and runs of the flow on one core.
+# Our own CPU time (docs/performance.md): converting, judging and hashing a minute, and moving it there and back; and
+# all that a run does about a recording of next to no length, Prefect's share included.
+CPU_S_BY_MINUTE = 0.0044 + 0.0024
 CPU_S_BY_RECORDING = 0.011
-CPU_S_BY_MINUTE = 0.0052
 _BATCH = 200
 _GRACE_DAYS = 30  # release_originals' default
 
