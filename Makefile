@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui test fuzz bench lint format lock clean-demo clean
+.PHONY: help demo ui test fuzz soak bench lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(READY) ## Run all tests
 
 fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage
 	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py
+
+soak: $(READY) ## The long versions: 200 runs killed at any moment, 2,000 recordings with a third of requests failing
+	@KILLS=200 FAULT_RECORDINGS=2000 $(BIN)/python -m pytest -s -o timeout=5000 tests/flows/test_kills.py tests/flows/test_faults.py
 
 bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.convert

@@ -7,7 +7,7 @@ Read in this order:
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``; is a bucket safe to work on: ``preflight``
 - S3: ``store``; the audit table: ``manifest``, ``files``, ``history``
 - what it came to, said to people: ``summary``, ``pricing``, ``reporting``
-- how: ``accounting``, ``pool``, ``settings``, ``errors``
+- how: ``accounting``, ``patience``, ``pool``, ``settings``, ``errors``
 """
 
 __version__ = "0.1.0"

@@ -4,27 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from recordings.errors import Changed, RecordingError, Rejected, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.manifest import ManifestRow, Status
-from recordings.settings import settings
+from recordings.patience import patience
 
 _STATUS = {Rejected: Status.REJECTED, Changed: Status.CHANGED, Skipped: Status.SKIPPED, Unproven: Status.FAILED}
-_LONGEST_PAUSE_S = 20
 
 
 def accounted(row: ManifestRow, work: Callable[[], ManifestRow]) -> ManifestRow:
     """The row that ``work`` returns, or ``row`` ended with the reason why it could not.
 
-    StoreUnavailable is tried again after growing, random pauses. What is not an error of ours is a bug, and raised.
+    StoreUnavailable is tried again with ``patience``. What is not an error of ours is a bug, and raised.
     """
-    retrying = Retrying(
-        retry=retry_if_exception_type(StoreUnavailable),
-        stop=stop_after_attempt(settings().max_attempts),
-        wait=wait_random_exponential(max=_LONGEST_PAUSE_S),
-        reraise=True,
-    )
+    retrying = patience()
     try:
         done = retrying(work)
     except RecordingError as error:

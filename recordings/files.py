@@ -8,6 +8,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from recordings.errors import InvalidRequest
+from recordings.patience import patience
 from recordings.store import Store
 
 
@@ -15,7 +16,7 @@ class AuditFiles(Protocol):
     """Small files by name; names use ``/``."""
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a new file, whole or not at all."""
+        """Write a new file, whole or not at all. The same again is no error; another of that name stays, and is one."""
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
@@ -37,7 +38,7 @@ class LocalFiles:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.link(file.name, path)
+            _link_once(file.name, path, data)
 
     def read(self, name: str) -> bytes:
         return (self._root / name).read_bytes()
@@ -45,6 +46,15 @@ class LocalFiles:
     def names(self, folder: str) -> Iterator[str]:
         paths = sorted((self._root / folder).glob("[!.]*"))
         return (str(path.relative_to(self._root)) for path in paths)
+
+
+def _link_once(temporary: str, path: Path, data: bytes) -> None:
+    """Make a finished file appear under its name; one that is there already stays, and is an error if it differs."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        if path.read_bytes() != data:
+            raise
 
 
 class S3Files:
@@ -55,13 +65,13 @@ class S3Files:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def create(self, name: str, data: bytes) -> None:
-        self._store.create(self._prefix + name, data)
+        patience()(self._store.create, self._prefix + name, data)
 
     def read(self, name: str) -> bytes:
-        return self._store.get_bytes(self._prefix + name)
+        return patience()(self._store.get_bytes, self._prefix + name)
 
     def names(self, folder: str) -> Iterator[str]:
-        listed = self._store.list_objects(f"{self._prefix}{folder}/")
+        listed = patience()(lambda: list(self._store.list_objects(f"{self._prefix}{folder}/")))
         return (item["Key"].removeprefix(self._prefix) for item in listed)
 
 

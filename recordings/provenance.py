@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from recordings.audio import AudioFormat
+from recordings.errors import Skipped
 
 UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
 _PREFIX = "archive-"
+_MOST_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +28,12 @@ class Provenance:
     run_id: str
 
     def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        """The object's own metadata with this provenance in it."""
-        return {**metadata, **{_PREFIX + name.replace("_", "-"): value for name, value in asdict(self).items()}}
+        """The object's own metadata with this provenance in it. Raises Skipped where S3 has no room for both."""
+        joined = {**metadata, **{_PREFIX + name.replace("_", "-"): value for name, value in asdict(self).items()}}
+        size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in joined.items())
+        if size_bytes > _MOST_METADATA_BYTES:
+            raise Skipped("metadata-full", f"its metadata and its provenance need {size_bytes} bytes, S3 allows 2,048")
+        return joined
 
 
 def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:

@@ -90,7 +90,19 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> 
         metadata=_provenance(original, conversion, run).added_to(current.metadata),
         tags=tags,
     )
+    _carry_late_changes(store, current, tags, written)
     return _archived(row, original, conversion, written, run)
+
+
+def _carry_late_changes(store: Store, current: StoredObject, tags: Mapping[str, str], written: Written) -> None:
+    """What others changed on the old version between our look and our PUT; asked only where there was something."""
+    replaced = current.version_id or UNVERSIONED
+    if written.version_id is None or written.version_id == replaced:
+        return  # without versioning there is no old version
+    if tags and (tags_now := store.tags(current.key, replaced)) != tags:
+        store.put_tags(current.key, written.version_id, tags_now)
+    if current.held and not store.head(current.key, replaced).held:
+        store.put_hold(current.key, written.version_id, held=False)
 
 
 def _check_is_due(recording: Recording, run: Run) -> None:

@@ -41,11 +41,6 @@ _NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE
 _SKIPPED = {
     ("GetObject", "InvalidObjectState"): _NEEDS_THAW,
     ("GetObject", "InvalidRequest"): _NEEDS_KEY,
-    ("HeadObject", "400"): _NEEDS_KEY,
-    ("PutObject", "MetadataTooLarge"): (
-        "metadata-full",
-        "has too much metadata (S3 allows 2 KB) to add its provenance",
-    ),
 }
 _UNAVAILABLE = {
     "SlowDown",
@@ -58,6 +53,14 @@ _UNAVAILABLE = {
     "XAmzContentChecksumMismatch",
     "IncompleteBody",
 }  # and every 5xx
+_REFUSED = {
+    "ExpiredToken": "the credentials have expired: renew them",
+    "InvalidToken": "the session token is not valid: renew the credentials",
+    "InvalidAccessKeyId": "there is no such access key: check the credentials",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key: check the credentials",
+    "RequestTimeTooSkewed": "this machine's clock differs from S3's by more than 15 minutes: set it",
+    "400": "the credentials have expired, or the object needs its owner's key (SSE-C)",  # a HEAD does not say which
+}
 _NOT_CONFIGURED = {
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
@@ -275,6 +278,11 @@ class Store:
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         self._request("put_object_tagging", Key=key, Tagging={"TagSet": tag_set}, **_of(version_id))
 
+    def put_hold(self, key: str, version_id: str | None, *, held: bool) -> None:
+        """Set or lift the legal hold of one version."""
+        status = "ON" if held else "OFF"
+        self._request("put_object_legal_hold", Key=key, LegalHold={"Status": status}, **_of(version_id))
+
     # -- the audit table's files --------------------------------------------------------------------------------------
 
     def get_bytes(self, key: str) -> bytes:
@@ -372,6 +380,8 @@ def _translated(error: ClientError, bucket: str, key: str | None) -> Exception:
         return Skipped(reason, f"{where} {sentence}")
     if code in _UNAVAILABLE or status.startswith("5"):
         return StoreUnavailable(f"{operation} on {where}: {code}")
+    if code in _REFUSED:
+        return StoreRefused(f"{operation} on {where} was refused ({code}): {_REFUSED[code]}")
     if code in ("AccessDenied", "403") or status in ("401", "403"):
         return StoreRefused(f"{operation} on {where} was refused ({code}): the role needs {_action(operation)} there")
     return error

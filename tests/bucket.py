@@ -1,5 +1,6 @@
 """A bucket on the tests' S3 server, with what others than our code do to one, and where calls lie in it."""
 
+import io
 import time
 import urllib.request
 import uuid
@@ -30,8 +31,10 @@ class Bucket:
         return self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
 
     def get(self, key: str, version_id: str | None = None) -> dict[str, Any]:
+        """The whole answer; its body is read, so that no connection is left open."""
         version = {"VersionId": version_id} if version_id else {}
-        return self.client.get_object(Bucket=self.name, Key=key, **version)
+        answer = self.client.get_object(Bucket=self.name, Key=key, **version)
+        return {**answer, "Body": io.BytesIO(answer["Body"].read())}
 
     def body(self, key: str, version_id: str | None = None) -> bytes:
         return self.get(key, version_id)["Body"].read()

@@ -24,7 +24,7 @@ KNOWS = {
     "pydub": {"pcm", "ffmpeg"},
     "soxr": {"pcm"},
     "numpy": {"alaw", "audio", "judge", "pcm"},
-    "tenacity": {"accounting"},
+    "tenacity": {"patience"},
 }
 
 

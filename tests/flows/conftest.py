@@ -1,5 +1,6 @@
 """A real Prefect server of the locked versions, for all tests of flows."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from demo.servers import Server, prefect_server, tell_the_rest
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server, and this process as its client."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        os.environ.update(server.env)  # for processes that tests start
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
         with temporary_settings({PREFECT_API_URL: f"{server.url}/api", PREFECT_HOME: Path(server.env["PREFECT_HOME"])}):

@@ -73,6 +73,14 @@ def test_subscribers_run_again(bucket: Bucket, store: Store) -> None:
     assert codes(store)["subscribers-run-again"] is Severity.WARN
 
 
+def test_replicated(bucket: Bucket, store: Store) -> None:
+    rule = {"ID": "all", "Status": "Enabled", "Priority": 1, "Filter": {}, "DeleteMarkerReplication": {"Status": "Disabled"},
+            "Destination": {"Bucket": f"arn:aws:s3:::{bucket.name}"}}  # fmt: skip
+    configuration = {"Role": "arn:aws:iam::000000000000:role/replicate", "Rules": [rule]}
+    bucket.client.put_bucket_replication(Bucket=bucket.name, ReplicationConfiguration=configuration)
+    assert codes(store)["replicated"] is Severity.WARN
+
+
 def test_compliance_lock(bucket: Bucket, store: Store) -> None:
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)

@@ -1,17 +1,23 @@
 """One recording's story, told with a real S3 server."""
 
 import hashlib
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from recordings.manifest import ManifestRow, Status
+from recordings.plan import list_day
 from recordings.provenance import provenance_of
+from recordings.recording import Day
 from recordings.resample import resample_recording
 from recordings.run import Run
+from recordings.settings import Settings
 from recordings.store import Store
-from tests.bucket import Bucket, key_of
+from recordings.verify import verify_batch
+from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 KEY = key_of(1)
 Listed = Callable[[Run], list[Any]]
@@ -249,3 +255,124 @@ def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: Plan, resample: 
     row = resample(plan(bucket.name, profile="flac-stereo"))
     assert row.status is Status.ARCHIVED
     assert bucket.get(KEY)["ContentType"] == "audio/flac"
+
+
+KMS_KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"
+
+
+def test_keeps_the_encryption(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call(), ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
+    assert resample(plan(bucket.name)).status is Status.ARCHIVED
+    after = bucket.get(KEY)
+    assert (after["ServerSideEncryption"], after["SSEKMSKeyId"]) == ("aws:kms", KMS_KEY)
+
+
+@pytest.fixture
+def locking(bucket: Bucket) -> Bucket:
+    lock = {"ObjectLockEnabled": "Enabled"}
+    bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+    return bucket
+
+
+def test_carries_the_lock(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+    locking.put(KEY, a_call(), ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
+    assert resample(plan(locking.name)).status is Status.ARCHIVED
+    after = locking.get(KEY)
+    assert (after["ObjectLockMode"], after["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until)
+
+
+def test_a_lock_that_has_run_out_is_not_carried(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    locking.put(KEY, a_call(), ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon)
+    while datetime.now(UTC) <= soon + timedelta(seconds=1):
+        time.sleep(0.1)
+    assert resample(plan(locking.name)).status is Status.ARCHIVED
+    assert "ObjectLockMode" not in locking.get(KEY)
+
+
+def test_a_hold_is_respected_and_with_consent_carried(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    locking.put(KEY, a_call(), ObjectLockLegalHoldStatus="ON")
+    before = locking.snapshot()
+    row = resample(plan(locking.name))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.SKIPPED, "held")
+    assert locking.snapshot() == before
+    assert resample(plan(locking.name, include_held=True)).status is Status.ARCHIVED
+    assert locking.get(KEY)["ObjectLockLegalHoldStatus"] == "ON"
+
+
+def test_a_hold_lifted_meanwhile_is_not_brought_back(
+    locking: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = locking.put(KEY, a_call(), ObjectLockLegalHoldStatus="ON")["VersionId"]
+    _before_our_put(
+        monkeypatch,
+        lambda: locking.client.put_object_legal_hold(
+            Bucket=locking.name, Key=KEY, VersionId=version, LegalHold={"Status": "OFF"}
+        ),
+    )
+    resample(plan(locking.name, include_held=True))
+    assert locking.get(KEY)["ObjectLockLegalHoldStatus"] == "OFF"
+
+
+def test_tags_changed_meanwhile_are_carried(
+    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put(KEY, a_call(), Tagging="queue=sales")
+    tags = [{"Key": "queue", "Value": "support"}, {"Key": "case", "Value": "7"}]
+    _before_our_put(
+        monkeypatch,
+        lambda: bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags}),
+    )
+    resample(plan(bucket.name))
+    assert bucket.tags(KEY) == {"queue": "support", "case": "7"}
+
+
+def _before_our_put(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    replace = Store.replace
+
+    def replace_late(self: Store, *arguments: Any, **properties: Any) -> Any:
+        act()
+        return replace(self, *arguments, **properties)
+
+    monkeypatch.setattr(Store, "replace", replace_late)
+
+
+def test_a_customers_key_is_not_ours_to_use(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call(), SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32)
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.SKIPPED, "needs-key")
+    assert bucket.snapshot() == before
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_what_needs_a_thaw_is_left(bucket: Bucket, plan: Plan, resample: Any, a_call: Any, storage_class: str) -> None:
+    bucket.put(KEY, a_call(), StorageClass=storage_class)
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.SKIPPED, "needs-thaw")
+    assert bucket.snapshot() == before
+
+
+def test_a_recording_older_than_versioning_keeps_its_null_version(
+    unversioned_bucket: Bucket, plan: Plan, a_call: Any, pool: Any
+) -> None:
+    bucket, original = unversioned_bucket, a_call()
+    bucket.put(KEY, original)
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    run, store = plan(bucket.name), Store(bucket.name, Settings())
+    (recording,) = list_day(store, Day(prefix=PREFIX, date=DAY), run).open
+    row = resample_recording(store, recording, run)
+    assert (row.status, row.version_before) == (Status.ARCHIVED, "null")
+    (verified,) = verify_batch(store, [row], pool)
+    assert (verified.verified, verified.original_kept) == (True, True)
+    assert bucket.body(KEY, "null") == original
+
+
+def test_metadata_that_leaves_no_room_is_left(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.put(KEY, a_call(), Metadata={"notes": "x" * 1900})
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.SKIPPED, "metadata-full")
+    assert bucket.snapshot() == before

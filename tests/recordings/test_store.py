@@ -1,5 +1,6 @@
 """S3's answers, as the rest of the code sees them."""
 
+import dataclasses
 import hashlib
 from typing import Any
 
@@ -108,3 +109,17 @@ def test_without_credentials_the_message_says_so(bucket: Bucket, monkeypatch: py
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     with pytest.raises(StoreRefused, match="set AWS credentials in the environment or give the task a role"):
         Store(bucket.name, Settings()).versioning()
+
+
+def test_the_bucket_key_is_asked_for_again(bucket: Bucket, store: Store) -> None:
+    """The test's S3 forgets that an object was encrypted with a bucket key, so what is sent is looked at."""
+    bucket.put(KEY, b"old")
+    sent = []
+    store._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request.headers))
+    carried = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k", "BucketKeyEnabled": True}
+    seen = dataclasses.replace(store.head(KEY), carried=carried)
+    digest = hashlib.sha256(b"new").hexdigest()
+    store.replace(seen, b"new", sha256=digest, storage_class="STANDARD", content_type="a/b", metadata={}, tags={})
+    (headers,) = sent
+    assert headers["x-amz-server-side-encryption-bucket-key-enabled"] == b"true"
+    assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == b"k"

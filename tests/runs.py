@@ -1,0 +1,44 @@
+"""Runs in processes of their own. Preloaded by the fork server, so that they begin at once."""
+
+import multiprocessing
+from datetime import timedelta
+from typing import Any
+
+from flows.archive import archive_recordings
+from tests.bucket import DAY, PREFIX
+
+
+def archive(bucket: str, audit_uri: str) -> Any:
+    """Two days, in small batches."""
+    return archive_recordings(
+        bucket=bucket,
+        prefixes=[PREFIX],
+        audit_uri=audit_uri,
+        start_date=DAY,
+        end_date=DAY + timedelta(days=1),
+        batch_size=4,
+    )
+
+
+def archive_and_tell(began: Any, counts: Any, bucket: str, audit_uri: str) -> None:
+    """Say when the run begins, and what it came to."""
+    began.set()
+    counts.put(dict(archive(bucket, audit_uri).counts))
+
+
+class Running:
+    """A run that has begun."""
+
+    def __init__(self, bucket: str, audit_uri: str) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.runs"])
+        began, self._counts = context.Event(), context.Queue()
+        self.process = context.Process(target=archive_and_tell, args=(began, self._counts, bucket, audit_uri))
+        self.process.start()
+        assert began.wait(60)
+
+    def counts(self) -> dict[str, int]:
+        """What it came to, once it has ended."""
+        counts: dict[str, int] = self._counts.get(timeout=120)
+        self.process.join()
+        return counts
