@@ -25,8 +25,9 @@ def _release(store: ReleasingStore, proof: ManifestRow, row: ManifestRow, operat
     _check_replacement(proof, current)
     tags = store.tags(row.key, current.version_id)
     _check_tags(tags)
-    proved = {"verified": True, "tagged": True, "original_kept": False}
-    released = replace(row, status=Status.RELEASED, finished_at=datetime.now(UTC), **proved)
+    released = replace(
+        row, status=Status.RELEASED, verified=True, tagged=True, original_kept=False, finished_at=datetime.now(UTC)
+    )
     try:
         original = store.head(row.key, version)
     except Changed:

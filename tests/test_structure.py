@@ -25,6 +25,8 @@ KNOWS = {
     "soxr": {"pcm"},
     "numpy": {"alaw", "audio", "judge", "pcm"},
     "tenacity": {"patience"},
+    "duckdb": {"savings", "schema"},
+    "matplotlib": {"charts"},
 }
 
 

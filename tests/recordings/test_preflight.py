@@ -74,8 +74,9 @@ def test_subscribers_run_again(bucket: Bucket, store: Store) -> None:
 
 
 def test_replicated(bucket: Bucket, store: Store) -> None:
-    rule = {"ID": "all", "Status": "Enabled", "Priority": 1, "Filter": {}, "DeleteMarkerReplication": {"Status": "Disabled"},
-            "Destination": {"Bucket": f"arn:aws:s3:::{bucket.name}"}}  # fmt: skip
+    rule = {"ID": "all", "Status": "Enabled", "Priority": 1, "Filter": {}}
+    rule["DeleteMarkerReplication"] = {"Status": "Disabled"}
+    rule["Destination"] = {"Bucket": f"arn:aws:s3:::{bucket.name}"}
     configuration = {"Role": "arn:aws:iam::000000000000:role/replicate", "Rules": [rule]}
     bucket.client.put_bucket_replication(Bucket=bucket.name, ReplicationConfiguration=configuration)
     assert codes(store)["replicated"] is Severity.WARN
