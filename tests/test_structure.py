@@ -25,7 +25,7 @@ KNOWS = {
     "soxr": {"pcm"},
     "numpy": {"alaw", "audio", "judge", "pcm"},
     "tenacity": {"patience"},
-    "duckdb": {"savings", "schema"},
+    "duckdb": {"savings"},
     "matplotlib": {"charts"},
 }
 
