@@ -1,8 +1,8 @@
 """Time and memory of reports on six years of rows: ``python -m benchmarks.report``.
 
 The table is synthetic and thrown away afterwards. The real writer writes it to a local disk, in files as large as an
-archiving run's: two rows for each recording, archived and later released, and a few rejects. Every figure is of a process
-of its own, imports not counted, files in the page cache or not as they happen to be.
+archiving run's: two rows for each recording, archived and later released, and a few rejects. Every figure is of a
+process of its own, imports not counted, files in the page cache or not as they happen to be.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from demo.servers import prefect_server, run_to_end, s3_server, tell_the_rest
 
 IMAGES = Path("docs/images")
 AUDIT_BUCKET, AUDIT_URI = "demo-audit", "s3://demo-audit/calls"
-FIRST_DAY, DAYS = date(2026, 1, 5), 14
+FIRST_DAY, DAYS = date(2026, 1, 5), 12
 WEEKDAY_CALLS, WEEKEND_CALLS = 24, 7
 CHROMIUM_FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
@@ -44,8 +44,8 @@ def screenshot(url: str, image: Path, *, width: int, height: int, settle_ms: int
         run_to_end([browser, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", *settle, *size, url], {})
 
 
-def fortnight() -> Iterator[StoredCall]:
-    """Two weeks of short calls, fewer at weekends, and now and then one that cannot be archived."""
+def demo_days() -> Iterator[StoredCall]:
+    """Short calls, fewer at weekends, and now and then one that cannot be archived."""
     random = np.random.default_rng(14)
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
@@ -71,9 +71,9 @@ def main() -> None:
             os.environ.update({**prefect.env, "PREFECT_LOGGING_LEVEL": "WARNING"})
             _archive()
             tell_the_rest()
-            for key in ("archive-report", "savings-report"):
+            for key in ("savings-forecast", "archive-report", "savings-report"):
                 url = f"{prefect.url}/artifacts/artifact/{_newest_artifact(key)}"
-                screenshot(url, IMAGES / f"artifact-{key}.png", width=1280, height=1250, settle_ms=15000)
+                screenshot(url, IMAGES / f"artifact-{key}.png", width=1280, height=1400, settle_ms=15000)
         page, _ = HTMLExporter(exclude_input=True).from_notebook_node(executed(AUDIT_URI))  # type: ignore[no-untyped-call]
         for name, html in (("report", _report()), ("notebook", page)):
             path = Path(folder) / f"{name}.html"
@@ -90,12 +90,15 @@ def _report() -> str:
 
 
 def _archive() -> None:
-    """A run for each day, as a schedule would have them, and a report."""
+    """A forecast, then a run for each day, as a schedule would have them, then a report."""
     from flows.archive import archive_recordings  # only now: Prefect reads its address on import
+    from flows.estimate import estimate_savings
     from flows.report import report_savings
 
     boto3.client("s3").create_bucket(Bucket=AUDIT_BUCKET)
-    fill_bucket(calls=fortnight())
+    fill_bucket(calls=demo_days())
+    last_day = FIRST_DAY + timedelta(days=DAYS - 1)
+    estimate_savings(BUCKET, [PREFIX], AUDIT_URI, FIRST_DAY, last_day)
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
         archive_recordings(bucket=BUCKET, prefixes=[PREFIX], audit_uri=AUDIT_URI, start_date=day, end_date=day)

@@ -65,17 +65,21 @@ class PriceList:
     fargate_vcpu_hour: float
     fargate_gb_hour: float
 
+    def of_class(self, storage_class: str) -> ClassPrice:
+        """The class's prices; those of Standard for a class that is not listed, such as REDUCED_REDUNDANCY."""
+        return self.classes.get(storage_class, self.classes[_STANDARD])
+
     def billed_bytes(self, size_bytes: int, storage_class: str) -> int:
         """What S3 bills an object as."""
-        return max(size_bytes, self.classes[storage_class].smallest_bytes)
+        return max(size_bytes, self.of_class(storage_class).smallest_bytes)
 
     def storage_month(self, billed_bytes: float, storage_class: str) -> float:
         """Keeping so many billed bytes for a month, at the price of the first gigabyte."""
-        return billed_bytes / GB * self.classes[storage_class].storage_gb_month
+        return billed_bytes / GB * self.of_class(storage_class).storage_gb_month
 
     def volume_month(self, size_gb: float, storage_class: str) -> float:
         """Keeping a whole account's volume in the class for a month, volume discounts included."""
-        price = self.classes[storage_class]
+        price = self.of_class(storage_class)
         steps = [(0.0, price.storage_gb_month), *price.cheaper_above_gb]
         ends = [*(start for start, _ in steps[1:]), float("inf")]
         return sum(
@@ -92,7 +96,7 @@ class PriceList:
         GETs are taken to read from Standard (``reading`` is what other classes charge on top), HEADs to ask for objects
         of ``write_class``.
         """
-        standard, target = self.classes[_STANDARD], self.classes[write_class]
+        standard, target = self.of_class(_STANDARD), self.of_class(write_class)
         tier_1 = sum(counts.get(operation, 0) for operation in _STANDARD_TIER_1)
         writes, heads = counts.get("PutObject", 0), counts.get("HeadObject", 0)
         reads = sum(counts.values()) - counts.get(KMS, 0) - tier_1 - writes - heads
@@ -109,13 +113,13 @@ class PriceList:
 
     def reading(self, size_bytes: int, storage_class: str) -> float:
         """What reading one object costs more than reading it from Standard would."""
-        price = self.classes[storage_class]
-        dearer_request = (price.read_per_1000 - self.classes[_STANDARD].read_per_1000) / 1000
+        price = self.of_class(storage_class)
+        dearer_request = (price.read_per_1000 - self.of_class(_STANDARD).read_per_1000) / 1000
         return size_bytes / GB * price.retrieval_gb + dearer_request
 
     def early_deletion(self, billed_bytes: float, storage_class: str, age_days: float) -> float:
         """What S3 charges for the rest of the shortest time, where an object of this age is deleted."""
-        left_days = max(0, self.classes[storage_class].shortest_days - age_days)
+        left_days = max(0, self.of_class(storage_class).shortest_days - age_days)
         return self.storage_month(billed_bytes, storage_class) * left_days / MONTH_DAYS
 
     def task(self, seconds: float, size: TaskSize = RUN_TASK) -> float:
@@ -146,8 +150,8 @@ def prices() -> PriceList:
 
 def is_dearer(storage_class: str, other: str) -> bool:
     """Whether a byte kept in the one costs more than in the other."""
-    classes = prices().classes
-    return classes[storage_class].storage_gb_month > classes[other].storage_gb_month
+    of_class = prices().of_class
+    return of_class(storage_class).storage_gb_month > of_class(other).storage_gb_month
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

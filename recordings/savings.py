@@ -41,18 +41,19 @@ WHERE is_state OR newest = 1
 
 _SUMS = f"""
 SELECT recording_date, status, is_state, CASE WHEN NOT is_state THEN split_part(reason, ':', 1) END AS code,
-  before.class AS class_before, after.class AS class_after, coalesce(original_kept, false) AS kept,
-  CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until, stands,
+  coalesce(before.class, 'STANDARD') AS class_before, coalesce(after.class, 'STANDARD') AS class_after,
+  coalesce(original_kept, false) AS kept, stands,
+  CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until,
   count(*) AS recordings, count_if(tagged)::BIGINT AS tags,
   coalesce(sum(bytes_before), 0)::BIGINT AS bytes_before,
   coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
-  coalesce(sum(greatest(bytes_before, before.smallest_bytes)), 0)::BIGINT AS billed_before,
-  coalesce(sum(greatest(bytes_after, after.smallest_bytes)), 0)::BIGINT AS billed_after,
+  coalesce(sum(greatest(bytes_before, coalesce(before.smallest_bytes, 0))), 0)::BIGINT AS billed_before,
+  coalesce(sum(greatest(bytes_after, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_after,
   coalesce(sum(duration_after_s), 0) / 60 AS minutes,
   histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB}) AS snr_db
 FROM ({_HISTORY})
-JOIN classes AS before ON before.class = coalesce(storage_class_before, 'STANDARD')
-JOIN classes AS after ON after.class = coalesce(storage_class_after, 'STANDARD')
+LEFT JOIN classes AS before ON before.class = storage_class_before
+LEFT JOIN classes AS after ON after.class = storage_class_after
 GROUP BY ALL
 """  # noqa: S608 (constants of ours)
 

@@ -120,7 +120,7 @@ def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
     work_month = (
         archiving_cost(workload.calls_month, workload.minutes_month, way.storage_class, price_list).all_in_usd
         if way.converts
-        else workload.calls_month / 1000 * price_list.classes[way.storage_class].transition_per_1000
+        else workload.calls_month / 1000 * price_list.of_class(way.storage_class).transition_per_1000
     )
     return Bill(
         way=way,

@@ -121,6 +121,12 @@ def test_small_objects_are_billed_as_128_kib(sum_up: SumUp) -> None:
     assert result.small["usd_before"].sum() == pytest.approx(1000 / GB * 0.023)
 
 
+def test_a_storage_class_without_a_price_counts_as_standard(sum_up: SumUp) -> None:
+    result = sum_up(replace(ROW, storage_class_before="REDUCED_REDUNDANCY", storage_class_after=None))
+    assert result.small["usd_before"].sum() == pytest.approx(BEFORE)
+    assert result.small["usd_after"].sum() == pytest.approx(0.023)
+
+
 def test_a_range_is_what_was_asked_for(sum_up: SumUp) -> None:
     days = [replace(ROW, recording_date=DAY + timedelta(days=n)) for n in range(60)]
     result = sum_up(*days, start=DAY + timedelta(days=10), end=DAY + timedelta(days=39))
