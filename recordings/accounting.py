@@ -23,6 +23,8 @@ def accounted(row: ManifestRow, work: Callable[[], ManifestRow]) -> ManifestRow:
         done = ended(row, _STATUS[type(error)], str(error))
     except (StoreUnavailable, StoreRefused) as error:
         done = ended(row, Status.FAILED, f"{error.code}: {error}")
+    except OSError as error:  # of this machine: a disk that is full, an ffmpeg that does not start
+        done = ended(row, Status.FAILED, f"machine: {error}")
     return replace(done, attempts=done.attempts + retrying.statistics["attempt_number"] - 1)
 
 

@@ -28,11 +28,6 @@ REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
 
 @pytest.fixture
-def audit_uri(tmp_path: Path) -> str:
-    return str(tmp_path / "audit")
-
-
-@pytest.fixture
 def archive(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
     def run(**changes: Any) -> RunSummary:
         parameters = {

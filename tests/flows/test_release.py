@@ -8,28 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flows.archive import archive_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationFailed, OperationSummary
-from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.bucket import DAY, Bucket, key_of
 
 pytestmark = pytest.mark.usefixtures("prefect")
 KEY = key_of(1)
-
-
-@pytest.fixture
-def audit_uri(tmp_path: Path) -> str:
-    return str(tmp_path / "audit")
-
-
-@pytest.fixture
-def archived(bucket: Bucket, audit_uri: str, a_call: Any) -> dict[str, str]:
-    """Three archived recordings: their originals' versions by key."""
-    versions = {key_of(n): bucket.put(key_of(n), a_call(n, 1.0))["VersionId"] for n in range(3)}
-    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
-    return versions
 
 
 @pytest.fixture

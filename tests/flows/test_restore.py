@@ -19,11 +19,6 @@ ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
 
 
 @pytest.fixture
-def audit_uri(tmp_path: Path) -> str:
-    return str(tmp_path / "audit")
-
-
-@pytest.fixture
 def archive(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
     return lambda: archive_recordings(
         bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
