@@ -27,9 +27,7 @@ def verify_batch(
     def verified(row: ManifestRow) -> ManifestRow:
         if not row.holds_replacement:
             return row
-        return accounted(
-            row, lambda: _verify(store, row, versions.get(row.key) or _look_up(store, row), readback_percent)
-        )
+        return accounted(row, lambda: _verify_listed(store, row, versions.get(row.key, []), readback_percent))
 
     return pool.map(verified, rows)
 
@@ -81,6 +79,14 @@ def _as_version(stored: StoredObject, *, is_current: bool) -> Version:
         is_current=is_current,
         last_modified=stored.last_modified,
     )
+
+
+def _verify_listed(store: Store, row: ManifestRow, listed: Sequence[Version], readback_percent: float) -> ManifestRow:
+    """By the listing; where that does not prove it, by asking for this recording alone."""
+    try:
+        return _verify(store, row, listed, readback_percent)
+    except Unproven:
+        return _verify(store, row, _look_up(store, row), readback_percent)
 
 
 def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], readback_percent: float) -> ManifestRow:
