@@ -1,6 +1,6 @@
-"""What the audit table adds up to: years of rows summed up by SQL, a week at a time. The only file that knows duckdb.
+"""What the audit table adds up to: years of rows summed up by SQL, weeks at a time. The only file that knows duckdb.
 
-All rows of a recording lie under its own date, so a week can be summed up without looking at any other.
+All rows of a recording lie under its own date, so weeks can be summed up without looking at any other.
 """
 
 from collections import Counter
@@ -19,8 +19,9 @@ from recordings.manifest import STATES, audit_dataset, audit_dates, audit_parts
 from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
-_DAYS_AT_ONCE, _PARTS_AT_ONCE = 8, 2
+_DAYS_AT_ONCE, _PARTS_AT_ONCE = 16, 2
 _MEMORY = "500MB"  # for one part; DuckDB writes to disk what is more
+_GLOB = frozenset("*?[")
 SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
 SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
@@ -44,13 +45,13 @@ SELECT recording_date, status, is_state, CASE WHEN NOT is_state THEN split_part(
   coalesce(before.class, 'STANDARD') AS class_before, coalesce(after.class, 'STANDARD') AS class_after,
   coalesce(original_kept, false) AS kept, stands,
   CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until,
-  count(*) AS recordings, count_if(tagged)::BIGINT AS tags,
+  count(*) AS recordings, coalesce(count_if(tagged), 0)::BIGINT AS tags,
   coalesce(sum(bytes_before), 0)::BIGINT AS bytes_before,
   coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
   coalesce(sum(greatest(bytes_before, coalesce(before.smallest_bytes, 0))), 0)::BIGINT AS billed_before,
   coalesce(sum(greatest(bytes_after, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_after,
   coalesce(sum(duration_after_s), 0) / 60 AS minutes,
-  histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB}) AS snr_db
+  histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB}) FILTER (WHERE stands AND is_state) AS snr_db
 FROM ({_HISTORY})
 LEFT JOIN classes AS before ON before.class = storage_class_before
 LEFT JOIN classes AS after ON after.class = storage_class_after
@@ -98,9 +99,10 @@ def savings(
     dates = [day for day in audit_dates(audit_uri) if (start or date.min) <= day <= (end or date.max)]
     today = datetime.now(UTC).date()
     first, last = start or min(dates, default=end or today), end or max(dates, default=start or today)
-    parts = list(audit_parts(audit_uri, first, last, days=_DAYS_AT_ONCE)) or [audit_dataset(audit_uri, first, last)]
+    parts = audit_parts(audit_uri, first, last, days=_DAYS_AT_ONCE)  # each is let go after use: it caches all footers
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
-        sums = pd.concat(threads.map(lambda part: _sum_up(part, price_list), parts), ignore_index=True)
+        found = list(threads.map(lambda part: _sum_up(part, price_list), parts))
+    sums = pd.concat(found or [_sum_up(audit_dataset(audit_uri, first, last), price_list)], ignore_index=True)
     return Savings(start=first, end=last, sums=_priced(sums, price_list), runs=read_runs(files, first, last))
 
 
@@ -110,8 +112,22 @@ def _sum_up(rows: Any, price_list: PriceList) -> pd.DataFrame:
     with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
         sql.execute("SET TimeZone = 'UTC'")
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
-        sql.register("rows", rows)
+        _view_rows(sql, rows)
         return sql.execute(_SUMS).df()
+
+
+def _view_rows(sql: duckdb.DuckDBPyConnection, rows: Any) -> None:
+    """The view ``rows``, a column that no file has yet being null.
+
+    From a folder by DuckDB's own reader, which takes two thirds of the time of Arrow's; it would glob odd paths. From
+    S3 by Arrow's, because DuckDB's needs an extension that it downloads.
+    """
+    if not rows.files or rows.filesystem.type_name != "local" or _GLOB & set(rows.files[0]):
+        sql.register("rows", rows)
+        return
+    sql.register("every_column", rows.schema.empty_table())
+    sql.read_parquet(rows.files, hive_partitioning=True, union_by_name=True).create_view("files")
+    sql.execute("CREATE TEMP VIEW rows AS SELECT * FROM files UNION ALL BY NAME SELECT * FROM every_column")
 
 
 def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
