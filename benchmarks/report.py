@@ -6,6 +6,7 @@ process of its own, imports not counted, files in the page cache or not as they 
 """
 
 import argparse
+import json
 import os
 import resource
 import subprocess
@@ -86,6 +87,27 @@ def write_day(root: Path, number: int) -> None:
             **dict.fromkeys(("state_at", "started_at", "finished_at"), moments),
         }
         _write(folder, status, columns)
+    _write_record(LocalFiles(root), day, minutes=float(sizes.sum()) / 32000 / 60)
+
+
+def _write_record(files: LocalFiles, day: date, *, minutes: float) -> None:
+    """What the day's archiving run leaves when it ends, as far as a report reads it."""
+    run_day = day + timedelta(days=8)
+    run = {
+        "run_id": f"{run_day:%Y%m%d}T030000Z",
+        "profile_name": "alaw-mono",
+        "started_at": f"{run_day} 03:00:00+00:00",
+    }
+    record = {
+        "run": {**run, "start_date": str(day), "end_date": str(day)},
+        "counts": {"archived": ROWS_A_DAY // 2},
+        **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), minutes),
+        "cost": {"requests_usd": minutes / 1e6, "compute_usd": minutes / 1e7},
+        "files": [
+            {"name": f"recording_date={day}/{wave}.parquet", "rows": 800, "sha256": "0" * 64} for wave in range(11)
+        ],
+    }
+    files.create(f"_runs/{run['run_id']}.end.json", json.dumps(record).encode())
 
 
 def _keys(random: np.random.Generator, day: date, count: int) -> tuple[pa.Array, pa.Array]:

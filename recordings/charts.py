@@ -162,12 +162,12 @@ def _fidelity(result: Savings) -> Figure:
 
 
 def _durations(result: Savings) -> Figure:
-    runs = result.runs
+    runs, title = _few(result.runs)
     unit, unit_s = ("seconds", 1) if runs["wall_s"].max() < 120 else ("minutes", 60)
-    figure, axes = _axes("Runs: how long they took", unit, empty=runs.empty)
+    figure, axes = _axes(f"{title}: how long they took", unit, empty=runs.empty)
     if len(runs):
-        axes.plot(runs["started_at"], runs["wall_s"] / unit_s, "o", color=BLUE, markersize=4, label="from start to end")
-        axes.plot(runs["started_at"], runs["cpu_s"] / unit_s, "x", color=ORANGE, markersize=4, label="of it, CPU time")
+        axes.plot(runs.index, runs["wall_s"] / unit_s, "o", color=BLUE, markersize=4, label="from start to end")
+        axes.plot(runs.index, runs["cpu_s"] / unit_s, "x", color=ORANGE, markersize=4, label="of it, CPU time")
         axes.set_ylim(bottom=0)
         _dates(axes)
         _legend(figure)
@@ -175,16 +175,24 @@ def _durations(result: Savings) -> Figure:
 
 
 def _cost(result: Savings) -> Figure:
-    runs = result.runs[result.runs["minutes"] > 0]
-    figure, axes = _axes("Runs: cost per 1,000 minutes archived", "US dollars", empty=runs.empty)
+    runs, title = _few(result.runs[result.runs["minutes"] > 0])
+    figure, axes = _axes(f"{title}: cost per 1,000 minutes archived", "US dollars", empty=runs.empty)
     if len(runs):
         thousands = runs["minutes"] / 1000
         billed = (runs["marginal_usd"] + runs["waiting_usd"]) / thousands
-        axes.plot(runs["started_at"], billed, "o", color=ORANGE, markersize=4, label="with the task's whole time")
+        axes.plot(runs.index, billed, "o", color=ORANGE, markersize=4, label="with the task's whole time")
         marginal = runs["marginal_usd"] / thousands
-        axes.plot(runs["started_at"], marginal, "x", color=BLUE, markersize=4, label="requests, KMS, CPU")
+        axes.plot(runs.index, marginal, "x", color=BLUE, markersize=4, label="requests, KMS, retrieval, CPU")
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(_DOLLARS)
         _dates(axes)
         _legend(figure)
     return figure
+
+
+def _few(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The runs' figures by their start; of more than a chart can show, the mean by month."""
+    by_start = runs.set_index("started_at")[["wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"]]
+    if len(by_start) <= _MOST_DAYS:
+        return by_start, "Runs"
+    return by_start.resample("MS").mean().dropna(), "Runs, mean by month"

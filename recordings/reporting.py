@@ -197,8 +197,12 @@ now {usd(forecast.usd_month_listed)} a month), {forecast.settled:,} settled by e
 |---|--:|--:|
 {chr(10).join(lines)}
 
-Not archived, of those looked at: {reasons or "none"}. About {forecast.cpu_hours:,.1f} hours of one vCPU. \
+Not archived, of those looked at: {reasons or "none"}. It would take {_hours(forecast.cpu_hours)} of one vCPU. \
 List prices, first volume tier; recordings whose damage only the whole body shows are counted as archived."""
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 3600:,.0f} seconds"
 
 
 def _range(interval: Interval, show: Callable[[float], str]) -> str:

@@ -111,6 +111,7 @@ def _sum_up(rows: Any, price_list: PriceList) -> pd.DataFrame:
     smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
     with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
         sql.execute("SET TimeZone = 'UTC'")
+        sql.execute("SET parquet_metadata_cache = true")  # each footer is parsed once, not twice
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
         _view_rows(sql, rows)
         return sql.execute(_SUMS).df()

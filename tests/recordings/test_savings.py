@@ -207,6 +207,17 @@ def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: S
     assert first == again
 
 
+def test_many_runs_are_drawn_by_month(sum_up: SumUp) -> None:
+    started = pd.date_range("2025-01-01", periods=200, tz="UTC")
+    measured = dict.fromkeys(("wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"), 100.0)
+    result = replace(sum_up(ROW), runs=pd.DataFrame({"started_at": started, **measured}))
+    titles = [title for title, _ in charts(result, PRICES, AS_OF, 6)]
+    assert titles[-2:] == [
+        "Runs, mean by month: how long they took",
+        "Runs, mean by month: cost per 1,000 minutes archived",
+    ]
+
+
 def histories() -> Iterator[Any]:
     """Rows of a few recordings: any statuses, moments and sizes."""
     moments = st.integers(0, 5).map(lambda hours: ARCHIVED_AT + timedelta(hours=hours))
