@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoC
 from botocore.exceptions import ConnectionError as NotConnectedError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.pricing import KMS
 from recordings.settings import Settings
 
 # S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
@@ -337,6 +338,13 @@ class Store:
         with self._counting:
             self.requests[event_name.rpartition(".")[2]] += 1
 
+    def _count_kms(self, operation: str, answer: Mapping[str, Any]) -> None:
+        """S3 asks KMS for each GET and PUT where no bucket key is in use ("Reducing the cost of SSE-KMS")."""
+        by_kms = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+        if by_kms and not answer.get("BucketKeyEnabled") and operation in ("get_object", "put_object"):
+            with self._counting:
+                self.requests[KMS] += 1
+
     def _configuration(self, operation: str) -> Mapping[str, Any]:
         try:
             return self._request(operation)
@@ -348,7 +356,9 @@ class Store:
     def _request(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
         try:
             method: Callable[..., Mapping[str, Any]] = getattr(self._client, operation)
-            return method(Bucket=self.bucket, **parameters)
+            answer = method(Bucket=self.bucket, **parameters)
+            self._count_kms(operation, answer)
+            return answer
         except ClientError as error:
             raise _translated(error, self.bucket, parameters.get("Key")) from error
         except (NoCredentialsError, PartialCredentialsError) as error:

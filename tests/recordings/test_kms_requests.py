@@ -1,0 +1,43 @@
+"""What KMS charges for is counted beside the requests to S3."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from recordings.manifest import ManifestRow
+from recordings.pricing import KMS, prices
+from recordings.run import Run
+from recordings.store import Store
+from tests.bucket import Bucket, key_of
+
+KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"
+
+
+SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KEY}
+
+
+@pytest.mark.parametrize(("sealed", "expected"), [(SEALED, 2), ({}, 0)])
+def test_a_recording_sealed_by_kms_takes_two_requests(
+    bucket: Bucket,
+    store: Store,
+    archive: Callable[[Run], list[ManifestRow]],
+    plan: Any,
+    a_call: Any,
+    sealed: dict[str, Any],
+    expected: int,
+) -> None:
+    bucket.put(key_of(1), a_call(), **sealed)
+    archive(plan(bucket.name))
+    assert store.requests[KMS] == expected
+    assert prices().kms(store.requests) == pytest.approx(expected * 0.000003)
+
+
+def test_a_bucket_key_spares_them(store: Store) -> None:
+    """Without a server: the one for tests does not tell of bucket keys."""
+    for operation in ("get_object", "put_object", "head_object"):
+        store._count_kms(operation, {**SEALED, "BucketKeyEnabled": True})
+    store._count_kms("head_object", SEALED)
+    assert store.requests[KMS] == 0
+    store._count_kms("get_object", SEALED)
+    assert store.requests[KMS] == 1
