@@ -20,6 +20,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
 from botocore.exceptions import ConnectionError as NotConnectedError
+from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
@@ -117,7 +118,7 @@ class Body:
         try:
             data: bytes = self._stream.read(size_bytes)
             return data
-        except (BotoCoreError, HTTPClientError, OSError) as error:
+        except (BotoCoreError, HTTPClientError, TransportError, OSError) as error:
             raise StoreUnavailable(f"reading the body failed: {error}") from error
 
 
@@ -363,7 +364,7 @@ class Store:
             raise _translated(error, self.bucket, parameters.get("Key")) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role") from error
-        except (HTTPClientError, NotConnectedError) as error:
+        except (HTTPClientError, NotConnectedError, TransportError) as error:  # botocore lets some of the last through
             raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
 
 

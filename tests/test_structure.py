@@ -18,6 +18,7 @@ OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 KNOWS = {
     "boto3": {"store"},
     "botocore": {"store"},
+    "urllib3": {"store"},
     "pyarrow": {"manifest"},
     "pydantic_settings": {"settings"},
     "pydantic": {"settings"},

@@ -16,8 +16,8 @@ from prefect.client.orchestration import get_client
 from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.audio import PROFILES, convert
-from recordings.errors import StoreRefused
-from recordings.settings import settings
+from recordings.errors import StoreRefused, StoreUnavailable
+from recordings.settings import Settings, settings
 from recordings.store import Store
 from recordings.summary import RunFailed
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -131,3 +131,14 @@ def _result(body: bytes) -> bytes:
     from io import BytesIO
 
     return bytes(convert(BytesIO(body), len(body), PROFILES["alaw-mono"]).body)
+
+
+@pytest.mark.parametrize("fault", ["truncated", "lost", "reset"])
+def test_an_answer_that_breaks_off_may_pass(
+    bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """Also where the answer is an error's: botocore reads that body outside of what it retries."""
+    with faulty_proxy(FaultyProxy(s3.url, probability=1, faults=(fault,))) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(StoreUnavailable), Store(bucket.name, Settings(max_attempts=1)).read("no-such-key"):
+            pass
