@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui test fuzz soak bench lint format lock clean-demo clean
+.PHONY: help demo ui test fuzz soak bench screenshots docs lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ soak: $(READY) ## The long versions: 200 runs killed at any moment, 2,000 record
 bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.convert
 	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m benchmarks.report
+
+screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
+	@$(BIN)/python -m demo.screenshots
+
+docs: $(READY) ## Write the generated documents anew
+	@$(BIN)/python -m recordings.schema > docs/audit-table.md
+	@$(BIN)/python -m recordings.scenarios > docs/costs.md
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,7 +16,7 @@ from recordings.recording import Batch
 from recordings.resample import found_row
 from recordings.store import Store
 
-BATCH_SIZE = 200
+BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
