@@ -1,0 +1,176 @@
+"""What planning a day costs as it grows to a million keys, in sixteen shards: ``python -m benchmarks.scale`` (Linux).
+
+A synthetic server answers ListObjectsV2 by pages of 1,000; half of the keys are settled in a local audit table, which
+the real writer wrote in files of 800 rows, each shard its own. Each is planned as a run plans it (list, drop what is
+settled, pack into batches and waves) by a process of its own. CPU and memory are above those of the idle process.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.clients import DAY, PREFIX
+from benchmarks.ways import planned
+from demo.servers import CREDENTIALS, HOST
+from recordings.files import LocalFiles
+from recordings.manifest import Status, write_rows
+from recordings.plan import Plan, list_day
+from recordings.recording import Day, Recording
+from recordings.resample import listed_row
+from recordings.settings import settings
+from recordings.store import Store
+
+BUCKET, SHARDS = "recordings", "0123456789abcdef"
+PAGE, ROWS_A_FILE, SIZE_BYTES = 1000, 800, 9_600_044  # a call of five minutes
+DAYS_KEYS, QUICK = (10_000, 100_000, 1_000_000), (3_200,)
+
+
+def key(shard: str, number: int) -> str:
+    """The shard's n-th key, in the order in which S3 lists them."""
+    return f"{PREFIX}{DAY:%Y/%m/%d}/{shard}{number:07x}-0000-4000-8000-000000000000_{DAY:%Y%m%d}T12:00_UTC.wav"
+
+
+def etag(shard: str, number: int) -> str:
+    """Like a real one: 32 random hex digits, in quotes."""
+    return f'"{hashlib.md5(f"{shard}{number}".encode(), usedforsecurity=False).hexdigest()}"'
+
+
+class Listings(BaseHTTPRequestHandler):
+    """ListObjectsV2 of one shard of a day, and nothing else."""
+
+    protocol_version = "HTTP/1.1"
+    keys_a_shard = 0
+
+    def do_GET(self) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        folder, _, shard = query["prefix"].rpartition("/")
+        count = self.keys_a_shard if shard and "/ivr/" not in folder else 0
+        first = int(query.get("continuation-token", 0))
+        page = self._page(shard, first, min(first + PAGE, count), count).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    def _page(self, shard: str, first: int, end: int, count: int) -> str:
+        lines = "".join(
+            f"<Contents><Key>{key(shard, number)}</Key><LastModified>2026-01-12T12:05:00.000Z</LastModified>"
+            f"<ETag>{etag(shard, number)}</ETag><Size>{SIZE_BYTES}</Size></Contents>"
+            for number in range(first, end)
+        )
+        more = f"<NextContinuationToken>{end}</NextContinuationToken>" if end < count else ""
+        truncated = str(end < count).lower()
+        return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{lines}</ListBucketResult>"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def listing_server(keys_a_shard: int) -> Iterator[str]:
+    """The address of a server of so many keys by shard, in a process of its own."""
+    Listings.keys_a_shard = keys_a_shard
+    with ThreadingHTTPServer((HOST, 0), Listings) as server:
+        process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
+        process.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}"
+        finally:
+            process.terminate()
+            process.join()
+
+
+def settle(audit_uri: str, shard: str, keys: int) -> None:
+    """Every second key as an earlier run has left it: archived, verified, tagged."""
+    run = planned(BUCKET, DAY, audit_uri)
+    listed = Recording(
+        bucket=BUCKET, key="", recording_date=DAY, etag='""', size_bytes=SIZE_BYTES, storage_class="STANDARD"
+    )
+    done = replace(listed_row(listed, run), status=Status.ARCHIVED, verified=True, tagged=True)
+    rows = [
+        replace(done, key=key(shard, number), etag_before=etag("before", number), etag_after=etag(shard, number))
+        for number in range(0, keys, 2)
+    ]
+    for wave, start in enumerate(range(0, len(rows), ROWS_A_FILE)):
+        name = f"{run.run_id}-{shard}"
+        write_rows(LocalFiles(Path(audit_uri)), rows[start : start + ROWS_A_FILE], run_id=name, wave=wave)
+
+
+def plan_shard(audit_uri: str, shard: str) -> None:
+    """Plan one shard, and print what that took."""
+    run = planned(BUCKET, DAY, audit_uri)
+    store = Store(BUCKET, settings())
+    list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # so that all is loaded
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    idle_mb, idle_s = _resident_mb("VmRSS"), _cpu_s()
+    plan = Plan([list_day(store, Day(prefix=PREFIX, date=DAY, shard=shard), run)], run)
+    figures = {"cpu_s": _cpu_s() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
+    print(json.dumps({**figures, "open": plan.recordings, "settled": plan.settled_count, "waves": len(plan.waves)}))
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident_mb(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+
+
+def _planned_by_its_own_process(audit_uri: str, shard: str, url: str) -> dict[str, float]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.scale", "--audit", audit_uri, "--shard", shard]
+    env = {**os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": url}
+    shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout  # noqa: S603 (ourselves)
+    figures: dict[str, float] = json.loads(shown)
+    return figures
+
+
+def measure(keys: int) -> list[dict[str, float]]:
+    """Each shard's figures for a day of so many keys."""
+    with tempfile.TemporaryDirectory() as audit_uri, listing_server(keys // len(SHARDS)) as url:
+        for shard in SHARDS:
+            settle(audit_uri, shard, keys // len(SHARDS))
+        return [_planned_by_its_own_process(audit_uri, shard, url) for shard in SHARDS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small day only: to see that it works")
+    parser.add_argument("--shard", help=argparse.SUPPRESS)
+    parser.add_argument("--audit", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.shard:
+        plan_shard(options.audit, options.shard)
+        return
+    table = Table("keys", "open", "settled", "waves", "CPU s, all shards", "µs by key", "peak MB, largest shard")
+    for keys in QUICK if options.quick else DAYS_KEYS:
+        shards = measure(keys)
+        sums = {name: sum(shard[name] for shard in shards) for name in ("open", "settled", "waves", "cpu_s")}
+        counts = [f"{sums[name]:,.0f}" for name in ("open", "settled", "waves")]
+        peak_mb = max(shard["peak_mb"] for shard in shards)
+        table.add_row(
+            f"{keys:,}", *counts, f"{sums['cpu_s']:.1f}", f"{1e6 * sums['cpu_s'] / keys:.0f}", f"{peak_mb:.0f}"
+        )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Ways to make a day's recordings small, or only to move them: ours, what people use today, and the floor.
+
+Each is what ``benchmarks.clients`` measures: ``way(bucket, day)``.
+"""
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import obstore
+from botocore.config import Config
+from obstore.store import S3Store
+
+from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
+from recordings import ffmpeg
+from recordings.audit import audit_wave
+from recordings.files import LocalFiles
+from recordings.manifest import BatchRows
+from recordings.pcm import BLOCK_BYTES
+from recordings.plan import Plan, list_day
+from recordings.pool import shared_pool
+from recordings.recording import Batch, Day
+from recordings.resample import resample_batch
+from recordings.run import Run, plan_run
+from recordings.settings import settings
+from recordings.store import Store
+from recordings.tag import tag_batch
+from recordings.verify import verify_batch
+
+
+def ours(bucket: str, day: date) -> None:
+    """The archive path."""
+    with tempfile.TemporaryDirectory() as audit_uri:
+        run = planned(bucket, day, audit_uri)
+        store, files = Store(bucket, settings()), LocalFiles(Path(audit_uri))
+        plan = Plan([list_day(store, Day(prefix=PREFIX, date=day), run)], run)
+        for number, wave in enumerate(plan.waves, start=1):
+            with ThreadPoolExecutor(settings().batches_in_flight) as batches:
+                tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))
+            failures = audit_wave(files, run, number, wave, [tagged]).failures
+            if failures:
+                raise RuntimeError(f"{len(failures)} recordings were not archived: {failures[0].reason}")
+
+
+def planned(bucket: str, day: date, audit_uri: str) -> Run:
+    """A run over one day, with the flow's defaults."""
+    return plan_run(
+        flow_run_id=str(uuid.uuid4()),
+        scheduled_at=datetime.combine(day + timedelta(days=8), datetime.min.time(), UTC),
+        bucket=bucket,
+        prefixes=[PREFIX],
+        audit_uri=audit_uri,
+        start_date=day,
+        end_date=day,
+        min_age_days=7,
+        lookback_days=7,
+        profile="alaw-mono",
+        storage_class=STORAGE_CLASS,
+        dry_run=False,
+        overwrite_converted=False,
+        include_held=False,
+        accept=[],
+        batch_size=200,
+        readback_percent=1.0,
+    )
+
+
+def _through_all_stages(store: Store, batch: Batch, run: Run) -> BatchRows:
+    pool = shared_pool()
+    verified = verify_batch(store, resample_batch(store, batch, run, pool), pool, run.readback_percent)
+    return BatchRows(batch, tag_batch(store, verified, pool))
+
+
+def request_and_process(bucket: str, day: date) -> None:
+    """The published sample's pattern."""
+    s3 = client()
+
+    def work(key: str, folder: Path) -> None:
+        named = {"Bucket": bucket, "Key": key}
+        tags = s3.get_object_tagging(**named)["TagSet"]
+        url = s3.generate_presigned_url("get_object", Params=named, ExpiresIn=3600)
+        _run_ffmpeg("-i", url, "-ac", "1", "-ar", "8000", folder / "between.wav")
+        _run_ffmpeg("-i", folder / "between.wav", "-c:a", "pcm_alaw", folder / "result.wav")
+        s3.upload_file(str(folder / "result.wav"), bucket, key)
+        s3.copy_object(**named, CopySource=named, StorageClass=STORAGE_CLASS, MetadataDirective="COPY")
+        s3.put_object_tagging(**named, Tagging={"TagSet": [*tags, {"Key": "converted", "Value": "True"}]})
+
+    _for_each(s3, bucket, day, work)
+
+
+def good_script(bucket: str, day: date) -> None:
+    """The least that does it."""
+    s3 = client()
+
+    def work(key: str, folder: Path) -> None:
+        s3.download_file(bucket, key, str(folder / "source.wav"))
+        _run_ffmpeg("-i", folder / "source.wav", "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", folder / "result.wav")
+        s3.upload_file(str(folder / "result.wav"), bucket, key, ExtraArgs={"StorageClass": STORAGE_CLASS})
+
+    _for_each(s3, bucket, day, work)
+
+
+def _for_each(s3: Any, bucket: str, day: date, work: Callable[[str, Path], None]) -> None:
+    def in_folder(key: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            work(key, Path(folder))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(in_folder, keys_of(s3, bucket, day)))
+
+
+def keys_of(s3: Any, bucket: str, day: date) -> Iterator[str]:
+    """The day's keys."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}{day:%Y/%m/%d}/"):
+        yield from (item["Key"] for item in page["Contents"])
+
+
+def _run_ffmpeg(*arguments: str | Path) -> None:
+    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
+    subprocess.run(command, check=True)  # noqa: S603 (ours)
+
+
+def client() -> Any:
+    """boto3 as others set it up: its defaults, and a connection for each thread."""
+    return boto3.client("s3", config=Config(max_pool_connections=2 * THREADS))
+
+
+def get_and_put_by_boto3(bucket: str, day: date) -> None:
+    """GET each recording and PUT a quarter of it: no conversion, no proof, no tag."""
+    config = Config(max_pool_connections=2 * THREADS, request_checksum_calculation="when_required")
+    s3 = boto3.client("s3", config=config)
+
+    def work(key: str) -> None:
+        answer = s3.get_object(Bucket=bucket, Key=key)
+        quarter = _quarter(answer["ContentLength"], iter(lambda: answer["Body"].read(BLOCK_BYTES), b""))
+        s3.put_object(Bucket=bucket, Key=key, Body=quarter, StorageClass=STORAGE_CLASS)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(work, keys_of(s3, bucket, day)))
+
+
+def get_and_put_by_obstore(bucket: str, day: date) -> None:
+    """The same by the cheapest client there is."""
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    store = S3Store(bucket, endpoint=endpoint, virtual_hosted_style_request=False, client_options={"allow_http": True})
+
+    def work(key: str) -> None:
+        answer = obstore.get(store, key)
+        quarter = _quarter(answer.meta["size"], answer.stream(BLOCK_BYTES))
+        obstore.put(store, key, quarter, attributes={"Storage-Class": STORAGE_CLASS}, use_multipart=False)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(work, keys_of(client(), bucket, day)))
+
+
+def _quarter(size_bytes: int, blocks: Iterable[bytes]) -> bytearray:
+    """As many bytes as a conversion leaves; the rest is read and let go."""
+    kept = bytearray()
+    for block in blocks:
+        kept += memoryview(block)[: size_bytes // 4 - len(kept)]
+    return kept
