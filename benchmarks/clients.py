@@ -181,17 +181,18 @@ def main(way_name: str, bucket: str) -> None:
     module, _, function = way_name.partition(":")
     way: Way = getattr(importlib.import_module(module), function)
     way(bucket, WARM_UP)
-    began_s, cpu_s, file_bytes = time.monotonic(), _cpu_s(), _file_bytes()
+    began_s, cpu_s, file_bytes = time.monotonic(), cpu_seconds(), _file_bytes()
     way(bucket, DAY)
     figures = {
         "wall_s": time.monotonic() - began_s,
-        "cpu_s": _cpu_s() - cpu_s,
+        "cpu_s": cpu_seconds() - cpu_s,
         "file_bytes": _file_bytes() - file_bytes,
     }
     print(json.dumps(figures), flush=True)
 
 
-def _cpu_s() -> float:
+def cpu_seconds() -> float:
+    """User and system time of this process, and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

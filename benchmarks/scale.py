@@ -10,7 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clients import DAY, PREFIX
+from benchmarks.clients import DAY, PREFIX, cpu_seconds
 from benchmarks.ways import planned
 from demo.servers import CREDENTIALS, HOST
 from recordings.files import LocalFiles
@@ -119,15 +118,10 @@ def plan_shard(audit_uri: str, shard: str) -> None:
     store = Store(BUCKET, settings())
     list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # so that all is loaded
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    idle_mb, idle_s = _resident_mb("VmRSS"), _cpu_s()
+    idle_mb, idle_s = _resident_mb("VmRSS"), cpu_seconds()
     plan = Plan([list_day(store, Day(prefix=PREFIX, date=DAY, shard=shard), run)], run)
-    figures = {"cpu_s": _cpu_s() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
+    figures = {"cpu_s": cpu_seconds() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
     print(json.dumps({**figures, "open": plan.recordings, "settled": plan.settled_count, "waves": len(plan.waves)}))
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _resident_mb(field: str) -> float:
