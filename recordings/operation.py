@@ -4,7 +4,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -135,6 +135,11 @@ def begun(row: ManifestRow, operation: Operation) -> ManifestRow:
         finished_at=None,
         software_version=operation.software_version,
     )
+
+
+def state_after(row: ManifestRow, at: datetime) -> datetime:
+    """When the state came that follows ``row``'s: ``at``, which S3 tells to the second, but never before that."""
+    return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
 
 
 def batches_of(rows: Sequence[ManifestRow]) -> list[BatchRows]:

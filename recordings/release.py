@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from recordings.accounting import accounted
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.manifest import ManifestRow, Status
-from recordings.operation import Operation, begun
+from recordings.operation import Operation, begun, state_after
 from recordings.provenance import provenance_of
 from recordings.resample import EXEMPT_TAG
 from recordings.store import ReleasingStore, StoredObject
@@ -32,11 +32,11 @@ def _release(store: ReleasingStore, proof: ManifestRow, row: ManifestRow, operat
         original = store.head(row.key, version)
     except Changed:
         reason = "found-gone: the original no longer exists"
-        return replace(released, reason=reason, state_at=current.answered_at)
+        return replace(released, reason=reason, state_at=state_after(row, current.answered_at))
     _check_is_free(proof, original)
     if operation.dry_run:
         return released
-    return replace(released, state_at=store.delete_version(row.key, version))
+    return replace(released, state_at=state_after(row, store.delete_version(row.key, version)))
 
 
 def _original_version(proof: ManifestRow) -> str:

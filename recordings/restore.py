@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from recordings.accounting import accounted
 from recordings.errors import Changed, Rejected, Skipped, Unproven
 from recordings.manifest import ManifestRow, Status
-from recordings.operation import Operation, begun
+from recordings.operation import Operation, begun, state_after
 from recordings.provenance import provenance_of
 from recordings.resample import EXEMPT_TAG
 from recordings.store import Store, StoredObject
@@ -81,7 +81,7 @@ def _restored(row: ManifestRow, replacement: StoredObject, restored: StoredObjec
         gain_right=None,
         verified=True,
         tagged=False,
-        state_at=restored.last_modified,
+        state_at=state_after(row, restored.last_modified),
         finished_at=datetime.now(UTC),
         attempts=restored.attempts,
     )
