@@ -17,7 +17,7 @@ from benchmarks.ways import ours
 Points = Mapping[int, Used]
 NUMBERS, NUMBERS_LENGTH_S = (100, 200, 400, 800, 1600), 10
 LENGTHS_S, LENGTHS_NUMBER = (60, 300, 900, 1800, 3600), 2
-QUICK_NUMBERS, QUICK_LENGTHS_S = (2, 4), (10, 60)
+QUICK_NUMBERS, QUICK_LENGTHS_S = (2,), (60,)
 
 
 def by_number(numbers: Sequence[int]) -> Points:
@@ -32,7 +32,7 @@ def by_length(lengths_s: Sequence[int]) -> Points:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two small points of each: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="one small point of each: to see that it works")
     parser.add_argument("--plot", type=Path, help="a PNG file to draw")
     options = parser.parse_args()
     numbers = by_number(QUICK_NUMBERS if options.quick else NUMBERS)

@@ -9,9 +9,7 @@ server in the same run. Each figure is of a process of its own, after a run of o
 import argparse
 import importlib
 import json
-import os
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +28,7 @@ from rich.table import Table
 from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, cpu_seconds
 from benchmarks.pipeline import one_round
 from benchmarks.ways import ours
-from demo.servers import CREDENTIALS, Server, prefect_server
+from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
 from recordings.manifest import ManifestRow, Status
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
@@ -108,20 +106,10 @@ def _resident_mb() -> float:
 
 
 def _in_its_own_process(way: str, recordings: int, server: Server) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "benchmarks.orchestration",
-        "--way",
-        way,
-        "--number",
-        str(recordings),
-    ]
-    env = {**os.environ, **CREDENTIALS, **server.env}
-    shown = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603 (ourselves)
-    figures: dict[str, float] = json.loads(shown.splitlines()[-1])
+    program = [sys.executable, "-W", "ignore", "-m", "benchmarks.orchestration"]
+    command = [*program, "--way", way, "--number", str(recordings)]
+    shown = run_to_end(command, {**CREDENTIALS, **server.env})
+    figures: dict[str, float] = json.loads(next(line for line in shown.splitlines() if line.startswith("{")))
     return figures
 
 

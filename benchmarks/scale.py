@@ -37,7 +37,7 @@ from recordings.store import Store
 
 BUCKET, SHARDS = "recordings", "0123456789abcdef"
 PAGE, ROWS_A_FILE, SIZE_BYTES = 1000, 800, 9_600_044  # a call of five minutes
-DAYS_KEYS, QUICK = (10_000, 100_000, 1_000_000), (3_200,)
+SIZES, QUICK_SIZES, QUICK_SHARDS = (10_000, 100_000, 1_000_000), (3_200,), "0f"
 
 
 def key(shard: str, number: int) -> str:
@@ -137,17 +137,17 @@ def _planned_by_its_own_process(audit_uri: str, shard: str, url: str) -> dict[st
     return figures
 
 
-def measure(keys: int) -> list[dict[str, float]]:
+def measure(keys: int, shards: str) -> list[dict[str, float]]:
     """Each shard's figures for a day of so many keys."""
-    with tempfile.TemporaryDirectory() as audit_uri, listing_server(keys // len(SHARDS)) as url:
-        for shard in SHARDS:
-            settle(audit_uri, shard, keys // len(SHARDS))
-        return [_planned_by_its_own_process(audit_uri, shard, url) for shard in SHARDS]
+    with tempfile.TemporaryDirectory() as audit_uri, listing_server(keys // len(shards)) as url:
+        for shard in shards:
+            settle(audit_uri, shard, keys // len(shards))
+        return [_planned_by_its_own_process(audit_uri, shard, url) for shard in shards]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small day only: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="a small day in two shards: to see that it works")
     parser.add_argument("--shard", help=argparse.SUPPRESS)
     parser.add_argument("--audit", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -155,8 +155,8 @@ def main() -> None:
         plan_shard(options.audit, options.shard)
         return
     table = Table("keys", "open", "settled", "waves", "CPU s, all shards", "µs by key", "peak MB, largest shard")
-    for keys in QUICK if options.quick else DAYS_KEYS:
-        shards = measure(keys)
+    for keys in QUICK_SIZES if options.quick else SIZES:
+        shards = measure(keys, QUICK_SHARDS if options.quick else SHARDS)
         sums = {name: sum(shard[name] for shard in shards) for name in ("open", "settled", "waves", "cpu_s")}
         counts = [f"{sums[name]:,.0f}" for name in ("open", "settled", "waves")]
         peak_mb = max(shard["peak_mb"] for shard in shards)

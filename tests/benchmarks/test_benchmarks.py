@@ -1,0 +1,24 @@
+"""Each benchmark runs, at its smallest, and shows what docs/performance.md quotes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOWN = {
+    "pipeline": ("request and process", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
+    "floor": ("GET + PUT by boto3", "GET + PUT by obstore", "ours / boto3"),
+    "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
+    "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
+    "orchestration": ("Prefect's share of CPU", "task runs, events, log lines"),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_runs(name: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not [phrase for phrase in SHOWN[name] if phrase not in " ".join(done.stdout.split())]
