@@ -17,7 +17,8 @@ from tasks.run import Progress, begin_run, end_run, open_record, preflight
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
 
-def _one_of(names: Sequence[str]) -> Any:
+def one_of(names: Sequence[str]) -> Any:
+    """A parameter that is one of these, as the run form offers them."""
     return Field(json_schema_extra={"enum": list(names)})
 
 
@@ -35,14 +36,15 @@ def archive_recordings(
     end_date: date | None = None,
     min_age_days: Annotated[int, Field(ge=0)] = 7,
     lookback_days: Annotated[int, Field(ge=1)] = 7,
-    profile: Annotated[str, _one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, _one_of(STORAGE_CLASSES)] = "GLACIER_IR",
+    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
+    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
     dry_run: bool = False,
     overwrite_converted: bool = False,
     include_held: bool = False,
     accept: list[str] = [],  # noqa: B006 (never changed)
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
+    shard: str = "",
 ) -> RunSummary:
     """Each recording of the window ends provably converted or untouched, with a row in the audit table.
 
@@ -62,6 +64,7 @@ def archive_recordings(
         accept: Codes of the risks found by preflight that you accept, as unversioned.
         batch_size: Recordings in a batch, the unit of a task run.
         readback_percent: Share of the results that is read back, decoded, and compared.
+        shard: Only recordings whose contact id begins with this, as a backfill splits a large day.
 
     Returns:
         The run's summary, if every recording is accounted for and none failed.

@@ -6,7 +6,7 @@ Read in this order:
 - the story of one recording: ``resample``; the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``; is a bucket safe to work on: ``preflight``
 - S3: ``store``; the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
-- afterwards: ``operation``, ``restore``, ``release``, ``reconcile``
+- many days at once: ``backfill``; afterwards: ``operation``, ``restore``, ``release``, ``reconcile``
 - what it came to, said to people: ``summary``, ``reporting``; what it costs and saves: ``pricing``, ``savings``,
   ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``
 - how: ``accounting``, ``patience``, ``pool``, ``settings``, ``errors``

@@ -18,9 +18,9 @@ _FOLDER = "_runs"
 _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
 
 
-def record_start(files: AuditFiles, run: Run | Operation) -> None:
+def record_start(files: AuditFiles, run: Run | Operation, **more: Any) -> None:
     """Say what the run is about to do, before it does anything."""
-    files.create(f"{_FOLDER}/{run.run_id}{_START}", _json(asdict(run)))
+    files.create(f"{_FOLDER}/{run.run_id}{_START}", _json({**asdict(run), **more}))
 
 
 def record_end(
@@ -41,15 +41,32 @@ def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> Dea
     """Windows of runs like this one that started long ago and never ended, by run id; none if dates were given."""
     if not run.catches_up:
         return {}
+    records = {each: record for each, record in open_records(files).items() if is_old(each, run, abandoned_after)}
+    return {
+        each: _windows(record) for each, record in records.items() if is_like(record, run) and "backfill" not in record
+    }
+
+
+def open_records(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
+    """What runs that have not ended, and that no other has covered, said at their start; by run id, oldest first."""
     names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
     started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
     open_ids = [each for each in started if not {each + _END, each + _COVERED} & names]
-    old_ids = [each for each in open_ids if run.started_at - _started_at(each) > abandoned_after]
-    records = {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in old_ids}
-    return {each: _windows(record) for each, record in records.items() if _is_like(record, run)}
+    return {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in open_ids}
 
 
-def _is_like(record: Mapping[str, Any], run: Run) -> bool:
+def covered_ids(files: AuditFiles) -> set[str]:
+    """What other runs have covered."""
+    names = (name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER))
+    return {name.removesuffix(_COVERED) for name in names if name.endswith(_COVERED)}
+
+
+def is_old(run_id: str, run: Run, age: timedelta) -> bool:
+    """Whether a run began longer than ``age`` before this one."""
+    return run.started_at - _started_at(run_id) > age
+
+
+def is_like(record: Mapping[str, Any], run: Run) -> bool:
     """The same conversion of recordings that this run may touch, too."""
     ours = (run.bucket, run.profile_name, run.storage_class)
     theirs = (record["bucket"], record.get("profile_name"), record.get("storage_class"))  # an operation has neither
@@ -58,7 +75,8 @@ def _is_like(record: Mapping[str, Any], run: Run) -> bool:
 
 def _windows(record: Mapping[str, Any]) -> list[Window]:
     start, end = date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
-    return [Window(prefix=prefix, start_date=start, end_date=end) for prefix in record["prefixes"]]
+    shard = record.get("shard", "")
+    return [Window(prefix=prefix, start_date=start, end_date=end, shard=shard) for prefix in record["prefixes"]]
 
 
 def _started_at(run_id: str) -> datetime:

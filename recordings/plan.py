@@ -1,6 +1,7 @@
 """Which recordings a run will look at, and in which batches and waves."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from recordings.estimate import Survey
@@ -46,8 +47,14 @@ class Plan:
 def days_of(run: Run, dead: DeadRuns) -> list[Day]:
     """Each (prefix, day) of the run's window, and of those that died, once and oldest first."""
     windows = [*run.windows, *(window for windows in dead.values() for window in windows)]
-    days = {Day(prefix=w.prefix, date=day) for w in windows for day in days_between(w.start_date, w.end_date)}
-    return sorted(days, key=lambda day: (day.date, day.prefix))
+    days = {
+        Day(prefix=window.prefix, date=day, shard=window.shard)
+        for window in windows
+        for day in days_between(window.start_date, window.end_date)
+    }
+    wider = ((day, replace(day, shard=day.shard[:length])) for day in days for length in range(len(day.shard)))
+    covered = {day for day, whole in wider if whole in days}
+    return sorted(days - covered, key=lambda day: (day.date, day.prefix, day.shard))
 
 
 def survey_of(listings: Iterable[Listing]) -> Survey:

@@ -36,27 +36,30 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """One UTC day below one prefix: the unit of listing."""
+    """One UTC day below one prefix, or what of it begins with ``shard``: the unit of listing."""
 
     prefix: str
     date: date
+    shard: str = ""
 
     def __str__(self) -> str:
-        return f"{self.date} {self.prefix}"
+        return f"{self.date} {self.prefix}{self.shard}"
 
     @property
     def key_prefixes(self) -> tuple[str, str]:
         """Where Connect puts a day's recordings: of agents, and of its IVR."""
-        return f"{self.prefix}{self.date:%Y/%m/%d}/", f"{self.prefix}ivr/{self.date:%Y/%m/%d}/"
+        day = f"{self.date:%Y/%m/%d}/{self.shard}"
+        return f"{self.prefix}{day}", f"{self.prefix}ivr/{day}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """UTC dates of a prefix, both included."""
+    """UTC dates of a prefix, both included; with a ``shard``, only the names that begin with it."""
 
     prefix: str
     start_date: date
     end_date: date
+    shard: str = ""
 
 
 class Batch:

@@ -35,13 +35,15 @@ class Run:
     accept: tuple[str, ...]
     batch_size: int
     readback_percent: float
+    shard: str  # only contact ids that begin with it; empty: all
     catches_up: bool  # no dates were given: windows of runs that never finished are revisited
     software_version: str = __version__
 
     @property
     def windows(self) -> list[Window]:
         """The dates asked for, under each prefix."""
-        return [Window(prefix=each, start_date=self.start_date, end_date=self.end_date) for each in self.prefixes]
+        dates = {"start_date": self.start_date, "end_date": self.end_date}
+        return [Window(prefix=each, shard=self.shard, **dates) for each in self.prefixes]
 
     @property
     def oldest_days(self) -> int:
@@ -79,6 +81,7 @@ def plan_run(
     accept: Sequence[str],
     batch_size: int,
     readback_percent: float,
+    shard: str = "",
 ) -> Run:
     """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
     _check_named("bucket", bucket)
@@ -91,6 +94,8 @@ def plan_run(
     _check_range("lookback_days", lookback_days, 1, 36500)
     _check_range("batch_size", batch_size, 1, 1000)
     _check_range("readback_percent", readback_percent, 0, 100)
+    if "/" in shard:
+        raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     check_profile_available(PROFILES[profile])
     end = end_date or scheduled_at.date() - timedelta(days=min_age_days)
     start = start_date or end - timedelta(days=lookback_days - 1)
@@ -115,6 +120,7 @@ def plan_run(
         accept=tuple(accept),
         batch_size=batch_size,
         readback_percent=readback_percent,
+        shard=shard,
         catches_up=start_date is None and end_date is None,
     )
 

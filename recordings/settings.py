@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     abandoned_after_h: float = Field(
         6, gt=0, description="A run that started so long ago and never finished counts as dead; its window is revisited"
     )
+    rejects_alarm_percent: float = Field(
+        1, ge=0, description="A run that rejects a larger share of its recordings says so in an event"
+    )
     retention_years: float = Field(6, gt=0, description="Horizon of the savings in reports")
     price_list: Path | None = Field(
         None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from recordings.history import record_end, record_start
 from recordings.manifest import BatchRows, ManifestRow, write_rows
@@ -41,6 +42,13 @@ def begin_operation(kind: str, **parameters: Any) -> Operation:
     if not operation.dry_run:
         record_start(workplace(operation).files, operation)
     return operation
+
+
+def begin_reconciliation(*, start_date: date | None, end_date: date | None, **parameters: Any) -> Operation:
+    """The reconciliation asked for; by default of the week that a scheduled archiving run has just looked at."""
+    end = end_date or flow_run.scheduled_start_time.date() - timedelta(days=7)
+    start = start_date or end - timedelta(days=6)
+    return begin_operation("reconcile", start_date=start, end_date=end, dry_run=not parameters["repair"], **parameters)
 
 
 def select(operation: Operation) -> list[BatchRows]:

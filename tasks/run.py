@@ -11,10 +11,12 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from recordings.audit import WaveResult
+from recordings.backfill import dead_backfills
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
 from recordings.plan import Plan
@@ -49,7 +51,8 @@ def preflight(run: Run) -> list[Finding]:
 def open_record(run: Run) -> DeadRuns:
     """Record that the run began; returns the windows of those that began and never ended."""
     files = workplace(run).files
-    dead = dead_runs(files, run, abandoned_after=timedelta(hours=settings().abandoned_after_h))
+    patience = timedelta(hours=settings().abandoned_after_h)
+    dead = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
     if not run.dry_run:
         record_start(files, run)
     return dead
@@ -98,6 +101,16 @@ def end_run(
     if failures:
         create_table_artifact(failures, key="archive-failures", description="What did not become small, and why")
     get_run_logger().info("%s", summary)
+    _announce_rejects(summary)
     if not summary.succeeded:
         raise RunFailed(summary)
+    get_run_logger().info("%s succeeded", deployment.name or "run")  # the alarm of deployments/stack.yaml counts these
     return summary
+
+
+def _announce_rejects(summary: RunSummary) -> None:
+    """An event for automations, if more is rejected than settings permit."""
+    rejected = summary.counts.get("rejected", 0)
+    if 100 * rejected > settings().rejects_alarm_percent * summary.recordings:
+        resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
+        emit_event("recording-archive.many-rejected", resource=resource, payload={"summary": str(summary)})

@@ -1,0 +1,155 @@
+"""A backfill as Prefect carries it out: a run for each portion, a few at a time, by a deployment or in this process."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.deployments import run_deployment
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelling
+
+from recordings.backfill import (
+    Backfill,
+    BackfillFailed,
+    BackfillSummary,
+    Portion,
+    Portions,
+    backfill_rows,
+    find_portions,
+    finished,
+    parameters_of,
+    plan_backfill,
+    record_backfill,
+    summarize_backfill,
+)
+from recordings.evidence import end_records
+from recordings.history import record_covered
+from recordings.pool import shared_pool
+from tasks.run import begin_run, preflight
+from tasks.stages import stage
+from tasks.workplace import workplace
+
+_POLL_S = 2.0
+Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
+
+
+def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **parameters: Any) -> Backfill:
+    """The backfill that these flow parameters ask for, recorded. Raises InvalidRequest before anything is touched."""
+    run = begin_run(**parameters, lookback_days=1, dry_run=False, overwrite_converted=False)
+    backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
+    preflight(run)
+    record_backfill(workplace(run).files, backfill)
+    return backfill
+
+
+@stage(task_run_name="find what is left of {backfill.run.bucket}")
+def cut_into_portions(backfill: Backfill) -> Portions:
+    """The window's portions, and which of them no run has finished."""
+    place = workplace(backfill.run)
+    settled = finished(end_records(place.files), backfill.run)
+    return find_portions(backfill, settled, place.store, shared_pool())
+
+
+def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, str]:
+    """Archive the portions that are left; returns the name of the state in which the run of each ended."""
+    progress = _Progress(portions)
+    if backfill.deployment:
+        return _by_deployment(backfill, portions, progress)
+    states = {}
+    for portion in portions.left:
+        states[portion] = archive(**parameters_of(portion, backfill.run), return_state=True).name
+        progress.ended(portion, states[portion])
+    return cast(dict[Portion, str], states)
+
+
+class _Progress:
+    """How far a backfill has come, in its log and as an artifact."""
+
+    def __init__(self, portions: Portions) -> None:
+        self._left, self._done = len(portions.left), 0
+        self._artifact = cast(UUID, create_progress_artifact(0, key="backfill-progress", description=str(portions)))
+
+    def ended(self, portion: Portion, state: str | None) -> None:
+        """Count this portion as done with."""
+        self._done += 1
+        update_progress_artifact(self._artifact, progress=100 * self._done / self._left)
+        get_run_logger().info("%s ended %s: %d of %d", portion, state, self._done, self._left)
+
+
+def _by_deployment(backfill: Backfill, portions: Portions, progress: _Progress) -> Mapping[Portion, str]:
+    states: dict[Portion, str] = {}
+    waiting, running = list(reversed(portions.left)), dict[Portion, UUID]()
+    with _cancelled_with_us(running):
+        while waiting or running:
+            while waiting and len(running) < backfill.max_parallel:
+                portion = waiting.pop()
+                running[portion] = _start(portion, backfill)
+            time.sleep(_POLL_S)
+            for portion, state in _ended(running).items():
+                states[portion] = state
+                del running[portion]
+                progress.ended(portion, state)
+    return states
+
+
+def _start(portion: Portion, backfill: Backfill) -> UUID:
+    """Start the portion's run, or find the one that an earlier attempt of this backfill started, if it still works."""
+    key = f"{flow_run.id} {portion}"
+    run = _run(portion, backfill, key)
+    if run.state and run.state.is_final():
+        run = _run(portion, backfill, f"{key} {flow_run.run_count}")
+    return run.id
+
+
+def _run(portion: Portion, backfill: Backfill, key: str) -> FlowRun:
+    """The run with this key, new if there is none."""
+    parameters = parameters_of(portion, backfill.run)
+    run = run_deployment(backfill.deployment, parameters=parameters, timeout=0, idempotency_key=key, tags=["backfill"])
+    return cast(FlowRun, run)
+
+
+def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, str]:
+    """Those that have ended, with the name of their last state."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(running.values()))))
+    states = {run.id: run.state for run in runs}
+    working = {each for each, state in states.items() if state is None or not state.is_final()}
+    return {
+        portion: str(getattr(states.get(each), "name", "Deleted"))
+        for portion, each in running.items()
+        if each not in working
+    }
+
+
+@contextmanager
+def _cancelled_with_us(running: Mapping[Portion, UUID]) -> Iterator[None]:
+    """Whoever cancels the backfill cancels its runs; if it ends in another way, they go on, and a retry finds them."""
+    ours = UUID(flow_run.id)
+    try:
+        yield
+    except BaseException:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(ours).state
+            for each in running.values() if state and state.type is StateType.CANCELLING else ():
+                client.set_flow_run_state(each, Cancelling())
+        raise
+
+
+def end_backfill(backfill: Backfill, portions: Portions, states: Mapping[Portion, str]) -> BackfillSummary:
+    """Publish a table of all portions, return the summary. Raises BackfillFailed unless all are finished."""
+    files = workplace(backfill.run).files
+    settled = finished(end_records(files), backfill.run)
+    summary = summarize_backfill(portions, settled)
+    create_table_artifact(backfill_rows(portions, settled, states), key="backfill-portions", description=str(summary))
+    record_covered(files, [backfill.run.run_id], backfill.run)
+    get_run_logger().info("%s", summary)
+    if summary.failed:
+        raise BackfillFailed(summary)
+    return summary
