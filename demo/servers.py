@@ -27,7 +27,7 @@ class Server:
 
 
 @contextmanager
-def s3_server(folder: Path, *, enforce_iam: bool = False) -> Iterator[Server]:
+def s3_server(folder: Path, *, enforce_iam: bool = False, services: str = "s3,iam") -> Iterator[Server]:
     """An S3 server whose buckets persist under ``folder``; they survive restarts when it is ended by this block.
 
     With ``enforce_iam`` it refuses what a user's policies do not allow; who is in its ``env`` may do everything.
@@ -39,7 +39,7 @@ def s3_server(folder: Path, *, enforce_iam: bool = False) -> Iterator[Server]:
     serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
     log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
     env = {
-        "SERVICES": "s3,iam",
+        "SERVICES": services,
         "AUTH": str(enforce_iam).lower(),
         **CREDENTIALS,
         "LOG_LEVEL": "WARNING",

@@ -23,14 +23,18 @@ def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str
         "ARCHIVE_BUCKET": BUCKET,
         "ARCHIVE_PREFIX": PREFIX,
         "ARCHIVE_AUDIT_URI": audit_uri,
+        "ARCHIVE_ROLE_PREFIX": "local/",  # a process has no role
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "ARCHIVE_CODE": os.getcwd(),
         "PYTHONPATH": os.getcwd(),
     }
     return {**s3.env, **prefect.env, **here}
 
 
 def deploy(env: dict[str, str]) -> None:
-    """Create the local work pool and register every deployment of ``prefect.yaml`` on it."""
+    """Create the local work pool, install the automations, and register every deployment of ``prefect.yaml``."""
     run_to_end([*PREFECT, "work-pool", "create", env["ARCHIVE_WORK_POOL"], "--type", "process", "--overwrite"], env)
+    run_to_end([sys.executable, "-m", "deployments.automations"], env)
     run_to_end([*PREFECT, "--no-prompt", "deploy", "--all"], env)
 
 

@@ -1,13 +1,16 @@
 """A real Prefect server of the locked versions, for all tests of flows."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from demo.servers import Server, prefect_server, tell_the_rest
+from demo.servers import Server, child, prefect_server, tell_the_rest
+from demo.ui import PREFECT, deploy, deployment_env
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 
@@ -36,3 +39,26 @@ def archived(prefect: Server, bucket: Bucket, audit_uri: str, a_call: Any) -> di
     versions = {key_of(n): bucket.put(key_of(n), a_call(n, 1.0))["VersionId"] for n in range(3)}
     archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
     return versions
+
+
+@pytest.fixture(scope="session")
+def client(prefect: Server) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def env(prefect: Server, s3: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the deployments' worker, with every deployment of prefect.yaml registered."""
+    audit_uri = str(tmp_path_factory.mktemp("deployed") / "audit")
+    env = deployment_env(s3, prefect, audit_uri) | {"ARCHIVE_BUCKET": Bucket(s3).name, "ARCHIVE_PREFIX": PREFIX}
+    deploy(env)
+    return env
+
+
+@pytest.fixture(scope="session")
+def worker(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the local pool."""
+    start = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"]]
+    with child(start, {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}, tmp_path_factory.mktemp("worker") / "worker.log") as process:
+        yield process

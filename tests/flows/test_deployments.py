@@ -1,7 +1,5 @@
 """prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, ended without a trace."""
 
-import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,89 +8,87 @@ import boto3
 import pandas as pd
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterName,
-    FlowRunFilter,
-    FlowRunFilterDeploymentId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.utilities.importtools import import_object
 
-from demo.servers import Server, child
-from demo.ui import PREFECT, deploy, deployment_env
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
 
 ROOT = Path(__file__).parents[2]
 DECLARED = {each["name"]: each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+FINAL = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED)
 
 
-def eventually(what: Callable[[], Any], patience_s: float = 60) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + patience_s
-    while not (answer := what()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.2)
-    return answer
+def is_scheduled(declared: Any) -> bool:
+    return any(schedule.get("active", True) for schedule in declared.get("schedules", []))
 
 
-@pytest.fixture(scope="module")
-def client(prefect: Server) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def env(prefect: Server, s3: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of the deployments' worker, with every deployment of prefect.yaml registered."""
-    audit_uri = str(tmp_path_factory.mktemp("deployed") / "audit")
-    env = deployment_env(s3, prefect, audit_uri) | {"ARCHIVE_BUCKET": Bucket(s3).name, "ARCHIVE_PREFIX": PREFIX}
-    deploy(env)
-    return env
-
-
-def deployment(client: SyncPrefectClient, name: str) -> Any:
-    (found,) = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
-    return found
+def test_all_that_an_operator_starts_is_declared() -> None:
+    assert set(DECLARED) == {
+        *("archive-daily", "archive-day", "backfill", "inspect", "estimate", "restore"),
+        *("release-originals", "reconcile-weekly", "report-monthly"),
+    }
 
 
 def test_all_are_deployed_and_the_scheduled_ones_have_runs(client: Any, env: dict[str, str]) -> None:
-    assert len(DECLARED) >= 2
     for name, declared in DECLARED.items():
         found = deployment(client, name)
         assert found.work_pool_name == env["ARCHIVE_WORK_POOL"]
-        assert found.parameters["bucket"] == env["ARCHIVE_BUCKET"]
+        assert found.parameters["audit_uri" if name == "report-monthly" else "bucket"]
+        assert found.job_variables["task_role_arn"].startswith("local/")
         import_object(found.entrypoint)
-        if any(schedule.get("active", True) for schedule in declared.get("schedules", [])):
-            upcoming = eventually(lambda found=found: scheduled_runs(client, found.id))
+        if is_scheduled(declared):
+            upcoming = eventually(lambda name=name: runs_of(client, name, StateType.SCHEDULED))
             assert all(run.expected_start_time > datetime.now(UTC) - timedelta(days=1) for run in upcoming)
 
 
-def scheduled_runs(client: SyncPrefectClient, deployment_id: Any) -> Any:
-    of_deployment = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-    )
-    return client.read_flow_runs(flow_run_filter=of_deployment)
+def test_what_is_not_scheduled_starts_nothing_by_itself(client: Any, env: dict[str, str]) -> None:
+    eventually(lambda: runs_of(client, "archive-daily", StateType.SCHEDULED))
+    for name in DECLARED:
+        if not is_scheduled(DECLARED[name]):
+            assert not runs_of(client, name, StateType.SCHEDULED)
+    assert deployment(client, "release-originals").parameters.get("dry_run", True)
 
 
-def test_a_worker_runs_a_backfill(client: Any, env: dict[str, str], a_call: Any, tmp_path: Path) -> None:
+def test_every_parameter_is_described_in_the_run_form(client: Any, env: dict[str, str]) -> None:
+    for name in DECLARED:
+        parameters = deployment(client, name).parameter_openapi_schema["properties"]
+        undescribed = [each for each, schema in parameters.items() if not schema.get("description")]
+        assert not undescribed, name
+
+
+def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
+    client: Any, env: dict[str, str], worker: Any, a_call: Any, tmp_path: Path, s3: Any
+) -> None:
+    scheduled_for = datetime.now(UTC).date()
+    day = scheduled_for - timedelta(days=7)
+    bucket = Bucket(s3)
+    bucket.put(key_of(1, day), a_call())
+    bucket.put(key_of(2, day + timedelta(days=2)), a_call())
+    daily = deployment(client, "archive-daily")
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
+    (schedule,) = daily.schedules
+    soon = IntervalSchedule(interval=timedelta(seconds=15), anchor_date=datetime.now(UTC))
+    client.update_deployment_schedule(daily.id, schedule.id, True, schedule=soon)
+    client.request("PATCH", "/deployments/{id}", path_params={"id": daily.id}, json={"parameters": place})
+    try:
+        run, *_ = eventually(lambda: runs_of(client, "archive-daily", *FINAL), 60)
+    finally:
+        client.update_deployment_schedule(daily.id, schedule.id, False)
+    assert run.state.type is StateType.COMPLETED
+    assert run.auto_scheduled
+    assert pd.read_parquet(place["audit_uri"])["key"].tolist() == [key_of(1, day)]
+    assert {"archive-progress", "archive-report"} <= artifacts_of(client, run.id).keys()
+
+
+def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, a_call: Any) -> None:
     boto3.client("s3").put_object(Bucket=env["ARCHIVE_BUCKET"], Key=key_of(1), Body=a_call())
-    with child([*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"]], env, tmp_path / "worker.log"):
-        run = client.create_flow_run_from_deployment(
-            deployment(client, "backfill").id, parameters={"start_date": str(DAY), "end_date": str(DAY)}
-        )
-        state = eventually(lambda: _final_state(client, run.id), 120)
-    assert state.type is StateType.COMPLETED, (tmp_path / "worker.log").read_text()
+    run = client.create_flow_run_from_deployment(
+        deployment(client, "archive-day").id, parameters={"start_date": str(DAY), "end_date": str(DAY)}
+    )
+    assert eventually(lambda: final_state(client, run.id), 120).type is StateType.COMPLETED
     assert pd.read_parquet(env["ARCHIVE_AUDIT_URI"])["status"].tolist() == ["archived"]
-
-
-def _final_state(client: SyncPrefectClient, run_id: Any) -> Any:
-    state = client.read_flow_run(run_id).state
-    return state if state and state.is_final() else None
 
 
 @pytest.mark.parametrize(("parameter", "value"), [("batch_size", 0), ("profile", "mp3"), ("readback_percent", 101)])
@@ -100,4 +96,4 @@ def test_the_server_refuses_a_run_with_wrong_parameters(
     client: Any, env: dict[str, str], parameter: str, value: Any
 ) -> None:
     with pytest.raises(Exception, match=parameter):
-        client.create_flow_run_from_deployment(deployment(client, "backfill").id, parameters={parameter: value})
+        client.create_flow_run_from_deployment(deployment(client, "archive-day").id, parameters={parameter: value})

@@ -1,0 +1,164 @@
+"""Backfills: every day once, a few at a time, on a real server with a real worker, and what becomes of a killed one."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry, Cancelling
+
+import tasks.stages
+from flows.backfill import backfill_recordings
+from recordings.backfill import BackfillFailed, BackfillSummary
+from recordings.manifest import current, read_audit
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+
+@pytest.fixture
+def audit_uri(tmp_path: Path) -> str:
+    return str(tmp_path / "audit")
+
+
+@pytest.fixture
+def calls(bucket: Bucket, a_call: Any) -> dict[str, bytes]:
+    """Twelve calls over three days."""
+    bodies = {key_of(n, DAY + timedelta(days=n % 3)): a_call(n, 1.0) for n in range(12)}
+    for key, body in bodies.items():
+        bucket.put(key, body)
+    return bodies
+
+
+@pytest.fixture
+def place(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
+    last = DAY + timedelta(days=2)
+    return {
+        **{"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri},
+        **{"start_date": DAY, "end_date": last, "readback_percent": 0},
+    }
+
+
+@pytest.fixture
+def backfill(place: dict[str, Any]) -> Callable[..., BackfillSummary]:
+    return lambda **changes: backfill_recordings(**{**place, **changes})
+
+
+def archived_once(bucket: Bucket, audit_uri: str, calls: dict[str, bytes]) -> None:
+    table = current(read_audit(audit_uri))
+    assert sorted(table["key"]) == sorted(calls)
+    assert (table["verified"] & table["tagged"]).all()
+    assert all(len(bucket.versions(key)) == 2 for key in calls)
+
+
+def test_days_run_in_this_process_and_only_once(
+    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
+    first = backfill()
+    assert (first.portions, first.finished_before, first.counts) == (3, 0, {"archived": 12})
+    archived_once(bucket, audit_uri, calls)
+    before = len(bucket.requests())
+    second = backfill()
+    assert (second.portions, second.finished_before, second.counts) == (3, 3, {"archived": 12})
+    assert not bucket.requests_by_kind(before)["GET"] - 5  # preflight's; nothing is even listed
+
+
+def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri: str, a_call: Any) -> None:
+    keys = [key_of(n).replace("00000000-", f"{letter * 8}-", 1) for n, letter in enumerate("00af")]
+    for number, key in enumerate(keys):
+        bucket.put(key, a_call(number, 1.0))
+    summary = backfill(end_date=DAY, shard_above=2)
+    assert (summary.portions, summary.counts) == (3, {"archived": 4})
+    assert backfill(end_date=DAY, shard_above=2).finished_before == 3
+
+
+def test_a_day_that_fails_is_named_and_only_it_is_run_again(
+    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug hits one day: no real part shows one at will."""
+    work = tasks.stages.resample_batch
+
+    def broken(store: Any, batch: Any, *rest: Any) -> Any:
+        if batch.date == DAY + timedelta(days=1):
+            raise ZeroDivisionError("a bug")
+        return work(store, batch, *rest)
+
+    monkeypatch.setattr(tasks.stages, "resample_batch", broken)
+    with pytest.raises(BackfillFailed, match=r"2 of 3 portions finished.*Not finished: 2026-01-13") as failed:
+        backfill()
+    assert failed.value.summary.failed == ("2026-01-13",)
+    monkeypatch.setattr(tasks.stages, "resample_batch", work)
+    summary = backfill()
+    assert (summary.finished_before, summary.counts) == (2, {"archived": 12})
+    archived_once(bucket, audit_uri, calls)
+
+
+def start(client: Any, place: dict[str, Any], **more: Any) -> Any:
+    parameters = {name: value.isoformat() if isinstance(value, date) else value for name, value in place.items()}
+    return client.create_flow_run_from_deployment(deployment(client, "backfill").id, parameters={**parameters, **more})
+
+
+def days_started(client: Any, place: dict[str, Any], *states: StateType) -> dict[str, Any]:
+    runs = (run for run in runs_of(client, "archive-day", *states) if run.parameters["bucket"] == place["bucket"])
+    return {run.parameters["start_date"]: run for run in sorted(runs, key=lambda run: run.created)}
+
+
+def process_of(worker: Any, run: Any) -> psutil.Process | None:
+    """The process that a worker has started for a flow run."""
+    for each in psutil.Process(worker.pid).children(recursive=True):
+        try:
+            if each.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id):
+                return each
+        except psutil.Error:
+            continue
+    return None
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
+    client: Any, env: dict[str, str], worker: Any, bucket: Bucket, calls: dict[str, bytes], place: Any, audit_uri: str
+) -> None:
+    parent = start(client, place, max_parallel=2, batch_size=1)
+    victim = eventually(lambda: days_started(client, place, StateType.PENDING, StateType.RUNNING).get("2026-01-13"), 90)
+    process = eventually(lambda: process_of(worker, victim))
+    os.kill(process.pid, signal.SIGKILL)
+    state = eventually(lambda: final_state(client, parent.id), 120)
+    assert state.type is StateType.FAILED
+    assert "Not finished: 2026-01-13" in state.message
+    table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
+    assert table == {"2026-01-12": "Completed", "2026-01-13": "Crashed", "2026-01-14": "Completed"}
+
+    runs = len(runs_of(client, "archive-day"))
+    client.set_flow_run_state(parent.id, retry(), force=True)
+    state = eventually(lambda: final_state(client, parent.id), 120)
+    assert state.type is StateType.COMPLETED
+    assert len(runs_of(client, "archive-day")) == runs + 1
+    archived_once(bucket, audit_uri, calls)
+
+
+def rows_of(artifact: Any) -> Any:
+    return json.loads(artifact.data)
+
+
+def retry() -> Any:
+    """What the Retry button of the UI sets."""
+    return AwaitingRetry()
+
+
+@pytest.mark.timeout(300)
+def test_cancelling_a_backfill_cancels_its_days(
+    client: Any, env: dict[str, str], worker: Any, calls: dict[str, bytes], place: Any
+) -> None:
+    parent = start(client, place, max_parallel=1)
+    day = eventually(lambda: days_started(client, place).get("2026-01-12"), 90)
+    client.set_flow_run_state(parent.id, Cancelling())
+    assert eventually(lambda: final_state(client, parent.id), 90).type is StateType.CANCELLED
+    assert eventually(lambda: final_state(client, day.id), 90)
+    assert "2026-01-13" not in days_started(client, place)
