@@ -17,9 +17,9 @@ from benchmarks.ways import get_and_put_by_boto3, get_and_put_by_obstore, ours
 
 FLOOR, CHEAPEST, OURS = "GET + PUT by boto3", "GET + PUT by obstore", "ours"
 WAYS: Mapping[str, Way] = {FLOOR: get_and_put_by_boto3, CHEAPEST: get_and_put_by_obstore, OURS: ours}
-WORKLOADS = {"10 s": {10: 120}, "1 min": {60: 60}, "5 min": {300: 16}, "30 min": {1800: 4}}
+WORKLOADS = {"10 s": {10: 120}, "1 min": {60: 60}, "5 min": {300: 48}, "30 min": {1800: 8}}
 QUICK = {"10 s": {10: 4}}
-ROUNDS = 5
+ROUNDS = 3
 
 
 def main() -> None:

@@ -60,11 +60,12 @@ def _draw(path: Path, numbers: Points, lengths: Points) -> None:
     axes = figure.subplots(1, 2)
     labels = (f"recordings of {NUMBERS_LENGTH_S} s", f"seconds of each of {LENGTHS_NUMBER} recordings")
     for ax, points, label in zip(axes, (numbers, lengths), labels, strict=True):
-        ax.plot(list(points), [used.cpu_s for used in points.values()], "o-", label="CPU, s")
-        ax.set(xlabel=label, ylabel="CPU, s", ylim=(0, None), xlim=(0, None))
+        cpu_s, peaks_mb = [each.cpu_s for each in points.values()], [each.peak_mb for each in points.values()]
+        ax.plot(list(points), cpu_s, "o-")
+        ax.set(xlabel=label, ylabel="CPU, s", ylim=(0, 1.1 * max(cpu_s)), xlim=(0, None))
         memory = ax.twinx()
-        memory.plot(list(points), [used.peak_mb for used in points.values()], "s--", color="tab:orange")
-        memory.set(ylabel="peak memory, MB (dashed)", ylim=(0, None))
+        memory.plot(list(points), peaks_mb, "s--", color="tab:orange")
+        memory.set(ylabel="peak memory, MB (dashed)", ylim=(0, 1.1 * max(peaks_mb)))
     figure.savefig(path, dpi=110)
 
 

@@ -27,8 +27,8 @@ from demo.servers import Server, s3_server
 WORKLOADS: Mapping[str, Mapping[int, int]] = {  # recordings by their length in seconds
     "10 s": {10: 120},
     "1 min": {60: 60},
-    "5 min": {300: 16},
-    "30 min": {1800: 4},
+    "5 min": {300: 48},
+    "30 min": {1800: 8},
     "mix": {10: 60, 60: 30, 300: 8, 1800: 2},
 }
 QUICK: Mapping[str, Mapping[int, int]] = {"mix": {10: 2, 60: 1}}
