@@ -2,7 +2,7 @@
 FROM python:3.13-slim-trixie AS build
 COPY requirements/uv.txt requirements/production.txt /requirements/
 RUN python -m pip install --no-cache-dir --require-hashes -r /requirements/uv.txt \
- && python -m venv /venv \
+ && python -m venv --without-pip /venv \
  && uv pip sync --python /venv/bin/python --require-hashes --compile-bytecode /requirements/production.txt
 
 FROM python:3.13-slim-trixie
@@ -13,5 +13,8 @@ COPY recordings/ recordings/
 COPY tasks/ tasks/
 COPY flows/ flows/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/opt/archive PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-USER archive
+# A Spot stop (SIGTERM) schedules the run again instead of failing it; a run that says nothing is noticed soon.
+ENV PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR=reschedule PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30
+USER 10001
 RUN ["python", "-c", "import flows.archive"]
+CMD ["prefect", "flow-run", "execute"]

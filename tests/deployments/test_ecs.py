@@ -1,0 +1,169 @@
+"""What the real ECS worker asks of ECS for each deployment: make deploy, a worker, and an ECS on this machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+
+from demo.servers import Server, child, prefect_server
+from demo.ui import PREFECT
+from deployments.deploy import NEEDED, base_job_template
+from tests.deployed import deployment, eventually
+
+ROOT = Path(__file__).parents[2]
+DECLARED = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+# By prefect.yaml: whom each deployment acts as.
+POLICY = {
+    **{"archive-daily": "archive", "archive-day": "archive", "backfill": "archive", "inspect": "inspect"},
+    **{"estimate": "estimate", "restore": "restore", "release-originals": "release"},
+    **{"reconcile-weekly": "reconcile", "report-monthly": "report"},
+}
+SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def env(aws: Server, server: Server, outputs: dict[str, str]) -> dict[str, str]:
+    """As the runbook's shell has it after the stack; image.sh finds a docker that has the image already."""
+    boto3.client("ecs").create_cluster(clusterName="calls")
+    sqs = boto3.client("sqs")
+    sqs.create_queue(QueueName="prefect-ecs-events")
+    subnets = [each["SubnetId"] for each in boto3.client("ec2").describe_subnets()["Subnets"]]
+    ours = {
+        **{"ARCHIVE_WORK_POOL": "ecs", "ARCHIVE_CLUSTER": "calls", "ARCHIVE_SUBNETS": ",".join(subnets[:2])},
+        **{"ARCHIVE_BUCKET": "calls", "ARCHIVE_PREFIX": "connect/acme/CallRecordings/"},
+        **{"ARCHIVE_IMAGE": outputs["ARCHIVE_REPOSITORY"] + ":1", "ARCHIVE_API_KEY_SECRET_ARN": SECRET},
+    }
+    return {**aws.env, **server.env, **outputs, **ours}
+
+
+@pytest.fixture(scope="module")
+def deployed(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """make deploy, with a stand-in for Docker, of which there is none here; what it printed."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "docker").write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    (folder / "docker").chmod(0o755)
+    with_docker = {**os.environ, **env, "PATH": f"{folder}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "deployments.deploy"]
+    done = subprocess.run(command, cwd=ROOT, env=with_docker, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"manifest inspect {env['ARCHIVE_IMAGE']}" in (folder / "asked").read_text()
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tasks(env: dict[str, str], server: Server, deployed: str, tmp_path_factory: Any) -> Iterator[dict[str, Any]]:
+    """The ECS task that the worker started for each deployment, by the deployment's name."""
+    worker = {"PREFECT_API_KEY": "pnu_not-a-real-key", "PREFECT_WORKER_QUERY_SECONDS": "1", "ARCHIVE_SECRET": "leaks?"}
+    queue = {"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "prefect-ecs-events"}
+    log = tmp_path_factory.mktemp("worker") / "worker.log"
+    command = [*PREFECT, "worker", "start", "--pool", "ecs"]
+    with child(command, {**env, **worker, **queue}, log), client_of(server) as client:
+        runs = {name: start(client, name) for name in DECLARED}
+        found = eventually(lambda: tasks_of(runs), 60)
+        yield found
+
+
+def start(client: SyncPrefectClient, name: str) -> Any:
+    dates = {"start_date": "2026-01-12", "end_date": "2026-01-14"} if name == "backfill" else {}
+    return client.create_flow_run_from_deployment(deployment(client, name).id, parameters=dates).id
+
+
+def client_of(server: Server) -> SyncPrefectClient:
+    return SyncPrefectClient(f"{server.url}/api")
+
+
+def tasks_of(runs: dict[str, Any]) -> dict[str, Any] | None:
+    ecs = boto3.client("ecs")
+    arns = (
+        ecs.list_tasks(cluster="calls")["taskArns"]
+        + ecs.list_tasks(cluster="calls", desiredStatus="STOPPED")["taskArns"]
+    )
+    if not arns:
+        return None
+    listed = ecs.describe_tasks(cluster="calls", tasks=sorted(set(arns)), include=["TAGS"])["tasks"]
+    by_run = {tags(task)["prefect.io/flow-run-id"]: task for task in listed}
+    return {name: by_run[str(run)] for name, run in runs.items()} if len(by_run) == len(runs) else None
+
+
+def tags(thing: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in thing["tags"]}
+
+
+def definition_of(task: Any) -> Any:
+    return boto3.client("ecs").describe_task_definition(taskDefinition=task["taskDefinitionArn"])["taskDefinition"]
+
+
+def test_deploy_says_what_is_missing() -> None:
+    bare = {"PATH": os.environ["PATH"], "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    command = [sys.executable, "-m", "deployments.deploy"]
+    done = subprocess.run(command, cwd=ROOT, env=bare, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert all(f"  {name}: " in done.stderr for name in NEEDED if name != "PREFECT_API_URL")
+
+
+def test_deploy_says_what_it_did(deployed: str) -> None:
+    assert "work pool 'ecs' is as ecs-base-job-template.json says" in deployed
+    assert "automation 'recording archive, dead runs' installed" in deployed
+    assert "automation 'recording archive, a run failed' is off" in deployed
+    assert all(f"Deploying {name}" in deployed for name in DECLARED)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_each_deployment_is_a_task_that_acts_as_its_role(tasks: Any, env: dict[str, str], name: str) -> None:
+    task = tasks[name]
+    definition = definition_of(task)
+    (container,) = definition["containerDefinitions"]
+    assert definition["taskRoleArn"] == env["ARCHIVE_ROLE_PREFIX"] + POLICY[name]
+    assert definition["executionRoleArn"] == env["ARCHIVE_EXECUTION_ROLE_ARN"]
+    assert (definition["cpu"], definition["memory"], definition["networkMode"]) == ("1024", "2048", "awsvpc")
+    assert definition["runtimePlatform"] == {"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"}
+    assert definition["ephemeralStorage"] == {"sizeInGiB": 30}
+    assert definition["requiresCompatibilities"] == ["FARGATE"]
+    assert (container["image"], container["stopTimeout"]) == (env["ARCHIVE_IMAGE"], 120)
+    assert container["logConfiguration"]["options"]["awslogs-group"] == env["ARCHIVE_LOG_GROUP"]
+    assert container["secrets"] == [{"name": "PREFECT_API_KEY", "valueFrom": SECRET}]
+    assert tags(task)["project"] == "recording-archive"
+    assert tags(task)["prefect.io/deployment-name"] == name
+    (override,) = task["overrides"]["containerOverrides"]
+    assert override["command"] == ["prefect", "flow-run", "execute"]
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_nothing_of_the_worker_leaks_into_the_task(tasks: Any, env: dict[str, str], name: str) -> None:
+    (override,) = tasks[name]["overrides"]["containerOverrides"]
+    given = {each["name"]: each["value"] for each in override["environment"]}
+    assert given["PREFECT_API_URL"] == env["PREFECT_API_URL"]
+    assert not [each for each in given.values() if "not-a-real-key" in each or each == "leaks?"]
+    allowed = {"PREFECT_API_URL", "PREFECT_WORKER_QUERY_SECONDS"}
+    assert {each for each in given if not each.startswith("PREFECT__")} <= allowed
+
+
+def test_the_same_pool_makes_tasks_for_x86(env: dict[str, str]) -> None:
+    properties = base_job_template({**env, "ARCHIVE_ARCHITECTURE": "X86_64"})["variables"]["properties"]
+    assert properties["architecture"]["default"] == "X86_64"
+    assert properties["subnets"]["default"] == env["ARCHIVE_SUBNETS"].split(",")
+
+
+def test_an_image_that_is_not_there_is_built_and_pushed_once(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$1" != manifest ]\n')
+    docker.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ARCHIVE_IMAGE": "repository/archive:7"}
+    subprocess.run([ROOT / "deployments" / "image.sh"], env=env, check=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[1:] == ["buildx build --platform linux/arm64 --tag repository/archive:7 --push ."]
+    subprocess.run([ROOT / "deployments" / "image.sh"], env={"PATH": env["PATH"]}, check=True)
+    assert len((tmp_path / "asked").read_text().splitlines()) == 2
