@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHOWN = {
-    "pipeline": ("request and process", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
+    "pipeline": ("request and", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
     "floor": ("GET + PUT by boto3", "GET + PUT by obstore", "ours / boto3"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
     "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
