@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui test fuzz soak bench screenshots docs lint format lock clean-demo clean
+.PHONY: help demo ui deploy test fuzz soak bench screenshots docs lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: $(READY) ## Archive three days of synthetic calls on an embedded S3, from 
 
 ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, until Ctrl-C
 	@$(BIN)/python -m demo.ui
+
+deploy: $(READY) ## Deploy to the Prefect server and ECS that the environment names: deployments/README.md
+	@$(BIN)/python -m deployments.deploy
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
