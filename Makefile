@@ -32,6 +32,11 @@ bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.convert
 	@$(BIN)/python -m benchmarks.memory
 	@$(BIN)/python -m benchmarks.report
+	@$(BIN)/python -m benchmarks.pipeline
+	@$(BIN)/python -m benchmarks.floor
+	@$(BIN)/python -m benchmarks.orchestration
+	@$(BIN)/python -m benchmarks.scale
+	@$(BIN)/python -m benchmarks.growth --plot docs/images/growth.png
 
 screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
 	@$(BIN)/python -m demo.screenshots
