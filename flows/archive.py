@@ -50,7 +50,7 @@ def archive_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/<alias>/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls. Left out: so many lookback_days, up to end_date.
         end_date: Last UTC day of calls. Left out: min_age_days before the time the run is scheduled for.

@@ -35,7 +35,7 @@ def backfill_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/<alias>/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.

@@ -29,7 +29,7 @@ def estimate_savings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie: connect/<alias>/CallRecordings/
+        prefixes: Where its recordings lie: connect/my-instance/CallRecordings/
         audit_uri: The audit table, which need not exist yet: what it has settled is left out.
         start_date: First UTC day; by default lookback_days before the last.
         end_date: Last UTC day; by default min_age_days before the schedule.

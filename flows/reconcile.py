@@ -29,7 +29,7 @@ def reconcile_audit(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/<alias>/CallRecordings/.
+        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/.
         audit_uri: The audit table.
         start_date: First UTC day of calls. Left out: six days before the last.
         end_date: Last UTC day of calls. Left out: a week before the time the run is scheduled for.

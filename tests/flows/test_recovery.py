@@ -1,0 +1,116 @@
+"""Runs whose process or machine is gone: noticed by their silence, reported, and made good by a retry.
+
+``BACKFILL_DAYS=10`` runs the long version: two workers, one day's process killed, and a worker with all of its own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry
+
+from demo.servers import child
+from demo.ui import PREFECT
+from deployments.automations import automations
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+from tests.flows.test_backfill import archived_once, days_started, process_of, rows_of, start
+
+LONG_DAYS = int(os.environ.get("BACKFILL_DAYS", "0"))
+
+
+def test_automations_are_installed_once_and_those_that_notify_are_off(client: Any, env: dict[str, str]) -> None:
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "deployments.automations"], env={**os.environ, **env}, check=True)
+    names = [each["name"] for each in client.request("POST", "/automations/filter", json={}).json()]
+    assert sorted(names) == ["recording archive, dead runs", "recording archive, never started"]
+
+
+def test_with_a_block_they_notify_through_it() -> None:
+    block = uuid.uuid4()
+    all_of_them = automations(block)
+    assert len(all_of_them) == 5
+    notifying = [action for each in all_of_them for action in each.actions if action.type == "send-notification"]
+    assert [action.block_document_id for action in notifying] == [block] * 3
+
+
+@pytest.mark.timeout(300)
+def test_a_stopped_task_is_scheduled_again_and_finishes(
+    client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
+) -> None:
+    """The image's command, with its environment, ended by SIGTERM as ECS ends a task on Spot."""
+    calls = {key_of(n): a_call(n, 1.0) for n in range(60)}
+    for key, body in calls.items():
+        bucket.put(key, body)
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit"), "batch_size": 1}
+    run = client.create_flow_run_from_deployment(
+        deployment(client, "archive-day").id,
+        parameters={**place, "start_date": str(DAY), "end_date": str(DAY)},
+        work_queue_name="elsewhere",  # no worker takes it
+    )
+    as_in_image = {
+        **env,
+        "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+        "PREFECT__FLOW_RUN_ID": str(run.id),
+    }
+    with child([*PREFECT, "flow-run", "execute"], as_in_image, tmp_path / "task.log") as task:
+        eventually(lambda: list((tmp_path / "audit").glob("recording_date=*/*")), 90)
+        task.send_signal(signal.SIGTERM)
+        task.wait(60)
+    assert task.returncode == 0, (tmp_path / "task.log").read_text()
+    assert client.read_flow_run(run.id).state.name == "AwaitingRetry"
+    with child([*PREFECT, "flow-run", "execute"], as_in_image, tmp_path / "task.log") as task:
+        task.wait(120)
+    assert final_state(client, run.id).type is StateType.COMPLETED
+    archived_once(bucket, str(tmp_path / "audit"), calls)
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not LONG_DAYS, reason="BACKFILL_DAYS is not set: ten minutes")
+def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
+    client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
+) -> None:
+    calls = {key_of(n, DAY + timedelta(days=n % LONG_DAYS)): a_call(n, 1.0) for n in range(40 * LONG_DAYS)}
+    for key, body in calls.items():
+        bucket.put(key, body)
+    audit_uri = str(tmp_path / "audit")
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
+    place |= {"start_date": DAY, "end_date": DAY + timedelta(days=LONG_DAYS - 1), "batch_size": 1, "max_parallel": 4}
+    command = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"], "--limit", "3"]
+    fast = {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with child(command, fast, tmp_path / "a.log") as a, child(command, fast, tmp_path / "b.log") as b:
+        parent = start(client, place)
+        keeper = eventually(lambda: next((each for each in (a, b) if process_of(each, parent)), None), 90)
+        doomed = b if keeper is a else a
+        victim = eventually(lambda: running_on(client, place, keeper), 90)
+        os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
+        eventually(lambda: running_on(client, place, doomed), 90)
+        for each in [psutil.Process(doomed.pid), *psutil.Process(doomed.pid).children(recursive=True)]:
+            each.kill()
+        state = eventually(lambda: final_state(client, parent.id), 600)
+        table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
+        print(f"{state.name}: {table}")
+        assert state.type is StateType.FAILED
+        lost = [portion for portion, ended in table.items() if ended == "Crashed"]
+        assert len(lost) >= 2
+        assert all(portion in state.message for portion in lost)
+        before = len(runs_of(client, "archive-day"))
+        client.set_flow_run_state(parent.id, AwaitingRetry(), force=True)
+        state = eventually(lambda: final_state(client, parent.id), 300)
+    assert state.type is StateType.COMPLETED
+    assert len(runs_of(client, "archive-day")) == before + len(lost)
+    archived_once(bucket, audit_uri, calls)
+
+
+def running_on(client: Any, place: dict[str, Any], worker: Any) -> Any:
+    """A day that works in a process of this worker."""
+    days = days_started(client, place, StateType.RUNNING).values()
+    return next((day for day in days if process_of(worker, day)), None)
