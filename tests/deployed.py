@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 
 
-def eventually(what: Callable[[], Any], patience_s: float = 60) -> Any:
+def eventually(what: Callable[[], Any], patience_s: float = 240) -> Any:
     """The first true answer."""
     deadline = time.monotonic() + patience_s
     while not (answer := what()):
