@@ -72,7 +72,7 @@ def tasks(env: dict[str, str], server: Server, deployed: str, tmp_path_factory: 
     command = [*PREFECT, "worker", "start", "--pool", "ecs"]
     with child(command, {**env, **worker, **queue}, log), client_of(server) as client:
         runs = {name: start(client, name) for name in DECLARED}
-        found = eventually(lambda: tasks_of(runs), 60)
+        found = eventually(lambda: tasks_of(runs))
         yield found
 
 
