@@ -6,6 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import boto3
+
 from demo.bucket import fill_bucket
 from demo.calls import DAYS
 from demo.screenshots import IMAGES, screenshot
@@ -17,9 +19,10 @@ def main(images: Path) -> None:
     with tempfile.TemporaryDirectory() as name, s3_server(Path(name) / "s3") as s3:
         folder = Path(name)
         os.environ.update(s3.env)
+        boto3.client("s3").create_bucket(Bucket="demo-audit")
         fill_bucket()
         with prefect_server(folder / "prefect") as prefect:
-            env = deployment_env(s3, prefect, str(folder / "audit"))
+            env = deployment_env(s3, prefect, "s3://demo-audit/calls")
             os.environ.update(env)
             deploy(env)
             with child([*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"]], env, folder / "worker.log"):
