@@ -27,6 +27,7 @@ fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with ever
 
 soak: $(READY) ## The long versions: 200 runs killed at any moment, 2,000 recordings with a third of requests failing
 	@KILLS=200 FAULT_RECORDINGS=2000 $(BIN)/python -m pytest -s -o timeout=5000 tests/flows/test_kills.py tests/flows/test_faults.py
+	@BACKFILL_DAYS=10 IMAGE=1 $(BIN)/python -m pytest -s tests/flows/test_recovery.py tests/deployments/test_image.py
 
 bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.convert
