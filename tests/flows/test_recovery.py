@@ -79,7 +79,7 @@ def test_a_stopped_task_is_scheduled_again_and_finishes(
 def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
     client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
 ) -> None:
-    calls = {key_of(n, DAY + timedelta(days=n % LONG_DAYS)): a_call(n, 1.0) for n in range(40 * LONG_DAYS)}
+    calls = {key_of(n, DAY + timedelta(days=n % LONG_DAYS)): a_call(n, 1.0) for n in range(80 * LONG_DAYS)}
     for key, body in calls.items():
         bucket.put(key, body)
     audit_uri = str(tmp_path / "audit")
@@ -92,11 +92,11 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
         parent = start(client, place)
         keeper = eventually(lambda: next((each for each in (a, b) if process_of(each, parent)), None), 90)
         doomed = b if keeper is a else a
-        victim = eventually(lambda: running_on(client, place, keeper), 90)
-        os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
         eventually(lambda: running_on(client, place, doomed), 90)
         for each in [psutil.Process(doomed.pid), *psutil.Process(doomed.pid).children(recursive=True)]:
             each.kill()
+        victim = eventually(lambda: running_on(client, place, keeper), 90)
+        os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
         state = eventually(lambda: final_state(client, parent.id), 600)
         table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
         print(f"{state.name}: {table}")
