@@ -59,7 +59,7 @@ def env(prefect: Server, s3: Server, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def worker(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of the local pool."""
-    start = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"]]
+    start = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"], "--work-queue", "default"]
     log = tmp_path_factory.mktemp("worker") / "worker.log"
     with child(start, {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}, log) as process:
         yield process

@@ -55,7 +55,7 @@ def test_a_stopped_task_is_scheduled_again_and_finishes(
     run = client.create_flow_run_from_deployment(
         deployment(client, "archive-day").id,
         parameters={**place, "start_date": str(DAY), "end_date": str(DAY)},
-        work_queue_name="elsewhere",  # no worker takes it
+        work_queue_name="elsewhere",  # the tests' worker takes no run from it
     )
     as_in_image = {
         **env,
