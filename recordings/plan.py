@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from recordings.estimate import Survey
 from recordings.history import DeadRuns
@@ -68,18 +68,24 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
     """The day's recordings but for those that the audit table has settled."""
-    recordings = [recording for prefix in day.key_prefixes for recording in _recordings(store, prefix, day)]
-    if run.overwrite_converted:
-        return Listing(day, recordings, 0)
-    done = settled(
-        run.audit_uri, day.date, bucket=run.bucket, profile=run.profile_name, software_version=run.software_version
+    done = frozenset() if run.overwrite_converted else _settled(day, run)
+    open_recordings, settled_count = [], 0
+    for recording in _recordings(store, day):
+        if (recording.key, recording.etag) in done:
+            settled_count += 1
+        else:
+            open_recordings.append(recording)
+    return Listing(day, open_recordings, settled_count)
+
+
+def _settled(day: Day, run: Run) -> frozenset[tuple[str, str]]:
+    return settled(
+        run.audit_uri, day, bucket=run.bucket, profile=run.profile_name, software_version=run.software_version
     )
-    open_recordings = [each for each in recordings if (each.key, each.etag) not in done]
-    return Listing(day, open_recordings, len(recordings) - len(open_recordings))
 
 
-def _recordings(store: Store, prefix: str, day: Day) -> Iterator[Recording]:
-    for item in store.list_objects(prefix):
+def _recordings(store: Store, day: Day) -> Iterator[Recording]:
+    for item in chain.from_iterable(map(store.list_objects, day.key_prefixes)):
         if not item["Key"].endswith("/"):  # a folder's placeholder
             yield Recording(
                 bucket=store.bucket,

@@ -17,9 +17,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
 from botocore.exceptions import ConnectionError as NotConnectedError
+from botocore.utils import parse_timestamp
 from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
@@ -145,6 +147,21 @@ class Version:
     last_modified: datetime
 
 
+def _own_session() -> boto3.Session:
+    """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    return boto3.Session(botocore_session=session)
+
+
+def _timestamp(value: Any) -> datetime:
+    """A time as S3 writes it in XML (ISO 8601), or in any other form that botocore reads, as headers have."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return parse_timestamp(value)
+
+
 class Store:
     """A bucket. One client serves all threads."""
 
@@ -159,7 +176,7 @@ class Store:
             read_timeout=settings.timeout_s,
             request_checksum_calculation="when_required",
         )
-        self._client = (session or boto3.Session()).client("s3", config=config)
+        self._client = (session or _own_session()).client("s3", config=config)
         self._client.meta.events.register("before-send.s3", self._count)
 
     @property

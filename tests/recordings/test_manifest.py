@@ -13,10 +13,13 @@ import pytest
 
 from recordings.files import AuditFiles, open_files
 from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
+from recordings.recording import Day
 from recordings.settings import Settings
 from recordings.store import Store
 from tests.bucket import DAY, Bucket
 
+WHOLE_DAY = Day(prefix="calls/", date=DAY)
+KEY = "calls/2026/01/12/a.wav"
 NOW = datetime(2026, 2, 1, 3, 4, 5, 678901, UTC)
 ROW = ManifestRow(
     run_id="r1",
@@ -94,11 +97,11 @@ def test_a_file_is_never_written_twice(files: AuditFiles) -> None:
 def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
     files = open_files(audit_uri, lambda name: Store(name, Settings()))
-    write_rows(files, [ROW], run_id="r1", wave=1)
-    assert read_audit(audit_uri)["key"].tolist() == ["a.wav"]
-    assert pd.read_parquet(audit_uri)["key"].tolist() == ["a.wav"]
-    done = settled(audit_uri, DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == {("a.wav", '"after"')}
+    write_rows(files, [replace(ROW, key=KEY)], run_id="r1", wave=1)
+    assert read_audit(audit_uri)["key"].tolist() == [KEY]
+    assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
+    done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done == {(KEY, '"after"')}
 
 
 def _later(row: ManifestRow, hours: float, **changes: Any) -> ManifestRow:
@@ -135,13 +138,13 @@ def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {("a.wav", '"after"')}),
-        ({"status": Status.ALREADY_ARCHIVED}, {("a.wav", '"after"')}),
+        ({}, {(KEY, '"after"')}),
+        ({"status": Status.ALREADY_ARCHIVED}, {(KEY, '"after"')}),
         ({"tagged": False}, set()),
         ({"verified": False}, set()),
         ({"profile": "alaw-stereo"}, set()),
         ({"bucket": "elsewhere"}, set()),
-        ({"status": Status.REJECTED, "verified": False, "tagged": False}, {("a.wav", '"before"')}),
+        ({"status": Status.REJECTED, "verified": False, "tagged": False}, {(KEY, '"before"')}),
         ({"status": Status.REJECTED, "verified": False, "software_version": "0"}, set()),
         ({"status": Status.FAILED, "verified": False, "tagged": False}, set()),
         ({"status": Status.SKIPPED, "verified": False, "tagged": False}, set()),
@@ -150,5 +153,27 @@ def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
 def test_settled_is_what_needs_no_further_look(
     files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
-    write_rows(files, [replace(ROW, **changes)], run_id="r1", wave=1)
-    assert settled(audit_uri, DAY, bucket="recordings", profile="alaw-mono", software_version="1") == expected
+    write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
+    assert settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1") == expected
+
+
+@pytest.mark.parametrize(
+    ("shard", "expected"),
+    [("", ["0a", "ab", "ab\U0001f600", "ivr", "ivr-0"]), ("a", ["ab", "ab\U0001f600", "ivr"]), ("0", ["0a", "ivr-0"])],
+)
+def test_settled_is_of_the_day_and_its_shard(
+    files: AuditFiles, audit_uri: str, shard: str, expected: list[str]
+) -> None:
+    folder = "calls/2026/01/12/"
+    keys = {
+        "0a": f"{folder}0a.wav",
+        "ab": f"{folder}ab.wav",
+        "ab\U0001f600": f"{folder}ab\U0001f600.wav",
+        "ivr": "calls/ivr/2026/01/12/a.wav",
+        "ivr-0": "calls/ivr/2026/01/12/0.wav",
+        "other prefix": "other/2026/01/12/a.wav",
+    }
+    write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", wave=1)
+    day = Day(prefix="calls/", date=DAY, shard=shard)
+    done = settled(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert sorted(key for key, _ in done) == sorted(keys[name] for name in expected)
