@@ -57,9 +57,9 @@ def workplace(run: Run | Operation) -> Workplace:
     return Workplace(run)
 
 
-def session() -> boto3.Session:
-    """From the AwsCredentials block that the settings name, or from the environment or the task's role."""
+def session() -> boto3.Session | None:
+    """From the AwsCredentials block that the settings name; without one, a store uses the environment or the role."""
     block = settings().aws_credentials_block
     if block is None:
-        return boto3.Session()
+        return None
     return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3_session()
