@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pytest
 
 from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused
 from recordings.files import AuditFiles, open_files
-from recordings.manifest import ManifestRow, Status, write_rows
+from recordings.manifest import ManifestRow, Status, settled, write_rows
 from recordings.operation import plan_operation
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.preflight import inspect_bucket
+from recordings.pricing import prices
 from recordings.reconcile import reconcile_day
 from recordings.recording import Batch, Day
 from recordings.release import release_original
 from recordings.resample import resample_batch
 from recordings.restore import restore_recording
 from recordings.run import Run
+from recordings.savings import savings
 from recordings.settings import Settings
 from recordings.store import ReleasingStore, Store
 from recordings.tag import tag_batch
@@ -161,7 +164,19 @@ def actions_of(policy: str) -> list[str]:
     return sorted({action for statement in statements for action in statement["Action"]})
 
 
-OPERATIONS = {"restore": restore, "release": release, "reconcile": reconcile}
+def report(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+    assert savings(f"s3://{world.audit}/table", world.files, prices()).sums.shape[0]
+    world.files.create(f"_reports/{uuid.uuid4().hex}.html", b"<html>")
+
+
+def estimate(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+    uri, profile, version = f"s3://{world.audit}/table", rows[0].profile, rows[0].software_version
+    day = Day(prefix=PREFIX, date=DAY)
+    assert settled(uri, day, bucket=world.recordings, profile=profile, software_version=version)
+    assert [world.store.head(item["Key"]) for item in world.store.list_objects(PREFIX)]
+
+
+OPERATIONS = {"restore": restore, "release": release, "reconcile": reconcile, "report": report, "estimate": estimate}
 NEEDED = [(policy, action) for policy in OPERATIONS for action in actions_of(policy) if action not in NOT_ENFORCED_HERE]
 NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing version forbidden; this server does not
 
@@ -191,7 +206,7 @@ def test_operations_need_each_action(
 ) -> None:
     rows = archived_as_root(world, plan, pool, a_call())
     world.become(policy, without=action)
-    with pytest.raises((AssertionError, StoreRefused, OSError)):
+    with pytest.raises((AssertionError, StoreRefused, OSError, duckdb.Error)):
         OPERATIONS[policy](world, rows, pool)
 
 
@@ -205,6 +220,18 @@ def test_no_policy_has_a_wildcard_action() -> None:
     assert not [action for path in POLICIES.glob("*.json") for action in actions_of(path.stem) if "*" in action]
 
 
+@pytest.mark.parametrize("action", actions_of("inspect"))
+def test_inspect_needs_each_action(world: World, action: str) -> None:
+    world.become("inspect", without=action)
+    with pytest.raises((AssertionError, StoreRefused)):
+        assert codes(world) == ["originals-cost"]
+
+
+def codes(world: World) -> list[str]:
+    findings = inspect_bucket(world.store, [PREFIX], oldest_days=13, may_write=False)
+    return [finding.code for finding in findings]
+
+
 def test_a_refusal_names_the_missing_action(world: World) -> None:
     world.become("inspect", without="s3:GetBucketVersioning")
     with pytest.raises(StoreRefused, match="the role needs s3:GetBucketVersioning there"):
@@ -213,7 +240,6 @@ def test_a_refusal_names_the_missing_action(world: World) -> None:
 
 def test_inspect_may_look_and_nothing_more(world: World) -> None:
     world.become("inspect")
-    findings = inspect_bucket(world.store, [PREFIX], oldest_days=13, may_write=False)
-    assert [finding.code for finding in findings] == ["originals-cost"]
+    assert codes(world) == ["originals-cost"]
     with pytest.raises(StoreRefused):
         list(world.store.list_objects(""))
