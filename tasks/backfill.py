@@ -7,13 +7,19 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
 from recordings.backfill import (
     Backfill,
@@ -37,6 +43,7 @@ from tasks.stages import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
+_CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
 
 
@@ -86,7 +93,7 @@ class _Progress:
 def _by_deployment(backfill: Backfill, portions: Portions, progress: _Progress) -> Mapping[Portion, str]:
     states: dict[Portion, str] = {}
     waiting, running = list(reversed(portions.left)), dict[Portion, UUID]()
-    with _cancelled_with_us(running):
+    with _cancelled_with_us():
         while waiting or running:
             while waiting and len(running) < backfill.max_parallel:
                 portion = waiting.pop()
@@ -129,7 +136,7 @@ def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, str]:
 
 
 @contextmanager
-def _cancelled_with_us(running: Mapping[Portion, UUID]) -> Iterator[None]:
+def _cancelled_with_us() -> Iterator[None]:
     """Whoever cancels the backfill cancels its runs; if it ends in another way, they go on, and a retry finds them."""
     ours = UUID(flow_run.id)
     try:
@@ -137,9 +144,31 @@ def _cancelled_with_us(running: Mapping[Portion, UUID]) -> Iterator[None]:
     except BaseException:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(ours).state
-            for each in running.values() if state and state.type is StateType.CANCELLING else ():
-                client.set_flow_run_state(each, Cancelling())
+            if state and state.type is StateType.CANCELLING:
+                _cancel_runs_of(ours, client)
         raise
+
+
+def _cancel_runs_of(parent: UUID, client: SyncPrefectClient) -> None:
+    """Cancel the parent's runs. One that is about to start may miss it, and would stay Cancelling: it ends here."""
+    for each in _working(parent, client):
+        client.set_flow_run_state(each, Cancelling())
+    deadline = time.monotonic() + _CANCELLED_WITHIN_S
+    while (left := _working(parent, client)) and time.monotonic() < deadline:
+        time.sleep(1)
+    for each in left:
+        client.set_flow_run_state(each, Cancelled(message="Cancelled with its backfill"), force=True)
+
+
+def _working(parent: UUID, client: SyncPrefectClient) -> list[UUID]:
+    """The parent's runs that have not ended."""
+    not_ended = FlowRunFilterStateType(not_any_=list(TERMINAL_STATES))
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent]), state=FlowRunFilterState(type=not_ended)
+        )
+    )
+    return [run.id for run in runs]
 
 
 def end_backfill(backfill: Backfill, portions: Portions, states: Mapping[Portion, str]) -> BackfillSummary:

@@ -63,7 +63,7 @@ class FaultyProxy:
         call = self.session.request(request.method, url, headers=headers, data=await request.read())
         async with call as answer:
             kept = {name: value for name, value in answer.headers.items() if name not in _PASSED_ON}
-            if request.method == "HEAD":
+            if request.method == "HEAD" and "Content-Length" in answer.headers:
                 kept["Content-Length"] = answer.headers["Content-Length"]
             return answer.status, kept, await answer.read()
 

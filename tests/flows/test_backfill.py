@@ -4,15 +4,20 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import StateType
-from prefect.states import AwaitingRetry, Cancelling
+from prefect.deployments import run_deployment
+from prefect.runtime import flow_run
+from prefect.states import AwaitingRetry, Cancelling, Pending
 
+import tasks.backfill
 import tasks.stages
 from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
@@ -160,5 +165,28 @@ def test_cancelling_a_backfill_cancels_its_days(
     day = eventually(lambda: days_started(client, place).get("2026-01-12"), 90)
     client.set_flow_run_state(parent.id, Cancelling())
     assert eventually(lambda: final_state(client, parent.id), 90).type is StateType.CANCELLED
-    assert eventually(lambda: final_state(client, day.id), 90)
+    assert eventually(lambda: final_state(client, day.id), 30), client.read_flow_run(day.id).state
     assert "2026-01-13" not in days_started(client, place)
+
+
+@pytest.mark.usefixtures("env")
+def test_a_day_that_misses_its_cancellation_does_not_stay_cancelling(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its process is about to start: its worker looks after it no longer, and it not yet after itself."""
+    monkeypatch.setattr(tasks.backfill, "_CANCELLED_WITHIN_S", 1)
+
+    @flow
+    def parent() -> None:
+        with tasks.backfill._cancelled_with_us():
+            tomorrow = datetime.now(UTC) + timedelta(days=1)
+            day = run_deployment("archive-recordings/archive-day", timeout=0, scheduled_time=tomorrow)
+            client.set_flow_run_state(day.id, Pending(), force=True)
+            started.append(day.id)
+            client.set_flow_run_state(UUID(flow_run.id), Cancelling())
+            raise KeyboardInterrupt
+
+    started: list[UUID] = []
+    with pytest.raises(KeyboardInterrupt):
+        parent()
+    assert final_state(client, started[0]).type is StateType.CANCELLED

@@ -1,0 +1,129 @@
+"""Somebody else acts on a recording between any two of our requests: what they did stands, and the original is kept."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from demo.servers import Server
+from recordings.audio import PROFILES, convert
+from recordings.manifest import Status
+from recordings.run import Run
+from recordings.settings import Settings
+from recordings.store import Store
+from tests.bucket import Bucket, key_of
+from tests.faults import FaultyProxy, faulty_proxy
+
+KEY = key_of(1)
+# Two listings, GET, its tags, PUT, the old tags again, the listing of versions, the new tags, PUT tags.
+REQUESTS = 9
+BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 5, 8
+MOMENTS = pytest.mark.parametrize("moment", range(REQUESTS + 1))
+Plan = Callable[..., Run]
+
+
+class Interruption(FaultyProxy):
+    """Faultless; before it passes on the request at ``moment`` (counted from 0), somebody acts."""
+
+    moment: int = -1
+    act: Callable[[], Any]
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, probability=0)
+        self.requests = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.requests == self.moment:
+            await asyncio.to_thread(self.act)
+        self.requests += 1
+        return await super().handle(request)
+
+
+@pytest.fixture
+def proxy(s3: Server) -> Interruption:
+    return Interruption(s3.url)
+
+
+@pytest.fixture
+def store(bucket: Bucket, proxy: Interruption, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield Store(bucket.name, Settings())
+
+
+@pytest.fixture
+def original(bucket: Bucket, a_call: Any) -> bytes:
+    lock = {"ObjectLockEnabled": "Enabled"}
+    bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+    body: bytes = a_call()
+    bucket.put(KEY, body, Tagging="queue=sales")
+    return body
+
+
+@pytest.fixture
+def interrupted(plan: Plan, bucket: Bucket, archive: Any, proxy: Interruption, original: bytes) -> Callable[..., Any]:
+    """Archive the recording while somebody acts; its row, if it was listed, once the original is seen to be kept."""
+
+    def run(moment: int, act: Callable[[], Any]) -> Any:
+        proxy.moment, proxy.act = moment, act
+        rows = archive(plan(bucket.name))
+        if moment >= proxy.requests:
+            act()
+        assert original in [bucket.body(KEY, version["VersionId"]) for version in bucket.versions(KEY)]
+        assert all(row.status in (Status.ARCHIVED, Status.CHANGED, Status.SKIPPED) for row in rows)
+        return rows[0] if rows else None
+
+    return run
+
+
+def test_these_are_all_our_requests(interrupted: Any, proxy: Interruption) -> None:
+    assert interrupted(-1, lambda: None).tagged
+    assert proxy.requests == REQUESTS
+
+
+@MOMENTS
+def test_their_recording_stands(bucket: Bucket, interrupted: Any, a_call: Any, moment: int) -> None:
+    theirs = a_call(2)
+    interrupted(moment, lambda: bucket.put(KEY, theirs))
+    converted = bytes(convert(BytesIO(theirs), len(theirs), PROFILES["alaw-mono"]).body)
+    assert bucket.body(KEY) == (converted if moment == BEFORE_OUR_LISTING else theirs)
+
+
+@MOMENTS
+def test_their_deletion_stands(bucket: Bucket, interrupted: Any, moment: int) -> None:
+    interrupted(moment, lambda: bucket.client.delete_object(Bucket=bucket.name, Key=KEY))
+    assert not any(version["IsLatest"] for version in bucket.versions(KEY))
+
+
+@MOMENTS
+def test_their_tag_stands_but_in_the_window_that_s3_leaves_open(bucket: Bucket, interrupted: Any, moment: int) -> None:
+    tag = {"Key": "case", "Value": "7"}
+
+    def act() -> None:
+        tags = [{"Key": name, "Value": value} for name, value in bucket.tags(KEY).items()]
+        bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": [*tags, tag]})
+
+    row = interrupted(moment, act)
+    expected = {"queue": "sales", "converted": "True"}
+    if moment != BETWEEN_READING_AND_WRITING_TAGS:  # docs/decisions/0004
+        expected["case"] = "7"
+    assert bucket.tags(KEY) == expected
+    assert row.tagged
+
+
+@MOMENTS
+def test_their_hold_stands(bucket: Bucket, interrupted: Any, moment: int) -> None:
+    hold = {"Status": "ON"}
+    row = interrupted(moment, lambda: bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, LegalHold=hold))
+    held = {version["VersionId"]: _held(bucket, version["VersionId"]) for version in bucket.versions(KEY)}
+    assert any(held.values())
+    assert (row.status is Status.SKIPPED) == (moment < AFTER_OUR_GET)
+    if AFTER_OUR_GET <= moment < AFTER_OUR_PUT:  # docs/decisions/0004
+        assert held[row.version_before]
+
+
+def _held(bucket: Bucket, version_id: str) -> bool:
+    return bucket.get(KEY, version_id).get("ObjectLockLegalHoldStatus") == "ON"
