@@ -214,7 +214,8 @@ def read_audit(
     A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
     years with SQL (``recordings.savings``, docs/audit-table.md).
     """
-    table = audit_dataset(audit_uri, start, end).to_table(columns=columns and list(columns))
+    table = audit_dataset(audit_uri, start, end).to_table(columns=columns and list(columns), cache_metadata=False)
+    table = table.combine_chunks()  # a chunk for each small file would make every selection slow
     frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get)
     return frame
 
@@ -222,15 +223,15 @@ def read_audit(
 def current(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
 
-    Of two rows about one version, that of the run that wrote it counts, then the one taken up later.
+    Of two rows about one version, that of the run that wrote it counts, then the one taken up later. Order is kept.
     """
     clock = frame[["bucket", "key", "status", "state_at", "started_at"]].reset_index(drop=True)
     states = clock[clock["status"].isin(STATES)]
     ordered = states.assign(wrote=states["status"].ne(Status.ALREADY_ARCHIVED)).sort_values(
         ["state_at", "wrote", "started_at"], kind="stable"
     )
-    last = ordered.drop_duplicates(["bucket", "key"], keep="last").sort_values(["bucket", "key"])
-    return frame.iloc[last.index]
+    last = ordered.drop_duplicates(["bucket", "key"], keep="last")
+    return frame.iloc[last.index.sort_values()]
 
 
 def settled(

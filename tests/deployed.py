@@ -48,3 +48,12 @@ def artifacts_of(client: SyncPrefectClient, run_id: Any) -> dict[str | None, Any
     """What the run has published, by key."""
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
     return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}
+
+
+def notice_within(seconds: float, client: SyncPrefectClient, name: str) -> None:
+    """Let this automation wait no longer than that for what it expects."""
+    by_name = {"automations": {"name": {"any_": [name]}}}
+    (found,) = client.request("POST", "/automations/filter", json=by_name).json()
+    sooner = {**found, "trigger": {**found["trigger"], "within": seconds}}
+    changes = {name: sooner[name] for name in ("name", "description", "enabled", "trigger", "actions")}
+    client.request("PUT", "/automations/{id}", path_params={"id": found["id"]}, json=changes).raise_for_status()

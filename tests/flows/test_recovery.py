@@ -22,7 +22,7 @@ from demo.servers import child
 from demo.ui import PREFECT
 from deployments.automations import automations
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+from tests.deployed import artifacts_of, deployment, eventually, final_state, notice_within, runs_of
 from tests.flows.test_backfill import archived_once, days_started, process_of, rows_of, start
 
 LONG_DAYS = int(os.environ.get("BACKFILL_DAYS", "0"))
@@ -85,7 +85,7 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
     audit_uri = str(tmp_path / "audit")
     place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
     place |= {"start_date": DAY, "end_date": DAY + timedelta(days=LONG_DAYS - 1), "batch_size": 1, "max_parallel": 4}
-    notice_sooner(client)
+    notice_within(60, client, "recording archive, never started")  # no image has to be pulled here
     command = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"], "--limit", "3"]
     fast = {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with child(command, fast, tmp_path / "a.log") as a, child(command, fast, tmp_path / "b.log") as b:
@@ -111,15 +111,6 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
     assert state.type is StateType.COMPLETED
     assert len(runs_of(client, "archive-day")) == before + len(lost)
     archived_once(bucket, audit_uri, calls)
-
-
-def notice_sooner(client: Any) -> None:
-    """A run that never started is noticed within a minute here, where no image has to be pulled."""
-    by_name = {"automations": {"name": {"any_": ["recording archive, never started"]}}}
-    (found,) = client.request("POST", "/automations/filter", json=by_name).json()
-    sooner = {**found, "trigger": {**found["trigger"], "within": 60}}
-    changes = {name: sooner[name] for name in ("name", "description", "enabled", "trigger", "actions")}
-    client.request("PUT", "/automations/{id}", path_params={"id": found["id"]}, json=changes).raise_for_status()
 
 
 def running_on(client: Any, place: dict[str, Any], worker: Any) -> Any:
