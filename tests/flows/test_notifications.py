@@ -1,0 +1,90 @@
+"""The automations that notify, on a real server, through a webhook that is listening."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+
+from deployments.automations import install
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import deployment, eventually, notice_within
+
+pytestmark = [pytest.mark.usefixtures("worker"), pytest.mark.timeout(300)]
+
+
+class Webhook:
+    """Keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, str]] = []
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                webhook.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def about(self, words: str) -> dict[str, str] | None:
+        """The first notification whose subject or body has these words."""
+        return next((each for each in self.received if words in each["subject"] or words in each["body"]), None)
+
+
+@pytest.fixture(scope="module")
+def webhook(client: Any, env: dict[str, str]) -> Iterator[Webhook]:
+    """Where notifications arrive; they are off again afterwards."""
+    webhook = Webhook()
+    thread = threading.Thread(target=webhook.server.serve_forever)
+    thread.start()
+    text = {"subject": "{{subject}}", "body": "{{body}}"}
+    CustomWebhookNotificationBlock(name="archive", url=webhook.url, json_data=text).save("archive", overwrite=True)
+    try:
+        assert all("installed" in line for line in install(client, "custom-webhook/archive"))
+        yield webhook
+    finally:
+        install(client, "")
+        webhook.server.shutdown()
+        webhook.server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def archive_day(client: Any, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
+    """Start a run of the deployment."""
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
+    dates = {"start_date": str(DAY), "end_date": str(DAY)}
+    return lambda **changes: client.create_flow_run_from_deployment(
+        deployment(client, "archive-day").id, parameters={**place, **dates, **changes}
+    )
+
+
+def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
+    archive_day(bucket="there-is-no-such-bucket")
+    told = eventually(lambda: webhook.about("archive there-is-no-such-bucket"), 90)
+    assert told["subject"] == "Recording archive: archive there-is-no-such-bucket Failed"
+    assert "there is no bucket named 'there-is-no-such-bucket'" in told["body"]
+    assert "/runs/flow-run/" in told["body"]
+
+
+def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: Any) -> None:
+    for number in range(3):
+        bucket.put(key_of(number), a_call(number)[: None if number else 100])
+    archive_day()
+    told = eventually(lambda: webhook.about("many recordings rejected"), 90)
+    assert "1 rejected" in told["body"]
+
+
+def test_a_missing_run_is_told(webhook: Webhook, client: Any) -> None:
+    notice_within(10, client, "recording archive, no run in 26 hours")
+    assert eventually(lambda: webhook.about("no daily run has completed"), 90)
