@@ -1,6 +1,7 @@
 """What the real ECS worker asks of ECS for each deployment: make deploy, a worker, and an ECS on this machine."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,15 @@ POLICY = {
     **{"estimate": "estimate", "restore": "restore", "release-originals": "release"},
     **{"reconcile-weekly": "reconcile", "report-monthly": "report"},
 }
+RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
 SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)
+
+
+def prefect_commands() -> list[str]:
+    """The runbook's commands of prefect and prefect-aws, as typed, but for those that it marks AWS."""
+    here = RUNBOOK.partition("\n## Destroy (**AWS**)")[0]
+    inline = re.findall(r"`(?:\.venv/bin/)?(prefect(?:-aws)? [^`]+)`", here)
+    return inline + re.findall(r"^ +\.venv/bin/(prefect .+)$", here, re.M)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +81,15 @@ def tasks(env: dict[str, str], server: Server, deployed: str, tmp_path_factory: 
     command = [*PREFECT, "worker", "start", "--pool", "ecs"]
     with child(command, {**env, **worker, **queue}, log), client_of(server) as client:
         runs = {name: start(client, name) for name in DECLARED}
+        runs["on x86"] = start(client, "inspect", architecture="X86_64")
         found = eventually(lambda: tasks_of(runs))
         yield found
 
 
-def start(client: SyncPrefectClient, name: str) -> Any:
+def start(client: SyncPrefectClient, name: str, **job_variables: str) -> Any:
     dates = {"start_date": "2026-01-12", "end_date": "2026-01-14"} if name == "backfill" else {}
-    return client.create_flow_run_from_deployment(deployment(client, name).id, parameters=dates).id
+    found = deployment(client, name).id
+    return client.create_flow_run_from_deployment(found, parameters=dates, job_variables=job_variables).id
 
 
 def client_of(server: Server) -> SyncPrefectClient:
@@ -151,10 +162,31 @@ def test_nothing_of_the_worker_leaks_into_the_task(tasks: Any, env: dict[str, st
     assert {each for each in given if not each.startswith("PREFECT__")} <= allowed
 
 
-def test_the_same_pool_makes_tasks_for_x86(env: dict[str, str]) -> None:
+def test_the_same_pool_makes_tasks_for_x86(tasks: Any, env: dict[str, str]) -> None:
+    platform = definition_of(tasks["on x86"])["runtimePlatform"]
+    assert platform == {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"}
     properties = base_job_template({**env, "ARCHIVE_ARCHITECTURE": "X86_64"})["variables"]["properties"]
     assert properties["architecture"]["default"] == "X86_64"
     assert properties["subnets"]["default"] == env["ARCHIVE_SUBNETS"].split(",")
+
+
+@pytest.mark.parametrize("command", [each for each in prefect_commands() if not re.search("pause|resume", each)])
+@pytest.mark.usefixtures("deployed")
+def test_the_runbooks_commands_work_as_they_stand(env: dict[str, str], tmp_path: Path, command: str) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env={**os.environ, **env, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("deployed")
+def test_pausing_and_resuming_are_what_the_runbook_says(server: Server, env: dict[str, str]) -> None:
+    for word, paused in (("pause", True), ("resume", False)):
+        assert f"prefect work-pool {word} ecs" in prefect_commands()
+        subprocess.run([*PREFECT, "work-pool", word, "ecs"], env={**os.environ, **env}, check=True)
+        with client_of(server) as client:
+            assert client.read_work_pool("ecs").is_paused == paused
 
 
 def test_an_image_that_is_not_there_is_built_and_pushed_once(tmp_path: Path) -> None:

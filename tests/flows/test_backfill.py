@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from uuid import UUID
 import psutil
 import pytest
 from prefect import flow
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
@@ -167,6 +169,25 @@ def test_cancelling_a_backfill_cancels_its_days(
     assert eventually(lambda: final_state(client, parent.id), 90).type is StateType.CANCELLED
     assert eventually(lambda: final_state(client, day.id), 30), client.read_flow_run(day.id).state
     assert "2026-01-13" not in days_started(client, place)
+
+
+@pytest.mark.timeout(300)
+def test_a_paused_pool_holds_a_backfill_until_it_is_resumed(
+    client: Any, env: dict[str, str], worker: Any, bucket: Bucket, calls: dict[str, bytes], place: Any, audit_uri: str
+) -> None:
+    pool = env["ARCHIVE_WORK_POOL"]
+    parent = start(client, place, max_parallel=1)
+    eventually(lambda: days_started(client, place, StateType.PENDING, StateType.RUNNING).get("2026-01-12"), 90)
+    client.update_work_pool(pool, WorkPoolUpdate(is_paused=True))
+    try:
+        second = eventually(lambda: days_started(client, place).get("2026-01-13"), 90)
+        time.sleep(5)  # the worker asks every second
+        assert client.read_flow_run(second.id).state.type is StateType.SCHEDULED
+        assert client.read_flow_run(parent.id).state.type is StateType.RUNNING
+    finally:
+        client.update_work_pool(pool, WorkPoolUpdate(is_paused=False))
+    assert eventually(lambda: final_state(client, parent.id), 120).type is StateType.COMPLETED
+    archived_once(bucket, audit_uri, calls)
 
 
 @pytest.mark.usefixtures("env")
