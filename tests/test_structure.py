@@ -80,6 +80,11 @@ def test_tasks_do_not_know_flows(path: Path) -> None:
     assert not tops(path) & {"flows", "demo", "tests", "pydub", "numpy", "soxr", "pyarrow"}
 
 
+@pytest.mark.parametrize("path", named(files_of("deployments")))
+def test_deployments_know_what_is_deployed_by_its_name_only(path: Path) -> None:
+    assert not tops(path) & {"flows", "tasks", "recordings", "demo", "tests"}
+
+
 @pytest.mark.parametrize("path", named(sorted((ROOT / "tests" / "recordings").glob("*.py"))))
 def test_the_domains_tests_need_no_prefect(path: Path) -> None:
     assert not tops(path) & {"prefect", "flows", "tasks"}

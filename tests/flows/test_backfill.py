@@ -21,9 +21,11 @@ from prefect.states import AwaitingRetry, Cancelling, Pending
 
 import tasks.backfill
 import tasks.stages
+from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
 from recordings.manifest import current, read_audit
+from recordings.settings import settings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
 
@@ -187,6 +189,32 @@ def test_a_paused_pool_holds_a_backfill_until_it_is_resumed(
     finally:
         client.update_work_pool(pool, WorkPoolUpdate(is_paused=False))
     assert eventually(lambda: final_state(client, parent.id), 120).type is StateType.COMPLETED
+    archived_once(bucket, audit_uri, calls)
+
+
+@pytest.mark.timeout(300)
+def test_the_next_scheduled_run_takes_up_a_dead_backfill(
+    client: Any,
+    env: dict[str, str],
+    worker: Any,
+    bucket: Bucket,
+    calls: dict[str, bytes],
+    place: Any,
+    audit_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parent = start(client, place, max_parallel=1)
+    second = eventually(lambda: days_started(client, place).get("2026-01-13"), 90)
+    for run in (parent, second):
+        eventually(lambda run=run: process_of(worker, run)).kill()
+    eventually(lambda: final_state(client, second.id), 60)
+    time.sleep(2)
+    monkeypatch.setenv("ARCHIVE_ABANDONED_AFTER_H", str(1 / 3600))
+    settings.cache_clear()
+    try:
+        archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, readback_percent=0)
+    finally:
+        settings.cache_clear()
     archived_once(bucket, audit_uri, calls)
 
 
