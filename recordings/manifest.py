@@ -215,8 +215,7 @@ def read_audit(
     years with SQL (``recordings.savings``, docs/audit-table.md).
     """
     table = audit_dataset(audit_uri, start, end).to_table(columns=columns and list(columns), cache_metadata=False)
-    table = table.combine_chunks()  # a chunk for each small file would make every selection slow
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get, split_blocks=True)
     return frame
 
 
@@ -225,11 +224,13 @@ def current(frame: pd.DataFrame) -> pd.DataFrame:
 
     Of two rows about one version, that of the run that wrote it counts, then the one taken up later. Order is kept.
     """
-    clock = frame[["bucket", "key", "status", "state_at", "started_at"]].reset_index(drop=True)
-    states = clock[clock["status"].isin(STATES)]
-    ordered = states.assign(wrote=states["status"].ne(Status.ALREADY_ARCHIVED)).sort_values(
-        ["state_at", "wrote", "started_at"], kind="stable"
+    clock = frame[["state_at", "started_at"]].assign(
+        bucket=pd.factorize(frame["bucket"])[0],  # numbers, because whole keys are slow to move about
+        key=pd.factorize(frame["key"])[0],
+        wrote=frame["status"].ne(Status.ALREADY_ARCHIVED),
     )
+    states = clock.reset_index(drop=True)[frame["status"].isin(STATES).to_numpy(bool)]
+    ordered = states.sort_values(["state_at", "wrote", "started_at"], kind="stable")
     last = ordered.drop_duplicates(["bucket", "key"], keep="last")
     return frame.iloc[last.index.sort_values()]
 
