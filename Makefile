@@ -35,6 +35,7 @@ bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.report
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.floor
+	@$(BIN)/python -m benchmarks.processes
 	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.scale
 	@$(BIN)/python -m benchmarks.growth --plot docs/images/growth.png

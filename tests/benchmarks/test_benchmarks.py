@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 SHOWN = {
     "pipeline": ("request and", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
     "floor": ("GET + PUT by boto3", "GET + PUT by obstore", "ours / boto3"),
+    "processes": ("threads of each", "recordings/s", "CPU ms each", "peak MB"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
     "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
     "orchestration": ("Prefect's share of CPU", "task runs, events, log lines"),
