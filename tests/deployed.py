@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 
 def eventually(what: Callable[[], Any], patience_s: float = 240) -> Any:
-    """The first true answer."""
+    """The first true answer. Patient: a Prefect server on SQLite now and then answers nobody for two minutes."""
     deadline = time.monotonic() + patience_s
     while not (answer := what()):
         assert time.monotonic() < deadline, "it never happened"

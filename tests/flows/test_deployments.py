@@ -73,7 +73,7 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
     client.update_deployment_schedule(daily.id, schedule.id, True, schedule=soon)
     client.request("PATCH", "/deployments/{id}", path_params={"id": daily.id}, json={"parameters": place})
     try:
-        run, *_ = eventually(lambda: runs_of(client, "archive-daily", *FINAL), 60)
+        run, *_ = eventually(lambda: runs_of(client, "archive-daily", *FINAL))
     finally:
         client.update_deployment_schedule(daily.id, schedule.id, False)
     assert run.state.type is StateType.COMPLETED
@@ -87,7 +87,7 @@ def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, 
     run = client.create_flow_run_from_deployment(
         deployment(client, "archive-day").id, parameters={"start_date": str(DAY), "end_date": str(DAY)}
     )
-    assert eventually(lambda: final_state(client, run.id), 120).type is StateType.COMPLETED
+    assert eventually(lambda: final_state(client, run.id)).type is StateType.COMPLETED
     assert pd.read_parquet(env["ARCHIVE_AUDIT_URI"])["status"].tolist() == ["archived"]
 
 

@@ -14,7 +14,7 @@ from deployments.automations import install
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, eventually, notice_within
 
-pytestmark = [pytest.mark.usefixtures("worker"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.usefixtures("worker"), pytest.mark.timeout(900)]
 
 
 class Webhook:
@@ -71,7 +71,7 @@ def archive_day(client: Any, bucket: Bucket, tmp_path: Path) -> Callable[..., An
 
 def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
     archive_day(bucket="there-is-no-such-bucket")
-    told = eventually(lambda: webhook.about("archive there-is-no-such-bucket"), 90)
+    told = eventually(lambda: webhook.about("archive there-is-no-such-bucket"))
     assert told["subject"] == "Recording archive: archive there-is-no-such-bucket Failed"
     assert "there is no bucket named 'there-is-no-such-bucket'" in told["body"]
     assert "/runs/flow-run/" in told["body"]
@@ -81,10 +81,10 @@ def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucke
     for number in range(3):
         bucket.put(key_of(number), a_call(number)[: None if number else 100])
     archive_day()
-    told = eventually(lambda: webhook.about("many recordings rejected"), 90)
+    told = eventually(lambda: webhook.about("many recordings rejected"))
     assert "1 rejected" in told["body"]
 
 
 def test_a_missing_run_is_told(webhook: Webhook, client: Any) -> None:
     notice_within(10, client, "recording archive, no run in 26 hours")
-    assert eventually(lambda: webhook.about("no daily run has completed"), 90)
+    assert eventually(lambda: webhook.about("no daily run has completed"))

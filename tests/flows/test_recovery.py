@@ -43,7 +43,7 @@ def test_with_a_block_they_notify_through_it() -> None:
     assert [action.block_document_id for action in notifying] == [block] * 3
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_stopped_task_is_scheduled_again_and_finishes(
     client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_stopped_task_is_scheduled_again_and_finishes(
         "PREFECT__FLOW_RUN_ID": str(run.id),
     }
     with child([*PREFECT, "flow-run", "execute"], as_in_image, tmp_path / "task.log") as task:
-        eventually(lambda: list((tmp_path / "audit").glob("recording_date=*/*")), 90)
+        eventually(lambda: list((tmp_path / "audit").glob("recording_date=*/*")))
         task.send_signal(signal.SIGTERM)
         task.wait(60)
     assert task.returncode == 0, (tmp_path / "task.log").read_text()
@@ -90,12 +90,12 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
     fast = {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with child(command, fast, tmp_path / "a.log") as a, child(command, fast, tmp_path / "b.log") as b:
         parent = start(client, place)
-        keeper = eventually(lambda: next((each for each in (a, b) if process_of(each, parent)), None), 90)
+        keeper = eventually(lambda: next((each for each in (a, b) if process_of(each, parent)), None))
         doomed = b if keeper is a else a
-        eventually(lambda: running_on(client, place, doomed), 90)
+        eventually(lambda: running_on(client, place, doomed))
         for each in [psutil.Process(doomed.pid), *psutil.Process(doomed.pid).children(recursive=True)]:
             each.kill()
-        victim = eventually(lambda: running_on(client, place, keeper), 90)
+        victim = eventually(lambda: running_on(client, place, keeper))
         os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
         state = eventually(lambda: final_state(client, parent.id), 600)
         table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
@@ -107,7 +107,7 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
         before = len(runs_of(client, "archive-day"))
         time.sleep(5)  # a worker with a limit dies of a run that comes back before its process is quite gone
         client.set_flow_run_state(parent.id, AwaitingRetry(), force=True)
-        state = eventually(lambda: final_state(client, parent.id), 300)
+        state = eventually(lambda: final_state(client, parent.id))
     assert state.type is StateType.COMPLETED
     assert len(runs_of(client, "archive-day")) == before + len(lost)
     archived_once(bucket, audit_uri, calls)
