@@ -38,6 +38,7 @@ bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.processes
 	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.scale
+	@$(BIN)/python -m benchmarks.paper
 	@$(BIN)/python -m benchmarks.growth --plot docs/images/growth.png
 
 screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium

@@ -17,6 +17,21 @@ SHOWN = {
 }
 
 
+def test_the_figures_on_paper_are_those_of_the_document() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.paper"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    document = (ROOT / "docs" / "performance.md").read_text().partition("### On paper")[2]
+    cells = [
+        [each.strip() for each in line.split("│")[2:5]] for line in done.stdout.splitlines() if line.startswith("│")
+    ]
+    assert len(cells) == 4
+    for cpu_h, compute, requests in cells:
+        hours = cpu_h if float(cpu_h.replace(",", "")) < 100 else cpu_h.removesuffix(".0")
+        dollars = compute if float(compute) < 1 else f"{float(compute):.0f}"
+        assert f"| {hours} h | ${dollars} | ${requests} |" in document
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_it_runs(name: str) -> None:
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--quick"]
