@@ -5,7 +5,7 @@ left out: listing, resampling, verifying and tagging answer at once with what th
 run beside it, and the difference is Prefect. It is set against what recordings of one minute cost, measured on an S3
 server in the same run. Each figure is of a process of its own, after a run of one batch that does not count.
 
-With ``--real`` nothing is left out: both do all the work on 16,000 calls of two seconds, each on a bucket of its own.
+Then both do all the work on as many calls of two seconds, each on a bucket of its own, and nothing is left out.
 """
 
 import argparse
@@ -28,19 +28,19 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, cpu_seconds, fill
+from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, Used, cpu_seconds
 from benchmarks.pipeline import one_round
-from benchmarks.ways import ours
-from demo.servers import CREDENTIALS, prefect_server, run_to_end, s3_server
+from benchmarks.ways import by_flow, ours
+from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
 from recordings.manifest import ManifestRow, Status
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
 from recordings.resample import listed_row
 from recordings.run import Run
 
-RECORDINGS, BATCH, QUICK = 16_000, 200, 800
+RECORDINGS, BATCH, QUICK = 16_000, 200, 400
 SIZE_BYTES = 1_920_044  # a call of one minute
-REAL_LENGTH_S = 2
+SHORT_S = 2
 _DONE: dict[str, Any] = {
     "status": Status.ARCHIVED,
     "bytes_after": SIZE_BYTES // 4,
@@ -50,14 +50,6 @@ _DONE: dict[str, Any] = {
     "tagged": True,
     "state_at": datetime(2026, 1, 20, tzinfo=UTC),
 }
-
-
-def with_prefect(bucket: str, day: date) -> None:
-    """The flow."""
-    from flows.archive import archive_recordings
-
-    with tempfile.TemporaryDirectory() as audit_uri:
-        archive_recordings(bucket=bucket, prefixes=[PREFIX], audit_uri=audit_uri, start_date=day, end_date=day)
 
 
 @contextmanager
@@ -90,17 +82,17 @@ def _recording(day: date, number: int) -> Recording:
     )
 
 
-def run_here(way: str, recordings: int, bucket: str = "") -> None:
-    """Archive the bucket, or else do nothing to so many recordings, with Prefect or without; print what that took."""
+def run_here(way: str, recordings: int) -> None:
+    """Do nothing to so many recordings, with Prefect or without, and print what that took."""
     is_flow = way == "flow"
-    module, work = ("tasks.stages", with_prefect) if is_flow else ("benchmarks.ways", ours)
-    bucket_is_sound = patch("tasks.run.check_bucket", lambda *_, **__: [])
-    with bucket_is_sound if is_flow and not bucket else nullcontext():
-        with nullcontext() if bucket else no_work(module, BATCH):
-            work(bucket or "recordings", WARM_UP)
+    module, work = ("tasks.stages", by_flow) if is_flow else ("benchmarks.ways", ours)
+    bucket_is_sound = patch("tasks.run.check_bucket", lambda *_, **__: []) if is_flow else nullcontext()
+    with bucket_is_sound:
+        with no_work(module, BATCH):
+            work("recordings", WARM_UP)
         began_s, began_cpu_s, began_mb = time.monotonic(), cpu_seconds(), _resident_mb()
-        with nullcontext() if bucket else no_work(module, recordings):
-            work(bucket or "recordings", DAY)
+        with no_work(module, recordings):
+            work("recordings", DAY)
     figures = {"wall_s": time.monotonic() - began_s, "cpu_s": cpu_seconds() - began_cpu_s}
     print(json.dumps({**figures, "grown_mb": _resident_mb() - began_mb}), flush=True)
 
@@ -109,10 +101,10 @@ def _resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
-def _in_its_own_process(way: str, recordings: int, env: Mapping[str, str], bucket: str = "") -> dict[str, float]:
+def _in_its_own_process(way: str, recordings: int, server: Server) -> dict[str, float]:
     program = [sys.executable, "-W", "ignore", "-m", "benchmarks.orchestration"]
-    command = [*program, "--way", way, "--number", str(recordings), "--bucket", bucket]
-    shown = run_to_end(command, {**CREDENTIALS, **env})
+    command = [*program, "--way", way, "--number", str(recordings)]
+    shown = run_to_end(command, {**CREDENTIALS, **server.env})
     figures: dict[str, float] = json.loads(next(line for line in shown.splitlines() if line.startswith("{")))
     return figures
 
@@ -134,42 +126,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="four batches only: to see that it works")
     parser.add_argument("--number", type=int, default=RECORDINGS, help="recordings in the run")
-    parser.add_argument("--real", action="store_true", help=f"all the work, on calls of {REAL_LENGTH_S} seconds")
     parser.add_argument("--way", help=argparse.SUPPRESS)
-    parser.add_argument("--bucket", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        run_here(options.way, options.number, options.bucket)
+        run_here(options.way, options.number)
         return
     number = QUICK if options.quick else options.number
-    if options.real:
-        Console(width=120).print(_with_work(number))
-        return
     with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder)) as server:
-        plain = _in_its_own_process("plain", number, server.env)
+        plain = _in_its_own_process("plain", number, server)
         before = _growth_of_server(Path(folder))
-        flow = _in_its_own_process("flow", number, server.env)
+        flow = _in_its_own_process("flow", number, server)
         time.sleep(3)  # the server writes what it was told a little later
         after = _growth_of_server(Path(folder))
+        os.environ.update(server.env)
+        worked = one_round({"without Prefect": ours, "the flow": by_flow}, {SHORT_S: number})
     each = 10 if options.quick else 60
     one_minute_s = one_round({"ours": ours}, {60: each})["ours"].cpu_s / each
     grown = {name: after[name] - before[name] for name in after}
-    Console(width=120).print(_table(number, plain, flow, grown, one_minute_s))
-
-
-def _with_work(number: int) -> Table:
-    table = Table(f"{number:,} recordings of {REAL_LENGTH_S} s", "CPU s", "wall s", "grown by, MB")
-    found = {}
-    with tempfile.TemporaryDirectory() as folder, prefect_server(Path(folder)) as prefect:
-        for way in ("plain", "flow"):
-            with tempfile.TemporaryDirectory() as data, s3_server(Path(data)) as s3:
-                os.environ.update(s3.env)
-                fill(way, [REAL_LENGTH_S] * number)
-                found[way] = _in_its_own_process(way, number, {**s3.env, **prefect.env}, way)
-            table.add_row(way, *(f"{found[way][name]:.1f}" for name in ("cpu_s", "wall_s", "grown_mb")))
-    share = 1 - found["plain"]["cpu_s"] / found["flow"]["cpu_s"]
-    table.add_row("Prefect's share of CPU", f"{share:.1%}")
-    return table
+    Console(width=120).print(_table(number, plain, flow, grown, one_minute_s), _with_work(number, worked))
 
 
 def _table(
@@ -186,6 +160,15 @@ def _table(
     table.add_section()
     table.add_row("task runs, events, log lines", ", ".join(f"{grown[name]:,.0f}" for name in _TABLES))
     table.add_row("the server", f"{grown['cpu_s']:.1f} s CPU, its database {grown['database_mb']:.1f} MB more")
+    return table
+
+
+def _with_work(number: int, worked: Mapping[str, Used]) -> Table:
+    plain, flow = worked.values()
+    table = Table(f"{number:,} recordings of {SHORT_S} s, all the work", "CPU", "wall", "peak MB")
+    for name, used in worked.items():
+        table.add_row(name, f"{used.cpu_s:.1f} s", f"{used.wall_s:.1f} s", f"{used.peak_mb:.0f}")
+    table.add_row("Prefect's share of CPU", f"{1 - plain.cpu_s / flow.cpu_s:.1%}")
     return table
 
 

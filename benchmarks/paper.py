@@ -1,11 +1,8 @@
 """On paper, not measured: a million recordings a day, and a hundred million once: ``python -m benchmarks.paper``.
 
 From the CPU time by recording and by minute that was measured, the requests of the design, the price list, and S3's
-request rates ("Best practices design patterns: optimizing Amazon S3 performance": for each prefix).
+request rates ("Best practices design patterns: optimizing Amazon S3 performance": for each prefix). Prints Markdown.
 """
-
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.clients import STORAGE_CLASS
 from recordings.pricing import prices
@@ -19,21 +16,18 @@ LENGTHS = {"5 min": 5.0, "10 s": 1 / 6}  # minutes
 
 
 def main() -> None:
-    for name, minutes in LENGTHS.items():
+    print(f"| | CPU each | CPU | compute | requests | at S3's rate | by {TASKS} tasks | tasks S3 bears |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for length, minutes in LENGTHS.items():
         cpu_s = CPU_S_BY_RECORDING + CPU_S_BY_MINUTE * minutes
-        table = Table(name, "CPU h", "compute $", "requests $", "h by S3's rate, one prefix", f"h by {TASKS} tasks")
+        recordings_s = min(WRITES_S, READS_S) / REQUESTS
         for amount, recordings in AMOUNTS.items():
             cost = archiving_cost(recordings, recordings * minutes, STORAGE_CLASS, prices())
-            by_rate_s = recordings * REQUESTS / min(WRITES_S, READS_S)
-            hours = [recordings * cpu_s / 3600, by_rate_s / 3600, recordings * cpu_s / TASKS / 3600]
-            cpu_h, by_rate_h, by_tasks_h = (f"{each:,.1f}" for each in hours)
-            table.add_row(amount, cpu_h, f"{cost.compute_usd:,.2f}", f"{cost.requests_usd:,.0f}", by_rate_h, by_tasks_h)
-        console = Console(width=110)
-        console.print(table)
-        console.print(
-            f"{1000 * cpu_s:.0f} ms of CPU a recording: S3's write rate is the limit from "
-            f"{WRITES_S / REQUESTS * cpu_s:.0f} tasks on one prefix"
-        )
+            seconds = recordings * cpu_s, recordings / recordings_s, recordings * cpu_s / TASKS
+            cpu, by_s3, by_tasks = (f"{each / 3600:,.1f} h" for each in seconds)
+            usd = f"${cost.compute_usd:,.2f} | ${cost.requests_usd:,.0f}"
+            name = f"{amount}, {length} each | {1000 * cpu_s:.0f} ms"
+            print(f"| {name} | {cpu} | {usd} | {by_s3} | {by_tasks} | {recordings_s * cpu_s:.0f} |")
 
 
 if __name__ == "__main__":

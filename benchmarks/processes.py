@@ -9,15 +9,15 @@ import argparse
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.clients import Used, fill, measure
+from benchmarks.clients import Used, fill, measure, middle
 from benchmarks.ways import ours
-from demo.servers import Server, s3_server
+from demo.servers import s3_server
 
 WORKLOADS = {"10 s": (10, 240), "5 min": (300, 48)}  # length in seconds, recordings
 SHAPES = ((1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (2, 1), (2, 4), (2, 8))  # processes, threads of each
@@ -36,30 +36,28 @@ def main() -> None:
             {shape: _measured(*shape, length_s, count) for shape in shapes} for _ in range(1 if quick else ROUNDS)
         ]
         for shape in shapes:
-            table.add_row(*map(str, shape), *_figures([each[shape] for each in rounds], count))
+            used = middle([each[shape] for each in rounds])
+            figures = f"{count / used.wall_s:.1f}", f"{1000 * used.cpu_s / count:.1f}", f"{used.peak_mb:.0f}"
+            table.add_row(*map(str, shape), *figures)
         Console(width=100).print(table)
 
 
-def _measured(processes: int, threads: int, length_s: int, count: int) -> list[Used]:
-    """What each of the processes used, at work side by side."""
+def _measured(processes: int, threads: int, length_s: int, count: int) -> Used:
+    """What the processes used together, at work side by side."""
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
         os.environ.update(server.env)
         buckets = [f"bucket-{number}" for number in range(processes)]
         for bucket in buckets:
             fill(bucket, [length_s] * (count // processes))
+        env = {"ARCHIVE_THREADS": str(threads)}
         with ThreadPoolExecutor(processes) as side_by_side:
-            return list(side_by_side.map(lambda bucket: _client(bucket, threads, server), buckets))
-
-
-def _client(bucket: str, threads: int, server: Server) -> Used:
-    return measure(ours, bucket, server, {"ARCHIVE_THREADS": str(threads)})
-
-
-def _figures(rounds: list[list[Used]], count: int) -> list[str]:
-    wall_s = median(max(each.wall_s for each in clients) for clients in rounds)
-    cpu_s = median(sum(each.cpu_s for each in clients) for clients in rounds)
-    peak_mb = median(sum(each.peak_mb for each in clients) for clients in rounds)
-    return [f"{count / wall_s:.1f}", f"{1000 * cpu_s / count:.1f}", f"{peak_mb:.0f}"]
+            clients = list(side_by_side.map(lambda bucket: measure(ours, bucket, server, env), buckets))
+    return replace(
+        clients[0],
+        wall_s=max(each.wall_s for each in clients),
+        cpu_s=sum(each.cpu_s for each in clients),
+        peak_mb=sum(each.peak_mb for each in clients),
+    )
 
 
 if __name__ == "__main__":

@@ -13,23 +13,17 @@ SHOWN = {
     "processes": ("threads of each", "recordings/s", "CPU ms each", "peak MB"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
     "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
-    "orchestration": ("Prefect's share of CPU", "task runs, events, log lines"),
+    "orchestration": ("Prefect's share of CPU", "task runs, events, log lines", "all the work"),
 }
 
 
-def test_the_figures_on_paper_are_those_of_the_document() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.paper"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    document = (ROOT / "docs" / "performance.md").read_text().partition("### On paper")[2]
-    cells = [
-        [each.strip() for each in line.split("│")[2:5]] for line in done.stdout.splitlines() if line.startswith("│")
-    ]
-    assert len(cells) == 4
-    for cpu_h, compute, requests in cells:
-        hours = cpu_h if float(cpu_h.replace(",", "")) < 100 else cpu_h.removesuffix(".0")
-        dollars = compute if float(compute) < 1 else f"{float(compute):.0f}"
-        assert f"| {hours} h | ${dollars} | ${requests} |" in document
+def test_the_table_on_paper_is_in_the_document() -> None:
+    command = [sys.executable, "-m", "benchmarks.paper"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    document = (ROOT / "docs" / "performance.md").read_text().splitlines()
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(table) == 6
+    assert not [line for line in table if line not in document]
 
 
 @pytest.mark.parametrize("name", SHOWN)

@@ -131,6 +131,16 @@ def test_current_prefers_the_run_that_wrote_it(files: AuditFiles, audit_uri: str
     assert _current(files, audit_uri)(ROW, confirmed, confirmed) == [("a.wav", "archived")]
 
 
+def test_current_keeps_buckets_apart_and_the_order_of_any_frame(files: AuditFiles, audit_uri: str) -> None:
+    rows = [replace(ROW, key="b.wav"), ROW, replace(ROW, bucket="elsewhere"), replace(ROW, key="c.wav")]
+    write_rows(files, [*rows, *(_later(row, 1, status=Status.RELEASED) for row in rows)], run_id="r", wave=1)
+    frame = read_audit(audit_uri)
+    chosen = frame[frame["key"] != "c.wav"]
+    released = chosen[chosen["status"] == "released"]
+    assert len(released) == 3
+    assert current(pd.concat([chosen, chosen])).equals(released)  # with gaps in its index, and every label twice
+
+
 def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
     assert _current(files, audit_uri)(replace(ROW, status=Status.REJECTED)) == []
 
