@@ -1,7 +1,8 @@
 """Client processes at work on the bucket of an embedded S3 server: CPU, memory, bytes through files, requests.
 
 A way of working is a function ``way(bucket, day)`` that does all of a day's recordings. Each measurement is a process
-of its own: it does a day of two short calls first, which does not count, so that all is loaded and connected.
+of its own: it does a day of two short calls first, which does not count, so that all is loaded and connected. It may be
+given a core of its own, which is what a task of one vCPU has; its children share it.
 """
 
 import importlib
@@ -43,7 +44,7 @@ class Used:
 
     wall_s: float
     cpu_s: float  # user and system, children included
-    file_bytes: int  # read from and written to files
+    file_bytes: int  # read from and written to files; over HTTPS some of what went through sockets as well
     peak_mb: float  # resident, children included
     requests: Counter[str]  # by S3 operation, as the server answered them
 
@@ -68,10 +69,13 @@ def recording(length_s: int) -> bytes:
     return wav(samples[:, 0], samples[:, 1])
 
 
-def measure(way: Way, bucket: str, server: Server, env: Mapping[str, str] | None = None) -> Used:
-    """Have a process of its own do the bucket's day in this way."""
+def measure(
+    way: Way, bucket: str, server: Server, env: Mapping[str, str] | None = None, core: int | None = None
+) -> Used:
+    """Have a process of its own do the bucket's day in this way, on this core or on all that we may use."""
     mark = _mark(server)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.clients", f"{way.__module__}:{way.__name__}", bucket]
+    command += [] if core is None else [str(core)]
     settings = {**os.environ, "ARCHIVE_THREADS": str(THREADS), **(env or {})}
     with subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (ourselves)
         peak_mb = _peak_mb(process)
@@ -176,8 +180,10 @@ def middle(rounds: list[Used]) -> Used:
     return replace(rounds[0], **figures)
 
 
-def main(way_name: str, bucket: str) -> None:
+def main(way_name: str, bucket: str, core: str = "") -> None:
     """The client: do the day in this way, and print what that took."""
+    if core:
+        os.sched_setaffinity(0, {int(core)})
     module, _, function = way_name.partition(":")
     way: Way = getattr(importlib.import_module(module), function)
     way(bucket, WARM_UP)

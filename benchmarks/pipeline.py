@@ -7,8 +7,10 @@
 - *ours*: list, resample, judge, replace, verify, tag, audit, as the flow does it, but without Prefect
   (``benchmarks.orchestration`` measures that).
 
-All with the same number of threads. What each process and its children used is measured after a warm-up; requests are
-counted in the server's access log. Rounds are interleaved, and medians shown.
+All over HTTPS, as S3 is spoken to, with the same number of threads, on one core, as a task of one vCPU has; once more
+over HTTP, where what goes through files can be told from what goes through sockets. What each process and its children
+used is measured after a warm-up; requests are counted in the server's access log. Rounds are interleaved, and medians
+shown.
 """
 
 import argparse
@@ -33,6 +35,7 @@ WORKLOADS: Mapping[str, Mapping[int, int]] = {  # recordings by their length in 
 }
 QUICK: Mapping[str, Mapping[int, int]] = {"mix": {10: 2, 60: 1}}
 ROUNDS = 3
+CORES = sorted(os.sched_getaffinity(0))
 
 
 WAYS: Mapping[str, Way] = {"request and process": request_and_process, "a good script": good_script, "ours": ours}
@@ -44,12 +47,14 @@ def main() -> None:
     quick = parser.parse_args().quick
     for name, lengths in (QUICK if quick else WORKLOADS).items():
         rounds = [one_round(WAYS, lengths) for _ in range(1 if quick else ROUNDS)]
-        Console(width=140).print(_table(name, lengths, {way: middle([each[way] for each in rounds]) for way in WAYS}))
+        middles = {way: middle([each[way] for each in rounds]) for way in WAYS}
+        Console(width=160).print(_table(name, lengths, middles, one_round(WAYS, lengths, tls=False)))
 
 
-def one_round(ways: Mapping[str, Way], lengths: Mapping[int, int]) -> dict[str, Used]:
-    """Each way on its own bucket of one server, one after the other."""
-    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
+def one_round(ways: Mapping[str, Way], lengths: Mapping[int, int], *, tls: bool = True) -> dict[str, Used]:
+    """Each way on its own bucket of one server, one after the other, on the last core; the server has the others."""
+    os.sched_setaffinity(0, CORES[:-1] or CORES)
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder), tls=tls) as server:
         os.environ.update(server.env)
         return {name: _measured(way, lengths, server) for name, way in ways.items()}
 
@@ -57,13 +62,13 @@ def one_round(ways: Mapping[str, Way], lengths: Mapping[int, int]) -> dict[str, 
 def _measured(way: Way, lengths: Mapping[int, int], server: Server) -> Used:
     bucket = way.__name__.replace("_", "-")
     fill(bucket, [length_s for length_s, count in lengths.items() for _ in range(count)])
-    return measure(way, bucket, server)
+    return measure(way, bucket, server, core=CORES[-1])
 
 
-def _table(name: str, lengths: Mapping[int, int], found: Mapping[str, Used]) -> Table:
+def _table(name: str, lengths: Mapping[int, int], found: Mapping[str, Used], plain: Mapping[str, Used]) -> Table:
     count, minutes = sum(lengths.values()), sum(length_s * number for length_s, number in lengths.items()) / 60
-    columns = ("recordings/s", "CPU ms each", "of ours", "requests each", "requests $", "KMS $", "CPU $", "total $")
-    table = Table(name, *columns, "through files MB", "peak MB", caption="$ by 1,000 minutes; KMS apart")
+    columns = ("recordings/s", "CPU ms each", "of ours", "by HTTP", "requests each", "requests $", "KMS $", "CPU $")
+    table = Table(name, *columns, "total $", "files MB", "peak MB", caption="$ by 1,000 minutes; KMS apart")
     for way, used in found.items():
         standard = used.requests["PutObject"] - count if way == "request and process" else 0
         cost = price(used, minutes, writes_to_standard=standard)
@@ -72,9 +77,10 @@ def _table(name: str, lengths: Mapping[int, int], found: Mapping[str, Used]) -> 
             f"{count / used.wall_s:.1f}",
             f"{1000 * used.cpu_s / count:.1f}",
             f"{used.cpu_s / found['ours'].cpu_s:.1f}",
+            f"{1000 * plain[way].cpu_s / count:.1f}",
             f"{used.requests.total() / count:.2f}",
             *(f"{usd:.4f}" for usd in (cost.requests_usd, cost.kms_usd, cost.compute_usd, cost.total_usd)),
-            f"{used.file_bytes / 1e6 / count:.2f}",
+            f"{plain[way].file_bytes / 1e6 / count:.2f}",
             f"{used.peak_mb:.0f}",
         )
     return table

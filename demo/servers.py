@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -27,15 +28,18 @@ class Server:
 
 
 @contextmanager
-def s3_server(folder: Path, *, enforce_iam: bool = False, services: str = "s3,iam") -> Iterator[Server]:
+def s3_server(
+    folder: Path, *, enforce_iam: bool = False, tls: bool = False, services: str = "s3,iam"
+) -> Iterator[Server]:
     """An S3 server whose buckets persist under ``folder``; they survive restarts when it is ended by this block.
 
-    With ``enforce_iam`` it refuses what a user's policies do not allow; who is in its ``env`` may do everything.
+    With ``enforce_iam`` it refuses what a user's policies do not allow; who is in its ``env`` may do everything. With
+    ``tls`` it speaks HTTPS, as S3 does, and its ``env`` names the authority to trust.
     """
     folder.mkdir(parents=True, exist_ok=True)
     access_log = folder / "access.log"
     listening = socket.create_server((HOST, 0))  # handed over open, so that no other process can take the port
-    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    url = f"http{'s' if tls else ''}://{HOST}:{listening.getsockname()[1]}"
     serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
     log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
     env = {
@@ -49,10 +53,25 @@ def s3_server(folder: Path, *, enforce_iam: bool = False, services: str = "s3,ia
         "STATE_DIR": str(folder / "state"),
         "TMPDIR": str(folder),
     }
+    client_env = {"AWS_ENDPOINT_URL": url, **CREDENTIALS}
+    if tls:
+        authority, own = _certificates(folder)
+        serve += ["--certfile", str(own), "--keyfile", str(own)]
+        client_env |= {"AWS_CA_BUNDLE": str(authority), "SSL_CERT_FILE": str(authority)}
     with listening, child(serve + log, env, folder / "server.log", pass_fds=[listening.fileno()]) as process:
-        _wait_until_healthy(f"{url}/_ministack/health", process)
-        client_env = {"AWS_ENDPOINT_URL": url, **CREDENTIALS}
+        _wait_until_healthy(f"{url}/_ministack/health", process, client_env.get("SSL_CERT_FILE"))
         yield Server(url=url, env=client_env, access_log=access_log)
+
+
+def _certificates(folder: Path) -> tuple[Path, Path]:
+    """An authority for this server alone; its certificate, and what the server shows and signs with."""
+    import trustme  # only the benchmarks need it
+
+    authority = trustme.CA()
+    own = authority.issue_cert(HOST)
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    own.private_key_and_cert_chain_pem.write_to_path(str(folder / "own.pem"))
+    return folder / "authority.pem", folder / "own.pem"
 
 
 @contextmanager
@@ -130,13 +149,16 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 15) -> None:
     process.wait()
 
 
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], patience_s: float = 120) -> None:
+def _wait_until_healthy(
+    url: str, process: subprocess.Popen[bytes], authority: str | None = None, patience_s: float = 120
+) -> None:
     deadline = time.monotonic() + patience_s
+    context = ssl.create_default_context(cafile=authority)
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with code {process.returncode}; see its server.log")
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (loopback)
+            with urllib.request.urlopen(url, timeout=5, context=context):  # noqa: S310 (loopback)
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)

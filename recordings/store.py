@@ -41,7 +41,7 @@ _CHANGED = {
     "405": "deleted since it was listed",
 }
 _BLOCK_BYTES = 256 * 1024
-# Who asks, in CloudTrail and access logs. botocore puts its own words together anew for each request, for 7 % of its time.
+# Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
 _NAME = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
 _NEEDS_THAW = ("needs-thaw", "lies in a storage class that must be thawed before it can be read")
 _NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE-C)")

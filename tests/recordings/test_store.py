@@ -102,6 +102,14 @@ def test_counts_its_requests(bucket: Bucket, store: Store) -> None:
     assert store.requests == {"HeadObject": 2, "GetBucketVersioning": 1}
 
 
+def test_s3_is_told_who_asks(bucket: Bucket, store: Store) -> None:
+    bucket.put(KEY, b"x")
+    sent = []
+    store._client.meta.events.register("before-send.s3.HeadObject", lambda request, **_: sent.append(request.headers))
+    store.head(KEY)
+    assert sent[0]["User-Agent"].startswith(b"connect-recording-archive/")
+
+
 def test_without_credentials_the_message_says_so(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
