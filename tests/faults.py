@@ -48,7 +48,7 @@ class FaultyProxy:
         status, headers, body = await self._forward(request)
         if fault == "lost":  # the server has acted; its answer never arrives
             return _hang_up(request)
-        if fault == "flipped" and len(body) > 1000 and "x-amz-checksum-crc32" in headers:  # else TLS would notice it
+        if fault == "flipped" and len(body) > 1000 and _has_checksum(headers):  # else TLS would notice it
             body = body[:500] + bytes([body[500] ^ 1]) + body[501:]
         return await _answer(request, status, headers, body, whole=fault != "truncated")
 
@@ -66,6 +66,10 @@ class FaultyProxy:
             if request.method == "HEAD" and "Content-Length" in answer.headers:
                 kept["Content-Length"] = answer.headers["Content-Length"]
             return answer.status, kept, await answer.read()
+
+
+def _has_checksum(headers: dict[str, str]) -> bool:
+    return any(name.startswith("x-amz-checksum-") and name != "x-amz-checksum-type" for name in headers)
 
 
 def _error(status: int, code: str) -> web.Response:

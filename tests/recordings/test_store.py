@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from demo.servers import Server
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.settings import Settings
 from recordings.store import Store
 from tests.bucket import Bucket
+from tests.faults import FaultyProxy, faulty_proxy
 
 KEY = "calls/a b+c%20é:1.wav"
 
@@ -32,6 +34,16 @@ def test_reads_headers_first_and_the_body_in_pieces(bucket: Bucket, store: Store
         pieces = list(iter(lambda: body.read(30_000), b""))
     assert b"".join(pieces) == b"x" * 100_000
     assert len(pieces) == 4
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_a_damaged_body_is_noticed(bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
+    """Whatever checksum S3 has: CRC64NVME is what it gives to objects that came without one."""
+    bucket.put(KEY, bytes(2000), ChecksumAlgorithm=algorithm)
+    with faulty_proxy(FaultyProxy(s3.url, probability=1, faults=("flipped",))) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with Store(bucket.name, Settings()).read(KEY) as (_, body), pytest.raises(StoreUnavailable, match="checksum"):
+            list(iter(lambda: body.read(1000), b""))
 
 
 def test_replaces_only_what_it_has_seen(bucket: Bucket, store: Store) -> None:
