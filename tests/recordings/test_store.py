@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.faults import FaultyProxy, faulty_proxy
 KEY = "calls/a b+c%20é:1.wav"
 
 
-def replace(store: Store, key: str, body: bytes, **changes: Any) -> Any:
+def replace(store: Store, key: str, body: bytes | bytearray, **changes: Any) -> Any:
     properties = {
         "sha256": hashlib.sha256(body).hexdigest(),
         "storage_class": "GLACIER_IR",
@@ -69,6 +70,18 @@ def test_the_checksum_of_what_we_wrote_is_s3s(bucket: Bucket, store: Store) -> N
     bucket.put(KEY, b"old")
     replace(store, KEY, bytearray(b"new"))
     assert store.head(KEY).sha256 == hashlib.sha256(b"new").hexdigest()
+
+
+def test_writing_copies_no_body(bucket: Bucket, store: Store) -> None:
+    """boto3's CRT would: memory is budgeted for one copy of each result."""
+    bucket.put(KEY, b"old")
+    replace(store, KEY, b"warm")
+    body = bytearray(20_000_000)
+    tracemalloc.start()
+    replace(store, KEY, body)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 5_000_000
 
 
 def test_creates_once(bucket: Bucket, store: Store) -> None:
