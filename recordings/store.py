@@ -30,6 +30,8 @@ from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
 from recordings.settings import Settings
 
+# As without CRT, whose signer makes a stream of each body, and for that a copy.
+AUTH_TYPE_MAPS["s3v4"] = S3SigV4Auth
 # S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
 _CHANGED = {
     "PreconditionFailed": "replaced since it was listed",
@@ -152,8 +154,7 @@ class Version:
 
 
 def _own_session() -> boto3.Session:
-    """One that does not guess the format of each timestamp, two thirds of a listing, nor copies bodies to sign them."""
-    AUTH_TYPE_MAPS["s3v4"] = S3SigV4Auth  # as without CRT, whose signer wants each body as a stream
+    """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
     session = botocore.session.get_session()
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     return boto3.Session(botocore_session=session)
