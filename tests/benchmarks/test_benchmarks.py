@@ -26,6 +26,7 @@ def test_the_table_on_paper_is_in_the_document() -> None:
     assert not [line for line in table if line not in document]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc and choose their cores: Linux only")
 @pytest.mark.parametrize("name", SHOWN)
 def test_it_runs(name: str) -> None:
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--quick"]
