@@ -1,4 +1,4 @@
-"""A-law and mu-law by table, and the downmix: what becomes of one block of samples.
+"""A-law and mu-law by table, and the mean of channels: what becomes of one block of samples.
 
 The codes and their values are those of ITU-T G.711. Which code a sample gets is ffmpeg's choice, so that our bytes are
 its bytes: the code of the nearest value, by the sample's upper 14 bits. G.711 decides otherwise for 964 of the 65,536:
@@ -6,7 +6,11 @@ of the negative samples for the last four before a decision level, and where two
 decision level and the middle of the two values beside it.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Int16s = NDArray[np.int16]
@@ -51,18 +55,28 @@ def decode(codes: bytes, values: Int16s) -> Int16s:
     return values.take(np.frombuffer(codes, np.uint8))
 
 
-def downmix(frames: Int16s) -> Int16s:
-    """The mean of all channels ``(n, channels)``, halves rounded up; of two ``(L+R+1)>>1``, as in ffmpeg."""
-    channels, mean = frames.shape[1], frames[:, 0]
-    if channels == 2:  # by halves of 32-bit words, and without a carry: twice as fast
-        words = np.ascontiguousarray(frames).view(np.int32)[:, 0]
-        left, right = words.astype(np.int16), (words >> 16).astype(np.int16)
-        mean = (left | right) - ((left ^ right) >> 1)
-    elif channels > 2:
-        mean = ((frames.sum(axis=1, dtype=np.int32) + channels // 2) // channels).astype(np.int16)
-    return mean
+def encode(frames: Int16s, place: bytearray | memoryview) -> None:
+    """Fill ``place`` with a code for each sample of ``frames (n, channels)``; for each frame's mean, if it has ``n``.
+
+    Halves of a mean are rounded up: of two channels it is ``(L+R+1)>>1``, as in ffmpeg.
+    """
+    mixed = frames.shape[1] if len(place) == len(frames) else 1
+    if len(place) * mixed != frames.size:
+        raise ValueError(f"{frames.shape} samples do not make {len(place)} codes")
+    _encoder(mixed)(frames.reshape(-1), np.frombuffer(place, np.uint8))
 
 
-def encode(samples: Int16s) -> Codes:
-    """The A-law code of each 16-bit sample; unsigned, with "clip" (which never happens), is numpy's fastest look-up."""
-    return ALAW_CODES.take(samples.view(np.uint16), mode="clip")
+@cache
+def _encoder(mixed: int) -> Callable[[Int16s, Codes], None]:
+    """A compiled loop over samples, each ``mixed`` of which become one code; an unsigned index is never negative."""
+    width, half = np.uintp(mixed), mixed // 2
+
+    @njit(nogil=True)
+    def encode_all(samples: Int16s, codes: Codes) -> None:
+        for at in range(np.uintp(len(codes))):
+            total = half
+            for channel in range(mixed):
+                total += int(samples[at * width + np.uintp(channel)])
+            codes[at] = ALAW_CODES[total // mixed & 0xFFFF]
+
+    return encode_all

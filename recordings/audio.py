@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
 from recordings import alaw, ffmpeg
 from recordings.errors import Rejected
 from recordings.judge import LOSSLESS, Fidelity, Judge
@@ -139,7 +137,7 @@ def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
     judge = Judge(source_channels=head.channels, result_channels=channels)
     for block in blocks_at_8khz(source, head):
         place, codes = codes[: len(block) * channels], codes[len(block) * channels :]
-        np.frombuffer(place, np.uint8)[:] = alaw.encode(alaw.downmix(block) if channels == 1 else block.reshape(-1))
+        alaw.encode(block, place)
         judge.look(block, place)
     read_tail(source, head)
     result = AudioFormat(codec="pcm_alaw", sample_rate_hz=TELEPHONE_HZ, channels=channels)

@@ -6,9 +6,14 @@ ITU-T G.711 or by ffmpeg. Why this and no signal-to-noise ratio: docs/decisions/
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from recordings.errors import Rejected
@@ -16,7 +21,9 @@ from recordings.errors import Rejected
 OWN_RMS = 100.0  # 16-bit steps that a channel must have of its own for its gain to mean anything,
 OWN_SHARE = 0.01  # and the share of its energy
 
-Float32s = NDArray[np.float32]
+Int16s = NDArray[np.int16]
+Int32s = NDArray[np.int32]
+Codes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +45,31 @@ SIZES = np.cumsum(STEPS) - STEPS // 2  # what the codes of one sign decode to: t
 BELOW, ABOVE = np.diff(SIZES, prepend=0), np.diff(SIZES, append=SIZES[-1] + 1024)  # uneven where segments meet
 
 
-def _by_code(negative: NDArray[np.int64], positive: NDArray[np.int64]) -> Float32s:
+def _by_code(negative: NDArray[np.int64], positive: NDArray[np.int64]) -> Int32s:
     """A table by A-law code from what belongs to each size: bit 7 is the sign, and every other bit is inverted."""
-    table: Float32s = np.concatenate([negative, positive])[np.arange(256) ^ 0x55].astype(np.float32)
+    table: Int32s = np.concatenate([negative, positive])[np.arange(256) ^ 0x55].astype(np.int32)
     return table
 
 
 VALUES = _by_code(-SIZES, SIZES)
 # The samples that each code stands for: those of its step (G.711), or those nearest to its value (ffmpeg), where
-# ffmpeg's negative ones end 4 higher, as it looks at 14 of the 16 bits. A mean of channels may be rounded either way.
-LOWEST = _by_code(-np.maximum(SIZES + STEPS // 2, SIZES + ABOVE // 2 - 4), SIZES - STEPS // 2) - np.float32(0.5)
-HIGHEST = _by_code(np.maximum(STEPS // 2 - 1, BELOW // 2 + 3) - SIZES, SIZES + ABOVE // 2 - 1) + np.float32(0.5)
+# ffmpeg's negative ones end 4 higher, as it looks at 14 of the 16 bits.
+LOWEST = _by_code(-np.maximum(SIZES + STEPS // 2, SIZES + ABOVE // 2 - 4), SIZES - STEPS // 2)
+HIGHEST = _by_code(np.maximum(STEPS // 2 - 1, BELOW // 2 + 3) - SIZES, SIZES + ABOVE // 2 - 1)
+
+
+class Sums(NamedTuple):
+    """Products summed over the frames of one result channel: of the first and last channel it is the mean of, of the
+    sum of all of them (the signal), and of what the result would have that sum to be less what it is (the error).
+    """
+
+    signal_signal: int = 0
+    error_error: int = 0
+    first_first: int = 0
+    last_last: int = 0
+    first_last: int = 0
+    error_first: int = 0
+    error_last: int = 0
 
 
 class Judge:
@@ -60,48 +81,54 @@ class Judge:
     def __init__(self, *, source_channels: int, result_channels: int) -> None:
         self._source_channels = source_channels
         self._result_channels = result_channels
-        self._share = 1 / source_channels if result_channels < source_channels else 1.0  # of each channel in a result
+        self._mixed = source_channels // result_channels  # in each channel of the result
         self._frames = 0
-        self._peak = 0.0
-        self._sums = np.zeros(7)
+        self._peak = 0
+        self._sums = [Sums()] * result_channels
 
-    def look(self, frames: NDArray[np.int16], coded: memoryview) -> None:
+    def look(self, frames: Int16s, coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
-        channels = _channels(frames)
-        wanted = sum(channels[1:], channels[:1]) * np.float32(self._share) if self._share < 1 else channels
-        codes = np.frombuffer(coded, np.uint8).reshape(-1, self._result_channels).T.astype(np.intp, order="C")
-        if codes.shape != wanted.shape:
-            raise Rejected("unfaithful", f"{codes.size} samples stand for {wanted.size} of the source")
-        wrong = (wanted < LOWEST.take(codes, mode="clip")) | (wanted > HIGHEST.take(codes, mode="clip"))
-        if wrong.any():
-            channel, at = np.argwhere(wrong)[0]
-            self._refuse(self._frames + at, wanted[channel, at], codes[channel, at])
-        error = VALUES.take(codes, mode="clip") - wanted
+        wanted, compare = len(frames) * self._result_channels, _comparison(self._mixed, self._result_channels)
+        if len(coded) != wanted:
+            raise Rejected("unfaithful", f"{len(coded)} samples stand for {wanted} of the source")
+        samples, codes = frames.reshape(-1), np.frombuffer(coded, np.uint8)
+        for channel, before in enumerate(self._sums):
+            wrong, peak, sums = compare(samples[channel:], codes[channel:], len(frames))
+            if wrong:
+                self._refuse(samples, codes)
+            self._peak = max(self._peak, peak)
+            self._sums[channel] = Sums(*map(add, before, sums))
         self._frames += len(frames)
-        self._peak = max(self._peak, float(np.abs(error).max(initial=0.0)))
-        self._sums += _sums(channels, wanted, error)
 
     def verdict(self, body: bytearray, *, frames: int, sample_rate_hz: int) -> Fidelity:
         """The figures over all blocks; raises ``Rejected`` unless they and the head of ``body`` make ``frames``."""
         self._check_head(body, frames, sample_rate_hz)
         if self._frames != frames:
             raise Rejected("unfaithful", f"{self._frames} frames were compared, and there should be {frames}")
-        signal, noise, left, right, shared, error_left, error_right = self._sums.tolist()
-        excess_left = _excess(left, right, shared, error_left, error_right, frames)
-        excess_right = _excess(right, left, shared, error_right, error_left, frames)
+        mixed, left, right = self._mixed, self._sums[0], self._sums[-1]
+        signal, noise = sum(each.signal_signal for each in self._sums), sum(each.error_error for each in self._sums)
+        first, last, shared = left.first_first, right.last_last, left.first_last if mixed > 1 else 0
+        excess_left = _excess(first, last, shared, left.error_first, right.error_last, frames)
+        excess_right = _excess(last, first, shared, right.error_last, left.error_first, frames)
         return Fidelity(
             snr_db=10 * math.log10(signal / noise) if signal and noise else None,
-            error_rms=math.sqrt(noise / (frames * self._result_channels)),
-            error_peak=math.ceil(self._peak),
-            gain_left=None if excess_left is None else self._share + excess_left,
-            gain_right=None if excess_right is None or self._source_channels == 1 else self._share + excess_right,
+            error_rms=math.sqrt(noise / (frames * self._result_channels)) / mixed,
+            error_peak=-(-self._peak // mixed),
+            gain_left=None if excess_left is None else (1 + excess_left) / mixed,
+            gain_right=None if excess_right is None or self._source_channels == 1 else (1 + excess_right) / mixed,
         )
 
-    def _refuse(self, at: int, wanted: float, code: int) -> None:
+    def _refuse(self, samples: Int16s, codes: Codes) -> None:
+        """Name the first wrong sample."""
+        by_frame = codes.reshape(-1, self._result_channels)
+        wanted = samples.reshape(*by_frame.shape, self._mixed).sum(axis=2, dtype=np.int32)
+        _, lowest, highest = _by_code_of_sum(self._mixed)
+        at, channel = np.argwhere((wanted < lowest[by_frame]) | (wanted > highest[by_frame]))[0]
+        code = by_frame[at, channel]
         raise Rejected(
             "unfaithful",
-            f"sample {at} is {wanted:g} in the source, and in the result {VALUES[code]:g}, "
-            f"which stands for {LOWEST[code] + 0.5:g} to {HIGHEST[code] - 0.5:g}",
+            f"sample {self._frames + at} is {wanted[at, channel] / self._mixed:g} in the source, and in the result "
+            f"{VALUES[code]}, which stands for {LOWEST[code]} to {HIGHEST[code]}",
         )
 
     def _check_head(self, body: bytearray, frames: int, sample_rate_hz: int) -> None:
@@ -115,22 +142,43 @@ class Judge:
             raise Rejected("unfaithful", f"the result has {len(body)} bytes, and its head says {found}, not {expected}")
 
 
-def _channels(frames: NDArray[np.int16]) -> Float32s:
-    """The channels one after the other, ``(channels, n)``."""
-    if frames.shape[1] != 2:
-        return np.ascontiguousarray(frames.T, dtype=np.float32)
-    words = np.ascontiguousarray(frames).view(np.int32)[:, 0]  # twice as fast as transposing
-    channels = np.empty((2, len(frames)), np.float32)
-    channels[0], channels[1] = words.astype(np.int16), words >> 16
-    return channels
+def _by_code_of_sum(mixed: int) -> tuple[Int32s, Int32s, Int32s]:
+    """Value, lowest and highest by code, for the sum of the mixed channels, whose mean may be rounded either way."""
+    return VALUES * mixed, LOWEST * mixed - mixed // 2, HIGHEST * mixed + mixed // 2
 
 
-def _sums(channels: Float32s, wanted: Float32s, error: Float32s) -> NDArray[np.float64]:
-    """Energies of signal and error, of left, right and what they share, and of the error along left and right."""
-    left, right = channels[0], channels[-1]
-    shared = left @ right if len(wanted) < len(channels) else 0.0
-    energies = np.vdot(wanted, wanted), np.vdot(error, error), left @ left, right @ right, shared
-    return np.array([*energies, error[0] @ left, error[-1] @ right], np.float64)
+@cache
+def _comparison(mixed: int, results: int) -> Callable[[Int16s, Codes, int], tuple[bool, int, tuple[int, ...]]]:
+    """A compiled loop over frames of ``results`` codes, each the mean of ``mixed`` samples: it looks at the first code.
+
+    All is in whole numbers. The index is unsigned, so that nobody looks whether it is negative.
+    """
+    values, lowest, highest = _by_code_of_sum(mixed)
+    width, apart, to_last = np.uintp(mixed * results), np.uintp(results), np.uintp(mixed - 1)
+
+    @njit(nogil=True)
+    def compare(samples: Int16s, codes: Codes, frames: int) -> tuple[bool, int, tuple[int, ...]]:
+        wrong, peak = False, 0
+        signal_signal = error_error = first_first = last_last = first_last = error_first = error_last = 0
+        for at in range(np.uintp(frames)):
+            begin, code = at * width, codes[at * apart]
+            signal = 0
+            for channel in range(mixed):
+                signal += int(samples[begin + np.uintp(channel)])
+            wrong |= (signal < lowest[code]) | (signal > highest[code])
+            error = int(values[code]) - signal
+            peak = max(peak, abs(error))
+            first, last = int(samples[begin]), int(samples[begin + to_last])
+            signal_signal += signal * signal
+            error_error += error * error
+            first_first += first * first
+            last_last += last * last
+            first_last += first * last
+            error_first += error * first
+            error_last += error * last
+        return wrong, peak, (signal_signal, error_error, first_first, last_last, first_last, error_first, error_last)
+
+    return compare
 
 
 def _excess(own: float, other: float, shared: float, error_own: float, error_other: float, frames: int) -> float | None:

@@ -11,6 +11,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from recordings import alaw
+
 Int16s = NDArray[np.int16]
 Floats = NDArray[np.float64]
 VOICES = Path(__file__).parents[2] / ".." / "shared" / "calls"
@@ -21,6 +23,19 @@ def ffmpeg(arguments: str, data: bytes) -> bytes:
     """What ffmpeg makes of ``data`` on its standard input; fails if it does."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *arguments.split()]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+def mean(frames: Int16s) -> Int16s:
+    """The mean of all channels, halves rounded up: ``(n, 1)``."""
+    count = frames.shape[1]
+    return ((frames.sum(axis=1, dtype=np.int64, keepdims=True) + count // 2) // count).astype(np.int16)
+
+
+def encoded(samples: Int16s) -> NDArray[np.uint8]:
+    """The A-law code of each sample, in the shape of ``samples``."""
+    codes = bytearray(samples.size)
+    alaw.encode(samples.reshape(-1, 1), codes)
+    return np.frombuffer(codes, np.uint8).reshape(samples.shape)
 
 
 def chunk(name: bytes, data: bytes, size: int | None = None) -> bytes:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings import judge
-from recordings.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode, downmix, encode
-from tests.recordings.clips import ffmpeg
+from recordings.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode, encode
+from tests.recordings.clips import encoded, ffmpeg, mean
 
 EVERY_SAMPLE = np.arange(-32768, 32768).astype("<i2")
 EVERY_CODE = bytes(range(256))
@@ -30,7 +30,7 @@ def g711_value(code: int) -> int:
 
 
 def test_every_sample_gets_the_code_that_ffmpeg_gives_it() -> None:
-    assert encode(EVERY_SAMPLE).tobytes() == ffmpeg("-f s16le -i pipe: -f alaw pipe:", EVERY_SAMPLE.tobytes())
+    assert encoded(EVERY_SAMPLE).tobytes() == ffmpeg("-f s16le -i pipe: -f alaw pipe:", EVERY_SAMPLE.tobytes())
 
 
 @pytest.mark.parametrize(("name", "values"), [("alaw", ALAW_VALUES), ("mulaw", MULAW_VALUES), ("alaw", judge.VALUES)])
@@ -43,7 +43,7 @@ def test_every_code_has_the_value_that_g711_gives_it() -> None:
 
 
 def test_ffmpeg_departs_from_g711_by_one_code_where_we_say() -> None:
-    ours, theirs = encode(EVERY_SAMPLE), np.array([g711_code(int(sample)) for sample in EVERY_SAMPLE], np.uint8)
+    ours, theirs = encoded(EVERY_SAMPLE), np.array([g711_code(int(sample)) for sample in EVERY_SAMPLE], np.uint8)
     differ = EVERY_SAMPLE[ours != theirs]
     assert len(differ) == 964
     joints = [512 << shift for shift in range(6)]
@@ -53,27 +53,41 @@ def test_ffmpeg_departs_from_g711_by_one_code_where_we_say() -> None:
     assert set(np.abs(rank[ours] - rank[theirs])) == {0, 1}
 
 
-@given(st.lists(st.tuples(int16, int16), min_size=1))
-def test_the_downmix_of_two_rounds_half_up(frames: list[tuple[int, int]]) -> None:
-    assert downmix(np.array(frames, np.int16)).tolist() == [(left + right + 1) // 2 for left, right in frames]
+def mixed(frames: Int16s) -> bytes:
+    """The codes of the frames' means."""
+    codes = bytearray(len(frames))
+    encode(frames, codes)
+    return bytes(codes)
+
+
+def test_every_mean_of_two_gets_the_code_that_ffmpeg_gives_it() -> None:
+    sums = np.arange(-65536, 65535)  # the mean of two depends on no more than that
+    stereo = np.stack([sums // 2, sums - sums // 2], axis=1).astype("<i2")
+    assert mixed(stereo) == ffmpeg("-f s16le -ac 2 -i pipe: -ac 1 -f alaw pipe:", stereo.tobytes())
 
 
 @given(st.lists(st.tuples(int16, int16), min_size=1, max_size=1_000))
-def test_the_downmix_of_two_is_ffmpegs(frames: list[tuple[int, int]]) -> None:
+def test_the_mean_of_two_is_ffmpegs(frames: list[tuple[int, int]]) -> None:
     stereo = np.array(frames, "<i2")
-    assert downmix(stereo).tobytes() == ffmpeg("-f s16le -ac 2 -i pipe: -ac 1 -f s16le pipe:", stereo.tobytes())
+    assert mixed(stereo) == ffmpeg("-f s16le -ac 2 -i pipe: -ac 1 -f alaw pipe:", stereo.tobytes())
 
 
-@given(st.lists(st.lists(int16, min_size=5, max_size=5), min_size=1))
-def test_the_downmix_of_more_is_their_mean(frames: list[list[int]]) -> None:
-    assert downmix(np.array(frames, np.int16)).tolist() == [(sum(frame) + 2) // 5 for frame in frames]
+@given(st.integers(3, 8).flatmap(lambda count: st.lists(st.lists(int16, min_size=count, max_size=count), min_size=1)))
+def test_the_mean_of_more_rounds_half_up(frames: list[list[int]]) -> None:
+    assert mixed(np.array(frames, np.int16)) == encoded(mean(np.array(frames, np.int16))).tobytes()
+
+
+@pytest.mark.parametrize("size", [0, 3, 5, 7, 9])
+def test_a_place_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"\(4, 2\) samples do not make {size} codes"):
+        encode(np.zeros((4, 2), np.int16), bytearray(size))
 
 
 @given(st.binary(min_size=1))
 def test_decoded_codes_encode_to_themselves(codes: bytes) -> None:
-    assert encode(decode(codes, ALAW_VALUES)).tobytes() == codes
+    assert encoded(decode(codes, ALAW_VALUES)).tobytes() == codes
 
 
 def test_every_sample_is_decoded_to_within_four_percent_or_eleven_steps() -> None:
-    error = np.abs(decode(encode(EVERY_SAMPLE).tobytes(), ALAW_VALUES).astype(int) - EVERY_SAMPLE)
+    error = np.abs(decode(encoded(EVERY_SAMPLE).tobytes(), ALAW_VALUES).astype(int) - EVERY_SAMPLE)
     assert (error <= np.maximum(11, np.abs(EVERY_SAMPLE.astype(int)) * 0.04)).all()

@@ -216,7 +216,7 @@ def test_flac_is_the_same_every_time() -> None:
 
 
 def test_a_wrong_conversion_never_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alaw, "encode", lambda samples: encode(np.invert(samples)))
+    monkeypatch.setattr(alaw, "encode", lambda frames, place: encode(np.invert(frames), place))
     with pytest.raises(Rejected, match=r"unfaithful: sample \d+ is .* in the source, and in the result"):
         converted(wav(noise(50_000)))
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recordings.alaw import MULAW_VALUES, downmix, encode
+from recordings.alaw import MULAW_VALUES
 from recordings.errors import Rejected
 from recordings.judge import HIGHEST, LOWEST, Fidelity, Judge
 from recordings.wav import alaw_wav
 from tests.recordings import clips
-from tests.recordings.clips import Int16s
+from tests.recordings.clips import Int16s, encoded
 
 CLIPS = int(os.environ.get("JUDGE_CLIPS", "120"))
 BLOCK = 9_973  # frames that the judge sees at a time: no multiple of anything
@@ -40,7 +40,7 @@ def judged(frames: Int16s, codes: Codes) -> Fidelity:
 
 def samples(frames: Int16s, channels: int) -> Int16s:
     """What a right conversion to so many channels encodes: ``(n, channels)``."""
-    return downmix(frames).reshape(-1, 1) if channels == 1 else frames
+    return clips.mean(frames) if channels == 1 else frames
 
 
 def g711(values: Int16s) -> Codes:
@@ -59,7 +59,7 @@ def all_clips() -> dict[str, Int16s]:
     return dict(clips.synthetic(CLIPS)) | middles
 
 
-@pytest.mark.parametrize("encoder", [encode, g711])
+@pytest.mark.parametrize("encoder", [encoded, g711])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_correct_conversions_are_accepted(encoder: Callable[[Int16s], Codes], channels: int) -> None:
     for frames in all_clips().values():
@@ -70,13 +70,13 @@ def test_exactly_the_codes_of_either_encoder_are_accepted() -> None:
     every = np.arange(-32768, 32768).astype(np.int16)
     for code in range(256):
         accepted = (every >= LOWEST[code]) & (every <= HIGHEST[code])
-        assert np.array_equal(accepted, (encode(every) == code) | (g711(every) == code)), code
+        assert np.array_equal(accepted, (encoded(every) == code) | (g711(every) == code)), code
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_figures_are_those_of_the_decoded_file(channels: int) -> None:
     for frames in list(all_clips().values())[:24]:
-        codes = encode(samples(frames, channels))
+        codes = encoded(samples(frames, channels))
         heard = np.frombuffer(clips.ffmpeg("-f alaw -i pipe: -f s16le pipe:", codes.tobytes()), "<i2")
         source = frames.astype(float).mean(axis=1) if channels == 1 else frames.astype(float).reshape(-1)
         error, found = heard - source, judged(frames, codes)
@@ -93,13 +93,13 @@ def of(change: Callable[[NDArray[np.int64]], NDArray[np.int64 | np.float64]]) ->
 
     def damage(frames: Int16s, codes: Codes, random: np.random.Generator) -> Codes:
         changed = change(samples(frames, codes.shape[1]).astype(np.int64))
-        return encode(np.rint(changed).clip(-32768, 32767).astype(np.int16))
+        return encoded(np.rint(changed).clip(-32768, 32767).astype(np.int16))
 
     return damage
 
 
 def one_channel_only(side: int) -> Damage:
-    return lambda frames, codes, random: encode(np.repeat(frames[:, side : side + 1], codes.shape[1], axis=1))
+    return lambda frames, codes, random: encoded(np.repeat(frames[:, side : side + 1], codes.shape[1], axis=1))
 
 
 def at_random(count: int, change: Callable[[Codes], Codes]) -> Damage:
@@ -134,7 +134,7 @@ DAMAGES: dict[str, Damage] = {
     "one sample missing": lambda frames, codes, random: codes[:-1],
     "left channel only": one_channel_only(0),
     "right channel only": one_channel_only(1),
-    "one channel inverted": lambda frames, codes, random: encode(samples(frames * np.int16([1, -1]), codes.shape[1])),
+    "one channel inverted": lambda frames, codes, random: encoded(samples(frames * np.int16([1, -1]), codes.shape[1])),
     "channels exchanged": lambda frames, codes, random: codes[:, ::-1],
     "inverted": of(np.negative),
     "half gain": of(lambda sound: sound / 2),
@@ -169,7 +169,7 @@ def is_damage(frames: Int16s, damaged: Codes) -> bool:
     if wanted.shape != damaged.shape:
         return True
     other = frames.astype(np.int64).sum(axis=1, keepdims=True) >> 1 if wanted.shape[1] == 1 else wanted
-    right = [encoder(way.astype(np.int16)) for encoder in (encode, g711) for way in (wanted, other)]
+    right = [encoder(way.astype(np.int16)) for encoder in (encoded, g711) for way in (wanted, other)]
     return not np.logical_or.reduce([codes == damaged for codes in right]).all()
 
 
@@ -187,7 +187,7 @@ def test_damage_is_refused(name: str) -> None:
     random, tried = np.random.default_rng(7), 0
     for clip, frames in all_clips().items():
         for channels in (1, 2):
-            damaged = DAMAGES[name](frames, encode(samples(frames, channels)), random)
+            damaged = DAMAGES[name](frames, encoded(samples(frames, channels)), random)
             if is_damage(frames, damaged):
                 tried += 1
                 assert not accepts(frames, damaged), f"{clip} in {channels} channels"
@@ -197,20 +197,20 @@ def test_damage_is_refused(name: str) -> None:
 def test_another_call_of_the_same_length_is_refused() -> None:
     for frames, other in itertools.pairwise(all_clips().values()):
         count = min(len(frames), len(other))
-        damaged = encode(samples(other[:count], 1))
+        damaged = encoded(samples(other[:count], 1))
         assert not is_damage(frames[:count], damaged) or not accepts(frames[:count], damaged)
 
 
 def test_gains_tell_one_channel_from_the_other() -> None:
     random = np.random.default_rng(3)
     frames = random.normal(0, 2_000, (16_000, 2)).astype(np.int16)
-    mixed, apart = judged(frames, encode(samples(frames, 1))), judged(frames, encode(frames))
+    mixed, apart = judged(frames, encoded(samples(frames, 1))), judged(frames, encoded(frames))
     assert (mixed.gain_left, mixed.gain_right) == pytest.approx((0.5, 0.5), abs=0.002)
     assert (apart.gain_left, apart.gain_right) == pytest.approx((1.0, 1.0), abs=0.002)
     quiet = frames * np.int16([1, 0])
-    assert judged(quiet, encode(samples(quiet, 1))).gain_right is None
+    assert judged(quiet, encoded(samples(quiet, 1))).gain_right is None
     same = frames[:, [0, 0]]
-    assert judged(same, encode(samples(same, 1))).gain_left is None
+    assert judged(same, encoded(samples(same, 1))).gain_left is None
 
 
 @pytest.mark.parametrize("at", range(58))
