@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -64,6 +65,20 @@ def test_s3_refuses_a_body_that_is_not_what_we_meant(bucket: Bucket, store: Stor
     with pytest.raises((StoreUnavailable, StoreRefused, Changed)):
         replace(store, KEY, b"new", sha256=hashlib.sha256(b"other").hexdigest())
     assert bucket.body(KEY) == b"old"
+
+
+@pytest.mark.parametrize("said", [b"new", b"other"])
+def test_a_body_is_signed_by_the_checksum_it_is_sent_with(bucket: Bucket, store: Store, said: bytes) -> None:
+    """By nothing computed again: what is signed is what was said, and where that is wrong S3 refuses it."""
+    bucket.put(KEY, b"old")
+    signed: list[str] = []
+    store._client.meta.events.register(
+        "before-send.s3.PutObject", lambda request, **_: signed.append(request.headers["X-Amz-Content-SHA256"].decode())
+    )
+    with suppress(StoreUnavailable, StoreRefused, Changed):
+        replace(store, KEY, b"new", sha256=hashlib.sha256(said).hexdigest())
+    assert set(signed) == {hashlib.sha256(said).hexdigest()}
+    assert bucket.body(KEY) == (b"new" if said == b"new" else b"old")
 
 
 def test_the_checksum_of_what_we_wrote_is_s3s(bucket: Bucket, store: Store) -> None:
