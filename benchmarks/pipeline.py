@@ -1,4 +1,4 @@
-"""The archive path against what people use today, on one S3 server in one run: ``python -m benchmarks.pipeline``.
+"""The archive path against what people use today, in one run: ``python -m benchmarks.pipeline``.
 
 - *request and process*: the pattern of the published AWS sample, written from its description. For each recording: read
   its tags, have ffmpeg GET it by a presigned URL into a file, ffmpeg again from file to file, upload as Standard, copy
@@ -7,8 +7,8 @@
 - *ours*: list, resample, judge, replace, verify, tag, audit, as the flow does it, but without Prefect
   (``benchmarks.orchestration`` measures that).
 
-All over HTTPS, as S3 is spoken to, with the same number of threads, on one core, as a task of one vCPU has; once more
-over HTTP, where what goes through files can be told from what goes through sockets. What each process and its children
+All over HTTPS, as S3 is spoken to, with the same number of threads, on one core, as a task of one vCPU has, each with an
+S3 server of its own; once more over HTTP, where what goes through files can be told from what goes through sockets. What each process and its children
 used is measured after a warm-up; requests are counted in the server's access log. Rounds are interleaved, and medians
 shown.
 """
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from benchmarks.clients import Used, Way, fill, measure, middle, price
 from benchmarks.ways import good_script, ours, request_and_process
-from demo.servers import Server, s3_server
+from demo.servers import s3_server
 
 WORKLOADS: Mapping[str, Mapping[int, int]] = {  # recordings by their length in seconds
     "10 s": {10: 120},
@@ -52,17 +52,17 @@ def main() -> None:
 
 
 def one_round(ways: Mapping[str, Way], lengths: Mapping[int, int], *, tls: bool = True) -> dict[str, Used]:
-    """Each way on its own bucket of one server, one after the other, on the last core; the server has the others."""
+    """Each way on the last core, one after the other, each with a server of its own on the other cores."""
     os.sched_setaffinity(0, CORES[:-1] or CORES)
+    return {name: _measured(way, lengths, tls) for name, way in ways.items()}
+
+
+def _measured(way: Way, lengths: Mapping[int, int], tls: bool) -> Used:
+    bucket = way.__name__.replace("_", "-")
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder), tls=tls) as server:
         os.environ.update(server.env)
-        return {name: _measured(way, lengths, server) for name, way in ways.items()}
-
-
-def _measured(way: Way, lengths: Mapping[int, int], server: Server) -> Used:
-    bucket = way.__name__.replace("_", "-")
-    fill(bucket, [length_s for length_s, count in lengths.items() for _ in range(count)])
-    return measure(way, bucket, server, core=CORES[-1])
+        fill(bucket, [length_s for length_s, count in lengths.items() for _ in range(count)])
+        return measure(way, bucket, server, core=CORES[-1])
 
 
 def _table(name: str, lengths: Mapping[int, int], found: Mapping[str, Used], plain: Mapping[str, Used]) -> Table:

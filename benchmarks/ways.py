@@ -143,9 +143,16 @@ def client() -> Any:
 
 
 def get_and_put_by_boto3(bucket: str, day: date) -> None:
-    """GET each recording and PUT a quarter of it: no conversion, no proof, no tag."""
-    s3 = _frugal_client()
+    """GET each recording and PUT a quarter of it, by boto3 as it comes: no conversion, no proof, no tag."""
+    _get_and_put(client(), bucket, day)
 
+
+def get_and_put_frugally(bucket: str, day: date) -> None:
+    """The same by boto3 with all turned off that costs something."""
+    _get_and_put(_frugal_client(), bucket, day)
+
+
+def _get_and_put(s3: Any, bucket: str, day: date) -> None:
     def work(key: str) -> None:
         answer = s3.get_object(Bucket=bucket, Key=key)
         quarter = _quarter(answer["ContentLength"], iter(lambda: answer["Body"].read(BLOCK_BYTES), b""))
@@ -156,7 +163,7 @@ def get_and_put_by_boto3(bucket: str, day: date) -> None:
 
 
 def get_hash_put_and_tag(bucket: str, day: date) -> None:
-    """GET and PUT by boto3, and what else every recording is promised: both SHA-256, and the tag beside its others."""
+    """Frugally, but with what every recording is promised: both SHA-256, and the tag beside its others."""
     s3 = _frugal_client()
 
     def work(key: str) -> None:
@@ -191,7 +198,7 @@ def get_and_put_by_obstore(bucket: str, day: date) -> None:
 
 
 def _frugal_client() -> Any:
-    """boto3 where it costs least: no checksum is added to a body, and none signed."""
+    """boto3 where it costs least: it adds no checksum to a body, and signs none."""
     config = Config(
         max_pool_connections=2 * THREADS,
         request_checksum_calculation="when_required",

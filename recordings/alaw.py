@@ -63,20 +63,20 @@ def encode(frames: Int16s, place: bytearray | memoryview) -> None:
     mixed = frames.shape[1] if len(place) == len(frames) else 1
     if len(place) * mixed != frames.size:
         raise ValueError(f"{frames.shape} samples do not make {len(place)} codes")
-    _encoder(mixed)(frames.reshape(-1), np.frombuffer(place, np.uint8))
+    _encoder(mixed)(frames.reshape(-1), ALAW_CODES, np.frombuffer(place, np.uint8))
 
 
 @cache
-def _encoder(mixed: int) -> Callable[[Int16s, Codes], None]:
+def _encoder(mixed: int) -> Callable[[Int16s, Codes, Codes], None]:
     """A compiled loop over samples, each ``mixed`` of which become one code; an unsigned index is never negative."""
     width, half = np.uintp(mixed), mixed // 2
 
     @njit(nogil=True)
-    def encode_all(samples: Int16s, codes: Codes) -> None:
+    def encode_all(samples: Int16s, table: Codes, codes: Codes) -> None:
         for at in range(np.uintp(len(codes))):
             total = half
             for channel in range(mixed):
                 total += int(samples[at * width + np.uintp(channel)])
-            codes[at] = ALAW_CODES[total // mixed & 0xFFFF]
+            codes[at] = table[total // mixed & 0xFFFF]
 
     return encode_all

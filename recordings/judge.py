@@ -82,18 +82,19 @@ class Judge:
         self._source_channels = source_channels
         self._result_channels = result_channels
         self._mixed = source_channels // result_channels  # in each channel of the result
+        self._compare = _comparison(self._mixed, result_channels)
         self._frames = 0
         self._peak = 0
         self._sums = [Sums()] * result_channels
 
     def look(self, frames: Int16s, coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
-        wanted, compare = len(frames) * self._result_channels, _comparison(self._mixed, self._result_channels)
+        wanted = len(frames) * self._result_channels
         if len(coded) != wanted:
             raise Rejected("unfaithful", f"{len(coded)} samples stand for {wanted} of the source")
-        samples, codes = frames.reshape(-1), np.frombuffer(coded, np.uint8)
+        samples, codes = frames.reshape(len(frames) * self._source_channels), np.frombuffer(coded, np.uint8)
         for channel, before in enumerate(self._sums):
-            wrong, peak, sums = compare(samples[channel:], codes[channel:], len(frames))
+            wrong, peak, sums = self._compare(samples[channel:], codes[channel:], len(frames))
             if wrong:
                 self._refuse(samples, codes)
             self._peak = max(self._peak, peak)

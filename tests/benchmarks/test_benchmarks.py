@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHOWN = {
     "pipeline": ("request and", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
-    "floor": ("boto3, hashed and tagged", "ours / boto3", "ours / obstore"),
+    "floor": ("ours / boto3", "ours / frugal boto3", "ours / obstore", "ours / hashed and tagged"),
     "processes": ("threads of each", "recordings/s", "CPU ms each", "peak MB"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
     "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
