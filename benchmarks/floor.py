@@ -1,9 +1,9 @@
 """How near the archive path is to GET and PUT alone: ``python -m benchmarks.floor``.
 
-The same bytes are read and a quarter of them written back: by boto3 as it comes, by boto3 with all turned off that costs
-something, and by obstore, the cheapest client there is. Then by the second with what is promised for every recording but
-is no conversion: both SHA-256, and its tags read and written. The archive path converts, judges, verifies and accounts
-for each recording besides. All over HTTPS, on one core. Rounds are interleaved, and medians shown.
+The same bytes are read and a quarter of them written back: by boto3 as it comes, by boto3 with all turned off that
+costs something, and by obstore, the cheapest client there is. Then by the second with what is promised for every
+recording but is no conversion: both SHA-256, and its tags read and written. The archive path converts, judges, verifies
+and accounts for each recording besides. All over HTTPS, on one core. Rounds are interleaved, and medians shown.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
         cpu_s = {way: middle([each[way] for each in rounds]).cpu_s for way in WAYS}
         each = [f"{1000 * used_s / sum(lengths.values()):.1f}" for used_s in cpu_s.values()]
         table.add_row(name, *each, *(f"{cpu_s[OURS] / cpu_s[floor]:.1f}" for floor in WAYS if floor != OURS))
-    Console(width=140).print(table)
+    Console(width=180).print(table)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@
 - *ours*: list, resample, judge, replace, verify, tag, audit, as the flow does it, but without Prefect
   (``benchmarks.orchestration`` measures that).
 
-All over HTTPS, as S3 is spoken to, with the same number of threads, on one core, as a task of one vCPU has, each with an
-S3 server of its own; once more over HTTP, where what goes through files can be told from what goes through sockets. What each process and its children
-used is measured after a warm-up; requests are counted in the server's access log. Rounds are interleaved, and medians
-shown.
+All over HTTPS, as S3 is spoken to, with the same number of threads, on one core, as a task of one vCPU has, each with a
+server of its own; once more over HTTP, where what goes through files can be told from what goes through sockets. What
+each process and its children used is measured after a warm-up; requests are counted in the server's access log. Rounds
+are interleaved, and medians shown.
 """
 
 import argparse
