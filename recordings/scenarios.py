@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from recordings.audio import PROFILES
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 
-# Our own CPU time (docs/performance.md): converting, judging and hashing a minute, and moving it there and back; and
-# all that a run does about a recording of next to no length, Prefect's share included.
-CPU_S_BY_MINUTE = 0.0044 + 0.0024
-CPU_S_BY_RECORDING = 0.011
+# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
+# that a run does about a recording of next to no length, Prefect's share included.
+CPU_S_BY_MINUTE = 0.0048
+CPU_S_BY_RECORDING = 0.005
 _BATCH = 200
 _GRACE_DAYS = 30  # release_originals' default
 

@@ -33,7 +33,7 @@ from recordings.settings import Settings
 
 
 class _Signer(S3SigV4Auth):
-    """The one of those who have no CRT, whose own makes a stream of each body, and for that a copy."""
+    """botocore's own signer. It would take CRT's, which makes a stream of each body, and for that a copy."""
 
     def payload(self, request: Any) -> str:
         """The body's SHA-256, hex; where a header says it already, as S3 will check, it is not computed again."""

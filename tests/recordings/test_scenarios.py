@@ -32,7 +32,7 @@ def test_a_bill_by_hand() -> None:
     assert alaw.storage_usd == pytest.approx(2556 * 1536 * 0.004)
     assert alaw.standard_usd == pytest.approx(72 * 6144 * (7 / 30 + 1) * 0.023)
     requests = 0.6 * 25.85
-    cpu = (600_000 * 0.011 + 3_000_000 * 0.0068) / 3600 * (0.03238 + 2 * 0.00356)
+    cpu = (600_000 * 0.005 + 3_000_000 * 0.0048) / 3600 * (0.03238 + 2 * 0.00356)
     assert alaw.work_usd == pytest.approx(72 * (requests + cpu + prices().standing_month), rel=1e-4)
 
 
