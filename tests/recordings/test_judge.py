@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recordings.alaw import MULAW_VALUES
 from recordings.errors import Rejected
-from recordings.judge import HIGHEST, LOWEST, Fidelity, Judge
+from recordings.judge import HIGHEST, LOWEST, VALUES, Fidelity, Judge
 from recordings.wav import alaw_wav
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, encoded
@@ -211,6 +211,24 @@ def test_gains_tell_one_channel_from_the_other() -> None:
     assert judged(quiet, encoded(samples(quiet, 1))).gain_right is None
     same = frames[:, [0, 0]]
     assert judged(same, encoded(samples(same, 1))).gain_left is None
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_gains_are_those_of_a_least_squares_fit(channels: int) -> None:
+    fitted = 0
+    for frames in list(all_clips().values())[:24]:
+        codes = encoded(samples(frames, channels))
+        heard, source = VALUES[codes].astype(float), frames.astype(float)
+        if channels == 1:
+            fit = np.linalg.lstsq(source, heard[:, 0])[0]
+        else:  # each channel by itself
+            fit = (heard * source).sum(axis=0) / np.maximum((source**2).sum(axis=0), 1)
+        found = judged(frames, codes)
+        for gain, wanted in zip((found.gain_left, found.gain_right), fit, strict=True):
+            if gain is not None:
+                assert gain == pytest.approx(wanted, rel=1e-7)
+                fitted += 1
+    assert fitted > 20
 
 
 @pytest.mark.parametrize("at", range(58))
