@@ -27,8 +27,8 @@ from demo.calls import call
 from demo.servers import s3_server
 from recordings import audio, ffmpeg
 from recordings.pcm import BLOCK_BYTES
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 
 with warnings.catch_warnings():  # that audioop is going, and that ffmpeg may not be on PATH
     warnings.simplefilter("ignore")

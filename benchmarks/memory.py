@@ -16,8 +16,8 @@ import boto3
 from benchmarks.convert import write_call
 from demo.servers import s3_server
 from recordings.audio import PROFILES, convert
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 
 BUCKET = "calls"
 CASES = {"one call of two hours": ("2h.wav", 1), "eight calls of one hour at once": ("1h.wav", 8)}

@@ -32,8 +32,8 @@ from recordings.manifest import Status, write_rows
 from recordings.plan import Plan, list_day
 from recordings.recording import Day, Recording
 from recordings.resample import listed_row
+from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.store import Store
 
 BUCKET, SHARDS = "recordings", "0123456789abcdef"
 PAGE, ROWS_A_FILE, SIZE_BYTES = 1000, 800, 9_600_044  # a call of five minutes

@@ -31,8 +31,8 @@ from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
 from recordings.resample import resample_batch
 from recordings.run import Run, plan_run
+from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.store import Store
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 

@@ -5,7 +5,8 @@ Read in this order:
 - what travels and what was asked for: ``recording``, ``run``, ``plan``
 - the story of one recording: ``resample``; the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``; is a bucket safe to work on: ``preflight``
-- S3: ``store``; the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
+- S3: ``s3`` (``session``, ``errors``, ``objects``, ``store``)
+- the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
 - many days at once: ``backfill``; afterwards: ``operation``, ``restore``, ``release``, ``reconcile``
 - what it came to, said to people: ``summary``, ``reporting``; what it costs and saves: ``pricing``, ``savings``,
   ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``

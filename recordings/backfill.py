@@ -16,7 +16,7 @@ from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between
 from recordings.reporting import human_bytes
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 
 Record = Mapping[str, Any]  # of a run that ended
 

@@ -18,8 +18,8 @@ from recordings.pricing import PriceList
 from recordings.provenance import provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
-from recordings.store import Store
 from recordings.wav import ObjectStream, WavHead, read_head
 
 SAMPLE_SIZE = 200

@@ -11,8 +11,8 @@ from typing import Any
 
 from recordings.files import AuditFiles, open_files
 from recordings.manifest import PARTITION, audit_dates
+from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.store import Store
 
 RUNS = "_runs"  # where recordings.history keeps the records
 _FILES_AT_ONCE = 16

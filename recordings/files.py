@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from recordings.errors import InvalidRequest
 from recordings.patience import patience
-from recordings.store import Store
+from recordings.s3.store import Store
 
 
 class AuditFiles(Protocol):

@@ -14,7 +14,7 @@ from recordings.errors import InvalidRequest
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, current, read_audit
 from recordings.recording import Batch
 from recordings.resample import found_row
-from recordings.store import Store
+from recordings.s3.store import Store
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
 

@@ -10,8 +10,8 @@ from recordings.manifest import settled
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.store import Store
 
 
 class Listing:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 from recordings.errors import InvalidRequest, StoreRefused
-from recordings.store import Store
+from recordings.s3.store import Store
 
 _MONTH_DAYS = 30
 _SHORTEST_GRACE_DAYS = 7

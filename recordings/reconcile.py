@@ -12,7 +12,8 @@ from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
 from recordings.resample import found_row
-from recordings.store import Store, Version
+from recordings.s3.objects import Version
+from recordings.s3.store import Store
 from recordings.tag import CONVERTED_TAG
 
 _YEAR_DAYS = 365.25

@@ -9,7 +9,8 @@ from recordings.manifest import ManifestRow, Status
 from recordings.operation import Operation, begun, state_after
 from recordings.provenance import provenance_of
 from recordings.resample import EXEMPT_TAG
-from recordings.store import ReleasingStore, StoredObject
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import ReleasingStore
 from recordings.tag import CONVERTED_TAG
 
 

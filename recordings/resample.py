@@ -15,7 +15,8 @@ from recordings.pricing import is_dearer
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
-from recordings.store import Body, Store, StoredObject, Written
+from recordings.s3.objects import StoredObject, Written
+from recordings.s3.store import Body, Store
 
 EXEMPT_TAG = ("archive", "exempt")
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from recordings.accounting import accounted
 from recordings.manifest import ManifestRow
 from recordings.pool import Pool
-from recordings.store import Store
+from recordings.s3.store import Store
 
 CONVERTED_TAG = ("converted", "True")
 MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide

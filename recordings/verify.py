@@ -13,7 +13,8 @@ from recordings.errors import Changed, Unproven
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.store import Store, StoredObject, Version
+from recordings.s3.objects import StoredObject, Version
+from recordings.s3.store import Store
 
 _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 

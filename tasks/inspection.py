@@ -8,8 +8,8 @@ from prefect.cache_policies import NO_CACHE
 
 from recordings import preflight
 from recordings.preflight import Finding
+from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.store import Store
 from tasks.workplace import session
 
 

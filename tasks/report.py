@@ -14,9 +14,9 @@ from recordings.figures import Figures, by_day, figures
 from recordings.files import AuditFiles, open_files
 from recordings.page import page, savings_report
 from recordings.pricing import prices
+from recordings.s3.store import Store
 from recordings.savings import Savings, savings
 from recordings.settings import settings
-from recordings.store import Store
 from tasks.workplace import session
 
 

@@ -12,8 +12,8 @@ from prefect_aws import AwsCredentials
 from recordings.files import open_files
 from recordings.operation import Operation
 from recordings.run import Run
+from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import settings
-from recordings.store import ReleasingStore, Store
 
 
 class Workplace:

@@ -17,8 +17,8 @@ from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.audio import PROFILES, convert
 from recordings.errors import StoreRefused, StoreUnavailable
+from recordings.s3.store import Store
 from recordings.settings import Settings, settings
-from recordings.store import Store
 from recordings.summary import RunFailed
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FAULTS, FaultyProxy, faulty_proxy

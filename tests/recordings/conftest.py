@@ -13,8 +13,8 @@ from recordings.plan import Plan, list_day
 from recordings.pool import Budget, Pool
 from recordings.recording import Day, Recording
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from recordings.files import AuditFiles, open_files
 from recordings.history import dead_runs, record_covered, record_end, record_start
 from recordings.recording import Window
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 PlanRun = Callable[..., Run]

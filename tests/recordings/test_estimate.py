@@ -17,7 +17,7 @@ from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.recording import Day, Recording
 from recordings.reporting import forecast_report
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from recordings.summary import tally
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.test_pricing import US_EAST_1

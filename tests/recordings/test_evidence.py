@@ -12,8 +12,8 @@ from recordings.files import AuditFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.manifest import write_rows
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from tests.bucket import Bucket
 from tests.recordings.test_manifest import ROW
 

@@ -8,7 +8,7 @@ import pytest
 from recordings.manifest import ManifestRow
 from recordings.pricing import KMS, prices
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from tests.bucket import Bucket, key_of
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"

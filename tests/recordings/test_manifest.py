@@ -14,8 +14,8 @@ import pytest
 from recordings.files import AuditFiles, open_files
 from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
 from recordings.recording import Day
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from tests.bucket import DAY, Bucket
 
 WHOLE_DAY = Day(prefix="calls/", date=DAY)

@@ -9,7 +9,7 @@ import pytest
 from recordings.plan import Listing, Plan, days_of, list_day, pack
 from recordings.recording import Day, Recording, Window
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 PlanRun = Callable[..., Run]

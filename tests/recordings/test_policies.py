@@ -26,9 +26,9 @@ from recordings.release import release_original
 from recordings.resample import resample_batch
 from recordings.restore import restore_recording
 from recordings.run import Run
+from recordings.s3.store import ReleasingStore, Store
 from recordings.savings import savings
 from recordings.settings import Settings
-from recordings.store import ReleasingStore, Store
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, key_of

@@ -7,8 +7,8 @@ import pytest
 
 from recordings.errors import StoreRefused
 from recordings.preflight import PreflightFailed, Severity, check_bucket, inspect_bucket
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from tests.bucket import PREFIX, Bucket
 
 

@@ -12,8 +12,8 @@ from demo.servers import Server
 from recordings.audio import PROFILES, convert
 from recordings.manifest import Status
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 

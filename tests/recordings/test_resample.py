@@ -14,8 +14,8 @@ from recordings.provenance import provenance_of
 from recordings.recording import Day
 from recordings.resample import resample_recording
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 

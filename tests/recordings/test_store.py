@@ -10,8 +10,8 @@ import pytest
 
 from demo.servers import Server
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.store import Store
 from tests.bucket import Bucket
 from tests.faults import FaultyProxy, faulty_proxy
 
@@ -171,3 +171,21 @@ def test_the_bucket_key_is_asked_for_again(bucket: Bucket, store: Store) -> None
     (headers,) = sent
     assert headers["x-amz-server-side-encryption-bucket-key-enabled"] == b"true"
     assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == b"k"
+
+
+def test_another_client_of_the_process_keeps_its_signer(bucket: Bucket, store: Store) -> None:
+    from botocore.auth import AUTH_TYPE_MAPS
+
+    signer = AUTH_TYPE_MAPS["s3v4"]
+    assert not signer.__module__.startswith("recordings")
+    names: list[str] = []
+
+    def note(signature_version: str, **_: Any) -> None:
+        names.append(signature_version)
+
+    for client in (bucket.client, store._client):
+        client.meta.events.register("before-sign.s3", note)
+    bucket.put("another", b"")
+    store.create("ours", b"")
+    assert names[0] == "s3v4"
+    assert names[1] != "s3v4"

@@ -7,7 +7,7 @@ from typing import Any
 from recordings.manifest import Status
 from recordings.pool import Pool
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from recordings.tag import tag_batch
 from tests.bucket import Bucket, key_of
 

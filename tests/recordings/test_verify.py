@@ -11,7 +11,7 @@ from recordings.pool import Pool
 from recordings.recording import Batch
 from recordings.resample import resample_batch
 from recordings.run import Run
-from recordings.store import Store
+from recordings.s3.store import Store
 from recordings.verify import verify_batch
 from tests.bucket import DAY, Bucket, key_of
 

@@ -1,4 +1,4 @@
-"""One S3 bucket, and every request we make to it. The only file that knows boto3.
+"""One S3 bucket, and every request we make to it.
 
 Each method is one request kind; failures come out as the classes of ``recordings.errors`` with the cause kept.
 A ``Store`` cannot delete.
@@ -10,120 +10,36 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import cache
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import boto3
-import botocore.session
-from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
 from botocore.exceptions import ConnectionError as NotConnectedError
-from botocore.utils import parse_timestamp
 from urllib3.exceptions import HTTPError as TransportError
 
-from recordings import __version__
-from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
+from recordings.s3.errors import NOT_CONFIGURED, translated
+from recordings.s3.objects import (
+    PROTECTION,
+    StoredObject,
+    Version,
+    Written,
+    answered_at,
+    attempts,
+    hex_of,
+    of_version,
+    still_valid,
+    stored_object,
+    version_of,
+)
+from recordings.s3.session import USER_AGENT, own_session, sign_by_checksum
 from recordings.settings import Settings
 
-
-class _Signer(S3SigV4Auth):
-    """botocore's own signer. It would take CRT's, which makes a stream of each body, and for that a copy."""
-
-    def payload(self, request: Any) -> str:
-        """The body's SHA-256, hex; where a header says it already, as S3 will check, it is not computed again."""
-        known = request.headers.get("x-amz-checksum-sha256")
-        return base64.b64decode(known).hex() if known else str(super().payload(request))
-
-
-AUTH_TYPE_MAPS["s3v4"] = _Signer
-# S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
-_CHANGED = {
-    "PreconditionFailed": "replaced since it was listed",
-    "412": "replaced since it was listed",
-    "ConditionalRequestConflict": "written by somebody else at the same moment",
-    "NoSuchKey": "deleted since it was listed",
-    "NoSuchVersion": "that version was deleted",
-    "404": "deleted since it was listed",
-    "MethodNotAllowed": "deleted since it was listed",
-    "405": "deleted since it was listed",
-}
 _BLOCK_BYTES = 256 * 1024
-# Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
-_NAME = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
-_NEEDS_THAW = ("needs-thaw", "lies in a storage class that must be thawed before it can be read")
-_NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE-C)")
-_SKIPPED = {
-    ("GetObject", "InvalidObjectState"): _NEEDS_THAW,
-    ("GetObject", "InvalidRequest"): _NEEDS_KEY,
-}
-_UNAVAILABLE = {
-    "SlowDown",
-    "RequestTimeout",
-    "Throttling",
-    "ThrottlingException",
-    "RequestLimitExceeded",
-    "OperationAborted",
-    "BadDigest",
-    "XAmzContentChecksumMismatch",
-    "XAmzContentSHA256Mismatch",
-    "IncompleteBody",
-}  # and every 5xx
-_REFUSED = {
-    "ExpiredToken": "the credentials have expired: renew them",
-    "InvalidToken": "the session token is not valid: renew the credentials",
-    "InvalidAccessKeyId": "there is no such access key: check the credentials",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key: check the credentials",
-    "RequestTimeTooSkewed": "this machine's clock differs from S3's by more than 15 minutes: set it",
-    "400": "the credentials have expired, or the object needs its owner's key (SSE-C)",  # a HEAD does not say which
-}
-_NOT_CONFIGURED = {
-    "NoSuchLifecycleConfiguration",
-    "ObjectLockConfigurationNotFoundError",
-    "ReplicationConfigurationNotFoundError",
-}
-# What the body's rewrite must not change: the names are the same in GetObject's answer and in PutObject's request.
-_CARRIED = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-)
-# The same for what CopyObject does not copy by itself.
-_PROTECTION = (
-    "ServerSideEncryption",
-    "SSEKMSKeyId",
-    "BucketKeyEnabled",
-    "ObjectLockMode",
-    "ObjectLockRetainUntilDate",
-    "ObjectLockLegalHoldStatus",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """One version of an object, as the headers of a GET or HEAD describe it."""
-
-    key: str
-    version_id: str | None  # None for objects older than the bucket's versioning
-    etag: str
-    size_bytes: int
-    storage_class: str
-    last_modified: datetime
-    content_type: str
-    metadata: Mapping[str, str]
-    tag_count: int
-    held: bool
-    sha256: str | None  # hex, as S3 stored it with the object; None where it has another checksum or none
-    locked_until: datetime | None
-    carried: Mapping[str, Any]
-    answered_at: datetime  # S3's clock
-    attempts: int
 
 
 class Body:
@@ -141,51 +57,6 @@ class Body:
             raise StoreUnavailable(f"reading the body failed: {error}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What S3 answered to a write."""
-
-    version_id: str | None
-    etag: str
-    attempts: int
-    sha256: str | None = None  # hex; where S3 was asked to compute it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """One line of ListObjectVersions; a delete marker has neither ETag nor size."""
-
-    key: str
-    version_id: str
-    etag: str
-    size_bytes: int
-    storage_class: str
-    is_current: bool
-    last_modified: datetime
-
-
-@cache
-def _models() -> Any:
-    """What botocore knows of S3: 45 ms to read, so all sessions share it."""
-    return botocore.session.get_session().get_component("data_loader")
-
-
-def _own_session() -> boto3.Session:
-    """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
-    session = botocore.session.get_session()
-    session.register_component("data_loader", _models())
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
-    return boto3.Session(botocore_session=session)
-
-
-def _timestamp(value: Any) -> datetime:
-    """A time as S3 writes it in XML (ISO 8601), or in any other form that botocore reads, as headers have."""
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return parse_timestamp(value)
-
-
 class Store:
     """A bucket. One client serves all threads."""
 
@@ -199,9 +70,10 @@ class Store:
             connect_timeout=settings.timeout_s,
             read_timeout=settings.timeout_s,
             request_checksum_calculation="when_required",
-            user_agent=_NAME,
+            user_agent=USER_AGENT,
         )
-        self._client = (session or _own_session()).client("s3", config=config)
+        self._client = (session or own_session()).client("s3", config=config)
+        sign_by_checksum(self._client)
         self._client.meta.events.register("before-send.s3", self._count)
 
     @property
@@ -226,7 +98,7 @@ class Store:
         following: dict[str, Any] = {"KeyMarker": after_key} if after_key else {}
         while True:
             page = self._request("list_object_versions", Prefix=prefix, MaxKeys=page_size, **following)
-            yield [_version(line) for line in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+            yield [version_of(line) for line in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
             if not page.get("IsTruncated"):
                 return
             following = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
@@ -235,7 +107,9 @@ class Store:
 
     def head(self, key: str, version_id: str | None = None) -> StoredObject:
         """The headers of the current version, or of a given one. Raises Changed where it is gone."""
-        return _stored(key, self._request("head_object", Key=key, ChecksumMode="ENABLED", **_of(version_id)))
+        return stored_object(
+            key, self._request("head_object", Key=key, ChecksumMode="ENABLED", **of_version(version_id))
+        )
 
     @contextmanager
     def read(
@@ -243,9 +117,9 @@ class Store:
     ) -> Iterator[tuple[StoredObject, Body]]:
         """Headers first, then the body as a stream; the connection is dropped if the body is not read to its end."""
         condition = {"IfMatch": if_match} if if_match else {}
-        answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **_of(version_id))
+        answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **of_version(version_id))
         try:
-            yield _stored(key, answer), Body(answer["Body"])
+            yield stored_object(key, answer), Body(answer["Body"])
         finally:
             answer["Body"].close()
 
@@ -284,9 +158,9 @@ class Store:
             Metadata=dict(metadata),
             ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
             **({"Tagging": urlencode(tags)} if tags else {}),
-            **_still_valid(current.carried),
+            **still_valid(current.carried),
         )
-        return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=_attempts(answer))
+        return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
 
     def bring_back(self, original: StoredObject, *, over: StoredObject, tags: Mapping[str, str]) -> Written:
         """Make a copy of an older version current, over exactly the version that ``over`` describes.
@@ -296,36 +170,36 @@ class Store:
         answer = self._request(
             "copy_object",
             Key=original.key,
-            CopySource={"Bucket": self.bucket, "Key": original.key, **_of(original.version_id)},
+            CopySource={"Bucket": self.bucket, "Key": original.key, **of_version(original.version_id)},
             IfMatch=over.etag,
             StorageClass=original.storage_class,
             TaggingDirective="REPLACE",
             Tagging=urlencode(tags),
             ChecksumAlgorithm="SHA256",
-            **_still_valid({name: value for name, value in original.carried.items() if name in _PROTECTION}),
+            **still_valid({name: value for name, value in original.carried.items() if name in PROTECTION}),
         )
         result = answer["CopyObjectResult"]
         return Written(
             version_id=answer.get("VersionId"),
             etag=result["ETag"],
-            attempts=_attempts(answer),
-            sha256=_hex(result.get("ChecksumSHA256")),
+            attempts=attempts(answer),
+            sha256=hex_of(result.get("ChecksumSHA256")),
         )
 
     def tags(self, key: str, version_id: str | None) -> dict[str, str]:
         """The tags of one version."""
-        answer = self._request("get_object_tagging", Key=key, **_of(version_id))
+        answer = self._request("get_object_tagging", Key=key, **of_version(version_id))
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put_tags(self, key: str, version_id: str | None, tags: Mapping[str, str]) -> None:
         """Replace the whole tag set of one version: S3 knows no other way, so merge first."""
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
-        self._request("put_object_tagging", Key=key, Tagging={"TagSet": tag_set}, **_of(version_id))
+        self._request("put_object_tagging", Key=key, Tagging={"TagSet": tag_set}, **of_version(version_id))
 
     def put_hold(self, key: str, version_id: str | None, *, held: bool) -> None:
         """Set or lift the legal hold of one version."""
         status = "ON" if held else "OFF"
-        self._request("put_object_legal_hold", Key=key, LegalHold={"Status": status}, **_of(version_id))
+        self._request("put_object_legal_hold", Key=key, LegalHold={"Status": status}, **of_version(version_id))
 
     # -- the audit table's files --------------------------------------------------------------------------------------
 
@@ -392,7 +266,7 @@ class Store:
         try:
             return self._request(operation)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _NOT_CONFIGURED:
+            if error.response["Error"]["Code"] in NOT_CONFIGURED:
                 return {}
             raise
 
@@ -403,7 +277,7 @@ class Store:
             self._count_kms(operation, answer)
             return answer
         except ClientError as error:
-            raise _translated(error, self.bucket, parameters.get("Key")) from error
+            raise translated(error, self.bucket, parameters.get("Key")) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role") from error
         except (HTTPClientError, NotConnectedError, TransportError) as error:  # botocore lets some of the last through
@@ -415,97 +289,4 @@ class ReleasingStore(Store):
 
     def delete_version(self, key: str, version_id: str) -> datetime:
         """Delete exactly this version, for good; returns when, by S3's clock."""
-        return _answered_at(self._request("delete_object", Key=key, VersionId=version_id))
-
-
-def _translated(error: ClientError, bucket: str, key: str | None) -> Exception:
-    code, operation = error.response["Error"]["Code"], error.operation_name
-    if code in _NOT_CONFIGURED:
-        return error
-    where = f"s3://{bucket}/{key}" if key else f"bucket {bucket}"
-    status = str(error.response["ResponseMetadata"].get("HTTPStatusCode", ""))
-    if code == "NoSuchBucket" or (code == "404" and key is None):
-        return StoreRefused(f"there is no bucket named {bucket!r}: check the name, the account and the region")
-    if code in _CHANGED:
-        return Changed("changed", f"{where} was {_CHANGED[code]}")
-    if (operation, code) in _SKIPPED:
-        reason, sentence = _SKIPPED[operation, code]
-        return Skipped(reason, f"{where} {sentence}")
-    if code in _UNAVAILABLE or status.startswith("5"):
-        return StoreUnavailable(f"{operation} on {where}: {code}")
-    if code in _REFUSED:
-        return StoreRefused(f"{operation} on {where} was refused ({code}): {_REFUSED[code]}")
-    if code in ("AccessDenied", "403") or status in ("401", "403"):
-        return StoreRefused(f"{operation} on {where} was refused ({code}): the role needs {_action(operation)} there")
-    return error
-
-
-def _action(operation: str) -> str:
-    """The IAM action an operation needs (Service Authorization Reference, Amazon S3)."""
-    return {
-        "ListObjectsV2": "s3:ListBucket",
-        "ListObjectVersions": "s3:ListBucketVersions",
-        "HeadObject": "s3:GetObject",
-        "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
-        "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
-        "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
-        "GetBucketReplication": "s3:GetReplicationConfiguration",
-    }.get(operation, f"s3:{operation}")
-
-
-def _stored(key: str, answer: Mapping[str, Any]) -> StoredObject:
-    sha256 = answer.get("ChecksumSHA256") if answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
-    return StoredObject(
-        key=key,
-        version_id=answer.get("VersionId"),
-        etag=answer["ETag"],
-        size_bytes=answer["ContentLength"],
-        storage_class=answer.get("StorageClass", "STANDARD"),
-        last_modified=answer["LastModified"],
-        content_type=answer.get("ContentType", "binary/octet-stream"),
-        metadata=answer["Metadata"],
-        tag_count=int(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count", 0)),
-        held=answer.get("ObjectLockLegalHoldStatus") == "ON",
-        locked_until=answer.get("ObjectLockRetainUntilDate"),
-        sha256=_hex(sha256),
-        carried={name: answer[name] for name in (*_CARRIED, *_PROTECTION) if name in answer},
-        answered_at=_answered_at(answer),
-        attempts=_attempts(answer),
-    )
-
-
-def _version(line: Mapping[str, Any]) -> Version:
-    return Version(
-        key=line["Key"],
-        version_id=line["VersionId"],
-        etag=line.get("ETag", ""),
-        size_bytes=line.get("Size", 0),
-        storage_class=line.get("StorageClass", "STANDARD"),
-        is_current=line["IsLatest"],
-        last_modified=line["LastModified"],
-    )
-
-
-def _of(version_id: str | None) -> dict[str, str]:
-    return {"VersionId": version_id} if version_id else {}
-
-
-def _hex(checksum: str | None) -> str | None:
-    return base64.b64decode(checksum).hex() if checksum else None
-
-
-def _answered_at(answer: Mapping[str, Any]) -> datetime:
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-
-
-def _attempts(answer: Mapping[str, Any]) -> int:
-    return 1 + int(answer["ResponseMetadata"].get("RetryAttempts", 0))
-
-
-def _still_valid(carried: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a retention that has run out: S3 refuses to lock until a date in the past."""
-    until = carried.get("ObjectLockRetainUntilDate")
-    if until is None or until > datetime.now(UTC):
-        return dict(carried)
-    run_out = ("ObjectLockMode", "ObjectLockRetainUntilDate")
-    return {name: value for name, value in carried.items() if name not in run_out}
+        return answered_at(self._request("delete_object", Key=key, VersionId=version_id))

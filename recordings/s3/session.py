@@ -1,0 +1,61 @@
+"""The session that clients are made of, and how a client signs, counts its attempts and names itself."""
+
+import base64
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
+from botocore.utils import parse_timestamp
+
+from recordings import __version__
+
+# Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
+USER_AGENT = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
+
+
+class _Signer(S3SigV4Auth):
+    """botocore's own signer. It would take CRT's, which makes a stream of each body, and for that a copy."""
+
+    def payload(self, request: Any) -> str:
+        """The body's SHA-256, hex; where a header says it already, as S3 will check, it is not computed again."""
+        known = request.headers.get("x-amz-checksum-sha256")
+        return base64.b64decode(known).hex() if known else str(super().payload(request))
+
+
+_SIGNATURE = "s3v4-of-the-checksum"
+AUTH_TYPE_MAPS[_SIGNATURE] = _Signer  # a name of its own: other clients of the process keep their signer
+
+
+def sign_by_checksum(client: Any) -> None:
+    """Have this client sign with our signer wherever it would sign with botocore's for S3."""
+    client.meta.events.register_first("choose-signer.s3", _ours_for_s3v4)
+
+
+def _ours_for_s3v4(signature_version: Any, context: Any, **_: Any) -> str | None:
+    chosen = context.get("auth_type") or signature_version
+    return _SIGNATURE if chosen in ("s3v4", "v4") and signature_version in ("s3v4", "v4") else None
+
+
+@cache
+def _models() -> Any:
+    """What botocore knows of S3: 45 ms to read, so all sessions share it."""
+    return botocore.session.get_session().get_component("data_loader")
+
+
+def own_session() -> boto3.Session:
+    """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _models())
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    return boto3.Session(botocore_session=session)
+
+
+def _timestamp(value: Any) -> datetime:
+    """A time as S3 writes it in XML (ISO 8601), or in any other form that botocore reads, as headers have."""
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return parse_timestamp(value)
