@@ -119,7 +119,8 @@ def plan_shard(audit_uri: str, shard: str) -> None:
     list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # so that all is loaded
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     idle_mb, idle_s = _resident_mb("VmRSS"), cpu_seconds()
-    plan = Plan([list_day(store, Day(prefix=PREFIX, date=DAY, shard=shard), run)], run)
+    day = Day(prefix=PREFIX, date=DAY, shard=shard)
+    plan = Plan([day], [list_day(store, day, run)], run)
     figures = {"cpu_s": cpu_seconds() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
     print(json.dumps({**figures, "open": plan.recordings, "settled": plan.settled_count, "waves": len(plan.waves)}))
 

@@ -42,7 +42,9 @@ def ours(bucket: str, day: date) -> None:
     with tempfile.TemporaryDirectory() as audit_uri:
         run = planned(bucket, day, audit_uri)
         store, files = Store(bucket, settings()), LocalFiles(Path(audit_uri))
-        plan = Plan([list_day(store, Day(prefix=PREFIX, date=day), run)], run)
+        store.shows_tag_counts = True  # as a run proves before its first recording
+        of_day = Day(prefix=PREFIX, date=day)
+        plan = Plan([of_day], [list_day(store, of_day, run)], run)
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:
                 tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))

@@ -77,8 +77,9 @@ def archive_recordings(
     run = begin_run(**locals())
     findings = preflight(run)
     dead = open_record(run)
-    listings = list_recordings.map(days_of(run, dead), unmapped(run)).result()
-    plan = Plan(listings, run)
+    days = days_of(run, dead)
+    listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
+    plan = Plan(days, listings, run)
     progress = Progress(plan)
     outcomes = []
     for number, wave in enumerate(plan.waves, start=1):

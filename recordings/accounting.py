@@ -1,5 +1,6 @@
 """Every recording ends as a row: what may pass is tried again, what does not becomes the row's reason."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,23 +10,33 @@ from recordings.manifest import ManifestRow, Status
 from recordings.patience import patience
 
 _STATUS = {Rejected: Status.REJECTED, Changed: Status.CHANGED, Skipped: Status.SKIPPED, Unproven: Status.FAILED}
+_log = logging.getLogger(__name__)
 
 
 def accounted(row: ManifestRow, work: Callable[[], ManifestRow]) -> ManifestRow:
-    """The row that ``work`` returns, or ``row`` ended with the reason why it could not.
+    """The row that ``work`` returns, or ``row`` ended with the reason why it could not, whatever that is.
 
-    StoreUnavailable is tried again with ``patience``. What is not an error of ours is a bug, and raised.
+    StoreUnavailable is tried again with ``patience``. What is not an error of ours is a bug: logged with its traceback,
+    and the row has failed, so that the run ends red when everything else is done.
     """
     retrying = patience()
     try:
         done = retrying(work)
-    except RecordingError as error:
-        done = ended(row, _STATUS[type(error)], str(error))
-    except (StoreUnavailable, StoreRefused) as error:
-        done = ended(row, Status.FAILED, f"{error.code}: {error}")
-    except OSError as error:  # of this machine: a disk that is full, an ffmpeg that does not start
-        done = ended(row, Status.FAILED, f"machine: {error}")
+    except Exception as error:
+        done = ended(row, *_end_by(error, row))
     return replace(done, attempts=done.attempts + retrying.statistics["attempt_number"] - 1)
+
+
+def _end_by(error: Exception, row: ManifestRow) -> tuple[Status, str]:
+    """What an exception makes of a row: its status and reason."""
+    if isinstance(error, RecordingError):
+        return _STATUS[type(error)], str(error)
+    if isinstance(error, (StoreUnavailable, StoreRefused)):
+        return Status.FAILED, f"{error.code}: {error}"
+    if isinstance(error, OSError):  # of this machine: a disk that is full, an ffmpeg that does not start
+        return Status.FAILED, f"machine: {error}"
+    _log.error("a bug, met at s3://%s/%s", row.bucket, row.key, exc_info=error)
+    return Status.FAILED, f"bug: {type(error).__name__}: {error}"
 
 
 def ended(row: ManifestRow, status: Status, reason: str) -> ManifestRow:

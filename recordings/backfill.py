@@ -133,7 +133,8 @@ def _did_as_much(record: Record, run: Run) -> bool:
         == (run.bucket, run.profile_name, run.storage_class)
         and set(run.prefixes) <= set(theirs["prefixes"])
         and theirs["include_held"] >= run.include_held
-        and not (record["counts"].get("failed") or record["unrecorded"])
+        and not (record["counts"].get("failed") or record["unrecorded"] or record.get("unlisted"))
+        and not (record["counts"].get("changed") and not record["counts"].get("archived"))
     )
 
 

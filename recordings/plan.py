@@ -26,12 +26,18 @@ class Listing:
 
 
 class Plan:
-    """The waves of a run, each a list of batches. A dry run has none, but a survey of what it would look at."""
+    """The waves of a run, each a list of batches. A dry run has none, but a survey of what it would look at.
 
-    __slots__ = ("recordings", "settled_count", "size_bytes", "survey", "waves")
+    ``listings`` holds, for each of ``days``, what was found there, or why it could not be listed.
+    """
 
-    def __init__(self, listings: Iterable[Listing], run: Run) -> None:
-        listed = list(listings)
+    __slots__ = ("recordings", "settled_count", "size_bytes", "survey", "unlisted", "waves")
+
+    def __init__(self, days: Sequence[Day], listings: Sequence[Listing | BaseException], run: Run) -> None:
+        listed = [each for each in listings if isinstance(each, Listing)]
+        self.unlisted = [
+            f"{day}: {each}" for day, each in zip(days, listings, strict=True) if isinstance(each, BaseException)
+        ]
         batches = list(pack(listed, run))
         step = settings().batches_in_flight
         self.recordings = sum(len(batch.recordings) for batch in batches)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from recordings import __version__
 from recordings.accounting import accounted
 from recordings.audio import AudioFormat, Conversion, convert
-from recordings.errors import Changed, Rejected, Skipped
+from recordings.errors import Changed, Rejected, Skipped, Unproven
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.pricing import is_dearer
@@ -19,6 +19,7 @@ from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Body, Store
 
 EXEMPT_TAG = ("archive", "exempt")
+EXEMPT_METADATA = ("archive-exempt", "true")  # where there is no room for the tag
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
 _CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
 _BUFFERS_BYTES = 2 * 1024 * 1024
@@ -62,26 +63,29 @@ def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow) ->
     if recording.storage_class in _CHARGED_FOR_READING:
         head = store.head(recording.key)
         if _is_done(head, run):
-            return _confirmed(row, head)
+            return _confirmed(store, row, head)
     try:
         return _rewrite(store, recording, run, row)
     except Changed:  # by somebody else, or by us: a PUT whose answer was lost is sent again and meets its own result
         head = store.head(recording.key)
         if not _is_replacement_of(recording, head, run):
             raise
-        return _confirmed(row, head)
+        return _confirmed(store, row, head)
 
 
 def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> ManifestRow:
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if _is_done(current, run):
-            return _confirmed(row, current)
-        tags = store.tags(recording.key, current.version_id) if current.tag_count else {}
+            return _confirmed(store, row, current)
+        tags = _tags(store, current)
         _check_may_be_replaced(current, tags, run)
+        _check_is_whole(store, current)
         with _original(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     if conversion.already and not is_dearer(current.storage_class, run.storage_class):
-        return _found_converted(row, current, conversion)
+        return _left_as_it_is(row, current, conversion, "found-converted: already in the format asked for")
+    if not conversion.already and len(conversion.body) >= original.size_bytes:
+        return _left_as_it_is(row, current, conversion, "not-smaller: the conversion would take as many bytes or more")
     written = store.replace(
         current,
         conversion.body,
@@ -95,15 +99,33 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> 
     return _archived(row, original, conversion, written, run)
 
 
+def _tags(store: Store, current: StoredObject) -> dict[str, str]:
+    """The tags, asked for unless S3 is known to say how many there are, and says none."""
+    if current.tag_count == 0 or (current.tag_count is None and store.shows_tag_counts):
+        return {}
+    return store.tags(current.key, current.version_id)
+
+
 def _carry_late_changes(store: Store, current: StoredObject, tags: Mapping[str, str], written: Written) -> None:
     """What others changed on the old version between our look and our PUT; asked only where there was something."""
     replaced = current.version_id or UNVERSIONED
     if written.version_id is None or written.version_id == replaced:
         return  # without versioning there is no old version
-    if tags and (tags_now := store.tags(current.key, replaced)) != tags:
-        store.put_tags(current.key, written.version_id, tags_now)
-    if current.held and not store.head(current.key, replaced).held:
+    if tags:
+        _carry_tags(store, current.key, sent=tags, replaced=replaced, by=written.version_id)
+    if current.legal_hold and not store.head(current.key, replaced).legal_hold:
         store.put_hold(current.key, written.version_id, held=False)
+
+
+def _carry_tags(store: Store, key: str, *, sent: Mapping[str, str], replaced: str, by: str) -> None:
+    """The old version's tags as they are now, and those that others have put on the new one since."""
+    wanted, found = store.tags(key, replaced), store.tags(key, by)
+    if wanted == found:
+        return
+    of_others = {name: value for name, value in found.items() if (name, value) not in sent.items()}
+    store.put_tags(key, by, {**of_others, **wanted})
+    if wanted.items() - store.tags(key, by).items():
+        raise Unproven("tags-differ", f"the original has the tags {wanted}, the replacement {store.tags(key, by)}")
 
 
 def _check_is_due(recording: Recording, run: Run) -> None:
@@ -114,10 +136,22 @@ def _check_is_due(recording: Recording, run: Run) -> None:
 
 
 def _check_may_be_replaced(current: StoredObject, tags: Mapping[str, str], run: Run) -> None:
-    if EXEMPT_TAG in tags.items():
-        raise Skipped("exempt", "tagged archive=exempt")
+    if EXEMPT_TAG in tags.items() or EXEMPT_METADATA in current.metadata.items():
+        raise Skipped("exempt", "marked archive=exempt")
     if current.held and not run.include_held:
-        raise Skipped("held", "under legal hold; include_held=True archives it, hold and all")
+        raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
+
+
+def _check_is_whole(store: Store, current: StoredObject) -> None:
+    """Raises Skipped where a replacement would lack something that the object has."""
+    if current.not_carried:
+        raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
+    acl = store.acl(current.key, current.version_id) if store.acls_enabled else None
+    if acl and acl.grants:
+        whom = ", ".join(f"{grantee} ({permission})" for grantee, permission in acl.grants)
+        raise Skipped("acl-grants", f"a replacement would not be open to {whom}; disable ACLs on the bucket")
+    if acl and store.owner and acl.owner != store.owner:
+        raise Skipped("other-owner", f"owned by {acl.owner}, a replacement would be by {store.owner}; disable ACLs")
 
 
 def _is_done(current: StoredObject, run: Run) -> bool:
@@ -183,15 +217,15 @@ def _archived(
     )
 
 
-def _found_converted(row: ManifestRow, current: StoredObject, conversion: Conversion) -> ManifestRow:
-    """Already in the format asked for, by somebody else's doing: what it was made of is not known."""
+def _left_as_it_is(row: ManifestRow, current: StoredObject, conversion: Conversion, reason: str) -> ManifestRow:
+    """As small as it gets, by somebody else's doing: what it was made of is not known."""
     return replace(
-        _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
+        _with_formats(row, conversion.source, conversion.source, conversion.duration_s),
         status=Status.ALREADY_ARCHIVED,
-        reason="found-converted: already in the format asked for",
+        reason=reason,
         bytes_after=current.size_bytes,
         sha256_before=conversion.source_sha256,
-        sha256_after=conversion.result_sha256,
+        sha256_after=conversion.source_sha256,
         etag_after=current.etag,
         version_after=current.version_id,
         storage_class_after=current.storage_class,
@@ -199,12 +233,12 @@ def _found_converted(row: ManifestRow, current: StoredObject, conversion: Conver
     )
 
 
-def _confirmed(row: ManifestRow, current: StoredObject) -> ManifestRow:
+def _confirmed(store: Store, row: ManifestRow, current: StoredObject) -> ManifestRow:
     """The replacement that lies there, in the words of its own provenance."""
     provenance = provenance_of(current.metadata)
     assert provenance is not None  # noqa: S101 (the callers have looked)
-    if current.sha256 != provenance.result_sha256:
-        raise Rejected("not-as-written", "its provenance is ours, but S3's SHA-256 of it is not the one we wrote")
+    if store.sha256_of(current) != provenance.result_sha256:
+        raise Rejected("not-as-written", "its provenance is ours, but its SHA-256 is not of what we wrote")
     by_us = provenance.run_id == row.run_id
     source, result = parse_format(provenance.original_format), parse_format(provenance.result_format)
     return replace(
@@ -244,7 +278,7 @@ def found_row(store: Store, key: str) -> ManifestRow | None:
         started_at=datetime.now(UTC),
         software_version=__version__,
     )
-    return _confirmed(row, current)
+    return _confirmed(store, row, current)
 
 
 def _with_formats(row: ManifestRow, source: AudioFormat, result: AudioFormat, duration_s: float) -> ManifestRow:

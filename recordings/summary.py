@@ -89,6 +89,7 @@ class RunSummary:
     wall_s: float
     cost_usd: float  # requests, KMS, retrieval and CPU time, at list prices
     unrecorded: int  # recordings planned that no row speaks of
+    unlisted: tuple[str, ...] = ()  # days that could not be listed, each with the reason
     cost: Cost = field(default_factory=Cost)  # the same by kind, and what the bill has on top
 
     @property
@@ -98,8 +99,13 @@ class RunSummary:
 
     @property
     def succeeded(self) -> bool:
-        """Every recording is accounted for and none failed."""
-        return not self.unrecorded and not self.counts.get(Status.FAILED.value, 0)
+        """Every recording is accounted for, none failed, and not every write met somebody else's."""
+        return not (self.unrecorded or self.unlisted or self.counts.get(Status.FAILED, 0) or self.all_changed)
+
+    @property
+    def all_changed(self) -> bool:
+        """No write was accepted and some were refused: the server may refuse every condition."""
+        return bool(self.counts.get(Status.CHANGED, 0)) and not self.counts.get(Status.ARCHIVED, 0)
 
     @property
     def cost_per_1000_minutes_usd(self) -> float | None:
@@ -108,8 +114,13 @@ class RunSummary:
 
     def __str__(self) -> str:
         counted = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
-        left_out = f"; no row for {self.unrecorded:,}" if self.unrecorded else ""
-        return f"run {self.run_id}: {counted or 'nothing to do'}{left_out}"
+        trouble = [
+            *([f"no row for {self.unrecorded:,}"] if self.unrecorded else ()),
+            *(f"could not list {each}" for each in self.unlisted[:3]),
+            *([f"{len(self.unlisted) - 3} more days"] if len(self.unlisted) > 3 else ()),
+        ]
+        done = [counted] if counted else [] if trouble else ["nothing to do"]
+        return f"run {self.run_id}: {'; '.join([*done, *trouble])}"
 
 
 class RunFailed(Exception):
@@ -155,13 +166,14 @@ def summarize(
         wall_s=wall_s,
         cost_usd=cost.marginal_usd,
         unrecorded=plan.recordings - sum(counts.values()),
+        unlisted=tuple(plan.unlisted),
         cost=cost,
     )
 
 
 def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
     """The figures that go into the run's record."""
-    names = ("counts", "settled", "unrecorded", "requests", "cpu_s", "wall_s", "cost_usd")
+    names = ("counts", "settled", "unrecorded", "unlisted", "requests", "cpu_s", "wall_s", "cost_usd")
     of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
     figures = {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}
     return {**figures, "cost": asdict(summary.cost)}

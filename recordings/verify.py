@@ -9,8 +9,9 @@ from os.path import commonprefix
 
 from recordings.accounting import accounted
 from recordings.audio import inspect
-from recordings.errors import Changed, Unproven
+from recordings.errors import Changed, StoreRefused, StoreUnavailable, Unproven
 from recordings.manifest import ManifestRow, Status
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.s3.objects import StoredObject, Version
@@ -23,7 +24,7 @@ def verify_batch(
     store: Store, rows: Sequence[ManifestRow], pool: Pool, readback_percent: float = 0
 ) -> list[ManifestRow]:
     """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
-    versions = _walk(store, sorted(row.key for row in rows if row.holds_replacement))
+    versions = _listed(store, sorted(row.key for row in rows if row.holds_replacement))
 
     def verified(row: ManifestRow) -> ManifestRow:
         if not row.holds_replacement:
@@ -31,6 +32,14 @@ def verify_batch(
         return accounted(row, lambda: _verify_listed(store, row, versions.get(row.key, []), readback_percent))
 
     return pool.map(verified, rows)
+
+
+def _listed(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
+    """What one walk shows of these keys; nothing if S3 refuses it, and then each recording is asked for by itself."""
+    try:
+        return patience()(_walk, store, keys)
+    except (StoreUnavailable, StoreRefused):
+        return {}
 
 
 def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
@@ -96,7 +105,7 @@ def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], readbac
     original_kept = _is_original_kept(row, by_id)
     read_back = _is_sampled(row, readback_percent)
     if read_back:
-        _read_back(store, row, compare_tags=original_kept is True)
+        _read_back(store, row)
     return replace(row, verified=True, original_kept=original_kept, read_back=read_back, state_at=ours.last_modified)
 
 
@@ -133,14 +142,10 @@ def _is_sampled(row: ManifestRow, readback_percent: float) -> bool:
     return lot < readback_percent / 100 * 2**32
 
 
-def _read_back(store: Store, row: ManifestRow, *, compare_tags: bool) -> None:
+def _read_back(store: Store, row: ManifestRow) -> None:
     with store.read(row.key, version_id=row.version_after) as (stored, body):
         lying = inspect(body, stored.size_bytes)
     shown = (lying.sha256, lying.format.codec, lying.format.sample_rate_hz, lying.format.channels)
     claimed = (row.sha256_after, row.codec_after, row.sample_rate_after_hz, row.channels_after)
     if shown != claimed:
         raise Unproven("reads-back-differently", f"S3 holds {shown}, we wrote {claimed}")
-    if compare_tags:
-        missing = store.tags(row.key, row.version_before).items() - store.tags(row.key, row.version_after).items()
-        if missing:
-            raise Unproven("tags-missing", f"the original's tags {dict(missing)} are not on the replacement")

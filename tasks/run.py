@@ -17,6 +17,7 @@ from prefect.runtime import deployment, flow_run
 
 from recordings.audit import WaveResult
 from recordings.backfill import dead_backfills
+from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
 from recordings.plan import Plan
@@ -45,6 +46,8 @@ def preflight(run: Run) -> list[Finding]:
     )
     for finding in findings:
         get_run_logger().info("%s: %s", finding.severity, finding)
+    if not run.dry_run:
+        check_sight(workplace(run).store, run)
     return findings
 
 
@@ -93,7 +96,8 @@ def end_run(
     summary = summarize(run, plan, sums, manifest, requests=place.requests, cpu_s=place.cpu_s, wall_s=place.wall_s)
     if not run.dry_run:
         record_end(place.files, run, totals=as_totals(summary, sums), manifest=manifest)
-        record_covered(place.files, dead, run)
+        if not summary.unlisted:
+            record_covered(place.files, dead, run)
     ahead = forecast_survey(run, plan.survey) if plan.survey else None
     report = run_report(run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead)
     create_markdown_artifact(report, key="archive-report", description=str(summary))

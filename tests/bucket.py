@@ -30,6 +30,11 @@ class Bucket:
     def put(self, key: str, body: bytes, **properties: Any) -> dict[str, Any]:
         return self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
 
+    def enable_acls(self) -> None:
+        """As in buckets that are older than April 2023."""
+        controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        self.client.put_bucket_ownership_controls(Bucket=self.name, OwnershipControls=controls)
+
     def get(self, key: str, version_id: str | None = None) -> dict[str, Any]:
         """The whole answer; its body is read, so that no connection is left open."""
         version = {"VersionId": version_id} if version_id else {}

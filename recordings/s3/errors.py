@@ -1,38 +1,54 @@
-"""What a refusal of S3's means: its error codes, translated to the classes of ``recordings.errors`` in one place."""
+"""What a refusal means: S3's error codes and botocore's own exceptions, translated in one place.
 
-from botocore.exceptions import ClientError
+Every one of them becomes an exception of ``recordings.errors``, in whose message S3's own sentence stands.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as NotConnectedError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 
+# What a request may raise, apart from bugs.
+RAISED = (ClientError, BotoCoreError, ResponseParserError, TransportError)  # botocore lets some of urllib3's through
 # S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
 _CHANGED = {
     "PreconditionFailed": "replaced since it was listed",
     "412": "replaced since it was listed",
     "ConditionalRequestConflict": "written by somebody else at the same moment",
     "NoSuchKey": "deleted since it was listed",
-    "NoSuchVersion": "that version was deleted",
+    "NoSuchVersion": "deleted in that version",
     "404": "deleted since it was listed",
-    "MethodNotAllowed": "deleted since it was listed",
-    "405": "deleted since it was listed",
 }
-_NEEDS_THAW = ("needs-thaw", "lies in a storage class that must be thawed before it can be read")
-_NEEDS_KEY = ("needs-key", "is encrypted with a key that only its owner has (SSE-C)")
-_SKIPPED = {
-    ("GetObject", "InvalidObjectState"): _NEEDS_THAW,
-    ("GetObject", "InvalidRequest"): _NEEDS_KEY,
-}
+# A GET or HEAD that meets a delete marker; other requests get these codes where a method is not supported at all.
+_DELETED = {("GetObject", "MethodNotAllowed"), ("HeadObject", "405")}
 _UNAVAILABLE = {
     "SlowDown",
     "RequestTimeout",
     "Throttling",
     "ThrottlingException",
+    "KMS.ThrottlingException",
     "RequestLimitExceeded",
     "OperationAborted",
     "BadDigest",
     "XAmzContentChecksumMismatch",
     "XAmzContentSHA256Mismatch",
     "IncompleteBody",
-}  # and every 5xx
+}  # and every 429 and 5xx
 _REFUSED = {
     "ExpiredToken": "the credentials have expired: renew them",
     "InvalidToken": "the session token is not valid: renew the credentials",
@@ -41,43 +57,113 @@ _REFUSED = {
     "RequestTimeTooSkewed": "this machine's clock differs from S3's by more than 15 minutes: set it",
     "400": "the credentials have expired, or the object needs its owner's key (SSE-C)",  # a HEAD does not say which
 }
-NOT_CONFIGURED = {
+_NOT_CONFIGURED = {
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
     "ReplicationConfigurationNotFoundError",
+    "OwnershipControlsNotFoundError",
 }
+_MAY_PASS = (CredentialRetrievalError, HTTPClientError, NotConnectedError, ResponseParserError, TransportError)
+# As AWS words a denial: "User: arn:... is not authorized to perform: kms:Decrypt on resource: arn:... because ..."
+_DENIED_ACTION = re.compile(r"not authorized to perform: (\w[\w-]*:\w+)")
 
 
-def translated(error: ClientError, bucket: str, key: str | None) -> Exception:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a request was about, as far as an error's message needs it."""
+
+    bucket: str
+    key: str | None
+    version_id: str | None
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return f"bucket {self.bucket}"
+        return f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
+
+
+def asked(bucket: str, parameters: Mapping[str, Any]) -> Asked:
+    """What the parameters of a request say it is about."""
+    return Asked(bucket=bucket, key=parameters.get("Key"), version_id=parameters.get("VersionId"))
+
+
+def translated(error: Exception, operation: str, about: Asked) -> Exception:
+    """The exception of ours that says what this one of ``RAISED`` means."""
+    if isinstance(error, ClientError):
+        return _answered(error, about)
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role")
+    kind = StoreUnavailable if isinstance(error, _MAY_PASS) else StoreRefused
+    return kind(f"{operation} on {about}: {error}")
+
+
+def _answered(error: ClientError, about: Asked) -> Exception:
     code, operation = error.response["Error"]["Code"], error.operation_name
-    if code in NOT_CONFIGURED:
-        return error
-    where = f"s3://{bucket}/{key}" if key else f"bucket {bucket}"
-    status = str(error.response["ResponseMetadata"].get("HTTPStatusCode", ""))
-    if code == "NoSuchBucket" or (code == "404" and key is None):
-        return StoreRefused(f"there is no bucket named {bucket!r}: check the name, the account and the region")
-    if code in _CHANGED:
-        return Changed("changed", f"{where} was {_CHANGED[code]}")
-    if (operation, code) in _SKIPPED:
-        reason, sentence = _SKIPPED[operation, code]
-        return Skipped(reason, f"{where} {sentence}")
-    if code in _UNAVAILABLE or status.startswith("5"):
-        return StoreUnavailable(f"{operation} on {where}: {code}")
+    said = error.response["Error"].get("Message", "").strip()
+    status = _status(error)
+    sentence = f"{operation} on {about} was refused ({code})" + (f": {said}" if said and said != code else "")
+    if code == "NoSuchBucket" or (code == "404" and about.key is None):
+        return StoreRefused(
+            f"there is no bucket named {about.bucket!r}: check the name, the account and the region ({sentence})"
+        )
+    if about.key is not None and (code in _CHANGED or (operation, code) in _DELETED):
+        return Changed("changed", f"{about} was {_CHANGED.get(code, 'deleted since it was listed')}")
+    if code == "InvalidObjectState" and operation in ("GetObject", "CopyObject"):
+        return Skipped("needs-thaw", f"{about} lies in a storage class that must be thawed before it can be read")
+    if code == "InvalidRequest" and operation in ("GetObject", "CopyObject") and "ncryption" in said:
+        return Skipped("needs-key", f"{about} is encrypted with a key that only its owner has (SSE-C)")
+    if code in _UNAVAILABLE or status == 429 or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED):
+        return StoreUnavailable(sentence)
     if code in _REFUSED:
-        return StoreRefused(f"{operation} on {where} was refused ({code}): {_REFUSED[code]}")
-    if code in ("AccessDenied", "403") or status in ("401", "403"):
-        return StoreRefused(f"{operation} on {where} was refused ({code}): the role needs {_action(operation)} there")
-    return error
+        return StoreRefused(f"{sentence}. {_REFUSED[code].capitalize()}")
+    if code in ("AccessDenied", "403") or status in (401, 403):
+        return StoreRefused(f"{sentence}. The role needs {_needed(operation, said, about)} there")
+    return StoreRefused(sentence)
 
 
-def _action(operation: str) -> str:
-    """The IAM action an operation needs (Service Authorization Reference, Amazon S3)."""
-    return {
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
+
+
+def _needed(operation: str, said: str, about: Asked) -> str:
+    """The action that was missing: as S3 says, else as IAM checks it for the operation."""
+    denied = _DENIED_ACTION.search(said)
+    if denied:
+        return denied[1]
+    action = action_of(operation, of_version=about.version_id is not None)
+    return f"{action}, or the KMS key's use" if operation in ("HeadObject", "GetObject", "PutObject") else action
+
+
+def is_not_implemented(error: StoreRefused) -> bool:
+    """Whether the server has no such request at all."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and _status(cause) == HTTPStatus.NOT_IMPLEMENTED
+
+
+def is_not_configured(error: StoreRefused) -> bool:
+    """Whether S3 only said that this part of the bucket's configuration was never set."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _NOT_CONFIGURED
+
+
+def action_of(operation: str, *, of_version: bool = False) -> str:
+    """The IAM action that an operation needs (Service Authorization Reference, "Amazon S3")."""
+    action = {
         "ListObjectsV2": "s3:ListBucket",
         "ListObjectVersions": "s3:ListBucketVersions",
         "HeadObject": "s3:GetObject",
+        "CopyObject": "s3:GetObjectVersion, s3:GetObjectVersionTagging and s3:PutObject",
         "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
         "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
         "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
         "GetBucketReplication": "s3:GetReplicationConfiguration",
     }.get(operation, f"s3:{operation}")
+    if not of_version:
+        return action
+    return {
+        "s3:GetObject": "s3:GetObjectVersion",
+        "s3:DeleteObject": "s3:DeleteObjectVersion",
+        "s3:GetObjectAcl": "s3:GetObjectVersionAcl",
+        "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+        "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
+    }.get(action, action)

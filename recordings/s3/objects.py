@@ -1,28 +1,35 @@
 """What S3 says of objects: the values, and how they are read from its answers."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-# What the body's rewrite must not change: the names are the same in GetObject's answer and in PutObject's request.
-_CARRIED = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-)
-# The same for what CopyObject does not copy by itself.
+# Of what GetObject shows and PutObject takes, this belongs to the bytes or is decided anew (and so are all checksums
+# and SSE-C's keys). All else is carried: what S3 learns tomorrow, too, once botocore knows it.
+OF_THE_BODY = {"Body", "ContentLength", "ContentType", "Metadata", "StorageClass"}
+ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+# What CopyObject does not copy by itself.
 PROTECTION = (
-    "ServerSideEncryption",
-    "SSEKMSKeyId",
-    "BucketKeyEnabled",
+    *ENCRYPTION,
     "ObjectLockMode",
     "ObjectLockRetainUntilDate",
     "ObjectLockLegalHoldStatus",
+    "ObjectLockEventHold",
+    "ObjectLockEventHoldDurationDays",
+    "ObjectLockEventHoldDurationYears",
+    "WebsiteRedirectLocation",
 )
+_KNOWN_LOCKS = {
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-event-hold",
+    "x-amz-object-lock-event-hold-duration-days",
+    "x-amz-object-lock-event-hold-duration-years",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +44,28 @@ class StoredObject:
     last_modified: datetime
     content_type: str
     metadata: Mapping[str, str]
-    tag_count: int
-    held: bool
+    tag_count: int | None  # None where S3 says nothing: no tags, or no permission to see them
+    legal_hold: bool
+    event_hold: bool
     sha256: str | None  # hex, as S3 stored it with the object; None where it has another checksum or none
     locked_until: datetime | None
-    carried: Mapping[str, Any]
+    carried: Mapping[str, Any]  # by PutObject's names
+    not_carried: str | None  # what a replacement would lose, in words
     answered_at: datetime  # S3's clock
     attempts: int
+
+    @property
+    def held(self) -> bool:
+        """Under a hold of either kind."""
+        return self.legal_hold or self.event_hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acl:
+    """Who owns a version, and to whom else it is open. Of no effect where the bucket has ACLs disabled."""
+
+    owner: str  # canonical user id
+    grants: tuple[tuple[str, str], ...]  # (grantee, permission), the owner's own FULL_CONTROL left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +91,8 @@ class Version:
     last_modified: datetime
 
 
-def stored_object(key: str, answer: Mapping[str, Any]) -> StoredObject:
+def stored_object(key: str, answer: Mapping[str, Any], carriable: Collection[str]) -> StoredObject:
+    """What an answer to GetObject or HeadObject describes; ``carriable`` is from ``carriable_names``."""
     sha256 = answer.get("ChecksumSHA256") if answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
     return StoredObject(
         key=key,
@@ -80,14 +103,55 @@ def stored_object(key: str, answer: Mapping[str, Any]) -> StoredObject:
         last_modified=answer["LastModified"],
         content_type=answer.get("ContentType", "binary/octet-stream"),
         metadata=answer["Metadata"],
-        tag_count=int(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count", 0)),
-        held=answer.get("ObjectLockLegalHoldStatus") == "ON",
+        tag_count=_tag_count(answer),
+        legal_hold=answer.get("ObjectLockLegalHoldStatus") == "ON",
+        event_hold=answer.get("ObjectLockEventHold") == "ON",
         locked_until=answer.get("ObjectLockRetainUntilDate"),
         sha256=hex_of(sha256),
-        carried={name: answer[name] for name in (*_CARRIED, *PROTECTION) if name in answer},
+        carried={name: answer[name] for name in carriable if name in answer},
+        not_carried=_not_carried(answer),
         answered_at=answered_at(answer),
         attempts=attempts(answer),
     )
+
+
+def carriable_names(shown: Iterable[str], taken: Iterable[str]) -> frozenset[str]:
+    """What a replacement takes over, of the members that GetObject shows and PutObject takes."""
+    return frozenset(
+        name
+        for name in set(shown) & set(taken)
+        if name not in OF_THE_BODY and not name.startswith(("Checksum", "SSECustomer"))
+    )
+
+
+def _tag_count(answer: Mapping[str, Any]) -> int | None:
+    count = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-tagging-count")
+    return None if count is None else int(count)
+
+
+def _not_carried(answer: Mapping[str, Any]) -> str | None:
+    """What S3 holds and does not show, or shows in a form in which it cannot be written again."""
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    if answer.get("MissingMeta"):
+        return f"{answer['MissingMeta']} entries of metadata that S3 counts and does not show"
+    if "ExpiresString" in answer and "Expires" not in answer:
+        return f"an Expires header that is no date: {answer['ExpiresString']!r}"
+    unprintable = [name for name, value in answer["Metadata"].items() if not f"{name}{value}".isascii()]
+    if unprintable:
+        return f"metadata that is not ASCII: {', '.join(unprintable)}"
+    locks = sorted(name for name in headers if name.startswith("x-amz-object-lock-") and name not in _KNOWN_LOCKS)
+    return f"a lock that this version does not know: {', '.join(locks)}" if locks else None
+
+
+def acl_of(answer: Mapping[str, Any]) -> Acl:
+    """Owner and grants, as GetObjectAcl answers them."""
+    owner = answer["Owner"].get("ID", "")
+    grants = ((_grantee(grant["Grantee"]), grant["Permission"]) for grant in answer.get("Grants", ()))
+    return Acl(owner=owner, grants=tuple(grant for grant in grants if grant != (owner, "FULL_CONTROL")))
+
+
+def _grantee(grantee: Mapping[str, str]) -> str:
+    return grantee.get("ID") or grantee.get("URI") or grantee.get("EmailAddress", "")
 
 
 def version_of(line: Mapping[str, Any]) -> Version:

@@ -10,26 +10,30 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
-from botocore.exceptions import ConnectionError as NotConnectedError
+from botocore.exceptions import BotoCoreError, HTTPClientError
 from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
-from recordings.s3.errors import NOT_CONFIGURED, translated
+from recordings.s3.errors import RAISED, asked, is_not_configured, is_not_implemented, translated
 from recordings.s3.objects import (
+    ENCRYPTION,
     PROTECTION,
+    Acl,
     StoredObject,
     Version,
     Written,
+    acl_of,
     answered_at,
     attempts,
+    carriable_names,
     hex_of,
     of_version,
     still_valid,
@@ -62,6 +66,8 @@ class Store:
 
     def __init__(self, bucket: str, settings: Settings, session: boto3.Session | None = None) -> None:
         self.bucket = bucket
+        self.shows_tag_counts = False  # proved on a canary: an answer without a tag count means no tags
+        self.owner: str | None = None  # of what this store writes, by its canonical id; known from a canary
         self.requests: Counter[str] = Counter()  # sent so far by operation, retries included
         self._counting = threading.Lock()
         config = Config(
@@ -74,6 +80,10 @@ class Store:
         )
         self._client = (session or own_session()).client("s3", config=config)
         sign_by_checksum(self._client)
+        model: Any = self._client.meta.service_model.operation_model
+        self._carriable = carriable_names(
+            model("GetObject").output_shape.members, model("PutObject").input_shape.members
+        )
         self._client.meta.events.register("before-send.s3", self._count)
 
     @property
@@ -107,9 +117,8 @@ class Store:
 
     def head(self, key: str, version_id: str | None = None) -> StoredObject:
         """The headers of the current version, or of a given one. Raises Changed where it is gone."""
-        return stored_object(
-            key, self._request("head_object", Key=key, ChecksumMode="ENABLED", **of_version(version_id))
-        )
+        answer = self._request("head_object", Key=key, ChecksumMode="ENABLED", **of_version(version_id))
+        return stored_object(key, answer, self._carriable)
 
     @contextmanager
     def read(
@@ -119,7 +128,7 @@ class Store:
         condition = {"IfMatch": if_match} if if_match else {}
         answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **of_version(version_id))
         try:
-            yield stored_object(key, answer), Body(answer["Body"])
+            yield stored_object(key, answer, self._carriable), Body(answer["Body"])
         finally:
             answer["Body"].close()
 
@@ -157,8 +166,29 @@ class Store:
             ContentType=content_type,
             Metadata=dict(metadata),
             ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-            **({"Tagging": urlencode(tags)} if tags else {}),
+            **({"Tagging": _tagging(tags)} if tags else {}),
             **still_valid(current.carried),
+        )
+        return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
+
+    def put_canary(
+        self, key: str, *, tags: Mapping[str, str], like: StoredObject | None, locked_for: timedelta | None
+    ) -> Written:
+        """Write a small object of our own, encrypted as ``like`` is; with ``locked_for``, held and locked."""
+        lock = {
+            "ObjectLockLegalHoldStatus": "ON",
+            "ObjectLockMode": "GOVERNANCE",
+            "ObjectLockRetainUntilDate": datetime.now(UTC) + (locked_for or timedelta()),
+        }
+        answer = self._request(
+            "put_object",
+            Key=key,
+            Body=b"not a recording",
+            ContentType="text/plain",
+            ChecksumAlgorithm="SHA256",
+            Tagging=_tagging(tags),
+            **({name: like.carried[name] for name in ENCRYPTION if name in like.carried} if like else {}),
+            **(lock if locked_for else {}),
         )
         return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
 
@@ -174,7 +204,7 @@ class Store:
             IfMatch=over.etag,
             StorageClass=original.storage_class,
             TaggingDirective="REPLACE",
-            Tagging=urlencode(tags),
+            Tagging=_tagging(tags),
             ChecksumAlgorithm="SHA256",
             **still_valid({name: value for name, value in original.carried.items() if name in PROTECTION}),
         )
@@ -185,6 +215,15 @@ class Store:
             attempts=attempts(answer),
             sha256=hex_of(result.get("ChecksumSHA256")),
         )
+
+    def acl(self, key: str, version_id: str | None) -> Acl | None:
+        """Who owns one version, and to whom else it is open; None where the server has no such thing."""
+        try:
+            return acl_of(self._request("get_object_acl", Key=key, **of_version(version_id)))
+        except StoreRefused as error:
+            if is_not_implemented(error):
+                return None
+            raise
 
     def tags(self, key: str, version_id: str | None) -> dict[str, str]:
         """The tags of one version."""
@@ -226,6 +265,12 @@ class Store:
         """The bucket's lifecycle rules, none if none are set."""
         return list(self._configuration("get_bucket_lifecycle_configuration").get("Rules", ()))
 
+    @cached_property
+    def locks_enabled(self) -> bool:
+        """Whether versions can be locked or held in this bucket."""
+        lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        return bool(lock.get("ObjectLockEnabled") == "Enabled")
+
     def default_lock_mode(self) -> str | None:
         """``COMPLIANCE`` or ``GOVERNANCE`` where new versions are locked by default."""
         lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
@@ -249,6 +294,15 @@ class Store:
             return True
         return False
 
+    @cached_property
+    def acls_enabled(self) -> bool:
+        """Whether objects have owners and grants of their own here ("Controlling ownership of objects")."""
+        try:
+            controls = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {})
+        except StoreRefused:  # not known: each object is asked
+            return True
+        return all(rule["ObjectOwnership"] != "BucketOwnerEnforced" for rule in controls.get("Rules", ()))
+
     # -- how ----------------------------------------------------------------------------------------------------------
 
     def _count(self, event_name: str, **_: Any) -> None:
@@ -265,8 +319,8 @@ class Store:
     def _configuration(self, operation: str) -> Mapping[str, Any]:
         try:
             return self._request(operation)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in NOT_CONFIGURED:
+        except StoreRefused as error:
+            if is_not_configured(error):
                 return {}
             raise
 
@@ -276,12 +330,13 @@ class Store:
             answer = method(Bucket=self.bucket, **parameters)
             self._count_kms(operation, answer)
             return answer
-        except ClientError as error:
-            raise translated(error, self.bucket, parameters.get("Key")) from error
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role") from error
-        except (HTTPClientError, NotConnectedError, TransportError) as error:  # botocore lets some of the last through
-            raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
+        except RAISED as error:
+            raise translated(error, operation.title().replace("_", ""), asked(self.bucket, parameters)) from error
+
+
+def _tagging(tags: Mapping[str, str]) -> str:
+    """Tags as a header carries them: a space as ``%20``, since not every server reads ``+`` as one."""
+    return urlencode(tags, quote_via=quote)
 
 
 class ReleasingStore(Store):

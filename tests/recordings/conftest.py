@@ -38,7 +38,7 @@ def listed(store: Store) -> Callable[[Run], list[Recording]]:
 
     def listing(run: Run) -> list[Recording]:
         days = [Day(prefix=prefix, date=run.start_date) for prefix in run.prefixes]
-        plan = Plan([list_day(store, day, run) for day in days], run)
+        plan = Plan(days, [list_day(store, day, run) for day in days], run)
         return [recording for wave in plan.waves for batch in wave for recording in batch.recordings]
 
     return listing

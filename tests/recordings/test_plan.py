@@ -65,7 +65,7 @@ def test_a_batch_is_of_one_folder_and_numbered_within_its_day(plan: PlanRun) -> 
 
 
 def test_a_dry_run_has_no_waves(plan: PlanRun) -> None:
-    dry = Plan([listing(recording(1), recording(2))], plan(dry_run=True))
+    dry = Plan([Day(prefix=PREFIX, date=DAY)], [listing(recording(1), recording(2))], plan(dry_run=True))
     assert (dry.waves, dry.recordings, dry.size_bytes) == ([], 2, 200)
 
 

@@ -18,9 +18,10 @@ from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 
 KEY = key_of(1)
-# Two listings, GET, its tags, PUT, the old tags again, the listing of versions, the new tags, PUT tags.
-REQUESTS = 9
-BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 5, 8
+# Two listings, GET, its tags, who owns objects here, PUT, the old tags again, the new ones, the listing of versions,
+# the new tags, PUT tags.
+REQUESTS = 11
+BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 6, 10
 MOMENTS = pytest.mark.parametrize("moment", range(REQUESTS + 1))
 Plan = Callable[..., Run]
 

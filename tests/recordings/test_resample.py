@@ -1,13 +1,17 @@
 """One recording's story, told with a real S3 server."""
 
 import hashlib
+import struct
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
+from demo.servers import Server
+from recordings.canary import check_sight
 from recordings.manifest import ManifestRow, Status
 from recordings.plan import list_day
 from recordings.provenance import provenance_of
@@ -18,6 +22,7 @@ from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.faults import FaultyProxy, faulty_proxy
 
 KEY = key_of(1)
 Listed = Callable[[Run], list[Any]]
@@ -77,10 +82,175 @@ def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resamp
     assert bucket.tags(KEY) == {"team": "a&b", "case": "x y"}
 
 
-def test_sends_two_requests_for_an_untagged_recording(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_loses_none_of_an_objects_headers(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    """All that S3 shows of an object that has every header, but for what says what the body is."""
+    lock = {"ObjectLockEnabled": "Enabled"}
+    bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+    bucket.put(
+        KEY,
+        a_call(),
+        CacheControl="private",
+        ContentDisposition="inline",
+        ContentEncoding="identity",
+        ContentLanguage="en",
+        ContentType="audio/x-wav",
+        Expires=datetime(2031, 1, 1, tzinfo=UTC),
+        Metadata={"agent": "ida"},
+        WebsiteRedirectLocation="/elsewhere",
+        ServerSideEncryption="aws:kms",
+        SSEKMSKeyId="arn:aws:kms:us-east-1:000000000000:key/0b2b9a3e-0000-0000-0000-000000000000",
+        BucketKeyEnabled=True,
+        ObjectLockMode="GOVERNANCE",
+        ObjectLockRetainUntilDate=datetime(2037, 1, 1, tzinfo=UTC),
+        ObjectLockLegalHoldStatus="ON",
+        Tagging="queue=sales",
+    )
+    before = bucket.get(KEY)["ResponseMetadata"]["HTTPHeaders"]
+    assert resample(plan(bucket.name, include_held=True)).status is Status.ARCHIVED
+    after = bucket.get(KEY)["ResponseMetadata"]["HTTPHeaders"]
+    of_the_body = {"content-length", "etag", "last-modified", "x-amz-storage-class", "x-amz-version-id"}
+    of_the_answer = {"date", "x-amz-request-id", "x-amz-id-2", "x-amzn-requestid"}
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    provenance = {name for name in changed if name.startswith(("x-amz-meta-archive-", "x-amz-checksum-"))}
+    assert changed - of_the_body - of_the_answer - provenance == set()
+    shown = ("cache-control", "expires", "x-amz-website-redirect-location", "x-amz-object-lock-legal-hold")
+    assert set(shown) <= before.keys()  # the server shows what this test is about
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"x-amz-missing-meta": "2"}, "2 entries of metadata"),
+        ({"Expires": "when it is done"}, "an Expires header that is no date"),
+        ({"x-amz-object-lock-till-doomsday": "ON"}, "a lock that this version does not know"),
+    ],
+)
+def test_skips_what_it_could_not_carry(
+    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any, headers: dict[str, str], words: str
+) -> None:
     bucket.put(KEY, a_call())
+    run = plan(bucket.name)
+    (recording,) = listed(run)
+    before = bucket.snapshot()
+    with faulty_proxy(AddingProxy(s3.url, headers)) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        row = resample_recording(Store(bucket.name, Settings()), recording, run)
+    assert row.status is Status.SKIPPED
+    assert row.reason.startswith(f"not-carried: a replacement would lose {words}")
+    assert bucket.snapshot() == before
+
+
+class AddingProxy(FaultyProxy):
+    """Passes everything on, and adds headers to each answer to a GET."""
+
+    def __init__(self, upstream: str, headers: dict[str, str]) -> None:
+        super().__init__(upstream, probability=0)
+        self._headers = headers
+
+    async def _forward(self, request: Any) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = await super()._forward(request)
+        return status, {**headers, **(self._headers if request.method == "GET" else {})}, body
+
+
+def test_an_event_hold_is_a_hold_and_is_carried(
+    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any
+) -> None:
+    """No server to be had has event holds: a proxy shows one, and what is sent is looked at."""
+    bucket.put(KEY, a_call())
+    hold = {"x-amz-object-lock-event-hold": "ON", "x-amz-object-lock-event-hold-duration-days": "30"}
+    run, holding = plan(bucket.name), plan(bucket.name, include_held=True)
+    (recording,) = listed(run)
+    with faulty_proxy(AddingProxy(s3.url, hold)) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        store = Store(bucket.name, Settings())
+        sent: list[Any] = []
+        store._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
+        assert resample_recording(store, recording, run).reason.startswith("held: ")
+        assert not sent
+        resample_recording(store, recording, holding)
+    assert {name: sent[0].headers[name].decode() for name in hold} == hold
+
+
+def test_skips_what_others_may_read_by_a_grant(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    bucket.enable_acls()
+    bucket.put(KEY, a_call(), ACL="public-read")
+    row = resample(plan(bucket.name))
+    assert row.status is Status.SKIPPED
+    assert row.reason.startswith(
+        "acl-grants: a replacement would not be open to http://acs.amazonaws.com/groups/global"
+    )
+    assert len(bucket.versions(KEY)) == 1
+
+
+def test_skips_what_somebody_else_owns(bucket: Bucket, plan: Plan, store: Store, resample: Any, a_call: Any) -> None:
+    """In a bucket where each writer owns what it writes; whose the canary is, is the other one's word here."""
+    bucket.enable_acls()
+    bucket.put(KEY, a_call())
+    store.owner = "another account"
+    assert resample(plan(bucket.name)).reason.startswith("other-owner: ")
+    store.owner = store.acl(KEY, None).owner
+    assert resample(plan(bucket.name)).status is Status.ARCHIVED
+
+
+def test_a_tag_that_the_server_spoils_is_mended(
+    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any
+) -> None:
+    """As by a server that stores the header's tags otherwise than it was told."""
+    bucket.put(KEY, a_call(), Tagging="case=a%20b&queue=sales")
+    run = plan(bucket.name)
+    (recording,) = listed(run)
+
+    class Spoiling(FaultyProxy):
+        async def _forward(self, request: Any) -> tuple[int, dict[str, str], bytes]:
+            sent.append(request.headers.get("x-amz-tagging"))
+            changed = request.clone(headers={**request.headers, "x-amz-tagging": "case=a%2Bb"}) if sent[-1] else request
+            return await super()._forward(changed)
+
+    sent: list[str | None] = []
+    with faulty_proxy(Spoiling(s3.url, probability=0)) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        row = resample_recording(Store(bucket.name, Settings()), recording, run)
+    assert row.status is Status.ARCHIVED
+    assert "case=a%20b&queue=sales" in sent
+    assert bucket.tags(KEY) == {"case": "a b", "queue": "sales"}
+
+
+def test_what_would_not_become_smaller_stays(bucket: Bucket, plan: Plan, resample: Any) -> None:
+    bucket.put(KEY, mulaw_wav(seconds=2))
+    row = resample(plan(bucket.name))
+    assert (row.status, row.bytes_after) == (Status.ALREADY_ARCHIVED, row.bytes_before)
+    assert row.reason.startswith("not-smaller: ")
+    assert len(bucket.versions(KEY)) == 1
+
+
+def mulaw_wav(seconds: int) -> bytes:
+    """mu-law, mono, 8 kHz: as many bytes as its A-law would have."""
+    frames = np.random.default_rng(1).integers(0, 256, 8000 * seconds, np.uint8).tobytes()
+    head = struct.pack("<4sIHHIIHHH4sII", b"fmt ", 18, 7, 1, 8000, 8000, 1, 8, 0, b"fact", 4, len(frames))
+    data = struct.pack("<4sI", b"data", len(frames)) + frames
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(head) + len(data), b"WAVE") + head + data
+
+
+def test_a_bug_becomes_its_recordings_row(
+    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def buggy(*_: Any) -> None:
+        raise TypeError("nobody foresaw this")
+
+    bucket.put(KEY, a_call())
+    monkeypatch.setattr("recordings.resample.convert", buggy)
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason) == (Status.FAILED, "bug: TypeError: nobody foresaw this")
+
+
+def test_sends_two_requests_for_an_untagged_recording(
+    bucket: Bucket, plan: Plan, store: Store, resample: Any, a_call: Any
+) -> None:
+    bucket.put(KEY, a_call())
+    run = plan(bucket.name)
+    check_sight(store, run)
     before = len(bucket.requests())
-    resample(plan(bucket.name))
+    resample(run)
     assert bucket.requests_by_kind(before) == {"LIST": 2, "GET": 1, "PUT": 1}
 
 
@@ -119,7 +289,7 @@ def test_leaves_an_exempt_recording_alone(bucket: Bucket, plan: Plan, resample: 
     bucket.put(KEY, a_call(), Tagging="archive=exempt")
     before = bucket.snapshot()
     row = resample(plan(bucket.name))
-    assert (row.status, row.reason) == (Status.SKIPPED, "exempt: tagged archive=exempt")
+    assert (row.status, row.reason) == (Status.SKIPPED, "exempt: marked archive=exempt")
     assert bucket.snapshot() == before
 
 

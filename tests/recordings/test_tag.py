@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from recordings.canary import check_sight
 from recordings.manifest import Status
 from recordings.pool import Pool
 from recordings.run import Run
@@ -50,10 +51,12 @@ def test_says_so_where_ten_tags_leave_no_room(bucket: Bucket, plan: Plan, archiv
     assert bucket.tags(KEY) == ten
 
 
-def test_sends_two_requests(bucket: Bucket, plan: Plan, archive: Any, a_call: Any) -> None:
+def test_sends_two_requests(bucket: Bucket, plan: Plan, store: Store, archive: Any, a_call: Any) -> None:
     for number in range(5):
         bucket.put(key_of(number), a_call(number))
+    run = plan(bucket.name)
+    check_sight(store, run)
     before = len(bucket.requests())
-    archive(plan(bucket.name))
+    archive(run)
     expected = {"LIST": 2, "GET": 5, "PUT": 5, "LIST versions": 1, "GET tags": 5, "PUT tags": 5}
     assert bucket.requests_by_kind(before) == expected

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from recordings.errors import StoreRefused
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.recording import Batch
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store
+from recordings.settings import Settings
 from recordings.verify import verify_batch
 from tests.bucket import DAY, Bucket, key_of
 
@@ -73,15 +75,6 @@ def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store
     row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
     assert row.reason.startswith("reads-back-differently")
-
-
-def test_reading_back_misses_a_tag(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
-    run = plan(bucket.name, readback_percent=100)
-    rows = resampled(run)
-    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
-    row = row_of(verify_batch(store, rows, pool, run.readback_percent))
-    assert row.status is Status.FAILED
-    assert row.reason.startswith("tags-missing")
 
 
 def _write_over(bucket: Bucket, row: ManifestRow) -> None:
@@ -156,3 +149,18 @@ def test_without_versioning_the_original_is_not_kept(
     listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
     (row,) = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), pool)
     assert (row.status, row.verified, row.original_kept) == (Status.ARCHIVED, True, False)
+
+
+def test_a_listing_that_is_refused_leaves_each_recording_to_be_asked_for(
+    bucket: Bucket, plan: Plan, pool: Pool, resampled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In process, because the error is to be one that no server sends."""
+    rows = resampled(plan(bucket.name))
+    store = Store(bucket.name, Settings())
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise StoreRefused("ListObjectVersions was refused (UnheardOf)")
+
+    monkeypatch.setattr(store, "list_versions", refused)
+    row = row_of(verify_batch(store, rows, pool))
+    assert (row.status, row.verified, row.original_kept) == (Status.ARCHIVED, True, True)
