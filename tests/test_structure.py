@@ -18,7 +18,7 @@ OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 KNOWS = {
     "boto3": {"s3/session", "s3/store"},
     "botocore": {"s3/errors", "s3/session", "s3/store"},
-    "urllib3": {"s3/store"},
+    "urllib3": {"s3/errors", "s3/store"},
     "pyarrow": {"manifest"},
     "pydantic_settings": {"settings"},
     "pydantic": {"settings"},

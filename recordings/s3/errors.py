@@ -115,9 +115,9 @@ def _answered(error: ClientError, about: Asked) -> Exception:
     if code in _UNAVAILABLE or status == 429 or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED):
         return StoreUnavailable(sentence)
     if code in _REFUSED:
-        return StoreRefused(f"{sentence}. {_REFUSED[code].capitalize()}")
+        return StoreRefused(f"{sentence}; {_REFUSED[code]}")
     if code in ("AccessDenied", "403") or status in (401, 403):
-        return StoreRefused(f"{sentence}. The role needs {_needed(operation, said, about)} there")
+        return StoreRefused(f"{sentence}; the role needs {_needed(operation, said, about)} there")
     return StoreRefused(sentence)
 
 

@@ -81,7 +81,7 @@ def test_only_a_foreign_key_is_one(operation: str) -> None:
     ],
 )
 def test_the_action_named_is_the_one_that_iam_checks(operation: str, about: Asked, action: str) -> None:
-    named = str(answer("AccessDenied", 403, operation=operation, about=about)).partition("The role needs ")[2]
+    named = str(answer("AccessDenied", 403, operation=operation, about=about)).partition("the role needs ")[2]
     assert named.partition(" ")[0].rstrip(",") == action
 
 
@@ -97,7 +97,7 @@ def test_what_aws_says_was_denied_is_what_is_named() -> None:
     )
     message = str(answer("AccessDenied", 403, said))
     assert said in message
-    assert message.endswith("The role needs kms:Decrypt there")
+    assert message.endswith("the role needs kms:Decrypt there")
 
 
 def test_a_method_that_is_not_allowed_on_a_bucket_deletes_nothing() -> None:
