@@ -3,7 +3,8 @@
 Read in this order:
 
 - what travels and what was asked for: ``recording``, ``run``, ``plan``
-- the story of one recording: ``resample``; the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
+- what becomes of one recording: ``decision``, ``resample``
+- the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``
 - is a bucket safe to work on: ``preflight``, ``canary``
 - S3: ``s3`` (``session``, ``errors``, ``objects``, ``store``)

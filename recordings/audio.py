@@ -12,7 +12,7 @@ from recordings import alaw, ffmpeg
 from recordings.errors import Rejected
 from recordings.judge import LOSSLESS, Fidelity, Judge
 from recordings.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
-from recordings.wav import ByteStream, ObjectStream, WavHead, alaw_wav, read_head, read_tail
+from recordings.wav import ByteStream, ObjectStream, WavHead, alaw_wav, alaw_wav_bytes, read_head, read_tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,15 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What a conversion would come to, as far as the head of the source tells."""
+
+    already: bool
+    bytes_after: int  # of A-law to the byte, of FLAC by its usual share
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """What a sound object in the bucket holds."""
 
@@ -109,10 +118,29 @@ def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion
     if profile.codec == "flac" and _is_flac(source):
         return _already(source, _inspect_flac(source))
     head = read_head(source)
-    if head.codec == profile.codec and head.sample_rate_hz == TELEPHONE_HZ and head.channels <= profile.max_channels:
+    if _is_already(head, profile):
         return _already(source, _inspect_wav(source, head))
     source.forget()
     return _CONVERTERS[profile.codec](source, head, profile)
+
+
+def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
+    """What ``convert`` would come to, by the object's first bytes alone; raises ``Rejected`` as it would.
+
+    What only the audio shows is not foreseen: that it is cut short, or that the judge will not have it.
+    """
+    source = ObjectStream(stream, size_bytes)
+    if profile.codec == "flac" and _is_flac(source):
+        info = ffmpeg.read_flac_info(source.peek(min(size_bytes, ffmpeg.INFO_BYTES)))
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=info.frames / info.sample_rate_hz)
+    head = read_head(source)
+    duration_s = head.frames / head.sample_rate_hz
+    if _is_already(head, profile):
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
+    if profile.codec != "pcm_alaw":
+        return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
+    channels, frames = _shape_of_alaw(head, profile)
+    return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
 
 
 def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
@@ -127,11 +155,7 @@ def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
 
 def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
     """Encode each block into its place in the result, and have it judged there."""
-    if head.channels > profile.max_channels > 1:
-        raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
-    channels, frames = min(head.channels, profile.max_channels), frames_at_8khz(head)
-    if not frames:
-        raise Rejected("no-audio", f"{head.frames} samples at {head.sample_rate_hz} Hz make none at {TELEPHONE_HZ}")
+    channels, frames = _shape_of_alaw(head, profile)
     body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
     codes = memoryview(body)[start : start + frames * channels]
     judge = Judge(source_channels=head.channels, result_channels=channels)
@@ -142,6 +166,21 @@ def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
     read_tail(source, head)
     result = AudioFormat(codec="pcm_alaw", sample_rate_hz=TELEPHONE_HZ, channels=channels)
     return _converted(source, head, body, result, judge.verdict(body, frames=frames, sample_rate_hz=TELEPHONE_HZ))
+
+
+def _is_already(head: WavHead, profile: Profile) -> bool:
+    wanted = head.codec == profile.codec and head.sample_rate_hz == TELEPHONE_HZ
+    return wanted and head.channels <= profile.max_channels
+
+
+def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
+    """Channels and frames of the result."""
+    if head.channels > profile.max_channels > 1:
+        raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
+    frames = frames_at_8khz(head)
+    if not frames:
+        raise Rejected("no-audio", f"{head.frames} samples at {head.sample_rate_hz} Hz make none at {TELEPHONE_HZ}")
+    return min(head.channels, profile.max_channels), frames
 
 
 def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:

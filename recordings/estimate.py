@@ -6,28 +6,29 @@ with the 95 % interval of the normal approximation; where the sample is everythi
 
 import hashlib
 import heapq
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from recordings.audio import Profile
+from recordings.audio import Foresight, foresee
+from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.pool import Pool
 from recordings.pricing import PriceList
-from recordings.provenance import provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
-from recordings.wav import ObjectStream, WavHead, read_head
 
 SAMPLE_SIZE = 200
 GRACE_DAYS = 30  # after which originals are taken to be released
-_HEAD_BYTES = 58  # of the A-law WAV that we write
 _Z_95 = 1.96
-_TELEPHONE_HZ = 8000
 _REQUESTS = ("GetObject", "PutObject", "GetObjectTagging", "PutObjectTagging")
+
+
+_log = logging.getLogger(__name__)
 
 
 class Survey:
@@ -81,31 +82,31 @@ def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool)
 
 
 def _look(store: Store, recording: Recording, run: Run) -> Look:
-    if not recording.key.endswith(".wav"):
-        return Look(recording=recording, reason="not-a-recording")
-    if recording.recorded_at >= run.recorded_before:
-        return Look(recording=recording, reason="too-young")
     try:
-        with store.read(recording.key, if_match=recording.etag) as (stored, body):
-            if provenance_of(stored.metadata):
+        check_is_due(recording, run)
+        with store.read(recording.key, if_match=recording.etag) as (current, body):
+            if is_done(current, run):
                 return Look(recording=recording, reason="found-archived")
-            if stored.held and not run.include_held:
-                return Look(recording=recording, reason="held")
-            return _forecast_of(recording, read_head(ObjectStream(body, stored.size_bytes)), run.profile)
+            check_may_be_replaced(store, current, run)
+            return _forecast_of(recording, foresee(body, current.size_bytes, run.profile), run)
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
+    except Exception as error:
+        _log.error("a bug, met at s3://%s/%s", recording.bucket, recording.key, exc_info=error)
+        return Look(recording=recording, reason="bug")
 
 
-def _forecast_of(recording: Recording, head: WavHead, profile: Profile) -> Look:
-    seconds = head.frames / head.sample_rate_hz
-    channels = min(head.channels, profile.max_channels)
-    if head.codec == profile.codec and head.channels == channels:
-        return Look(recording=recording, reason="found-converted")
-    if profile.codec == "pcm_alaw":
-        bytes_after = _HEAD_BYTES + round(seconds * _TELEPHONE_HZ) * channels
-    else:
-        bytes_after = round(recording.size_bytes * profile.size_ratio)
-    return Look(recording=recording, reason=None, bytes_after=bytes_after, minutes=seconds / 60)
+def _forecast_of(recording: Recording, foreseen: Foresight, run: Run) -> Look:
+    stays = left_as_it_is(
+        already=foreseen.already,
+        bytes_before=recording.size_bytes,
+        bytes_after=foreseen.bytes_after,
+        storage_class=recording.storage_class,
+        run=run,
+    )
+    if stays:
+        return Look(recording=recording, reason=stays.partition(":")[0])
+    return Look(recording=recording, reason=None, bytes_after=foreseen.bytes_after, minutes=foreseen.duration_s / 60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ with warnings.catch_warnings():  # that audioop is going, and that there may be 
     from pydub.exceptions import CouldntEncodeError  # type: ignore[import-untyped]
 
 NOTHING_ELSE = ["-map_metadata", "-1", "-metadata_header_padding", "0", "-fflags", "+bitexact", "-flags", "+bitexact"]
+INFO_BYTES = 42  # up to the end of STREAMINFO, which comes first
 PIPE_BYTES = 256 * 1024
 WAV_BYTES = 2**32 - 1024  # what a RIFF chunk can count, less the head
 
@@ -71,7 +72,7 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
 
 def read_flac_info(body: bytes | bytearray) -> FlacInfo:
     """What a FLAC says about itself; raises ``Rejected`` if it is none, or leaves out its length or its MD5."""
-    if len(body) < 42 or body[:5] not in (b"fLaC\x00", b"fLaC\x80"):
+    if len(body) < INFO_BYTES or body[:5] not in (b"fLaC\x00", b"fLaC\x80"):
         raise Rejected("bad-flac", "there is no STREAMINFO at the beginning")
     fields = int.from_bytes(body[18:26], "big")
     info = FlacInfo(

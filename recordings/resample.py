@@ -8,18 +8,16 @@ from datetime import UTC, datetime
 from recordings import __version__
 from recordings.accounting import accounted
 from recordings.audio import AudioFormat, Conversion, convert
-from recordings.errors import Changed, Rejected, Skipped, Unproven
+from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is
+from recordings.errors import Changed, Rejected, Unproven
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
-from recordings.pricing import is_dearer
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Body, Store
 
-EXEMPT_TAG = ("archive", "exempt")
-EXEMPT_METADATA = ("archive-exempt", "true")  # where there is no room for the tag
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
 _CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
 _BUFFERS_BYTES = 2 * 1024 * 1024
@@ -59,10 +57,10 @@ def listed_row(recording: Recording, run: Run) -> ManifestRow:
 
 
 def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow) -> ManifestRow:
-    _check_is_due(recording, run)
+    check_is_due(recording, run)
     if recording.storage_class in _CHARGED_FOR_READING:
         head = store.head(recording.key)
-        if _is_done(head, run):
+        if is_done(head, run):
             return _confirmed(store, row, head)
     try:
         return _rewrite(store, recording, run, row)
@@ -75,17 +73,20 @@ def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow) ->
 
 def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> ManifestRow:
     with store.read(recording.key, if_match=recording.etag) as (current, body):
-        if _is_done(current, run):
+        if is_done(current, run):
             return _confirmed(store, row, current)
-        tags = _tags(store, current)
-        _check_may_be_replaced(current, tags, run)
-        _check_is_whole(store, current)
+        tags = check_may_be_replaced(store, current, run)
         with _original(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
-    if conversion.already and not is_dearer(current.storage_class, run.storage_class):
-        return _left_as_it_is(row, current, conversion, "found-converted: already in the format asked for")
-    if not conversion.already and len(conversion.body) >= original.size_bytes:
-        return _left_as_it_is(row, current, conversion, "not-smaller: the conversion would take as many bytes or more")
+    stays = left_as_it_is(
+        already=conversion.already,
+        bytes_before=original.size_bytes,
+        bytes_after=len(conversion.body),
+        storage_class=current.storage_class,
+        run=run,
+    )
+    if stays:
+        return _left_as_it_is(row, current, conversion, stays)
     written = store.replace(
         current,
         conversion.body,
@@ -97,13 +98,6 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> 
     )
     _carry_late_changes(store, current, tags, written)
     return _archived(row, original, conversion, written, run)
-
-
-def _tags(store: Store, current: StoredObject) -> dict[str, str]:
-    """The tags, asked for unless S3 is known to say how many there are, and says none."""
-    if current.tag_count == 0 or (current.tag_count is None and store.shows_tag_counts):
-        return {}
-    return store.tags(current.key, current.version_id)
 
 
 def _carry_late_changes(store: Store, current: StoredObject, tags: Mapping[str, str], written: Written) -> None:
@@ -126,36 +120,6 @@ def _carry_tags(store: Store, key: str, *, sent: Mapping[str, str], replaced: st
     store.put_tags(key, by, {**of_others, **wanted})
     if wanted.items() - store.tags(key, by).items():
         raise Unproven("tags-differ", f"the original has the tags {wanted}, the replacement {store.tags(key, by)}")
-
-
-def _check_is_due(recording: Recording, run: Run) -> None:
-    if not recording.key.endswith(".wav"):
-        raise Skipped("not-a-recording", "its key does not end in .wav")
-    if recording.recorded_at >= run.recorded_before:
-        raise Skipped("too-young", f"less than {run.min_age_days} days old at {run.scheduled_at:%Y-%m-%d}")
-
-
-def _check_may_be_replaced(current: StoredObject, tags: Mapping[str, str], run: Run) -> None:
-    if EXEMPT_TAG in tags.items() or EXEMPT_METADATA in current.metadata.items():
-        raise Skipped("exempt", "marked archive=exempt")
-    if current.held and not run.include_held:
-        raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
-
-
-def _check_is_whole(store: Store, current: StoredObject) -> None:
-    """Raises Skipped where a replacement would lack something that the object has."""
-    if current.not_carried:
-        raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
-    acl = store.acl(current.key, current.version_id) if store.acls_enabled else None
-    if acl and acl.grants:
-        whom = ", ".join(f"{grantee} ({permission})" for grantee, permission in acl.grants)
-        raise Skipped("acl-grants", f"a replacement would not be open to {whom}; disable ACLs on the bucket")
-    if acl and store.owner and acl.owner != store.owner:
-        raise Skipped("other-owner", f"owned by {acl.owner}, a replacement would be by {store.owner}; disable ACLs")
-
-
-def _is_done(current: StoredObject, run: Run) -> bool:
-    return provenance_of(current.metadata) is not None and not run.overwrite_converted
 
 
 def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) -> bool:

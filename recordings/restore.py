@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.accounting import accounted
+from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Rejected, Skipped, Unproven
 from recordings.manifest import ManifestRow, Status
 from recordings.operation import Operation, begun, state_after
 from recordings.provenance import provenance_of
-from recordings.resample import EXEMPT_TAG
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.tag import CONVERTED_TAG, MOST_TAGS

@@ -19,6 +19,7 @@ MAX_CHANNELS = 8
 SAMPLE_RATES_HZ = range(4_000, 192_001)
 STREAMED_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF)  # the writer could not seek back to fill it in
 
+ALAW_HEAD_BYTES = 58  # of what we write: RIFF and WAVE, fmt, fact, and the data chunk's own head
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 CODECS = {  # (format tag, bits per sample) -> ffmpeg's name
     (PCM, 8): "pcm_u8",
@@ -168,9 +169,15 @@ def alaw_wav(*, channels: int, frames: int, sample_rate_hz: int) -> tuple[bytear
         *(b"fact", 4, frames),
         *(b"data", size),
     )
-    body = bytearray(len(head) + size + (size & 1))
+    body = bytearray(alaw_wav_bytes(channels=channels, frames=frames))
     body[: len(head)] = head
     return body, len(head)
+
+
+def alaw_wav_bytes(*, channels: int, frames: int) -> int:
+    """The size of what ``alaw_wav`` makes."""
+    size = frames * channels
+    return ALAW_HEAD_BYTES + size + (size & 1)
 
 
 def _read_form(source: ObjectStream) -> bytes:

@@ -1,0 +1,66 @@
+"""What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
+
+from recordings.errors import Skipped
+from recordings.pricing import is_dearer
+from recordings.provenance import provenance_of
+from recordings.recording import Recording
+from recordings.run import Run
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import Store
+
+EXEMPT_TAG = ("archive", "exempt")
+EXEMPT_METADATA = ("archive-exempt", "true")  # where there is no room for the tag
+FOUND_CONVERTED = "found-converted: already in the format asked for"
+NOT_SMALLER = "not-smaller: the conversion would take as many bytes or more"
+
+
+def check_is_due(recording: Recording, run: Run) -> None:
+    """Raise Skipped for what the listing already shows to be none of the run's."""
+    if not recording.key.endswith(".wav"):
+        raise Skipped("not-a-recording", "its key does not end in .wav")
+    if recording.recorded_at >= run.recorded_before:
+        raise Skipped("too-young", f"less than {run.min_age_days} days old at {run.scheduled_at:%Y-%m-%d}")
+
+
+def is_done(current: StoredObject, run: Run) -> bool:
+    """Whether a run of ours has been here, and is not to be outdone."""
+    return provenance_of(current.metadata) is not None and not run.overwrite_converted
+
+
+def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict[str, str]:
+    """The tags that a replacement must have; raises Skipped for what is to stay, or would lose something."""
+    tags = _tags(store, current)
+    if EXEMPT_TAG in tags.items() or EXEMPT_METADATA in current.metadata.items():
+        raise Skipped("exempt", "marked archive=exempt")
+    if current.held and not run.include_held:
+        raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
+    if current.not_carried:
+        raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
+    _check_ownership(store, current)
+    return tags
+
+
+def _tags(store: Store, current: StoredObject) -> dict[str, str]:
+    """The tags, asked for unless S3 is known to say how many there are, and says none."""
+    if current.tag_count == 0 or (current.tag_count is None and store.shows_tag_counts):
+        return {}
+    return store.tags(current.key, current.version_id)
+
+
+def _check_ownership(store: Store, current: StoredObject) -> None:
+    acl = store.acl(current.key, current.version_id) if store.acls_enabled else None
+    if acl and acl.grants:
+        whom = ", ".join(f"{grantee} ({permission})" for grantee, permission in acl.grants)
+        raise Skipped("acl-grants", f"a replacement would not be open to {whom}; disable ACLs on the bucket")
+    if acl and store.owner and acl.owner != store.owner:
+        raise Skipped("other-owner", f"owned by {acl.owner}, a replacement would be by {store.owner}; disable ACLs")
+
+
+def left_as_it_is(*, already: bool, bytes_before: int, bytes_after: int, storage_class: str, run: Run) -> str | None:
+    """Why the bytes stay, as a row's reason; None if they are to be replaced.
+
+    ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite.
+    """
+    if already:
+        return None if is_dearer(storage_class, run.storage_class) else FOUND_CONVERTED
+    return NOT_SMALLER if bytes_after >= bytes_before else None

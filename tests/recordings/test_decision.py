@@ -1,0 +1,103 @@
+"""The forecast and the run decide alike, whatever lies in the bucket."""
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recordings.audio import PROFILES, convert
+from recordings.estimate import look_at
+from recordings.manifest import Status
+from recordings.pool import Pool
+from recordings.resample import resample_recording
+from recordings.run import STORAGE_CLASSES, Run
+from recordings.s3.store import Store
+from tests.bucket import Bucket, key_of
+
+KEY = key_of(1)
+PCM, ALAW, MULAW = 1, 6, 7
+
+
+def wav(tag: int, bits: int, channels: int, rate_hz: int, frames: int) -> bytes:
+    """Quiet noise, the same for the same arguments."""
+    random = np.random.default_rng(frames)
+    if tag == PCM and bits == 16:
+        data = random.normal(0, 900, frames * channels).astype("<i2").tobytes()
+    else:
+        middle = 128 if tag == PCM else 213
+        data = random.integers(middle - 20, middle + 20, frames * channels, np.uint8).tobytes()
+    align = channels * bits // 8
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, tag, channels, rate_hz, rate_hz * align, align, bits)
+    chunk = struct.pack("<4sI", b"data", len(data)) + data + b"\0" * (len(data) & 1)
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(fmt) + len(chunk), b"WAVE") + fmt + chunk
+
+
+wavs = st.builds(
+    lambda form, channels, rate_hz, frames: wav(*form, channels, rate_hz, frames),
+    st.sampled_from([(PCM, 16), (PCM, 8), (ALAW, 8), (MULAW, 8)]),
+    st.integers(1, 3),
+    st.sampled_from([4000, 8000, 16000]),
+    st.integers(1, 3000),
+)
+
+
+@st.composite
+def flacs(draw: st.DrawFn) -> bytes:
+    body = wav(PCM, 16, draw(st.integers(1, 2)), 8000, draw(st.integers(100, 2000)))
+    return bytes(convert(BytesIO(body), len(body), PROFILES["flac-stereo"]).body)
+
+
+damaged = st.one_of(st.binary(max_size=60), wavs.map(lambda body: body[:30]))
+
+
+@pytest.fixture
+def decided(bucket: Bucket, plan: Callable[..., Run], store: Store, pool: Pool, listed: Any) -> Callable[..., Any]:
+    """What the forecast says of an object, and the row that the run makes of the same one."""
+
+    def both(body: bytes, properties: dict[str, Any], **parameters: Any) -> Any:
+        bucket.put(KEY, body, **properties)
+        run = plan(bucket.name, **parameters)
+        (recording,) = listed(run)
+        (look,) = look_at(store, [recording], run, pool)
+        return look, resample_recording(store, recording, run)
+
+    return both
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.one_of(wavs, flacs(), damaged),
+    tags=st.sampled_from(["", "archive=exempt", "queue=sales"]),
+    storage_class=st.sampled_from(["STANDARD", "GLACIER_IR"]),
+    profile=st.sampled_from([*PROFILES]),
+    target=st.sampled_from(STORAGE_CLASSES),
+)
+def test_forecast_and_run_agree(
+    decided: Any, body: bytes, tags: str, storage_class: str, profile: str, target: str
+) -> None:
+    look, row = decided(body, {"Tagging": tags, "StorageClass": storage_class}, profile=profile, storage_class=target)
+    if row.status is Status.ARCHIVED:
+        assert look.reason is None
+        if profile != "flac-stereo":
+            assert look.bytes_after == row.bytes_after
+    elif profile == "flac-stereo" and row.reason.startswith("not-smaller"):
+        assert look.reason is None  # how small FLAC gets, only FLAC knows
+    else:
+        assert look.reason == row.reason.partition(":")[0]
+
+
+def test_what_one_forecast_cannot_look_at_is_one_forecasts_reason(
+    bucket: Bucket, plan: Any, store: Store, pool: Pool, listed: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def buggy(*_: Any) -> None:
+        raise TypeError("nobody foresaw this")
+
+    bucket.put(KEY, a_call())
+    run = plan(bucket.name)
+    monkeypatch.setattr("recordings.estimate.foresee", buggy)
+    assert [look.reason for look in look_at(store, listed(run), run, pool)] == ["bug"]
