@@ -168,6 +168,7 @@ def _archived(
     return replace(
         _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
         status=Status.ARCHIVED,
+        note=conversion.note,
         bytes_before=original.size_bytes,
         bytes_after=len(conversion.body),
         sha256_before=conversion.source_sha256,
@@ -189,6 +190,7 @@ def _found_converted(row: ManifestRow, current: StoredObject, conversion: Conver
         _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
         status=Status.ALREADY_ARCHIVED,
         reason="found-converted: already in the format asked for",
+        note=conversion.note,
         bytes_after=current.size_bytes,
         sha256_before=conversion.source_sha256,
         sha256_after=conversion.result_sha256,
