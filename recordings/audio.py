@@ -75,12 +75,19 @@ class Conversion:
 
     body: bytes | bytearray
     already: bool
+    source_bytes: int
     source: AudioFormat
     result: AudioFormat
     duration_s: float
     source_sha256: str  # hex, of the whole object
     result_sha256: str
     fidelity: Fidelity | None  # None if already
+    note: str | None  # what was odd about the source, and what it was read as
+
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the result is worth writing. Mu-law in mono, or 8 bits at 4 kHz, only grow."""
+        return len(self.body) < self.source_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +144,8 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     duration_s = head.frames / head.sample_rate_hz
     if _is_already(head, profile):
         return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
-    if profile.codec != "pcm_alaw":
+    if profile.codec == "flac":
+        ffmpeg.check_fits_flac(head)
         return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
     channels, frames = _shape_of_alaw(head, profile)
     return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
@@ -206,12 +214,14 @@ def _converted(
     return Conversion(
         body=body,
         already=False,
+        source_bytes=source.size_bytes,
         source=_format_of(head),
         result=result,
         duration_s=head.frames / head.sample_rate_hz,
         source_sha256=source.finish(),
         result_sha256=hashlib.sha256(body).hexdigest(),
         fidelity=fidelity,
+        note=_note(source),
     )
 
 
@@ -219,13 +229,19 @@ def _already(source: ObjectStream, found: Inspection) -> Conversion:
     return Conversion(
         body=source.kept,
         already=True,
+        source_bytes=source.size_bytes,
         source=found.format,
         result=found.format,
         duration_s=found.duration_s,
         source_sha256=found.sha256,
         result_sha256=found.sha256,
         fidelity=None,
+        note=_note(source),
     )
+
+
+def _note(source: ObjectStream) -> str | None:
+    return "; ".join(source.oddities) or None
 
 
 def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:

@@ -27,7 +27,7 @@ from pyarrow import fs
 from recordings.files import AuditFiles
 from recordings.recording import Batch, Day
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 
 class Status(StrEnum):
@@ -54,6 +54,7 @@ class ManifestRow:
     contact_id: Annotated[str | None, "Amazon Connect's contact id; null where the key has none"] = None
     status: Annotated[Status, "What became of the recording"]
     reason: Annotated[str | None, "Why, as `code: sentence`; null where the status says it all"] = None
+    note: Annotated[str | None, "What was odd about the original, and what it was read as"] = None
     profile: Annotated[str, "The conversion asked for, or the one found in the bucket"]
     bytes_before: Annotated[int | None, "Size of the original, in bytes; null if it is not known"] = None
     bytes_after: Annotated[int | None, "Size of the replacement, in bytes"] = None
@@ -115,6 +116,7 @@ _REPEATING = (
     "bucket",
     "status",
     "reason",
+    "note",
     "profile",
     "storage_class_before",
     "storage_class_after",

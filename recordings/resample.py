@@ -166,6 +166,7 @@ def _archived(
     return replace(
         _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
         status=Status.ARCHIVED,
+        note=conversion.note,
         bytes_before=original.size_bytes,
         bytes_after=len(conversion.body),
         sha256_before=conversion.source_sha256,
@@ -187,6 +188,7 @@ def _left_as_it_is(row: ManifestRow, current: StoredObject, conversion: Conversi
         _with_formats(row, conversion.source, conversion.source, conversion.duration_s),
         status=Status.ALREADY_ARCHIVED,
         reason=reason,
+        note=conversion.note,
         bytes_after=current.size_bytes,
         sha256_before=conversion.source_sha256,
         sha256_after=conversion.source_sha256,

@@ -1,8 +1,9 @@
 """Read the head and tail of a WAV object strictly, over a stream that cannot seek; write the head of an A-law one.
 
 The form is that of the Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE), Microsoft's "Multiple
-Channel Audio Data and WAVE Files" (EXTENSIBLE) and EBU Tech 3306 (RF64). Whatever is amiss is ``Rejected``: a damaged
-recording that comes out short and plays is worse than one left alone.
+Channel Audio Data and WAVE Files" (EXTENSIBLE) and EBU Tech 3306 (RF64). Where the audio or its length is in doubt, the
+object is ``Rejected``: a damaged recording that comes out short and plays is worse than one left alone. A field that is
+wrong, but said elsewhere or known otherwise, is passed over and told (``ObjectStream.oddities``).
 """
 
 import hashlib
@@ -17,7 +18,9 @@ MAX_CHUNKS = 1_000  # before or after the audio; real files have five
 MAX_HEAD_BYTES = 16 * 2**20  # of everything that precedes the audio
 MAX_CHANNELS = 8
 SAMPLE_RATES_HZ = range(4_000, 192_001)
+MAX_FRAME_BYTES = MAX_CHANNELS * 8
 STREAMED_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF)  # the writer could not seek back to fill it in
+STREAMED_FROM = 0x7FFFF000  # SoX's; any size from here on may say the same, if the RIFF chunk's size goes with it
 
 ALAW_HEAD_BYTES = 58  # of what we write: RIFF and WAVE, fmt, fact, and the data chunk's own head
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
@@ -42,7 +45,10 @@ class ByteStream(Protocol):
 
 
 class ObjectStream:
-    """One object's bytes in order, each counted and hashed; keeps what it has read until told to forget it."""
+    """One object's bytes in order, each counted and hashed; keeps what it has read until told to forget it.
+
+    ``oddities`` is what readers passed over, in words: what the object says, and what it was read as.
+    """
 
     def __init__(self, stream: ByteStream, size_bytes: int) -> None:
         self._stream = stream
@@ -51,6 +57,7 @@ class ObjectStream:
         self.size_bytes = size_bytes
         self.left = size_bytes
         self.kept = bytearray()
+        self.oddities: list[str] = []
         self._keeping = True
 
     def take(self, count: int) -> bytes:
@@ -116,15 +123,15 @@ class WavHead:
 
 def read_head(source: ObjectStream) -> WavHead:
     """Read up to the first byte of audio; raises ``Rejected`` with the reason why there is none we may touch."""
-    form = _read_form(source)
+    riff_bytes = _read_form(source)
     fmt, data64 = b"", 0
     for _ in range(MAX_CHUNKS):
         if source.left < 8:
             _reject_headless(fmt)
         name, size = struct.unpack("<4sI", source.take(8))
         if name == b"data":
-            claimed = data64 if form != b"RIFF" and size == 0xFFFFFFFF else size
-            return _head_of(fmt, _data_bytes(source, claimed))
+            claimed = size if riff_bytes is not None else data64 or size
+            return _head_of(source, fmt, _data_bytes(source, claimed, riff_bytes))
         _check_fits(source, name, size)
         if name == b"fmt " and not fmt:
             fmt = source.take(size)
@@ -143,7 +150,7 @@ def read_tail(source: ObjectStream, head: WavHead) -> None:
 
     Bytes that are no chunk may be audio that the head does not own up to, and would be lost.
     """
-    source.skip(min(head.data_bytes & 1, source.left))
+    _skip_padding(source, b"data", head.data_bytes)
     for _ in range(MAX_CHUNKS):
         if not source.left:
             return
@@ -152,7 +159,8 @@ def read_tail(source: ObjectStream, head: WavHead) -> None:
         name, size = struct.unpack("<4sI", source.take(8))
         if name in (b"data", b"fmt ") or not _may_be_chunk(name, size, source.left):
             break
-        source.skip(min(size + (size & 1), source.left))
+        source.skip(size)
+        _skip_padding(source, name, size)
     raise Rejected("trailing-data", f"after the {head.data_bytes} bytes of audio come bytes that are no further chunk")
 
 
@@ -180,13 +188,14 @@ def alaw_wav_bytes(*, channels: int, frames: int) -> int:
     return ALAW_HEAD_BYTES + size + (size & 1)
 
 
-def _read_form(source: ObjectStream) -> bytes:
+def _read_form(source: ObjectStream) -> int | None:
+    """What the RIFF chunk claims to hold; None in RF64, where a ds64 chunk says it."""
     if not source.size_bytes:
         raise Rejected("empty", "the object has no bytes")
     start = source.take(min(12, source.left))
     if start[:4] not in (b"RIFF", b"RF64", b"BW64") or start[8:] != b"WAVE":
         raise Rejected("not-wav", f"the object begins with {start!r}, not with RIFF or RF64 and WAVE")
-    return start[:4]
+    return int.from_bytes(start[4:8], "little") if start[:4] == b"RIFF" else None
 
 
 def _reject_headless(fmt: bytes) -> NoReturn:
@@ -204,13 +213,16 @@ def _check_fits(source: ObjectStream, name: bytes, size: int) -> None:
         raise Rejected("bad-fmt", f"the fmt chunk has {size} bytes")
 
 
-def _data_bytes(source: ObjectStream, claimed: int) -> int:
+def _data_bytes(source: ObjectStream, claimed: int, riff_bytes: int | None) -> int:
     """How many bytes of audio there are. ``claimed`` counts, unless it says that the writer could not know."""
-    if claimed == 0 and source.left >= 8:
-        name, following = struct.unpack_from("<4sI", source.peek(8))
-        if _may_be_chunk(name, following, source.left - 8):
-            raise Rejected("no-audio", f"the data chunk is empty, and chunk {name!r} follows")
-    size = source.left if claimed in STREAMED_SIZES else claimed
+    if claimed == 0 and (name := _next_chunk(source)):
+        raise Rejected("no-audio", f"the data chunk is empty, and chunk {name!r} follows")
+    size = claimed
+    if _is_streamed(source, claimed, riff_bytes):
+        size = source.left
+        source.oddities.append(f"data size {claimed:#x}, read as all bytes to the object's end")
+    elif riff_bytes is not None and abs(riff_bytes + 8 - source.size_bytes) > 1:  # many do not count the padding
+        source.oddities.append("RIFF size is not the object's, passed over")
     if not size:
         raise Rejected("no-audio", "the object ends where the audio should begin")
     if size > source.left:
@@ -218,34 +230,92 @@ def _data_bytes(source: ObjectStream, claimed: int) -> int:
     return size
 
 
+def _is_streamed(source: ObjectStream, claimed: int, riff_bytes: int | None) -> bool:
+    """Whether the writer could not know: it left a known placeholder, or 2 GiB and more in the RIFF chunk as well."""
+    if claimed in STREAMED_SIZES:
+        return True
+    if riff_bytes is None or not max(STREAMED_FROM, source.left + 1) <= claimed:
+        return False
+    before = source.size_bytes - source.left - 8  # of what the RIFF chunk holds
+    return riff_bytes >= STREAMED_FROM or riff_bytes == (before + claimed) % 2**32
+
+
+def _skip_padding(source: ObjectStream, name: bytes, size: int) -> None:
+    """Pass over the byte that makes a chunk's size even; not all writers write it."""
+    if not size & 1 or not source.left:
+        return
+    if _next_chunk(source):
+        source.oddities.append(f"no padding after the {name.decode()} chunk, read as ending there")
+    else:
+        source.skip(1)
+
+
+def _next_chunk(source: ObjectStream) -> bytes | None:
+    """The name of the chunk that begins here, if one may."""
+    if source.left < 8:
+        return None
+    name, size = struct.unpack_from("<4sI", source.peek(8))
+    return name if _may_be_chunk(name, size, source.left - 8) else None
+
+
 def _may_be_chunk(name: bytes, size: int, left: int) -> bool:
     return size <= left and name.isascii() and name.decode("ascii").isprintable()
 
 
-def _head_of(fmt: bytes, data_bytes: int) -> WavHead:
+def _head_of(source: ObjectStream, fmt: bytes, data_bytes: int) -> WavHead:
     if not fmt:
         raise Rejected("no-fmt", "the audio comes before any fmt chunk")
-    tag, channels, rate, byte_rate, align, bits = struct.unpack_from("<HHIIHH", fmt)
-    codec = _codec(fmt, tag, bits)
-    if not channels or not rate or align != channels * bits // 8 or byte_rate != rate * align:
-        raise Rejected(
-            "bad-fmt",
-            f"{channels} channels of {bits} bits at {rate} Hz are not {align} bytes a frame, {byte_rate} a second",
-        )
+    _, channels, rate, byte_rate, align, bits = struct.unpack_from("<HHIIHH", fmt)
+    codec, sample_bits = _codec(fmt)
+    frame_bytes = channels * sample_bits // 8
+    if not channels or not rate:
+        raise Rejected("bad-fmt", f"{channels} channels at {rate} Hz")
     if channels > MAX_CHANNELS or rate not in SAMPLE_RATES_HZ:
         raise Rejected("unsupported", f"{channels} channels at {rate} Hz are no call recording")
-    if data_bytes % align:
-        raise Rejected("partial-frame", f"{data_bytes} bytes of audio are no whole number of {align}-byte frames")
-    if data_bytes > MAX_HOURS * 3600 * byte_rate:
-        raise Rejected("too-long", f"{data_bytes / byte_rate / 3600:.1f} hours, more than {MAX_HOURS}")
-    return WavHead(codec=codec, sample_rate_hz=rate, channels=channels, block_align=align, data_bytes=data_bytes)
+    if align != frame_bytes:
+        _check_align(align, channels, bits, frame_bytes)
+    if data_bytes % frame_bytes:
+        raise Rejected("partial-frame", f"{data_bytes} bytes of audio are no whole number of {frame_bytes}-byte frames")
+    if data_bytes > MAX_HOURS * 3600 * rate * frame_bytes:
+        raise Rejected("too-long", f"{data_bytes / rate / frame_bytes / 3600:.1f} hours, more than {MAX_HOURS}")
+    fields = ("bits per sample", bits, sample_bits), ("block align", align, frame_bytes)
+    for field, said, known in (*fields, ("byte rate", byte_rate, rate * frame_bytes)):
+        if said != known:
+            source.oddities.append(f"{field} {said}, read as {known}")
+    return WavHead(codec=codec, sample_rate_hz=rate, channels=channels, block_align=frame_bytes, data_bytes=data_bytes)
 
 
-def _codec(fmt: bytes, tag: int, bits: int) -> str:
+def _codec(fmt: bytes) -> tuple[str, int]:
+    """ffmpeg's name of the codec, and the bits that its samples take up."""
+    tag, bits = struct.unpack_from("<H12xH", fmt)
+    valid_bits = 0
     if tag == EXTENSIBLE:
-        if len(fmt) < 40 or fmt[26:40] != SUBFORMAT_TAIL:
+        if len(fmt) < 40 or fmt[26:40] != SUBFORMAT_TAIL or int.from_bytes(fmt[16:18], "little") < 22:
             raise Rejected("unsupported", "the extensible fmt chunk names no format of Microsoft's")
-        tag = int.from_bytes(fmt[24:26], "little")
-    if (tag, bits) not in CODECS:
+        valid_bits, tag = struct.unpack_from("<18xH4xH", fmt)
+    taken, valid = _bits_taken(tag, bits), _bits_taken(tag, valid_bits)
+    if (tag, taken) not in CODECS:
         raise Rejected("unsupported", f"WAV format 0x{tag:04X} with {bits} bits a sample is none we decode")
-    return CODECS[tag, bits]
+    if valid_bits and valid != taken:
+        raise Rejected("bad-fmt", f"{valid_bits} valid bits in samples of {bits}: decoders do not agree on them")
+    return CODECS[tag, taken], taken
+
+
+def _bits_taken(tag: int, bits: int) -> int:
+    """Samples take up whole bytes; those of G.711 always one, whatever the fmt chunk says."""
+    if tag in (ALAW, MULAW):
+        return 8
+    return -(-bits // 8) * 8 if tag == PCM else bits
+
+
+def _check_align(align: int, channels: int, bits: int, frame_bytes: int) -> None:
+    """Refuse a wrong block align that leaves doubt what a frame is.
+
+    Channels and bits say it already, so most are harmless. Fewer bytes than channels contradict them, and so does any
+    beside an odd number of bits. A decoder that reads by it (ffmpeg: some power of two times ``align`` bytes at once)
+    loses the last frame of each packet where whole frames do not fit.
+    """
+    if bits % 8:
+        raise Rejected("unsupported", f"samples of {bits} bits in frames of {align} bytes are none we decode")
+    if 0 < align < channels or align > MAX_FRAME_BYTES or 64 * (align or 1) % frame_bytes:
+        raise Rejected("bad-fmt", f"{channels} channels of {bits} bits are {frame_bytes} bytes a frame, not {align}")

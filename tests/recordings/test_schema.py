@@ -90,7 +90,7 @@ def test_a_file_of_an_older_version_is_read(files: AuditFiles, audit_uri: str, s
 def test_a_file_of_a_newer_version_is_read(files: AuditFiles, audit_uri: str, sql: duckdb.DuckDBPyConnection) -> None:
     path = _written(files, audit_uri)
     table = pq.read_table(path, partitioning=None)
-    newer = table.append_column("loudness_lufs", pa.array([-23.0])).replace_schema_metadata({"schema_version": "2"})
+    newer = table.append_column("loudness_lufs", pa.array([-23.0])).replace_schema_metadata({"schema_version": "3"})
     pq.write_table(newer, path.with_name("newer.parquet"))
     frame = read_audit(audit_uri)
     assert (len(frame), list(frame.columns) == NAMES) == (2, True)

@@ -56,7 +56,11 @@ READABLE = {
     "RF64": rf64(len(AUDIO)),
     "RF64, streamed": rf64(0xFFFFFFFFFFFFFFFF),
     "RF64 with a chunk after": rf64(len(AUDIO)) + LIST,
+    "RF64 whose data chunk says 0": rf64(len(AUDIO)).replace(b"data\xff\xff\xff\xff", b"data\0\0\0\0") + LIST,
     "BW64": b"BW64" + rf64(len(AUDIO))[4:],
+    "wrong block align": riff(fmt()[:-4] + b"\x02\0" + fmt()[-2:], DATA),
+    "wrong byte rate": riff(fmt()[:16] + b"\x41\x1f\0\0" + fmt()[20:], DATA),
+    "odd chunk after, without its padding": riff(fmt(), DATA, chunk(b"junk", b"abc")[:-1] + LIST),
 }
 
 
@@ -98,8 +102,7 @@ REFUSED = {
     "streamed, half a frame": (riff(fmt(), chunk(b"data", AUDIO[:-2], size=0)), "partial-frame: "),
     "no channels": (riff(fmt(channels=0), DATA), "bad-fmt: "),
     "no rate": (riff(fmt(rate=0), DATA), "bad-fmt: "),
-    "wrong block align": (riff(fmt()[:-4] + b"\x02\0" + fmt()[-2:], DATA), "bad-fmt: "),
-    "wrong byte rate": (riff(fmt()[:12] + b"\x41\x1f\0\0" + fmt()[16:], DATA), "bad-fmt: "),
+    "more channels than bytes": (riff(fmt()[:-4] + b"\x01\0" + fmt()[-2:], DATA), "bad-fmt: "),
     "4 GHz": (riff(fmt(rate=0x3FFFFFFF), DATA), "unsupported: "),
     "99 channels": (riff(fmt(channels=99), chunk(b"data", bytes(198))), "unsupported: 99 channels"),
     "12 bits": (riff(fmt(bits=12, channels=2), DATA), "unsupported: .*12 bits"),
