@@ -1,31 +1,29 @@
-"""FLAC by ffmpeg: driven through pydub to encode, asked directly to decode in full.
+"""FLAC by ffmpeg: asked to encode, then to decode in full what it made.
 
 ffmpeg comes from PATH or from the wheel imageio-ffmpeg. The samples travel through temporary files: memory holds only
-the result, for a moment twice, and a FLAC written to a pipe would lack its length and its MD5.
+the result, for a moment twice, and a FLAC written to a pipe would lack its length and its MD5. What ffmpeg reads has no
+name, and what it writes is ours to delete: nothing is left behind, whatever fails (pydub leaves its files when a disk
+is full).
 """
 
 import hashlib
 import importlib
-import mmap
+import os
 import shutil
 import subprocess
 import tempfile
-import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from typing import IO
 
 from recordings.errors import InvalidRequest, Rejected
-from recordings.pcm import raw_blocks, to_16_bits, widened
+from recordings.pcm import raw_blocks, to_16_bits
 from recordings.wav import ObjectStream, WavHead
 
-with warnings.catch_warnings():  # that audioop is going, and that there may be no ffmpeg: we ask where it matters
-    warnings.simplefilter("ignore")
-    from pydub import AudioSegment  # type: ignore[import-untyped]  # has no stubs
-    from pydub.exceptions import CouldntEncodeError  # type: ignore[import-untyped]
-
+QUIETLY = ["-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file,pipe"]
 NOTHING_ELSE = ["-map_metadata", "-1", "-metadata_header_padding", "0", "-fflags", "+bitexact", "-flags", "+bitexact"]
 PIPE_BYTES = 256 * 1024
-WAV_BYTES = 2**32 - 1024  # what a RIFF chunk can count, less the head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +54,17 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
 
     Raises ``Rejected`` for what does not fit a FLAC, and ``OSError`` if ffmpeg fails for want of anything else.
     """
-    wide = head.codec == "pcm_s24le"
-    _check_fits_flac(head, spooled_bytes=head.frames * head.channels * (4 if wide else 2))
-    digest = hashlib.md5(usedforsecurity=False)
-    with tempfile.TemporaryFile() as spool:
+    _check_fits_flac(head)
+    wide, digest = head.codec == "pcm_s24le", hashlib.md5(usedforsecurity=False)
+
+    def samples() -> Iterator[bytes]:
         for raw in raw_blocks(source, head):
-            samples = raw if wide else to_16_bits(raw, head).tobytes()
-            digest.update(samples)
-            spool.write(widened(samples) if wide else samples)
-        spool.flush()
-        with mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ) as pcm:
-            return _encode(pcm, head, sample_width=4 if wide else 2), digest.hexdigest()
+            block = raw if wide else to_16_bits(raw, head).tobytes()
+            digest.update(block)
+            yield block
+
+    with _spooled(samples()) as pcm:
+        return _encode(pcm, head, sample_width=3 if wide else 2), digest.hexdigest()
 
 
 def read_flac_info(body: bytes | bytearray) -> FlacInfo:
@@ -95,53 +93,52 @@ def check_flac(body: bytes | bytearray) -> FlacInfo:
     return info
 
 
-def _check_fits_flac(head: WavHead, spooled_bytes: int) -> None:
+def _check_fits_flac(head: WavHead) -> None:
     if head.codec in ("pcm_s32le", "pcm_f32le", "pcm_f64le"):
         raise Rejected("unsupported", f"{head.codec} does not fit the 24 bits of FLAC")
     if head.sample_rate_hz > 65_535 and head.sample_rate_hz % 10:
         raise Rejected("unsupported", f"FLAC cannot say {head.sample_rate_hz} Hz")
     if head.frames < 16:
         raise Rejected("unsupported", f"{head.frames} samples are less than FLAC's smallest block of 16")
-    if spooled_bytes > WAV_BYTES:
-        raise Rejected("too-long", f"{spooled_bytes} bytes do not fit the WAV through which pydub feeds ffmpeg")
 
 
-def _encode(pcm: mmap.mmap, head: WavHead, *, sample_width: int) -> bytes:
-    """By pydub, which writes a WAV for ffmpeg straight from the mapped file."""
-    AudioSegment.converter = executable()
-    segment = AudioSegment(data=pcm, sample_width=sample_width, frame_rate=head.sample_rate_hz, channels=head.channels)
-    result = BytesIO()
-    try:
-        segment.export(result, format="flac", codec="flac", parameters=NOTHING_ELSE)
-    except CouldntEncodeError as error:
-        raise OSError(f"ffmpeg failed: {error}") from error
-    return result.getvalue()
+@contextmanager
+def _spooled(blocks: Iterable[bytes | bytearray]) -> Iterator[IO[bytes]]:
+    """A nameless file of these bytes, to be read from its beginning by another program."""
+    with tempfile.TemporaryFile() as file:
+        file.writelines(blocks)
+        file.flush()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        yield file
+
+
+def _encode(pcm: IO[bytes], head: WavHead, *, sample_width: int) -> bytes:
+    raw = ["-f", f"s{8 * sample_width}le", "-ar", str(head.sample_rate_hz), "-ac", str(head.channels)]
+    with tempfile.NamedTemporaryFile(suffix=".flac") as result:
+        command = [executable(), *QUIETLY, *raw, "-i", "pipe:0", "-c:a", "flac", *NOTHING_ELSE, "-y", result.name]
+        done = subprocess.run(command, stdin=pcm, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)  # noqa: S603  # ours
+        _check_not_killed(done.returncode)
+        if done.returncode:
+            raise OSError(f"ffmpeg failed: {done.stderr.decode(errors='replace').strip()}")
+        return result.read()
 
 
 def _decode(body: bytes | bytearray, bits: int) -> tuple[int, str]:
     """The length and the MD5 of all samples, by a program that did not see them encoded."""
-    with tempfile.NamedTemporaryFile(suffix=".flac") as file:
-        file.write(body)
-        file.flush()
-        reading = [
-            "-nostdin",
-            "-v",
-            "quiet",
-            "-xerror",
-            "-protocol_whitelist",
-            "file,pipe",
-            "-f",
-            "flac",
-            "-i",
-            file.name,
-        ]
-        command = [executable(), *reading, "-f", f"s{bits}le", "pipe:1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as decoder:  # noqa: S603  # ours
-            assert decoder.stdout  # noqa: S101  # for mypy: it is a pipe
-            digest, count = hashlib.md5(usedforsecurity=False), 0
-            while block := decoder.stdout.read(PIPE_BYTES):
-                digest.update(block)
-                count += len(block)
-    if decoder.returncode < 0:
-        raise OSError(f"ffmpeg was ended by signal {-decoder.returncode}")
+    digest, count = hashlib.md5(usedforsecurity=False), 0
+    command = [executable(), *QUIETLY, "-f", "flac", "-i", "pipe:0", "-f", f"s{bits}le", "pipe:1"]
+    with (
+        _spooled([body]) as flac,
+        subprocess.Popen(command, stdin=flac, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as decoder,  # noqa: S603  # ours
+    ):
+        assert decoder.stdout  # noqa: S101  # for mypy: it is a pipe
+        while block := decoder.stdout.read(PIPE_BYTES):
+            digest.update(block)
+            count += len(block)
+    _check_not_killed(decoder.returncode)
     return count, digest.hexdigest()
+
+
+def _check_not_killed(returncode: int) -> None:
+    if returncode < 0:
+        raise OSError(f"ffmpeg was ended by signal {-returncode}")

@@ -22,7 +22,7 @@ KNOWS = {
     "pyarrow": {"manifest"},
     "pydantic_settings": {"settings"},
     "pydantic": {"settings"},
-    "pydub": {"pcm", "ffmpeg"},
+    "pydub": {"pcm"},
     "soxr": {"pcm"},
     "numpy": {"alaw", "judge", "pcm"},
     "numba": {"alaw", "judge"},
