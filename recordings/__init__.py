@@ -2,9 +2,10 @@
 
 Read in this order:
 
-- what travels and what was asked for: ``recording``, ``run``, ``plan``
+- what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
 - the story of one recording: ``resample``; the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
-- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``; is a bucket safe to work on: ``preflight``
+- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``
+- is a bucket safe to work on: ``preflight``, ``finding``, ``places``, ``lifecycle``, ``conditional``
 - S3: ``s3`` (``session``, ``errors``, ``objects``, ``store``)
 - the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
 - many days at once: ``backfill``; afterwards: ``operation``, ``restore``, ``release``, ``reconcile``

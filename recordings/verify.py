@@ -11,6 +11,7 @@ from recordings.accounting import accounted
 from recordings.audio import inspect
 from recordings.errors import Changed, Unproven
 from recordings.manifest import ManifestRow, Status
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.s3.objects import StoredObject, Version
@@ -23,7 +24,7 @@ def verify_batch(
     store: Store, rows: Sequence[ManifestRow], pool: Pool, readback_percent: float = 0
 ) -> list[ManifestRow]:
     """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
-    versions = _walk(store, sorted(row.key for row in rows if row.holds_replacement))
+    versions = patience()(_walk, store, sorted(row.key for row in rows if row.holds_replacement))
 
     def verified(row: ManifestRow) -> ManifestRow:
         if not row.holds_replacement:

@@ -45,6 +45,7 @@ NOT_CONFIGURED = {
     "NoSuchLifecycleConfiguration",
     "ObjectLockConfigurationNotFoundError",
     "ReplicationConfigurationNotFoundError",
+    "OwnershipControlsNotFoundError",
 }
 
 
@@ -61,6 +62,8 @@ def translated(error: ClientError, bucket: str, key: str | None) -> Exception:
     if (operation, code) in _SKIPPED:
         reason, sentence = _SKIPPED[operation, code]
         return Skipped(reason, f"{where} {sentence}")
+    if code == "NotImplemented":  # a 501; some servers know not all of S3
+        return StoreRefused(f"{operation} on {where} is not implemented by this server")
     if code in _UNAVAILABLE or status.startswith("5"):
         return StoreUnavailable(f"{operation} on {where}: {code}")
     if code in _REFUSED:

@@ -18,9 +18,9 @@ import tasks.stages
 from flows.archive import archive_recordings
 from recordings.errors import StoreRefused
 from recordings.files import LocalFiles
+from recordings.finding import PreflightFailed
 from recordings.history import record_start
 from recordings.operation import plan_operation
-from recordings.preflight import PreflightFailed
 from recordings.summary import RunFailed, RunSummary
 from tasks.workplace import Workplace
 from tests.bucket import DAY, PREFIX, Bucket, key_of
