@@ -15,13 +15,15 @@ def nothing_below(store: Store, prefixes: Sequence[str]) -> list[Finding]:
     """A finding per prefix below which no day can lie; they block where that is so for all. Raises StoreRefused."""
     empty = [prefix for prefix in prefixes if not _may_hold_days(store, prefix)]
     finding = block if len(empty) == len(prefixes) else _warning
-    way_out = "Give what comes before the year's folder, in the same case, as connect/<alias>/CallRecordings/."
-    return [
-        finding(
-            "nothing-below-prefix", f"No YYYY/MM/DD/ lies below prefix {prefix!r}; {_there(store, prefix)}.", way_out
-        )
-        for prefix in empty
-    ]
+    return [finding(*_said_of(prefix, _there(store, prefix))) for prefix in empty]
+
+
+def _said_of(prefix: str, there: str) -> tuple[str, str, str]:
+    return (
+        "nothing-below-prefix",
+        f"No YYYY/MM/DD/ lies below prefix {prefix!r}; {there}.",
+        "Give what comes before the year's folder, in the same case, as connect/<alias>/CallRecordings/.",
+    )
 
 
 def _warning(code: str, sentence: str, way_out: str) -> Finding:

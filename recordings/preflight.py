@@ -18,8 +18,8 @@ _MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
     """All findings, gravest first. What may not be looked at is a finding, too.
 
-    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try conditional writes,
-    which AWS needs not. Raises StoreRefused where nothing at all may be looked at, as there is no such bucket.
+    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try conditional
+    writes, which AWS needs not. Raises StoreRefused where nothing at all can be looked at: there is no such bucket.
     """
     looks: dict[str, Look] = {
         "prefixes": lambda: nothing_below(store, prefixes),
@@ -110,8 +110,8 @@ def _object_lock(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="governance-lock",
             severity=Severity.INFO,
-            sentence=f"Bucket {store.bucket} locks each version in governance mode for {period} from when it is written:"
-            " a replacement without a lock to carry over is locked anew, and an original stays locked until its own ends.",
+            sentence=f"Bucket {store.bucket} locks each new version in governance mode for {period}: a replacement "
+            "without a lock to carry over is locked anew, an original stays locked until its own lock ends.",
             way_out="Release originals after that: the role of the release does not bypass locks.",
         )
 
@@ -125,8 +125,8 @@ def _object_ownership(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="acls-enabled",
             severity=Severity.WARN,
-            sentence=f"ACLs of objects count in bucket {store.bucket}: a replacement belongs to the account that writes "
-            "it, and who could read an original by its ACL may not read the replacement.",
+            sentence=f"ACLs of objects count in bucket {store.bucket}: a replacement belongs to the account that "
+            "writes it, and who could read an original by its ACL may not read the replacement.",
             way_out="Archive with a role of the bucket owner's account, or disable ACLs: object ownership "
             "BucketOwnerEnforced.",
         )
