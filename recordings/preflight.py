@@ -18,9 +18,40 @@ _MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
     """All findings, gravest first. What may not be looked at is a finding, too.
 
-    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try conditional
-    writes, which AWS needs not. Raises StoreRefused where nothing at all can be looked at: there is no such bucket.
+    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try what only a write
+    can show. Raises StoreRefused where nothing at all can be looked at: there is no such bucket.
     """
+    findings = [*_configuration(store, prefixes, oldest_days), *(_tried(store, prefixes) if may_write else ())]
+    return _by_severity(findings)
+
+
+def check_bucket(
+    store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool, accept: Sequence[str]
+) -> list[Finding]:
+    """The findings, if none of them blocks or all that do are accepted; raises PreflightFailed otherwise.
+
+    Nothing is tried on a bucket whose configuration blocks already: it stays untouched.
+    """
+    findings = _configuration(store, prefixes, oldest_days)
+    _raise_unless_accepted(findings, accept)
+    if may_write:
+        findings += _tried(store, prefixes)
+        _raise_unless_accepted(findings, accept)
+    return _by_severity(findings)
+
+
+def _raise_unless_accepted(findings: Sequence[Finding], accept: Sequence[str]) -> None:
+    blocking = [finding for finding in findings if finding.severity is Severity.BLOCK and finding.code not in accept]
+    if blocking:
+        raise PreflightFailed(blocking)
+
+
+def _by_severity(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+
+
+def _configuration(store: Store, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
+    """What reading shows. Raises StoreRefused if each look is refused."""
     looks: dict[str, Look] = {
         "prefixes": lambda: nothing_below(store, prefixes),
         "versioning": lambda: _versioning(store),
@@ -30,26 +61,18 @@ def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, m
         "notifications": lambda: _notifications(store),
         "replication": lambda: _replication(store),
     }
-    if may_write and not store.is_aws:
-        looks["conditional-writes"] = lambda: find_conditional_writes(store, prefixes[0])
     seen = {name: _seen(look) for name, look in looks.items()}
-    refusals = {name: found for name, found in seen.items() if isinstance(found, Exception)}
+    refusals = [found for found in seen.values() if isinstance(found, Exception)]
     if len(refusals) == len(looks):
-        raise refusals["prefixes"]
-    findings = [finding for found in seen.values() if isinstance(found, list) for finding in found]
-    findings += [*(_unseen(name, refusal) for name, refusal in refusals.items()), *_originals()]
-    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+        raise refusals[0]
+    return [finding for name, found in seen.items() for finding in _told(name, found)] + list(_originals())
 
 
-def check_bucket(
-    store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool, accept: Sequence[str]
-) -> list[Finding]:
-    """The findings, if none of them blocks or all that do are accepted; raises PreflightFailed otherwise."""
-    findings = inspect_bucket(store, prefixes, oldest_days=oldest_days, may_write=may_write)
-    blocking = [finding for finding in findings if finding.severity is Severity.BLOCK and finding.code not in accept]
-    if blocking:
-        raise PreflightFailed(blocking)
-    return findings
+def _tried(store: Store, prefixes: Sequence[str]) -> list[Finding]:
+    """What only a write can show. AWS is known to honour If-Match."""
+    if store.is_aws:
+        return []
+    return _told("conditional-writes", _seen(lambda: find_conditional_writes(store, prefixes[0])))
 
 
 def check_prefixes(store: Store, prefixes: Sequence[str]) -> None:
@@ -66,11 +89,14 @@ def _seen(look: Look) -> list[Finding] | StoreRefused | Changed:
         return error
 
 
-def _unseen(name: str, refusal: Exception) -> Finding:
-    code, sentence, way_out = f"cannot-see-{name}", f"{refusal}.", "Grant it, or look yourself."
+def _told(name: str, found: list[Finding] | StoreRefused | Changed) -> list[Finding]:
+    """The findings of a look, or the one that it was refused."""
+    if isinstance(found, list):
+        return found
+    code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant it, or look yourself."
     if name in _MUST_BE_SEEN:
-        return block(code, sentence, way_out)
-    return Finding(code=code, severity=Severity.WARN, sentence=sentence, way_out=way_out)
+        return [block(code, sentence, way_out)]
+    return [Finding(code=code, severity=Severity.WARN, sentence=sentence, way_out=way_out)]
 
 
 def _versioning(store: Store) -> Iterator[Finding]:
