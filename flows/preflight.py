@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from recordings.preflight import Finding
+from recordings.finding import Finding
 from tasks.inspection import look_at, publish_findings
 
 
@@ -13,7 +13,7 @@ from tasks.inspection import look_at, publish_findings
 def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int, Field(ge=0)] = 14) -> list[Finding]:
     """What an operator should know of the bucket, as an artifact.
 
-    Nothing is written; a server that is not AWS is sent one PUT that it must refuse.
+    No recording is touched. A server that is not AWS is tried with conditional writes, which leave one empty object.
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
@@ -24,7 +24,8 @@ def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int,
         The findings, gravest first.
 
     Raises:
-        StoreRefused: No such bucket, or no permission even to look.
+        InvalidRequest: The parameters make no sense.
+        StoreRefused: No such bucket, or no permission to look at anything.
     """
     findings = look_at(bucket, prefixes, oldest_days)
     publish_findings(bucket, findings)

@@ -2,11 +2,11 @@
 
 Read in this order:
 
-- what travels and what was asked for: ``recording``, ``run``, ``plan``
+- what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``decision``, ``resample``
 - the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``
-- is a bucket safe to work on: ``preflight``, ``canary``
+- is a bucket safe to work on: ``preflight``, ``finding``, ``places``, ``lifecycle``, ``conditional``, ``canary``
 - S3: ``s3`` (``session``, ``errors``, ``objects``, ``store``)
 - the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
 - many days at once: ``backfill``; afterwards: ``operation``, ``restore``, ``release``, ``reconcile``

@@ -9,9 +9,9 @@ from datetime import timedelta
 from itertools import chain, islice
 
 from recordings.errors import Changed, StoreRefused
+from recordings.finding import Finding, PreflightFailed, Severity
 from recordings.patience import patience
 from recordings.plan import days_of
-from recordings.preflight import Finding, PreflightFailed, Severity
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from recordings import __version__
-from recordings.errors import InvalidRequest
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, current, read_audit
 from recordings.recording import Batch
+from recordings.request import check_dates, check_place, normal_prefixes
 from recordings.resample import found_row
 from recordings.s3.store import Store
 
@@ -54,18 +54,15 @@ def plan_operation(
     dry_run: bool = False,
 ) -> Operation:
     """The operation's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
-    for parameter, value in (("bucket", bucket), ("audit_uri", audit_uri)):
-        if not value.strip():
-            raise InvalidRequest(f"{parameter} is empty: name one")
-    if start_date and end_date and start_date > end_date:
-        raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
+    check_place(bucket, audit_uri)
+    check_dates(start_date, end_date)
     started_at = datetime.now(UTC)
     return Operation(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         kind=kind,
         bucket=bucket,
         audit_uri=audit_uri.rstrip("/"),
-        prefixes=tuple(prefix.rstrip("/") + "/" for prefix in prefixes or () if prefix) or ("",),
+        prefixes=normal_prefixes(prefixes or [""]),
         start_date=start_date,
         end_date=end_date,
         contact_ids=None if contact_ids is None else tuple(contact_ids),

@@ -1,6 +1,6 @@
-"""Trying again what may pass."""
+"""Trying again what may pass, until a deadline: an outage lasts for a time, not for a number of attempts."""
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from recordings.errors import StoreUnavailable
 from recordings.settings import settings
@@ -9,10 +9,13 @@ _LONGEST_PAUSE_S = 20
 
 
 def patience() -> Retrying:
-    """Calls again what raised StoreUnavailable, after growing, random pauses; raises it when attempts are used up."""
+    """Calls again what raised StoreUnavailable, after growing, random pauses; raises it ``patience_s`` after the start.
+
+    One of its own for each call: ``statistics["attempt_number"]`` is of the last one.
+    """
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),
-        stop=stop_after_attempt(settings().rounds),
+        stop=stop_after_delay(settings().patience_s),
         wait=wait_random_exponential(max=_LONGEST_PAUSE_S),
         reraise=True,
     )

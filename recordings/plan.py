@@ -7,6 +7,7 @@ from itertools import chain, groupby
 from recordings.estimate import Survey
 from recordings.history import DeadRuns
 from recordings.manifest import settled
+from recordings.patience import patience
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
 from recordings.run import Run
@@ -76,7 +77,7 @@ def list_day(store: Store, day: Day, run: Run) -> Listing:
     """The day's recordings but for those that the audit table has settled."""
     done = frozenset() if run.overwrite_converted else _settled(day, run)
     open_recordings, settled_count = [], 0
-    for recording in _recordings(store, day):
+    for recording in patience()(lambda: list(_recordings(store, day))):
         if (recording.key, recording.etag) in done:
             settled_count += 1
         else:

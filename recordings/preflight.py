@@ -1,155 +1,160 @@
-"""Is this bucket safe to work on? Looks at its configuration and writes nothing."""
+"""Is this bucket safe to work on? Looks at its configuration; a server that is not AWS is tried with empty objects."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from recordings.errors import InvalidRequest, StoreRefused
+from recordings.conditional import find_conditional_writes
+from recordings.errors import Changed, InvalidRequest, StoreRefused
+from recordings.finding import Finding, PreflightFailed, Severity, block
+from recordings.lifecycle import effects_of, rules_that_concern
+from recordings.places import nothing_below
 from recordings.s3.store import Store
 
-_MONTH_DAYS = 30
-_SHORTEST_GRACE_DAYS = 7
-_PROBE = ".conditional-write-probe"
-# What an operator may take upon himself, by code, and what he then accepts.
-ACCEPTABLE = {
-    "unversioned": "originals are overwritten for good: nothing can be restored",
-    "no-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
-    "retention-restarts": "rewritten recordings live longer than the lifecycle rule meant them to",
-    "originals-expire": "originals vanish before anybody has looked at their replacements",
-    "compliance-lock": "originals cannot be released before their lock ends: archiving only adds cost until then",
-}
-
-
-class Severity(StrEnum):
-    """What a finding means for a run."""
-
-    BLOCK = "block"
-    WARN = "warn"
-    INFO = "info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something about the bucket that an operator should know before anything is written."""
-
-    code: str
-    severity: Severity
-    sentence: str
-    way_out: str
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.sentence} {self.way_out}"
-
-
-class PreflightFailed(InvalidRequest):
-    """The bucket is not safe to work on, and nobody has accepted that."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("\n".join(map(str, findings)))
-        self.findings = tuple(findings)
+Look = Callable[[], Iterable[Finding]]
+# What must be seen before anything is written; of the rest, a warning says that nobody has looked.
+_MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 
 
 def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
-    """All findings, gravest first. Raises StoreRefused where not even looking is allowed.
+    """All findings, gravest first. What may not be looked at is a finding, too.
 
-    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits the one probe, which asks
-    the server to refuse a write; AWS needs none.
+    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try what only a write
+    can show. Raises StoreRefused where nothing at all can be looked at: there is no such bucket.
     """
-    findings = [
-        *_versioning(store),
-        *_conditional_writes(store, prefixes, may_write=may_write),
-        *_visible(_lifecycle, store, prefixes, oldest_days),
-        *_visible(_object_lock, store),
-        *_visible(_notifications, store),
-        *_visible(_replication, store),
-        *_originals(),
-    ]
-    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+    findings = [*_configuration(store, prefixes, oldest_days), *(_tried(store, prefixes) if may_write else ())]
+    return _by_severity(findings)
 
 
 def check_bucket(
     store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool, accept: Sequence[str]
 ) -> list[Finding]:
-    """The findings, if none of them blocks or all that do are accepted; raises PreflightFailed otherwise."""
-    for prefix in prefixes:
-        next(iter(store.list_objects(prefix)), None)  # no such bucket, no permission: said before anything else
-    findings = inspect_bucket(store, prefixes, oldest_days=oldest_days, may_write=may_write)
+    """The findings, if none of them blocks or all that do are accepted; raises PreflightFailed otherwise.
+
+    Nothing is tried on a bucket whose configuration blocks already: it stays untouched.
+    """
+    findings = _configuration(store, prefixes, oldest_days)
+    _raise_unless_accepted(findings, accept)
+    if may_write:
+        findings += _tried(store, prefixes)
+        _raise_unless_accepted(findings, accept)
+    return _by_severity(findings)
+
+
+def _raise_unless_accepted(findings: Sequence[Finding], accept: Sequence[str]) -> None:
     blocking = [finding for finding in findings if finding.severity is Severity.BLOCK and finding.code not in accept]
     if blocking:
         raise PreflightFailed(blocking)
-    return findings
 
 
-def _block(code: str, sentence: str, way_out: str) -> Finding:
-    accepting = f'{way_out} Or accept=["{code}"]: {ACCEPTABLE[code]}.'
-    return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=accepting)
+def _by_severity(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: list(Severity).index(finding.severity))
+
+
+def _configuration(store: Store, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
+    """What reading shows. Raises StoreRefused if each look is refused."""
+    looks: dict[str, Look] = {
+        "prefixes": lambda: nothing_below(store, prefixes),
+        "versioning": lambda: _versioning(store),
+        "lifecycle": lambda: _lifecycle(store, prefixes, oldest_days),
+        "object-lock": lambda: _object_lock(store),
+        "object-ownership": lambda: _object_ownership(store),
+        "notifications": lambda: _notifications(store),
+        "replication": lambda: _replication(store),
+    }
+    seen = {name: _seen(look) for name, look in looks.items()}
+    refusals = [found for found in seen.values() if isinstance(found, Exception)]
+    if len(refusals) == len(looks):
+        raise refusals[0]
+    return [finding for name, found in seen.items() for finding in _told(name, found)] + list(_originals())
+
+
+def _tried(store: Store, prefixes: Sequence[str]) -> list[Finding]:
+    """What only a write can show. AWS is known to honour If-Match."""
+    if store.is_aws:
+        return []
+    return _told("conditional-writes", _seen(lambda: find_conditional_writes(store, prefixes[0])))
+
+
+def check_prefixes(store: Store, prefixes: Sequence[str]) -> None:
+    """Raises InvalidRequest if nothing can lie below any of the prefixes: what is read only needs no more."""
+    nothing = [finding for finding in nothing_below(store, prefixes) if finding.severity is Severity.BLOCK]
+    if nothing:
+        raise InvalidRequest("\n".join(f"{finding.code}: {finding.sentence}" for finding in nothing))
+
+
+def _seen(look: Look) -> list[Finding] | StoreRefused | Changed:
+    try:
+        return list(look())
+    except (StoreRefused, Changed) as error:  # the latter: 405, as access points answer for what they do not know
+        return error
+
+
+def _told(name: str, found: list[Finding] | StoreRefused | Changed) -> list[Finding]:
+    """The findings of a look, or the one that it was refused."""
+    if isinstance(found, list):
+        return found
+    code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant it, or look yourself."
+    if name in _MUST_BE_SEEN:
+        return [block(code, sentence, way_out)]
+    return [Finding(code=code, severity=Severity.WARN, sentence=sentence, way_out=way_out)]
 
 
 def _versioning(store: Store) -> Iterator[Finding]:
-    status = store.versioning()
+    versioning = store.versioning()
+    status = versioning.get("Status", "")
     if status != "Enabled":
-        yield _block(
+        yield block(
             "unversioned",
             f"Versioning of bucket {store.bucket} is {status.lower() or 'off'}, so a replaced original would be gone.",
             "Enable it: aws s3api put-bucket-versioning --versioning-configuration Status=Enabled --bucket "
             f"{store.bucket}",
         )
-
-
-def _conditional_writes(store: Store, prefixes: Sequence[str], *, may_write: bool) -> Iterator[Finding]:
-    if store.is_aws or not may_write or store.refuses_stale_writes(prefixes[0] + _PROBE):
-        return
-    yield _block(
-        "no-conditional-writes",
-        f"The server ignores If-Match on PUT: the probe {prefixes[0] + _PROBE} was written and now lies there, empty.",
-        "Use a server that honours If-Match, and delete the probe.",
-    )
-
-
-def _visible(look: Any, store: Store, *arguments: Any) -> list[Finding]:
-    """What ``look`` finds, or a warning that this part of the configuration may not be read."""
-    try:
-        return list(look(store, *arguments))
-    except StoreRefused as error:
-        code = f"cannot-see-{look.__name__.strip('_').replace('_', '-')}"
-        return [Finding(code=code, severity=Severity.WARN, sentence=f"{error}.", way_out="Grant it, or look yourself.")]
+    if versioning.get("MFADelete") == "Enabled":
+        yield Finding(
+            code="mfa-delete",
+            severity=Severity.WARN,
+            sentence="MFA Delete is enabled: only the root user with its device can delete an original, no role ever.",
+            way_out="Have the root user switch it off before originals are to be released.",
+        )
 
 
 def _lifecycle(store: Store, prefixes: Sequence[str], oldest_days: int) -> Iterator[Finding]:
-    for rule in store.lifecycle_rules():
-        if rule.get("Status") != "Enabled" or not _concerns(rule, prefixes):
-            continue
-        name = rule.get("ID", "(unnamed)")
-        if rule.get("Expiration", {}).get("Days", 0) and oldest_days > _MONTH_DAYS:
-            yield _block(
-                "retention-restarts",
-                f"Lifecycle rule {name} deletes recordings {rule['Expiration']['Days']} days after they were written, "
-                f"and writing those of {oldest_days} days ago again starts that clock anew.",
-                "Shorten the rule by as much, or archive recordings within a month of the call.",
-            )
-        kept = rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays")
-        if kept is not None and kept < _SHORTEST_GRACE_DAYS:
-            yield _block(
-                "originals-expire",
-                f"Lifecycle rule {name} deletes originals {kept} days after they were replaced.",
-                f"Give them at least {_SHORTEST_GRACE_DAYS} days.",
-            )
-
-
-def _concerns(rule: Mapping[str, Any], prefixes: Sequence[str]) -> bool:
-    """Whether a lifecycle rule covers anything under the prefixes; a filter by tag or size may or may not: yes."""
-    filters = rule.get("Filter", {})
-    of_rule = filters.get("Prefix") or filters.get("And", {}).get("Prefix") or rule.get("Prefix") or ""
-    return any(of_rule.startswith(prefix) or prefix.startswith(of_rule) for prefix in prefixes)
+    for rule in rules_that_concern(store.lifecycle_rules(), prefixes):
+        yield from effects_of(rule, oldest_days)
 
 
 def _object_lock(store: Store) -> Iterator[Finding]:
-    if store.default_lock_mode() == "COMPLIANCE":
-        yield _block(
+    retention = store.default_retention()
+    period = _period(retention)
+    if retention.get("Mode") == "COMPLIANCE":
+        yield block(
             "compliance-lock",
-            f"Bucket {store.bucket} locks every version in compliance mode, originals included.",
+            f"Bucket {store.bucket} locks every version in compliance mode for {period}, originals included.",
             "Wait until the originals' locks end before archiving.",
+        )
+    if retention.get("Mode") == "GOVERNANCE":
+        yield Finding(
+            code="governance-lock",
+            severity=Severity.INFO,
+            sentence=f"Bucket {store.bucket} locks each new version in governance mode for {period}: a replacement "
+            "without a lock to carry over is locked anew, an original stays locked until its own lock ends.",
+            way_out="Release originals after that: the role of the release does not bypass locks.",
+        )
+
+
+def _period(retention: Mapping[str, Any]) -> str:
+    return f"{retention['Days']} days" if "Days" in retention else f"{retention.get('Years', 0)} years"
+
+
+def _object_ownership(store: Store) -> Iterator[Finding]:
+    if store.object_ownership() != "BucketOwnerEnforced":
+        yield Finding(
+            code="acls-enabled",
+            severity=Severity.WARN,
+            sentence=f"ACLs of objects count in bucket {store.bucket}: a replacement belongs to the account that "
+            "writes it, and who could read an original by its ACL may not read the replacement.",
+            way_out="Archive with a role of the bucket owner's account, or disable ACLs: object ownership "
+            "BucketOwnerEnforced.",
         )
 
 

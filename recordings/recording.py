@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
-_DAY_FOLDER = re.compile(r"(?:^|/)(?P<year>\d{4})/(?P<month>0[1-9]|1[0-2])/(?P<day>0[1-9]|[12]\d|3[01])/[^/]*$")
-_CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>\d{8}T\d{2}:\d{2})_UTC\.wav$")
+# Shapes only: whether there is such a day or time, the calendar says.
+_DAY_FOLDER = re.compile(r"(?:^|/)(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/[^/]*\Z")
+_CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>[0-9]{8}T[0-9]{2}:[0-9]{2})_UTC\.wav\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,7 @@ class Recording:
     @property
     def recorded_at(self) -> datetime:
         """When the call was (UTC, to the minute, by its key); the end of its day where the key does not say."""
-        match = _CONNECT_KEY.search(self.key)
-        if match:
-            return datetime.strptime(match["time"] + "+0000", "%Y%m%dT%H:%M%z")
-        return datetime.combine(self.recording_date + timedelta(days=1), datetime.min.time(), UTC)
+        return time_in(self.key) or datetime.combine(self.recording_date, time.max, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +80,24 @@ def contact_id_in(key: str) -> str | None:
     return match["contact_id"] if match else None
 
 
+def time_in(key: str) -> datetime | None:
+    """The UTC time of the call in a key of Connect's form; None also where there is no such time, as 24:00."""
+    match = _CONNECT_KEY.search(key)
+    return _parsed(match["time"], "%Y%m%dT%H:%M") if match else None
+
+
 def date_in(key: str) -> date | None:
-    """The UTC day whose folder a key lies in."""
+    """The UTC day whose folder a key lies in; None also where there is no such day, as 2026/02/30/."""
     match = _DAY_FOLDER.search(key)
-    return date(int(match["year"]), int(match["month"]), int(match["day"])) if match else None
+    moment = _parsed(match["day"], "%Y/%m/%d") if match else None
+    return moment.date() if moment else None
+
+
+def _parsed(text: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, form).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def days_between(start: date, end: date) -> Iterator[date]:

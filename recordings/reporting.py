@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from recordings.estimate import Forecast, Interval
+from recordings.finding import Finding, Severity
 from recordings.manifest import ManifestRow
-from recordings.preflight import Finding, Severity
 from recordings.pricing import MONTH_DAYS, Cost, break_even_months
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally

@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from recordings import __version__
 from recordings.audio import PROFILES, Profile, check_profile_available
 from recordings.errors import InvalidRequest
-from recordings.preflight import ACCEPTABLE
+from recordings.finding import ACCEPTABLE
 from recordings.recording import Window
+from recordings.request import check_dates, check_place, normal_prefixes
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
@@ -84,8 +85,7 @@ def plan_run(
     shard: str = "",
 ) -> Run:
     """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
-    _check_named("bucket", bucket)
-    _check_named("audit_uri", audit_uri)
+    check_place(bucket, audit_uri)
     _check_known("profile", profile, PROFILES)
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
     for code in accept:
@@ -97,15 +97,15 @@ def plan_run(
     if "/" in shard:
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     check_profile_available(PROFILES[profile])
+    check_dates(start_date, end_date)
     end = end_date or scheduled_at.date() - timedelta(days=min_age_days)
-    start = start_date or end - timedelta(days=lookback_days - 1)
-    if start > end:
-        raise InvalidRequest(f"start_date {start} is later than end_date {end}: swap them, or leave one out")
+    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
+    check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
     started_at = datetime.now(UTC)
     return Run(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
         bucket=bucket,
-        prefixes=_normal(prefixes),
+        prefixes=normal_prefixes(prefixes),
         audit_uri=audit_uri.rstrip("/"),
         start_date=start,
         end_date=end,
@@ -123,18 +123,6 @@ def plan_run(
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )
-
-
-def _normal(prefixes: Sequence[str]) -> tuple[str, ...]:
-    """Each prefix once, ending in a slash; the bucket's root is the empty prefix."""
-    if isinstance(prefixes, str) or not prefixes:
-        raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, as ['connect/<alias>/CallRecordings/']")
-    return tuple(dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes))
-
-
-def _check_named(parameter: str, value: str) -> None:
-    if not value.strip():
-        raise InvalidRequest(f"{parameter} is empty: name one")
 
 
 def _check_known(parameter: str, value: str, known: Iterable[str]) -> None:

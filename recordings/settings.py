@@ -19,8 +19,10 @@ class Settings(BaseSettings):
     batches_in_flight: int = Field(4, ge=1, le=64, description="Batches per wave")
     batch_bytes: int = Field(2048 * MIB, ge=MIB, description="A batch holds at most so many bytes of recordings")
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts per S3 request, if boto3's retry quota permits")
-    rounds: int = Field(12, ge=1, le=100, description="Attempts per recording and stage, with up to 20 s between them")
-    timeout_s: float = Field(60, gt=0, description="Patience for a connection and for each read from it")
+    patience_s: float = Field(
+        600, ge=0, description="Seconds for which what may pass is tried again, per recording and stage"
+    )
+    timeout_s: float = Field(60, gt=0, description="Seconds to wait for a connection and for each read from it")
     abandoned_after_h: float = Field(
         6, gt=0, description="A run that started so long ago and never finished counts as dead; its window is revisited"
     )

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
 from recordings.plan import list_day, survey_of
+from recordings.preflight import check_prefixes
 from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.reporting import forecast_report
@@ -21,7 +22,7 @@ from tasks.workplace import workplace
 
 def begin_estimate(**parameters: Any) -> Run:
     """The archiving run that these flow parameters would start, as a dry run. Raises InvalidRequest."""
-    return begin_run(
+    run = begin_run(
         **parameters,
         dry_run=True,
         overwrite_converted=False,
@@ -30,6 +31,8 @@ def begin_estimate(**parameters: Any) -> Run:
         batch_size=200,
         readback_percent=0.0,
     )
+    check_prefixes(workplace(run).store, run.prefixes)
+    return run
 
 
 @stage(task_run_name="survey {day}")

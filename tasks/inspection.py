@@ -7,7 +7,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from recordings import preflight
-from recordings.preflight import Finding
+from recordings.finding import Finding
+from recordings.request import check_bucket_name, normal_prefixes
 from recordings.s3.store import Store
 from recordings.settings import settings
 from tasks.workplace import session
@@ -15,9 +16,10 @@ from tasks.workplace import session
 
 @task(task_run_name="inspect {bucket}", cache_policy=NO_CACHE, persist_result=False)
 def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
-    """All findings of preflight, gravest first."""
+    """All findings of preflight, gravest first. Raises InvalidRequest for what cannot be a bucket or a prefix."""
+    check_bucket_name(bucket)
     store = Store(bucket, settings(), session())
-    return preflight.inspect_bucket(store, prefixes, oldest_days=oldest_days)
+    return preflight.inspect_bucket(store, normal_prefixes(prefixes), oldest_days=oldest_days)
 
 
 def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:

@@ -9,11 +9,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from recordings.charts import charts
-from recordings.errors import InvalidRequest
 from recordings.figures import Figures, by_day, figures
 from recordings.files import AuditFiles, open_files
 from recordings.page import page, savings_report
 from recordings.pricing import prices
+from recordings.request import check_dates
 from recordings.s3.store import Store
 from recordings.savings import Savings, savings
 from recordings.settings import settings
@@ -23,8 +23,7 @@ from tasks.workplace import session
 @task(task_run_name="sum up {audit_uri}", cache_policy=NO_CACHE, persist_result=False)
 def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
     """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range."""
-    if start and end and start > end:
-        raise InvalidRequest(f"start_date {start} is later than end_date {end}: swap them, or leave one out")
+    check_dates(start, end)
     return savings(audit_uri, _files(audit_uri), prices(), start, end)
 
 

@@ -19,10 +19,11 @@ from recordings.audit import WaveResult
 from recordings.backfill import dead_backfills
 from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
+from recordings.finding import Finding
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
 from recordings.plan import Plan
 from recordings.pool import shared_pool
-from recordings.preflight import Finding, check_bucket
+from recordings.preflight import check_bucket
 from recordings.pricing import prices
 from recordings.reporting import failure_rows, run_report
 from recordings.run import Run, plan_run

@@ -257,9 +257,17 @@ class Store:
 
     # -- the bucket's configuration -----------------------------------------------------------------------------------
 
-    def versioning(self) -> str:
-        """``Enabled``, ``Suspended``, or an empty string for a bucket that never had it."""
-        return str(self._request("get_bucket_versioning").get("Status", ""))
+    def names_below(self, prefix: str) -> tuple[list[str], bool]:
+        """What lies right below a prefix, folders (with their slash) and objects, and whether that is all: one page."""
+        page = self._request("list_objects_v2", Prefix=prefix, Delimiter="/")
+        found = [each["Prefix"] for each in page.get("CommonPrefixes", ())]
+        found += [each["Key"] for each in page.get("Contents", ())]
+        return [name.removeprefix(prefix) for name in found], not page.get("IsTruncated", False)
+
+    def versioning(self) -> Mapping[str, str]:
+        """``Status`` is Enabled or Suspended, and missing where there never was any; ``MFADelete`` likewise."""
+        answer = self._request("get_bucket_versioning")
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
     def lifecycle_rules(self) -> list[Mapping[str, Any]]:
         """The bucket's lifecycle rules, none if none are set."""
@@ -271,11 +279,16 @@ class Store:
         lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
         return bool(lock.get("ObjectLockEnabled") == "Enabled")
 
-    def default_lock_mode(self) -> str | None:
-        """``COMPLIANCE`` or ``GOVERNANCE`` where new versions are locked by default."""
+    def default_retention(self) -> Mapping[str, Any]:
+        """``Mode``, and ``Days`` or ``Years``, where new versions are locked by default; empty where they are not."""
         lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
-        mode: str | None = lock.get("Rule", {}).get("DefaultRetention", {}).get("Mode")
-        return mode
+        retention: Mapping[str, Any] = lock.get("Rule", {}).get("DefaultRetention", {})
+        return retention
+
+    def object_ownership(self) -> str:
+        """BucketOwnerEnforced, where ACLs count for nothing; else who owns what is written, or an empty string."""
+        controls = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {})
+        return next((str(rule["ObjectOwnership"]) for rule in controls.get("Rules", ())), "")
 
     def notifications(self) -> Mapping[str, Any]:
         """Who is told of new objects, as GetBucketNotificationConfiguration answers it."""
@@ -286,22 +299,25 @@ class Store:
         """The bucket's replication rules, none if none are set."""
         return list(self._configuration("get_bucket_replication").get("ReplicationConfiguration", {}).get("Rules", ()))
 
-    def refuses_stale_writes(self, probe_key: str) -> bool:
-        """Whether the server honours If-Match, tried on a key that does not exist: nothing is written if it does."""
+    def put_probe(self, key: str) -> str:
+        """Write an empty object; returns its ETag."""
+        return str(self._request("put_object", Key=key, Body=b"")["ETag"])
+
+    def takes_probe(self, key: str, *, if_match: str) -> bool:
+        """Whether the server writes an empty object on the condition that this is the current ETag."""
         try:
-            self._request("put_object", Key=probe_key, Body=b"", IfMatch='"00000000000000000000000000000000"')
+            self._request("put_object", Key=key, Body=b"", IfMatch=if_match)
         except Changed:
-            return True
-        return False
+            return False
+        return True
 
     @cached_property
     def acls_enabled(self) -> bool:
         """Whether objects have owners and grants of their own here ("Controlling ownership of objects")."""
         try:
-            controls = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {})
+            return self.object_ownership() != "BucketOwnerEnforced"
         except StoreRefused:  # not known: each object is asked
             return True
-        return all(rule["ObjectOwnership"] != "BucketOwnerEnforced" for rule in controls.get("Rules", ()))
 
     # -- how ----------------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,9 @@ import tasks.stages
 from flows.archive import archive_recordings
 from recordings.errors import StoreRefused
 from recordings.files import LocalFiles
+from recordings.finding import PreflightFailed
 from recordings.history import record_start
 from recordings.operation import plan_operation
-from recordings.preflight import PreflightFailed
 from recordings.summary import RunFailed, RunSummary
 from tasks.workplace import Workplace
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -109,7 +109,7 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: 
     per_recording = bucket.requests_by_kind(before)
     assert per_recording["GET tags"] == per_recording["PUT tags"] == 12
     assert per_recording["LIST versions"] == 3  # one for each batch of four
-    preflight_gets, probe = 5, 1
+    preflight_gets, probe = 6, 4
     assert per_recording["GET"] == 12 + preflight_gets
     assert per_recording["PUT"] == 12 + probe
     assert "HEAD" not in per_recording
@@ -227,6 +227,22 @@ def test_a_wrong_parameter_stops_the_run_before_anything_is_touched(
         archive(**wrong)
     assert bucket.snapshot() == before
     assert not Path(audit_uri).exists()
+
+
+@pytest.mark.parametrize("prefix", ["connect/Acme/CallRecordings/", "connect/acme/"])
+def test_a_prefix_below_which_nothing_lies_is_no_success(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, prefix: str
+) -> None:
+    before = bucket.snapshot()
+    with pytest.raises(PreflightFailed, match=r"nothing-below-prefix: .* lies (acme|CallRecordings)/"):
+        archive(prefixes=[prefix])
+    assert bucket.snapshot() == before
+    assert not Path(audit_uri).exists()
+    assert archive(prefixes=[prefix, PREFIX]).counts == {"archived": 10}
+
+
+def test_an_instance_without_recordings_yet_is_accepted(bucket: Bucket, archive: Any) -> None:
+    assert archive(accept=["nothing-below-prefix"]).counts == {}
 
 
 def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: Any) -> None:

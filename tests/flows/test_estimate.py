@@ -8,6 +8,7 @@ import pytest
 
 from flows.archive import archive_recordings
 from flows.estimate import estimate_savings
+from recordings.errors import InvalidRequest
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.flows.test_report import artifact
 
@@ -36,6 +37,11 @@ def test_the_forecast_is_what_the_run_then_does(window: dict[str, Any]) -> None:
     assert ahead.minutes.expected == pytest.approx(summary.minutes_after)
     again = estimate_savings(**window)
     assert (again.recordings, again.settled) == (0, 10)
+
+
+def test_there_is_no_forecast_of_a_misspelt_prefix(window: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=r"nothing-below-prefix: .* below 'connect/' lies acme/"):
+        estimate_savings(**{**window, "prefixes": ["connect/Acme/CallRecordings/"]})
 
 
 @pytest.mark.parametrize("way", ["estimate", "dry run"])

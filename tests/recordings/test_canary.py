@@ -7,7 +7,7 @@ import pytest
 
 from demo.servers import Server
 from recordings.canary import NAME, check_sight
-from recordings.preflight import PreflightFailed
+from recordings.finding import PreflightFailed
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings

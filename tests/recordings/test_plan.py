@@ -1,13 +1,19 @@
 """Which recordings a run looks at, and how they are packed."""
 
+import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from recordings.estimate import look_at
 from recordings.plan import Listing, Plan, days_of, list_day, pack
+from recordings.pool import Pool
 from recordings.recording import Day, Recording, Window
+from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -45,6 +51,26 @@ def test_odd_keys_survive_the_listing(bucket: Bucket, plan: PlanRun, store: Stor
     for key in keys:
         bucket.put(key, b"x")
     assert [each.key for each in list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open] == keys
+
+
+NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)  # what S3 and XML can carry
+CLOCK = st.from_regex(r"_2026\d{4}T\d{2}:\d{2}_UTC", fullmatch=True)
+
+
+@given(names=st.lists(st.builds("{}{}.wav".format, NAME, CLOCK), min_size=1, max_size=8, unique=True))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_key_of_a_day_ends_its_listing(
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, names: list[str]
+) -> None:
+    prefix = f"{uuid.uuid4()}/"
+    for name in names:
+        bucket.put(f"{prefix}{DAY:%Y/%m/%d}/{name}", b"x")
+    run = plan(bucket.name, prefixes=[prefix])
+    found = list_day(store, Day(prefix=prefix, date=DAY), run)
+    assert {each.key.removeprefix(f"{prefix}{DAY:%Y/%m/%d}/") for each in found.open} == set(names)
+    rows = [listed_row(each, run) for wave in Plan([found], run).waves for batch in wave for each in batch.recordings]
+    assert len(rows) == len(names)
+    assert len(look_at(store, found.open, run, pool)) == len(names)
 
 
 def test_batches_are_bounded_in_number_and_in_bytes(plan: PlanRun, monkeypatch: pytest.MonkeyPatch) -> None:

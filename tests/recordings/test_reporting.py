@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from recordings.preflight import Finding, Severity
+from recordings.finding import Finding, Severity
 from recordings.pricing import Cost
 from recordings.reporting import cost_table, human_bytes, months, percent_saved, run_report, tick_usd, usd
 from recordings.run import Run

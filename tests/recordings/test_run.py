@@ -6,11 +6,48 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from botocore.handlers import validate_bucket_name
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
+from recordings.operation import plan_operation
 from recordings.run import Run
+from tests.bucket import PREFIX
 
 Plan = Callable[..., Run]
+BUCKETS = [
+    ("s3://calls", "calls"),
+    ("S3://calls/connect/acme", "calls"),
+    ("arn:aws:s3:::calls", "calls"),
+    ("arn:aws-us-gov:s3:::calls/connect", "calls"),
+    ("calls/", "calls"),
+    ("calls/connect", "calls"),
+    ("Calls", "calls"),
+    (" calls ", "calls"),
+    ("https://calls.s3.eu-central-1.amazonaws.com/", "my-connect-bucket"),
+    ("calls\n", "calls"),
+    ("ab", "my-connect-bucket"),
+    ("arn:aws:s3-object-lambda:eu-central-1:123456789012:accesspoint/calls", "my-connect-bucket"),
+]
+LEGAL_BUCKETS = [
+    "calls",
+    "calls.of-acme_2",
+    "calls-ap-1a2b3c-s3alias",
+    "arn:aws:s3:eu-central-1:123456789012:accesspoint/calls",
+    "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:calls",
+    "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+]
+PREFIXES = [
+    ("s3://calls/connect/", "give what follows the bucket's name"),
+    ("https://calls.s3.amazonaws.com/connect/", "give what follows the bucket's name"),
+    ("arn:aws:s3:::calls/connect/", "give what follows the bucket's name"),
+    ("/connect/acme/", "keys begin without a slash, as 'connect/acme/'"),
+    ("/", "keys begin without a slash, as ''"),
+    ("  ", "take the spaces out"),
+    (" connect/", "take the spaces out"),
+    ("connect/\n", "take the spaces out"),
+]
 OPEN = {"start_date": None, "end_date": None}
 
 
@@ -44,7 +81,11 @@ def test_what_is_given_counts(plan: Plan, given: dict[str, Any], window: tuple[d
         ({"profile": "mp3"}, "profile 'mp3' is unknown: choose one of alaw-mono, alaw-stereo, flac-stereo"),
         ({"storage_class": "DEEP_ARCHIVE"}, "storage_class 'DEEP_ARCHIVE' is unknown: choose one of STANDARD, "),
         ({"accept": ["everything"]}, "accept 'everything' is unknown: choose one of unversioned, "),
+        ({"start_date": date(2999, 1, 1), "end_date": None}, "start_date 2999-01-01 lies in the future: today is "),
         ({"bucket": " "}, "bucket is empty"),
+        *[({"bucket": typed}, f"bucket is {typed!r}: give the bare name, as {meant!r}") for typed, meant in BUCKETS],
+        *[({"prefixes": [PREFIX, typed]}, f"prefixes has {typed!r}: {way_out}") for typed, way_out in PREFIXES],
+        ({"prefixes": [PREFIX, ""]}, "'' is the whole bucket; leave it or the others out"),
         ({"audit_uri": ""}, "audit_uri is empty"),
         ({"prefixes": []}, "prefixes is []: give a list"),
         ({"prefixes": "connect/"}, "prefixes is 'connect/': give a list"),
@@ -57,6 +98,44 @@ def test_what_is_given_counts(plan: Plan, given: dict[str, Any], window: tuple[d
 def test_says_what_is_wrong_and_the_way_out(plan: Plan, wrong: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(sentence)):
         plan(**wrong)
+
+
+@pytest.mark.parametrize("typed", [typed for typed, _ in BUCKETS])
+def test_an_operation_refuses_the_same_buckets(typed: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(f"bucket is {typed!r}")):
+        plan_operation("release", bucket=typed, audit_uri="audit")
+
+
+@pytest.mark.parametrize(("typed", "way_out"), PREFIXES)
+def test_an_operation_refuses_the_same_prefixes(typed: str, way_out: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(f"prefixes has {typed!r}: {way_out}")):
+        plan_operation("release", bucket="calls", audit_uri="audit", prefixes=[typed])
+
+
+def test_an_operation_refuses_dates_to_come() -> None:
+    with pytest.raises(InvalidRequest, match="lies in the future"):
+        plan_operation("restore", bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
+
+
+@pytest.mark.parametrize("bucket", LEGAL_BUCKETS)
+def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: Plan, bucket: str) -> None:
+    assert plan(bucket).bucket == bucket
+    assert validate_bucket_name({"Bucket": bucket}) is None
+
+
+@given(st.text(), st.text())
+def test_whatever_is_typed_is_refused_in_words_or_taken_whole(bucket: str, prefix: str) -> None:
+    try:
+        operation = plan_operation("release", bucket=bucket, audit_uri="audit", prefixes=[prefix])
+    except InvalidRequest as error:
+        assert str(error).startswith(("bucket", "prefixes"))  # noqa: PT017 (what is not refused is checked as well)
+    else:
+        assert operation.bucket == bucket
+        assert operation.prefixes[0].startswith(prefix.rstrip("/"))
+
+
+def test_a_window_does_not_begin_before_the_calendar(plan: Plan) -> None:
+    assert plan(**{**OPEN, "end_date": date(1, 1, 3)}).start_date == date.min
 
 
 def test_prefixes_end_in_a_slash_and_stand_once(plan: Plan) -> None:

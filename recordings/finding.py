@@ -1,0 +1,55 @@
+"""What preflight says of a bucket: findings, how grave each is, and which of them an operator may accept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from recordings.errors import InvalidRequest
+
+# What an operator may take upon himself, by code, and what he then accepts.
+ACCEPTABLE = {
+    "unversioned": "originals are overwritten for good: nothing can be restored",
+    "no-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
+    "retention-restarts": "rewritten recordings live longer than the lifecycle rule meant them to",
+    "expires-on-date": "recordings and what replaced them are deleted on that day",
+    "originals-expire": "originals vanish before anybody has looked at their replacements",
+    "compliance-lock": "originals cannot be released before their lock ends: archiving only adds cost until then",
+    "nothing-below-prefix": "the run ends well with nothing to do, as in an instance that has no recordings yet",
+    "cannot-see-versioning": "if versioning is off, originals are overwritten for good",
+    "cannot-see-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
+}
+
+
+class Severity(StrEnum):
+    """What a finding means for a run."""
+
+    BLOCK = "block"
+    WARN = "warn"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something about the bucket that an operator should know before anything is written."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence} {self.way_out}"
+
+
+class PreflightFailed(InvalidRequest):
+    """The bucket is not safe to work on, and nobody has accepted that."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = tuple(findings)
+
+
+def block(code: str, sentence: str, way_out: str) -> Finding:
+    """A finding that stops a run; its way out says how to accept it, if it can be accepted."""
+    accepting = f' Or accept=["{code}"]: {ACCEPTABLE[code]}.' if code in ACCEPTABLE else ""
+    return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out + accepting)

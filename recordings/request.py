@@ -1,0 +1,67 @@
+"""What people type, checked before anything is touched. Each refusal names the parameter and the way out."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from recordings.errors import InvalidRequest
+
+# "General purpose bucket naming rules" in the S3 user guide, and the underscore that older buckets may have. Aliases of
+# access points look alike.
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+# "Referencing access points" in the S3 user guide. An Object Lambda access point (s3-object-lambda) is none: what it
+# answers is not what lies in the bucket.
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[/:][a-z0-9.-]{1,63}")
+_BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
+
+
+def check_place(bucket: str, audit_uri: str) -> None:
+    """Raises InvalidRequest unless both are named, the bucket by its bare name or the ARN of an access point."""
+    _check_named("bucket", bucket)
+    _check_named("audit_uri", audit_uri)
+    check_bucket_name(bucket)
+
+
+def check_bucket_name(bucket: str) -> None:
+    """Raises InvalidRequest for an address, an ARN of a bucket, or a name that no bucket has."""
+    if not (_BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)):
+        bare = _BEFORE_A_NAME.sub("", bucket.strip(), count=1).partition("/")[0].lower()
+        example = bare if _BUCKET.fullmatch(bare) and bare != bucket else "my-connect-bucket"
+        raise InvalidRequest(
+            f"bucket is {bucket!r}: give the bare name, as {example!r}, or the ARN of an access point. Names are of "
+            "lower case, 3 to 63 letters, digits, dots and hyphens; what follows the name belongs in prefixes"
+        )
+
+
+def normal_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """Each prefix once, ending in a slash; the bucket's root is the empty prefix. Raises InvalidRequest."""
+    if isinstance(prefixes, str) or not prefixes:
+        raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, as ['connect/<alias>/CallRecordings/']")
+    for prefix in prefixes:
+        _check_prefix(prefix)
+    if "" in prefixes and len(set(prefixes)) > 1:
+        raise InvalidRequest(f"prefixes is {list(prefixes)!r}: '' is the whole bucket; leave it or the others out")
+    return tuple(dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes))
+
+
+def _check_prefix(prefix: str) -> None:
+    if prefix != prefix.strip():
+        raise InvalidRequest(f"prefixes has {prefix!r}: take the spaces out; '' is the whole bucket")
+    if "://" in prefix or prefix.lower().startswith("arn:"):
+        raise InvalidRequest(f"prefixes has {prefix!r}: give what follows the bucket's name, as 'connect/<alias>/...'")
+    if prefix.startswith("/"):
+        raise InvalidRequest(f"prefixes has {prefix!r}: keys begin without a slash, as {prefix.lstrip('/')!r}")
+
+
+def check_dates(start_date: date | None, end_date: date | None) -> None:
+    """Raises InvalidRequest for a range of dates without a day, or one that begins in the future."""
+    today = datetime.now(UTC).date()
+    if start_date and end_date and start_date > end_date:
+        raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
+    if start_date and start_date > today:
+        raise InvalidRequest(f"start_date {start_date} lies in the future: today is {today} (UTC)")
+
+
+def _check_named(parameter: str, value: str) -> None:
+    if not value.strip():
+        raise InvalidRequest(f"{parameter} is empty: name one")
