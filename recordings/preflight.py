@@ -151,10 +151,9 @@ def _object_ownership(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="acls-enabled",
             severity=Severity.WARN,
-            sentence=f"ACLs of objects count in bucket {store.bucket}: a replacement belongs to the account that "
-            "writes it, and who could read an original by its ACL may not read the replacement.",
-            way_out="Archive with a role of the bucket owner's account, or disable ACLs: object ownership "
-            "BucketOwnerEnforced.",
+            sentence=f"ACLs of objects count in bucket {store.bucket}: a recording that is open to others by a grant, or "
+            "that another account owns, is skipped, since its replacement would be neither.",
+            way_out="Disable ACLs (object ownership BucketOwnerEnforced) to have these archived, too.",
         )
 
 
