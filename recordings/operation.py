@@ -11,6 +11,7 @@ import pandas as pd
 
 from recordings import __version__
 from recordings.errors import InvalidRequest
+from recordings.files import audit_location
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, current, read_audit
 from recordings.recording import Batch
 from recordings.resample import found_row
@@ -54,9 +55,8 @@ def plan_operation(
     dry_run: bool = False,
 ) -> Operation:
     """The operation's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
-    for parameter, value in (("bucket", bucket), ("audit_uri", audit_uri)):
-        if not value.strip():
-            raise InvalidRequest(f"{parameter} is empty: name one")
+    if not bucket.strip():
+        raise InvalidRequest("bucket is empty: name one")
     if start_date and end_date and start_date > end_date:
         raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
     started_at = datetime.now(UTC)
@@ -64,7 +64,7 @@ def plan_operation(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         kind=kind,
         bucket=bucket,
-        audit_uri=audit_uri.rstrip("/"),
+        audit_uri=str(audit_location(audit_uri)),
         prefixes=tuple(prefix.rstrip("/") + "/" for prefix in prefixes or () if prefix) or ("",),
         start_date=start_date,
         end_date=end_date,
@@ -82,7 +82,7 @@ def archived_rows(operation: Operation, store: Store) -> list[ManifestRow]:
 
     Where the table knows nothing of the bucket, in the words of the objects' own provenance: every object is asked.
     """
-    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date)
+    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date, session=store.session)
     of_bucket = frame[frame["bucket"] == operation.bucket]
     rows: Iterable[ManifestRow] = rows_of(current(of_bucket)) if len(of_bucket) else _rows_of_bucket(operation, store)
     return [row for row in rows if row.holds_replacement and _is_asked_for(row, operation)]

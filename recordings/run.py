@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from recordings import __version__
 from recordings.audio import PROFILES, Profile, check_profile_available
 from recordings.errors import InvalidRequest
+from recordings.files import audit_location
 from recordings.preflight import ACCEPTABLE
 from recordings.recording import Window
 
@@ -85,7 +86,6 @@ def plan_run(
 ) -> Run:
     """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
     _check_named("bucket", bucket)
-    _check_named("audit_uri", audit_uri)
     _check_known("profile", profile, PROFILES)
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
     for code in accept:
@@ -106,7 +106,7 @@ def plan_run(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
         bucket=bucket,
         prefixes=_normal(prefixes),
-        audit_uri=audit_uri.rstrip("/"),
+        audit_uri=str(audit_location(audit_uri)),
         start_date=start,
         end_date=end,
         scheduled_at=scheduled_at,
