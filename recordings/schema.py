@@ -112,11 +112,12 @@ says under `schema_version`.
 <audit_uri>/_reports/                                           reports on the table, HTML and CSV
 ```
 
-pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of them.
-`audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader understands
-in a prefix; another is refused before anything is written. `recording_date` is in the folders' names only, so a reader
-must be told, or must guess, that it is a date: each does so below, as shown. Within a file, rows are in key order, so that a reader looking for a key can skip files by
-their statistics.
+pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
+them. `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
+understands in a prefix; other characters are refused before anything is written. `recording_date` stands in the
+folders' names only, so a reader must be told, or must guess, that it is a date: below, each does.
+
+Within a file, rows are in key order, so that a reader looking for a key can skip files by their statistics.
 
 ## Columns
 
@@ -144,8 +145,9 @@ frame = read_audit("{example}", date(2026, 1, 1), date(2026, 1, 31))
 of_a_day = frame[frame["recording_date"] == date(2026, 1, 12)]
 ```
 
-`read_audit` uses boto3's credentials, region and endpoint, as all of this software does; `session=boto3.Session(...)` gives
-it others. Without this software, with Arrow's own client of S3 (which knows no profile's `role_arn` or `endpoint_url`):
+`read_audit` uses boto3's credentials, region and endpoint, as all of this software does; `session=boto3.Session(...)`
+gives it others. Without this software, by Arrow's own client of S3, which knows no profile's `role_arn` or
+`endpoint_url`:
 
 ```python
 import pandas as pd
