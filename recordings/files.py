@@ -17,7 +17,7 @@ from recordings.settings import settings
 PARTITION = "recording_date"
 _S3 = "s3://"
 _BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_UNREAD = re.compile(r"[^A-Za-z0-9!()+,.=@_~-]")  # by some reader of Parquet in an s3:// address
+_UNREAD = re.compile(r"[^A-Za-z0-9!()+,./=@_~-]")  # by some reader of Parquet in an s3:// address
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
 _NAME_BYTES, _PATH_BYTES = 255, 800  # most file systems' limit; S3's 1,024 less what lies below
 
@@ -56,7 +56,7 @@ def _flaw_of_s3(bucket: str, prefix: str) -> str | None:
     if prefix and not set(folders).isdisjoint(("", ".", "..")):
         return "has an empty folder, or one named . or ..: write the prefix out"
     if unread := _UNREAD.search(prefix):
-        return f"has {unread[0]!r} in its prefix, which not every reader understands: use letters, digits, - and _"
+        return f"has {unread[0]!r} in its prefix, which some readers misread: use letters, digits and !()+,-.=@_~"
     if folders[-1].startswith(("_", ".")):
         return "ends in a folder that begins with _ or ., which readers skip: choose another name"
     return None
