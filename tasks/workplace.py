@@ -11,7 +11,7 @@ from prefect_aws import AwsCredentials
 from recordings.files import open_files
 from recordings.operation import Operation
 from recordings.run import Run
-from recordings.s3.session import Session, assume_role, own_session
+from recordings.s3.session import Session, assume_role, make_clients_with, own_session
 from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import settings
 
@@ -67,4 +67,5 @@ def session() -> Session:
     made = block.model_copy(update={"assume_role_arn": None}).get_boto3_session()
     if block.assume_role_arn:  # the block's own way of it ends when the first hour does
         assume_role(made, block.assume_role_arn, **block.assume_role_kwargs.get_params_override())
+    make_clients_with(made, **block.aws_client_parameters.get_params_override())
     return made

@@ -2,7 +2,7 @@
 
 import base64
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
@@ -65,6 +65,12 @@ def s3_client(session: Session, config: Config) -> Any:
         return session.client("s3", config=config)
     except (BotoCoreError, ValueError) as error:  # the latter for an endpoint that is none
         raise StoreRefused(f"no client for S3: {error}") from error
+
+
+def make_clients_with(session: Session, *, config: Config | None = None, **parameters: Any) -> None:
+    """Have a session make its clients with an endpoint, a bundle of authorities, or whatever else a client takes."""
+    session._session.set_default_client_config(config or Config())
+    session.client = partial(session.client, **parameters)  # type: ignore[method-assign]
 
 
 def assume_role(session: Session, role_arn: str, **how: Any) -> None:
