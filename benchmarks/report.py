@@ -157,7 +157,7 @@ def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
 def report(root: str, start: date | None, end: date | None) -> str:
     """All that ``report_savings`` does but for telling Prefect."""
     files, price_list, as_of = LocalFiles(Path(root)), prices(), date(2026, 1, 1)
-    result = savings(root, files, price_list, start, end)
+    result = savings(files, price_list, start, end)
     found = figures(result, price_list, as_of, 6)
     html = page(result, found, price_list, charts(result, price_list, as_of, 6), "synthetic")
     csv = by_day(result).to_csv()
@@ -166,7 +166,7 @@ def report(root: str, start: date | None, end: date | None) -> str:
 
 def current_by_sql(root: str, start: date | None, end: date | None) -> str:
     """The last state of each recording, counted and added up."""
-    small = savings(root, LocalFiles(Path(root)), prices(), start, end).small
+    small = savings(LocalFiles(Path(root)), prices(), start, end).small
     return f"{small['recordings'].sum():,} recordings, {small['bytes_after'].sum():,} bytes"
 
 

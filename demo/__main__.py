@@ -63,7 +63,9 @@ def _archive(console: Console) -> None:
             f"{summary.minutes_after:,.1f} minutes archived in {summary.wall_s:.1f} s; at AWS list prices "
             f"{usd(per_1000)} per 1,000 minutes (requests and Fargate time)."
         )
-    read = f".venv/bin/python -c \"import pandas; print(pandas.read_parquet('{AUDIT}'))\""
+    shown = "['recording_date', 'status', 'bytes_before', 'bytes_after']"
+    python = f"from recordings.manifest import read_audit; print(read_audit('{AUDIT}')[{shown}])"
+    read = f'.venv/bin/python -c "{python}"'
     console.print(f"\nThe audit table, a row for every recording looked at: {AUDIT}\n  {read}", soft_wrap=True)
 
 

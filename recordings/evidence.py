@@ -9,10 +9,8 @@ from json import loads
 from pathlib import PurePosixPath
 from typing import Any
 
-from recordings.files import AuditFiles, open_files
-from recordings.manifest import PARTITION, audit_dates
-from recordings.s3.store import Store
-from recordings.settings import settings
+from recordings.files import PARTITION, AuditFiles, open_table
+from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
 _FILES_AT_ONCE = 16
@@ -38,11 +36,11 @@ class Discrepancy:
         return f"{self.flaw}: {self.name}"
 
 
-def verify_audit(audit_uri: str) -> list[Discrepancy]:
+def verify_audit(audit_uri: str, session: Session | None = None) -> list[Discrepancy]:
     """Each file of the table that is missing, changed or not accounted for; none if all is as the runs wrote it."""
-    files = open_files(audit_uri, lambda bucket: Store(bucket, settings()))
+    files = open_table(audit_uri, session)
     digests = {file["name"]: file["sha256"] for record in end_records(files) for file in record["files"]}
-    there = _files_of_table(files, audit_uri)
+    there = _files_of_table(files)
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
@@ -58,8 +56,9 @@ def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
         return [loads(data) for data in threads.map(files.read, names)]
 
 
-def _files_of_table(files: AuditFiles, audit_uri: str) -> set[str]:
-    folders = [f"{PARTITION}={day}" for day in audit_dates(audit_uri)]
+def _files_of_table(files: AuditFiles) -> set[str]:
+    """Also those of folders that are no day's, but that other readers would take for one."""
+    folders = [folder for folder in files.folders() if folder.startswith(f"{PARTITION}=")]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from recordings import __version__
+from recordings.files import audit_location
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, current, read_audit
 from recordings.recording import Batch
-from recordings.request import check_dates, check_place, normal_prefixes
+from recordings.request import check_bucket_name, check_dates, normal_prefixes
 from recordings.resample import found_row
 from recordings.s3.store import Store
 
@@ -54,14 +55,14 @@ def plan_operation(
     dry_run: bool = False,
 ) -> Operation:
     """The operation's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
-    check_place(bucket, audit_uri)
+    check_bucket_name(bucket)
     check_dates(start_date, end_date)
     started_at = datetime.now(UTC)
     return Operation(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         kind=kind,
         bucket=bucket,
-        audit_uri=audit_uri.rstrip("/"),
+        audit_uri=str(audit_location(audit_uri)),
         prefixes=normal_prefixes(prefixes or [""]),
         start_date=start_date,
         end_date=end_date,
@@ -79,7 +80,7 @@ def archived_rows(operation: Operation, store: Store) -> list[ManifestRow]:
 
     Where the table knows nothing of the bucket, in the words of the objects' own provenance: every object is asked.
     """
-    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date)
+    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date, session=store.session)
     of_bucket = frame[frame["bucket"] == operation.bucket]
     rows: Iterable[ManifestRow] = rows_of(current(of_bucket)) if len(of_bucket) else _rows_of_bucket(operation, store)
     return [row for row in rows if row.holds_replacement and _is_asked_for(row, operation)]

@@ -6,6 +6,7 @@ from html import escape
 from urllib.parse import quote
 
 from recordings.figures import Figures, by_reason, by_status
+from recordings.files import audit_location
 from recordings.pricing import PriceList
 from recordings.reporting import human_bytes, months, percent_saved, usd
 from recordings.savings import Savings
@@ -149,10 +150,10 @@ All that was spent is paid for in {months(figures.break_even_months)} of saving,
 
 def _link(address: str) -> str:
     """An object in S3 opens in AWS's console; a local file has no link that a browser would follow."""
-    if not address.startswith("s3://"):
+    place = audit_location(address)
+    if place.bucket is None:
         return f"`{address}`"
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    return f"[{address}](https://console.aws.amazon.com/s3/object/{bucket}?prefix={quote(key)})"
+    return f"[{address}](https://console.aws.amazon.com/s3/object/{place.bucket}?prefix={quote(place.path)})"
 
 
 _PAGE = """<!doctype html>

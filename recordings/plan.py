@@ -75,7 +75,7 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
     """The day's recordings but for those that the audit table has settled."""
-    done = frozenset() if run.overwrite_converted else _settled(day, run)
+    done = frozenset() if run.overwrite_converted else _settled(store, day, run)
     open_recordings, settled_count = [], 0
     for recording in patience()(lambda: list(_recordings(store, day))):
         if (recording.key, recording.etag) in done:
@@ -85,9 +85,14 @@ def list_day(store: Store, day: Day, run: Run) -> Listing:
     return Listing(day, open_recordings, settled_count)
 
 
-def _settled(day: Day, run: Run) -> frozenset[tuple[str, str]]:
+def _settled(store: Store, day: Day, run: Run) -> frozenset[tuple[str, str]]:
     return settled(
-        run.audit_uri, day, bucket=run.bucket, profile=run.profile_name, software_version=run.software_version
+        run.audit_uri,
+        day,
+        bucket=run.bucket,
+        profile=run.profile_name,
+        software_version=run.software_version,
+        session=store.session,
     )
 
 

@@ -151,7 +151,7 @@ def _object_ownership(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="acls-enabled",
             severity=Severity.WARN,
-            sentence=f"ACLs of objects count in bucket {store.bucket}: a recording that is open to others by a grant, or "
+            sentence=f"ACLs of objects count in bucket {store.bucket}: one that is open to others by a grant, or "
             "that another account owns, is skipped, since its replacement would be neither.",
             way_out="Disable ACLs (object ownership BucketOwnerEnforced) to have these archived, too.",
         )

@@ -31,7 +31,7 @@ class Drift:
 
 def reconcile_day(store: Store, day: Day, operation: Operation, pool: Pool, *, retention_years: float) -> list[Drift]:
     """Every drift of one day below one prefix, in key order."""
-    frame = read_audit(operation.audit_uri, day.date, day.date)
+    frame = read_audit(operation.audit_uri, day.date, day.date, session=store.session)
     known = {row.key: row for row in rows_of(current(frame[frame["bucket"] == store.bucket]))}
     versions = _versions_by_key(store, day)
     keys = sorted(versions.keys() | {key for key in known if key.startswith(day.key_prefixes)})

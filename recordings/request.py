@@ -15,15 +15,10 @@ _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
 
 
-def check_place(bucket: str, audit_uri: str) -> None:
-    """Raises InvalidRequest unless both are named, the bucket by its bare name or the ARN of an access point."""
-    _check_named("bucket", bucket)
-    _check_named("audit_uri", audit_uri)
-    check_bucket_name(bucket)
-
-
 def check_bucket_name(bucket: str) -> None:
     """Raises InvalidRequest for an address, an ARN of a bucket, or a name that no bucket has."""
+    if not bucket.strip():
+        raise InvalidRequest("bucket is empty: name one")
     if not (_BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)):
         bare = _BEFORE_A_NAME.sub("", bucket.strip(), count=1).partition("/")[0].lower()
         example = bare if _BUCKET.fullmatch(bare) and bare != bucket else "my-connect-bucket"
@@ -60,8 +55,3 @@ def check_dates(start_date: date | None, end_date: date | None) -> None:
         raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
     if start_date and start_date > today:
         raise InvalidRequest(f"start_date {start_date} lies in the future: today is {today} (UTC)")
-
-
-def _check_named(parameter: str, value: str) -> None:
-    if not value.strip():
-        raise InvalidRequest(f"{parameter} is empty: name one")

@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from recordings import __version__
 from recordings.audio import PROFILES, Profile, check_profile_available
 from recordings.errors import InvalidRequest
+from recordings.files import audit_location
 from recordings.finding import ACCEPTABLE
 from recordings.recording import Window
-from recordings.request import check_dates, check_place, normal_prefixes
+from recordings.request import check_bucket_name, check_dates, normal_prefixes
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
@@ -85,7 +86,7 @@ def plan_run(
     shard: str = "",
 ) -> Run:
     """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
-    check_place(bucket, audit_uri)
+    check_bucket_name(bucket)
     _check_known("profile", profile, PROFILES)
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
     for code in accept:
@@ -106,7 +107,7 @@ def plan_run(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
         bucket=bucket,
         prefixes=normal_prefixes(prefixes),
-        audit_uri=audit_uri.rstrip("/"),
+        audit_uri=str(audit_location(audit_uri)),
         start_date=start,
         end_date=end,
         scheduled_at=scheduled_at,

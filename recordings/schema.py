@@ -4,8 +4,10 @@
 """
 
 from collections.abc import Iterator
+from glob import escape
 
-from recordings.manifest import PARTITION, SCHEMA_VERSION, STATES, arrow_schema
+from recordings.files import PARTITION, audit_location
+from recordings.manifest import SCHEMA_VERSION, STATES, arrow_schema
 
 # Arrow's names -> (Athena's, DuckDB's)
 _SQL_TYPES = {
@@ -32,6 +34,7 @@ def athena_table(location: str, *, name: str = "audit", first_date: str = "2017-
 
     ``first_date`` is by default the day Amazon Connect was launched: no recording is older.
     """
+    root = audit_location(location)
     types = {column: _SQL_TYPES[kind][0] for column, kind, _, _ in columns()}
     listed = ",\n".join(f"  `{column}` {kind}" for column, kind in types.items() if column != PARTITION)
     properties = {
@@ -41,13 +44,13 @@ def athena_table(location: str, *, name: str = "audit", first_date: str = "2017-
         f"projection.{PARTITION}.range": f"{first_date},NOW",
         f"projection.{PARTITION}.interval": "1",
         f"projection.{PARTITION}.interval.unit": "DAYS",
-        "storage.location.template": f"{location.rstrip('/')}/{PARTITION}=${{{PARTITION}}}/",
+        "storage.location.template": f"{root}/{PARTITION}=${{{PARTITION}}}/",
     }
     rows = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
     return (
         f"CREATE EXTERNAL TABLE {name} (\n{listed}\n)\n"
         f"PARTITIONED BY (`{PARTITION}` {types[PARTITION]})\nSTORED AS PARQUET\n"
-        f"LOCATION '{location.rstrip('/')}/'\nTBLPROPERTIES (\n{rows}\n);"
+        f"LOCATION '{root}/'\nTBLPROPERTIES (\n{rows}\n);"
     )
 
 
@@ -55,7 +58,8 @@ def duckdb_view(audit_uri: str, *, name: str = "audit") -> str:
     """A DuckDB view of a table in a local folder; files of every schema version are read, missing columns as null."""
     types = {column: _SQL_TYPES[kind][1] for column, kind, _, _ in columns()}
     listed = ",\n".join(f"  CAST({column} AS {kind}) AS {column}" for column, kind in types.items())
-    files = f"{audit_uri.rstrip('/')}/{PARTITION}=*/*.parquet"
+    root = escape(str(audit_location(audit_uri))).replace("'", "''")
+    files = f"{root}/{PARTITION}=*/*.parquet"
     return (
         f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n{listed}\n"
         f"FROM read_parquet('{files}', union_by_name = true, hive_types = {{'{PARTITION}': DATE}});"
@@ -73,6 +77,9 @@ def current_view(*, table: str = "audit") -> str:
     )  # names of ours, no user's input
 
 
+_EXAMPLE = "s3://my-audit-bucket/recordings"
+
+
 def document() -> str:
     """The whole of docs/audit-table.md."""
     rows = "\n".join(
@@ -83,9 +90,11 @@ def document() -> str:
     return _DOCUMENT.format(
         version=SCHEMA_VERSION,
         rows=rows,
-        athena=athena_table("s3://<audit bucket>/<prefix>"),
+        athena=athena_table(_EXAMPLE),
         duckdb=duckdb_view("<audit folder>"),
         current=current_view(),
+        example=_EXAMPLE,
+        example_s3a=_EXAMPLE.replace("s3://", "s3a://"),
     )
 
 
@@ -103,9 +112,12 @@ says under `schema_version`.
 <audit_uri>/_reports/                                           reports on the table, HTML and CSV
 ```
 
-`pandas.read_parquet(audit_uri)`, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_`
-are skipped by all of them. Within a file, rows are in key order, so that a reader looking for a key can skip files by
-their statistics.
+pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
+them. `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
+understands in a prefix; other characters are refused before anything is written. `recording_date` stands in the
+folders' names only, so a reader must be told, or must guess, that it is a date: below, each does.
+
+Within a file, rows are in key order, so that a reader looking for a key can skip files by their statistics.
 
 ## Columns
 
@@ -122,6 +134,31 @@ replacement and the original that came back.
 `failed` are attempts. What is true of a recording is its last state by S3's clock; an attempt never supersedes a state.
 Of two rows about one version, that of the run that wrote it counts. `recordings.manifest.current(frame)` gives these
 rows, and so does the view `audit_current` below.
+
+## pandas
+
+```python
+from datetime import date
+from recordings.manifest import read_audit
+
+frame = read_audit("{example}", date(2026, 1, 1), date(2026, 1, 31))
+of_a_day = frame[frame["recording_date"] == date(2026, 1, 12)]
+```
+
+`read_audit` uses boto3's credentials, region and endpoint, as all of this software does; `session=boto3.Session(...)`
+gives it others. Without this software, by Arrow's own client of S3, which knows no profile's `role_arn` or
+`endpoint_url`:
+
+```python
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+day = ds.partitioning(pa.schema([("recording_date", pa.date32())]), flavor="hive")
+frame = pd.read_parquet("{example}", partitioning=day)
+```
+
+Without `partitioning`, pandas makes categories of text of the dates, and no date is equal to one.
 
 ## Athena and Glue
 
@@ -143,11 +180,22 @@ A table in S3 needs no extension if Arrow reads it:
 
 ```python
 import duckdb
+from datetime import date
 from recordings.manifest import audit_dataset
 
-audit = audit_dataset("s3://<audit bucket>/<prefix>", start, end)
-duckdb.sql("SELECT status, count(*) FROM audit GROUP BY status")
+audit = audit_dataset("{example}", date(2026, 1, 1), date(2026, 1, 31))
+counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL").df()
 ```
+
+## Spark
+
+```python
+audit = spark.read.option("mergeSchema", "true").parquet("{example_s3a}")
+of_a_day = audit.where("recording_date = DATE '2026-01-12'")
+```
+
+Spark infers that the partition is a date, unless `spark.sql.sources.partitionColumnTypeInference.enabled` is off.
+`mergeSchema` shows the columns that only newer files have.
 
 ## Evidence
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.accounting import accounted
-from recordings.manifest import ManifestRow, Status
+from recordings.manifest import TAG_LIMIT, ManifestRow, Status
 from recordings.pool import Pool
 from recordings.s3.store import Store
 
 CONVERTED_TAG = ("converted", "True")
-TAG_LIMIT = "tag-limit"  # the reason of a recording without room for the tag: its provenance counts instead
 MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
 
 

@@ -10,11 +10,10 @@ from prefect.runtime import flow_run
 
 from recordings.charts import charts
 from recordings.figures import Figures, by_day, figures
-from recordings.files import AuditFiles, open_files
+from recordings.files import AuditFiles, audit_location, open_table
 from recordings.page import page, savings_report
 from recordings.pricing import prices
 from recordings.request import check_dates
-from recordings.s3.store import Store
 from recordings.savings import Savings, savings
 from recordings.settings import settings
 from tasks.workplace import session
@@ -24,7 +23,7 @@ from tasks.workplace import session
 def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
     """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range."""
     check_dates(start, end)
-    return savings(audit_uri, _files(audit_uri), prices(), start, end)
+    return savings(_files(audit_uri), prices(), start, end)
 
 
 @task(task_run_name="publish report", cache_policy=NO_CACHE, persist_result=False)
@@ -44,11 +43,11 @@ def publish_report(audit_uri: str, result: Savings) -> Figures:
     links = {}
     for name, (ending, content) in contents.items():
         _files(audit_uri).create(stem + ending, content.encode())
-        links[name] = f"{audit_uri.rstrip('/')}/{stem}{ending}"
+        links[name] = f"{audit_location(audit_uri)}/{stem}{ending}"
     create_markdown_artifact(savings_report(key_figures, links), key="savings-report", description=audit_uri)
     get_run_logger().info("report: %s", links["report"])
     return key_figures
 
 
 def _files(audit_uri: str) -> AuditFiles:
-    return open_files(audit_uri, lambda bucket: Store(bucket, settings(), session()))
+    return open_table(audit_uri, session())

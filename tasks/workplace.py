@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import cast
 
-import boto3
 from prefect_aws import AwsCredentials
 
 from recordings.files import open_files
 from recordings.operation import Operation
 from recordings.run import Run
+from recordings.s3.session import Session, assume_role, make_clients_with, own_session
 from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import settings
 
@@ -21,19 +21,20 @@ class Workplace:
 
     def __init__(self, run: Run | Operation) -> None:
         self._began_s, self._began_cpu_s = time.monotonic(), time.process_time()
+        self._session = session()
         self._stores: list[Store] = []
         self.store = self._connect(run.bucket)
         self.files = open_files(run.audit_uri, self._connect)
 
     def _connect(self, bucket: str) -> Store:
-        store = Store(bucket, settings(), session())
+        store = Store(bucket, settings(), self._session)
         self._stores.append(store)
         return store
 
     @cached_property
     def releasing_store(self) -> ReleasingStore:
         """The bucket, with the right to delete old versions: for the release of originals only."""
-        return ReleasingStore(self.store.bucket, settings(), session())
+        return ReleasingStore(self.store.bucket, settings(), self._session)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -57,9 +58,14 @@ def workplace(run: Run | Operation) -> Workplace:
     return Workplace(run)
 
 
-def session() -> boto3.Session | None:
-    """From the AwsCredentials block that the settings name; without one, a store uses the environment or the role."""
-    block = settings().aws_credentials_block
-    if block is None:
-        return None
-    return cast(AwsCredentials, AwsCredentials.load(block)).get_boto3_session()
+def session() -> Session:
+    """From the AwsCredentials block that the settings name; without one, boto3's own: environment, profile or role."""
+    name = settings().aws_credentials_block
+    if name is None:
+        return own_session()
+    block = cast(AwsCredentials, AwsCredentials.load(name))
+    made = block.model_copy(update={"assume_role_arn": None}).get_boto3_session()
+    if block.assume_role_arn:  # the block's own way of it ends when the first hour does
+        assume_role(made, block.assume_role_arn, **block.assume_role_kwargs.get_params_override())
+    make_clients_with(made, **block.aws_client_parameters.get_params_override())
+    return made

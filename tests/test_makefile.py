@@ -68,8 +68,11 @@ def test_demo_archives_and_the_second_time_finds_nothing_to_do(checkout: Path) -
     assert re.search(r"\$[0-9.]+ per 1,000 minutes", first)
     assert "100%" in first
     (read,) = re.findall(r"^  (\.venv/bin/python -c .+)$", first, re.M)
+    assert f"\n{read}\n" in README
     shown = subprocess.run(read, shell=True, cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S602
-    assert "[43 rows x" in shown.stdout
+    heading, *lines = shown.stdout.splitlines()
+    assert heading.split() == ["recording_date", "status", "bytes_before", "bytes_after"]
+    assert (len(lines), sum(" archived " in line for line in lines)) == (43, 40)
     assert "--- Logging error ---" not in first
     second = make(checkout, *INSTALLED, "demo")
     assert "Nothing left to archive: 42 recordings are settled" in second

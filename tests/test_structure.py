@@ -16,7 +16,7 @@ OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 
 # In recordings, one file (or the few of one noun) knows each outside library.
 KNOWS = {
-    "boto3": {"s3/session", "s3/store"},
+    "boto3": {"s3/session"},
     "botocore": {"s3/errors", "s3/session", "s3/store"},
     "urllib3": {"s3/errors", "s3/store"},
     "pyarrow": {"manifest"},

@@ -2,15 +2,21 @@
 
 import base64
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 from recordings import __version__
+from recordings.errors import StoreRefused
+
+Session = boto3.Session
 
 # Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
 USER_AGENT = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
@@ -51,6 +57,30 @@ def own_session() -> boto3.Session:
     session.register_component("data_loader", _models())
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
     return boto3.Session(botocore_session=session)
+
+
+def s3_client(session: Session, config: Config) -> Any:
+    """A client of S3. Raises StoreRefused where the session names a profile that there is not, or the like."""
+    try:
+        return session.client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:  # the latter for an endpoint that is none
+        raise StoreRefused(f"no client for S3: {error}") from error
+
+
+def make_clients_with(session: Session, *, config: Config | None = None, **parameters: Any) -> None:
+    """Have a session make its clients with an endpoint, a bundle of authorities, or whatever else a client takes."""
+    session._session.set_default_client_config(config or Config())
+    session.client = partial(session.client, **parameters)  # type: ignore[method-assign]
+
+
+def assume_role(session: Session, role_arn: str, **how: Any) -> None:
+    """Have a session act in a role from now on; its credentials are renewed before they expire."""
+    own = session.get_credentials()
+    if own is None:
+        raise StoreRefused(f"there are no credentials with which to assume {role_arn}")
+    core = session._session
+    fetcher = AssumeRoleCredentialFetcher(core.create_client, own, role_arn, extra_args=how)
+    core._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")  # type: ignore[attr-defined]
 
 
 def _timestamp(value: Any) -> datetime:

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, HTTPClientError
 from urllib3.exceptions import HTTPError as TransportError
@@ -40,7 +39,7 @@ from recordings.s3.objects import (
     stored_object,
     version_of,
 )
-from recordings.s3.session import USER_AGENT, own_session, sign_by_checksum
+from recordings.s3.session import USER_AGENT, Session, own_session, s3_client, sign_by_checksum
 from recordings.settings import Settings
 
 _BLOCK_BYTES = 256 * 1024
@@ -64,8 +63,9 @@ class Body:
 class Store:
     """A bucket. One client serves all threads."""
 
-    def __init__(self, bucket: str, settings: Settings, session: boto3.Session | None = None) -> None:
+    def __init__(self, bucket: str, settings: Settings, session: Session | None = None) -> None:
         self.bucket = bucket
+        self.session = session or own_session()
         self.shows_tag_counts = False  # proved on a canary: an answer without a tag count means no tags
         self.owner: str | None = None  # of what this store writes, by its canonical id; known from a canary
         self.requests: Counter[str] = Counter()  # sent so far by operation, retries included
@@ -78,7 +78,7 @@ class Store:
             request_checksum_calculation="when_required",
             user_agent=USER_AGENT,
         )
-        self._client = (session or own_session()).client("s3", config=config)
+        self._client = s3_client(self.session, config)
         sign_by_checksum(self._client)
         model: Any = self._client.meta.service_model.operation_model
         self._carriable = carriable_names(
@@ -95,10 +95,19 @@ class Store:
 
     def list_objects(self, prefix: str) -> Iterator[Mapping[str, Any]]:
         """Current objects under a prefix in key order (ListObjectsV2: Key, ETag, Size, StorageClass)."""
-        following: dict[str, Any] = {}
-        while True:
-            page = self._request("list_objects_v2", Prefix=prefix, **following)
+        for page in self._listed(Prefix=prefix):
             yield from page.get("Contents", ())
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """What lies under a prefix up to the next slash, in order."""
+        for page in self._listed(Prefix=prefix, Delimiter="/"):
+            yield from (each["Prefix"] for each in page.get("CommonPrefixes", ()))
+
+    def _listed(self, **what: str) -> Iterator[Mapping[str, Any]]:
+        following: dict[str, str] = {}
+        while True:
+            page = self._request("list_objects_v2", **what, **following)
+            yield page
             if not page.get("IsTruncated"):
                 return
             following = {"ContinuationToken": page["NextContinuationToken"]}

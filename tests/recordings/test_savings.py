@@ -60,7 +60,7 @@ def sum_up(files: AuditFiles, tmp_path: Path) -> SumUp:
     def of(*rows: ManifestRow, start: date | None = None, end: date | None = None) -> Savings:
         for wave, row in enumerate(rows):
             write_rows(files, [row], run_id="r", wave=wave)
-        return savings(str(tmp_path / "audit"), files, PRICES, start, end)
+        return savings(files, PRICES, start, end)
 
     return of
 
@@ -150,7 +150,7 @@ def test_a_column_that_no_file_has_is_null(tmp_path: Path, folder: str) -> None:
     (file,) = write_rows(files, [ROW], run_id="r", wave=1)
     path = tmp_path / folder / file.name
     pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["tagged", "original_kept"]), path)
-    result = savings(str(tmp_path / folder), files, PRICES)
+    result = savings(files, PRICES)
     assert result.small[["recordings", "tags", "kept"]].to_numpy().tolist() == [[1, 0, False]]
 
 
@@ -193,9 +193,9 @@ def test_the_page_asks_nobody_for_anything(sum_up: SumUp) -> None:
 
 def test_the_artifact_links_to_what_lies_in_s3(sum_up: SumUp) -> None:
     text = savings_report(
-        figures(sum_up(ROW), PRICES, AS_OF, 6), {"report": "s3://audit/a b/_reports/x.html", "by day": "audit/x.csv"}
+        figures(sum_up(ROW), PRICES, AS_OF, 6), {"report": "s3://audit/a+b/_reports/x.html", "by day": "audit/x.csv"}
     )
-    assert "(https://console.aws.amazon.com/s3/object/audit?prefix=a%20b/_reports/x.html)" in text
+    assert "(https://console.aws.amazon.com/s3/object/audit?prefix=a%2Bb/_reports/x.html)" in text
     assert "- by day: `audit/x.csv`" in text
     assert f"({4 * GB:,} → {GB:,} bytes)" in text
 
@@ -251,7 +251,7 @@ def test_sql_and_pandas_agree_on_what_is_true_now(tmp_path_factory: Any, rows: l
     root = tmp_path_factory.mktemp("audit")
     for wave, row in enumerate(rows):
         write_rows(LocalFiles(root), [row], run_id="r", wave=wave)
-    result = savings(str(root), LocalFiles(root), PRICES)
+    result = savings(LocalFiles(root), PRICES)
     by_pandas = pd.concat(
         [current(day) for _, day in read_audit(str(root)).groupby("recording_date")] or [read_audit(str(root))]
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from recordings.canary import check_sight
-from recordings.manifest import Status
+from recordings.manifest import Status, write_rows
 from recordings.pool import Pool
 from recordings.run import Run
 from recordings.s3.store import Store
@@ -49,6 +49,15 @@ def test_says_so_where_ten_tags_leave_no_room(bucket: Bucket, plan: Plan, archiv
     assert (row.status, row.verified, row.tagged) == (Status.ARCHIVED, True, False)
     assert row.reason.startswith("tag-limit")
     assert bucket.tags(KEY) == ten
+
+
+def test_what_has_no_room_for_the_tag_is_settled_all_the_same(
+    bucket: Bucket, plan: Plan, archive: Any, listed: Any, a_call: Any, files: Any
+) -> None:
+    bucket.put(KEY, a_call(), Tagging="&".join(f"tag{number}=x" for number in range(10)))
+    run = plan(bucket.name)
+    write_rows(files, archive(run), run_id=run.run_id, wave=1)
+    assert listed(run) == []
 
 
 def test_sends_two_requests(bucket: Bucket, plan: Plan, store: Store, archive: Any, a_call: Any) -> None:
