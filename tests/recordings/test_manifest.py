@@ -49,6 +49,7 @@ def test_pandas_reads_the_table_as_it_lies(files: AuditFiles, audit_uri: str) ->
     write_rows(files, [rejected, ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r1", wave=1)
     files.create("_runs/r1.end.json", b"{}")
     frame = pd.read_parquet(audit_uri)
+    assert read_audit(audit_uri).drop(columns="recording_date").equals(frame.drop(columns="recording_date"))
     assert set(frame.columns) == {field.name for field in fields(ManifestRow)}
     assert frame["recording_date"].astype(str).tolist() == ["2026-01-12", "2026-01-12", "2026-01-13"]
     assert frame["key"].tolist() == ["a.wav", "b.wav", "a.wav"]
@@ -61,6 +62,7 @@ def test_read_audit_gives_every_row_of_the_dates(files: AuditFiles, audit_uri: s
     write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
     frame = read_audit(audit_uri, start=days[1], end=days[2])
     assert frame["recording_date"].tolist() == days[1:3]
+    assert (frame["recording_date"] == days[1]).tolist() == [True, False]
     assert len(read_audit(audit_uri)) == 4
     assert len(read_audit(audit_uri, end=days[0])) == 1
 
