@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from recordings.files import AuditFiles, open_files
+from recordings.files import AuditFiles, open_files, open_table
 from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
 from recordings.recording import Day
 from recordings.s3.store import Store
@@ -104,6 +104,15 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
     done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == {(KEY, '"after"')}
+
+
+def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
+    audit_uri = f"s3://{bucket.name}/audit"
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    write_rows(open_table(audit_uri), [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
+    before = len(bucket.requests())
+    assert read_audit(audit_uri, days[1], days[2], ["key", "bytes_before"]).shape == (2, 2)
+    assert bucket.requests_by_kind(since=before) == {"LIST": 3, "GET": 2}
 
 
 def _later(row: ManifestRow, hours: float, **changes: Any) -> ManifestRow:

@@ -283,6 +283,14 @@ def test_every_reader_says_why_it_was_refused(written: World, refusal: Any, mess
             read()
 
 
+def test_credentials_that_cannot_be_fetched_may_come_yet(written: World) -> None:
+    written.config(f"[profile acme]\ncredential_process = {sys.executable} -S -c 'exit(1)'\n")
+    written.env(AWS_PROFILE="acme")
+    for read in reads(written).values():
+        with pytest.raises(StoreUnavailable, match="Error when retrieving credentials"):
+            read()
+
+
 def test_a_server_that_does_not_answer_is_unavailable(written: World, monkeypatch: pytest.MonkeyPatch) -> None:
     written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE, ARCHIVE_ROUNDS=1, ARCHIVE_MAX_ATTEMPTS=1)
     settings.cache_clear()
