@@ -1,10 +1,12 @@
 """Who and where are boto3's own, for writer and readers alike: on a server that knows who is who."""
 
+import gc
 import json
 import os
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -309,6 +311,8 @@ def test_tls_is_checked_against_the_bundle_that_boto3_is_told_of(
     with s3_server(tmp_path / "tls", tls=True) as server:
         for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, server.env[name])
-        boto3.client("s3").create_bucket(Bucket="audit")
+        with closing(boto3.client("s3")) as client:
+            client.create_bucket(Bucket="audit")
         write_rows(open_table("s3://audit"), [ROW], run_id="r", wave=1)
         assert len(read_audit("s3://audit")) == 1
+        gc.collect()  # ends our connections: over TLS the server would wait for them
