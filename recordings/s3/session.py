@@ -1,6 +1,7 @@
 """The session that clients are made of, and how a client signs, counts its attempts and names itself."""
 
 import base64
+import threading
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -10,13 +11,14 @@ import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, MetadataRetrievalError
 from botocore.utils import parse_timestamp
 
 from recordings import __version__
-from recordings.errors import StoreRefused
+from recordings.errors import StoreRefused, StoreUnavailable
 
 Session = boto3.Session
+_one_at_a_time = threading.Lock()  # sessions are not for several threads; the clients that they make are
 
 # Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
 USER_AGENT = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
@@ -51,7 +53,7 @@ def _models() -> Any:
     return botocore.session.get_session().get_component("data_loader")
 
 
-def own_session() -> boto3.Session:
+def own_session() -> Session:
     """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
     session = botocore.session.get_session()
     session.register_component("data_loader", _models())
@@ -60,9 +62,15 @@ def own_session() -> boto3.Session:
 
 
 def s3_client(session: Session, config: Config) -> Any:
-    """A client of S3. Raises StoreRefused where the session names a profile that there is not, or the like."""
+    """A client of S3. Raises StoreRefused where the session names a profile that there is not, or the like.
+
+    And StoreUnavailable where the credentials could not be fetched, which may pass.
+    """
     try:
-        return session.client("s3", config=config)
+        with _one_at_a_time:
+            return session.client("s3", config=config)
+    except (CredentialRetrievalError, MetadataRetrievalError) as error:
+        raise StoreUnavailable(f"no client for S3: {error}") from error
     except (BotoCoreError, ValueError) as error:  # the latter for an endpoint that is none
         raise StoreRefused(f"no client for S3: {error}") from error
 

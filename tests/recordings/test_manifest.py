@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from recordings.files import AuditFiles, open_files
+from recordings.files import AuditFiles, open_files, open_table
 from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
 from recordings.recording import Day
 from recordings.s3.store import Store
@@ -49,6 +49,7 @@ def test_pandas_reads_the_table_as_it_lies(files: AuditFiles, audit_uri: str) ->
     write_rows(files, [rejected, ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r1", wave=1)
     files.create("_runs/r1.end.json", b"{}")
     frame = pd.read_parquet(audit_uri)
+    assert read_audit(audit_uri).drop(columns="recording_date").equals(frame.drop(columns="recording_date"))
     assert set(frame.columns) == {field.name for field in fields(ManifestRow)}
     assert frame["recording_date"].astype(str).tolist() == ["2026-01-12", "2026-01-12", "2026-01-13"]
     assert frame["key"].tolist() == ["a.wav", "b.wav", "a.wav"]
@@ -61,6 +62,7 @@ def test_read_audit_gives_every_row_of_the_dates(files: AuditFiles, audit_uri: s
     write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
     frame = read_audit(audit_uri, start=days[1], end=days[2])
     assert frame["recording_date"].tolist() == days[1:3]
+    assert (frame["recording_date"] == days[1]).tolist() == [True, False]
     assert len(read_audit(audit_uri)) == 4
     assert len(read_audit(audit_uri, end=days[0])) == 1
 
@@ -102,6 +104,15 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
     done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == {(KEY, '"after"')}
+
+
+def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
+    audit_uri = f"s3://{bucket.name}/audit"
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    write_rows(open_table(audit_uri), [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
+    before = len(bucket.requests())
+    assert read_audit(audit_uri, days[1], days[2], ["key", "bytes_before"]).shape == (2, 2)
+    assert bucket.requests_by_kind(since=before) == {"LIST": 3, "GET": 2}
 
 
 def _later(row: ManifestRow, hours: float, **changes: Any) -> ManifestRow:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -11,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recordings.files import AuditFiles
+from recordings.files import AuditFiles, open_table
 from recordings.manifest import ManifestRow, Status, audit_dataset, current, read_audit, write_rows
 from recordings.schema import athena_table, columns, current_view, document, duckdb_view
-from tests.bucket import DAY
+from tests.bucket import DAY, Bucket
 from tests.recordings.test_manifest import NOW, ROW
 
 NAMES = [field.name for field in fields(ManifestRow)]
@@ -32,8 +34,81 @@ def sql() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "audit-table.md"
+EXAMPLE = "s3://my-audit-bucket/recordings"
+
+
 def test_the_documentation_is_what_the_program_writes() -> None:
-    assert (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text() == document()
+    assert DOCUMENT.read_text() == document()
+
+
+def shown(language: str, containing: str) -> str:
+    """The one block of the documentation that has this in it."""
+    blocks = re.findall(rf"^```{language}\n(.+?)^```", DOCUMENT.read_text(), re.M | re.S)
+    (block,) = [block for block in blocks if containing in block]
+    return str(block)
+
+
+@pytest.fixture
+def table_in_s3(bucket: Bucket) -> str:
+    """Three days, the last of another year."""
+    audit_uri = f"s3://{bucket.name}/recordings"
+    rows = [ROW, replace(ROW, recording_date=date(2026, 1, 13)), replace(ROW, recording_date=date(2027, 1, 1))]
+    write_rows(open_table(audit_uri), rows, run_id="r", wave=1)
+    return audit_uri
+
+
+@pytest.mark.parametrize(
+    ("call", "days"),
+    [("read_audit(", [DAY, date(2026, 1, 13)]), ("pd.read_parquet(", [DAY, DAY.replace(day=13), None])],
+)
+def test_pandas_gets_real_dates_as_shown(table_in_s3: str, call: str, days: list[date | None]) -> None:
+    names: dict[str, Any] = {}
+    exec(shown("python", call).replace(EXAMPLE, table_in_s3), names)  # noqa: S102 (our own document)
+    frame = names["frame"]
+    expected = [day or date(2027, 1, 1) for day in days]
+    assert frame["recording_date"].tolist() == expected
+    assert [type(day) for day in frame["recording_date"]] == [date] * len(expected)
+    assert (frame["recording_date"] == DAY).sum() == 1
+    assert (frame["recording_date"] > DAY).sum() == len(expected) - 1
+    assert len(names.get("of_a_day", [1])) == 1
+
+
+def test_duckdb_gets_real_dates_of_arrow_as_shown(table_in_s3: str) -> None:
+    names: dict[str, Any] = {}
+    block = shown("python", "audit_dataset(").replace(EXAMPLE, table_in_s3)
+    exec(block, names)  # noqa: S102 (our own document)
+    assert names["counts"]["recording_date"].tolist() == [pd.Timestamp(DAY), pd.Timestamp(2026, 1, 13)]
+    audit = names["audit"]
+    with duckdb.connect() as sql:
+        sql.register("audit", audit)
+        assert sql.execute("SELECT typeof(recording_date) FROM audit LIMIT 1").fetchone() == ("DATE",)
+
+
+def test_duckdb_gets_real_dates_of_a_folder_as_shown(
+    files: AuditFiles, audit_uri: str, sql: duckdb.DuckDBPyConnection
+) -> None:
+    write_rows(files, [ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r", wave=1)
+    sql.execute(shown("sql", "read_parquet(").replace("<audit folder>", audit_uri))
+    asked = "SELECT typeof(recording_date), recording_date FROM audit_current WHERE recording_date = DATE '2026-01-12'"
+    assert sql.execute(asked).fetchall() == [("DATE", DAY)]
+
+
+def test_athena_and_spark_are_told_of_dates() -> None:
+    ddl = shown("sql", "CREATE EXTERNAL TABLE")
+    assert f"LOCATION '{EXAMPLE}/'" in ddl
+    assert re.search(r"^PARTITIONED BY \(`recording_date` date\)$", ddl, re.M)
+    spark = shown("python", "spark.read")
+    assert '.parquet("s3a://my-audit-bucket/recordings")' in spark  # infers dates: docs/decisions/0031
+    assert "recording_date = DATE '2026-01-12'" in spark
+
+
+@pytest.mark.parametrize("folder", ["audit [old]", "o'audit", "a*b?/{c}"])
+def test_a_view_is_of_the_folder_that_is_named(tmp_path: Path, folder: str, sql: duckdb.DuckDBPyConnection) -> None:
+    audit_uri = str(tmp_path / folder)
+    write_rows(open_table(audit_uri), [ROW], run_id="r", wave=1)
+    sql.execute(duckdb_view(audit_uri))
+    assert sql.execute("SELECT key FROM audit").fetchall() == [(ROW.key,)]
 
 
 def test_athena_gets_every_column_and_projects_the_partition() -> None:

@@ -1,10 +1,12 @@
 """Who and where are boto3's own, for writer and readers alike: on a server that knows who is who."""
 
+import gc
 import json
 import os
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -283,6 +285,14 @@ def test_every_reader_says_why_it_was_refused(written: World, refusal: Any, mess
             read()
 
 
+def test_credentials_that_cannot_be_fetched_may_come_yet(written: World) -> None:
+    written.config(f"[profile acme]\ncredential_process = {sys.executable} -S -c 'exit(1)'\n")
+    written.env(AWS_PROFILE="acme")
+    for read in reads(written).values():
+        with pytest.raises(StoreUnavailable, match="Error when retrieving credentials"):
+            read()
+
+
 def test_a_server_that_does_not_answer_is_unavailable(written: World, monkeypatch: pytest.MonkeyPatch) -> None:
     written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE, ARCHIVE_ROUNDS=1, ARCHIVE_MAX_ATTEMPTS=1)
     settings.cache_clear()
@@ -301,6 +311,8 @@ def test_tls_is_checked_against_the_bundle_that_boto3_is_told_of(
     with s3_server(tmp_path / "tls", tls=True) as server:
         for name in ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, server.env[name])
-        boto3.client("s3").create_bucket(Bucket="audit")
+        with closing(boto3.client("s3")) as client:
+            client.create_bucket(Bucket="audit")
         write_rows(open_table("s3://audit"), [ROW], run_id="r", wave=1)
         assert len(read_audit("s3://audit")) == 1
+        gc.collect()  # ends our connections: over TLS the server would wait for them
