@@ -1,7 +1,8 @@
 """Decide whether what is about to be uploaded is the recording: with its own tables, on exactly those bytes.
 
 No line is shared with the converter. The test is per sample: it must be one of those that its A-law code stands for, by
-ITU-T G.711 or by ffmpeg. Why this and no signal-to-noise ratio: docs/decisions/0002-judge-thresholds.md.
+ITU-T G.711 or by ffmpeg. Why this and no signal-to-noise ratio: docs/decisions/0002-judge-thresholds.md. And in each
+second, the mean of the channels must be about as loud as they are: docs/decisions/0030-a-mix-carries-its-channels.md.
 """
 
 import math
@@ -20,9 +21,13 @@ from recordings.errors import Rejected
 
 OWN_RMS = 100.0  # 16-bit steps that a channel must have of its own for its gain to mean anything,
 OWN_SHARE = 0.01  # and the share of its energy
+SECOND, TENTH = 8_000, 800  # frames: in less than a tenth of a second, speakers cancel by chance
+AUDIBLE_RMS = 30.0  # 16-bit steps, of all channels together; less is the noise of a line
+KEPT_SHARE = 0.1  # of the channels' energy in their sum: 1 where they have nothing in common, 0 where they cancel
 
 Int16s = NDArray[np.int16]
 Int32s = NDArray[np.int32]
+Int64s = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 
 
@@ -86,6 +91,7 @@ class Judge:
         self._frames = 0
         self._peak = 0
         self._sums = [Sums()] * result_channels
+        self._seconds = np.zeros((result_channels, 3 + self._mixed), np.int64)  # see ``_cancels``
 
     def look(self, frames: Int16s, coded: memoryview) -> None:
         """Compare a block ``(n, channels)`` of the source at 8 kHz with its A-law bytes; raises ``Rejected``."""
@@ -94,9 +100,13 @@ class Judge:
             raise Rejected("unfaithful", f"{len(coded)} samples stand for {wanted} of the source")
         samples, codes = frames.reshape(len(frames) * self._source_channels), np.frombuffer(coded, np.uint8)
         for channel, before in enumerate(self._sums):
-            wrong, peak, sums = self._compare(samples[channel:], codes[channel:], len(frames))
+            wrong, cancelled, peak, sums = self._compare(
+                samples[channel:], codes[channel:], len(frames), self._seconds[channel]
+            )
             if wrong:
                 self._refuse(samples, codes)
+            if cancelled:
+                self._refuse_mix(self._frames + cancelled)
             self._peak = max(self._peak, peak)
             self._sums[channel] = Sums(*map(add, before, sums))
         self._frames += len(frames)
@@ -106,6 +116,8 @@ class Judge:
         self._check_head(body, frames, sample_rate_hz)
         if self._frames != frames:
             raise Rejected("unfaithful", f"{self._frames} frames were compared, and there should be {frames}")
+        if any(map(_cancels, self._seconds)):
+            self._refuse_mix(frames)
         mixed, left, right = self._mixed, self._sums[0], self._sums[-1]
         signal, noise = sum(each.signal_signal for each in self._sums), sum(each.error_error for each in self._sums)
         first, last, shared = left.first_first, right.last_last, left.first_last if mixed > 1 else 0
@@ -132,6 +144,12 @@ class Judge:
             f"{VALUES[code]}, which stands for {LOWEST[code]} to {HIGHEST[code]}",
         )
 
+    def _refuse_mix(self, frame: int) -> None:
+        raise Rejected(
+            "speakers-cancel",
+            f"in the second before frame {frame}, the channels' mean has less than {KEPT_SHARE:.0%} of their energy",
+        )
+
     def _check_head(self, body: bytearray, frames: int, sample_rate_hz: int) -> None:
         """An A-law WAV's 58 bytes of head must say what the rest is, and nothing may follow but the padding."""
         channels, size = self._result_channels, frames * self._result_channels
@@ -148,36 +166,72 @@ def _by_code_of_sum(mixed: int) -> tuple[Int32s, Int32s, Int32s]:
     return VALUES * mixed, LOWEST * mixed - mixed // 2, HIGHEST * mixed + mixed // 2
 
 
+@njit(nogil=True)
+def _cancels(second: Int64s) -> bool:
+    """Whether channels are lost in their sum, by what has been added up over a second, or what there is of it.
+
+    ``second`` holds the number of frames, the energy of the sum, that of all channels, and each channel's total. By the
+    totals, a constant offset is taken out of both energies: unheard, it could feign that speakers cancel, and hide it.
+    """
+    frames = float(second[0])
+    if frames < TENTH:
+        return False
+    total = squares = 0.0
+    for at in range(3, len(second)):
+        total += second[at]
+        squares += float(second[at]) * second[at]
+    sum_energy, energy = second[1] - total * total / frames, second[2] - squares / frames
+    return bool(energy >= AUDIBLE_RMS * AUDIBLE_RMS * frames and sum_energy < KEPT_SHARE * energy)
+
+
 @cache
-def _comparison(mixed: int, results: int) -> Callable[[Int16s, Codes, int], tuple[bool, int, tuple[int, ...]]]:
+def _comparison(
+    mixed: int, results: int
+) -> Callable[[Int16s, Codes, int, Int64s], tuple[bool, int, int, tuple[int, ...]]]:
     """A compiled loop over frames of ``results`` codes, each the mean of ``mixed`` samples: it looks at the first code.
 
-    All is in whole numbers. The index is unsigned, so that nobody looks whether it is negative.
+    All is in whole numbers. The index is unsigned, so that nobody looks whether it is negative. What is added up for
+    ``_cancels`` stays in ``second`` from block to block; the second result is the frame before which it is true, or 0.
     """
     values, lowest, highest = _by_code_of_sum(mixed)
     width, apart, to_last = np.uintp(mixed * results), np.uintp(results), np.uintp(mixed - 1)
 
     @njit(nogil=True)
-    def compare(samples: Int16s, codes: Codes, frames: int) -> tuple[bool, int, tuple[int, ...]]:
-        wrong, peak = False, 0
+    def compare(samples: Int16s, codes: Codes, frames: int, second: Int64s) -> tuple[bool, int, int, tuple[int, ...]]:
+        wrong, peak, cancelled, start = False, 0, 0, 0
         signal_signal = error_error = first_first = last_last = first_last = error_first = error_last = 0
-        for at in range(np.uintp(frames)):
-            begin, code = at * width, codes[at * apart]
-            signal = 0
-            for channel in range(mixed):
-                signal += int(samples[begin + np.uintp(channel)])
-            wrong |= (signal < lowest[code]) | (signal > highest[code])
-            error = int(values[code]) - signal
-            peak = max(peak, abs(error))
-            first, last = int(samples[begin]), int(samples[begin + to_last])
-            signal_signal += signal * signal
-            error_error += error * error
-            first_first += first * first
-            last_last += last * last
-            first_last += first * last
-            error_first += error * first
-            error_last += error * last
-        return wrong, peak, (signal_signal, error_error, first_first, last_last, first_last, error_first, error_last)
+        while start < frames:
+            end = min(frames, start + SECOND - second[0])
+            energy = sum_energy = 0
+            for at in range(np.uintp(start), np.uintp(end)):
+                begin, code = at * width, codes[at * apart]
+                signal = 0
+                for channel in range(mixed):
+                    sample = int(samples[begin + np.uintp(channel)])
+                    signal += sample
+                    energy += sample * sample
+                    second[3 + channel] += sample
+                wrong |= (signal < lowest[code]) | (signal > highest[code])
+                error = int(values[code]) - signal
+                peak = max(peak, abs(error))
+                first, last = int(samples[begin]), int(samples[begin + to_last])
+                sum_energy += signal * signal
+                error_error += error * error
+                first_first += first * first
+                last_last += last * last
+                first_last += first * last
+                error_first += error * first
+                error_last += error * last
+            signal_signal += sum_energy
+            second[0] += end - start
+            second[1] += sum_energy
+            second[2] += energy
+            if second[0] == SECOND:
+                cancelled = end if _cancels(second) else cancelled
+                second.fill(0)
+            start = end
+        sums = (signal_signal, error_error, first_first, last_last, first_last, error_first, error_last)
+        return wrong, cancelled, peak, sums
 
     return compare
 

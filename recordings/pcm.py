@@ -18,6 +18,7 @@ with warnings.catch_warnings():  # that audioop is going, and that there is no f
 
 BLOCK_BYTES = 128 * 1024  # of source at a time: what is made of it still fits a core's cache
 TELEPHONE_HZ = 8_000
+FLOATS = ("pcm_f32le", "pcm_f64le")
 
 
 def raw_blocks(source: ObjectStream, head: WavHead) -> Iterator[bytes]:
@@ -39,7 +40,8 @@ def blocks_at_8khz(source: ObjectStream, head: WavHead) -> Iterator[Int16s]:
 
     soxr's HQ quality: what 8 kHz cannot hold is gone (audioop, and so pydub, folds a 6 kHz tone back to 2 kHz whole).
     """
-    blocks = (to_16_bits(raw, head) for raw in raw_blocks(source, head))
+    raws = raw_blocks(source, head)
+    blocks = _unclipped(raws, head) if head.codec in FLOATS else (to_16_bits(raw, head) for raw in raws)
     return blocks if head.sample_rate_hz == TELEPHONE_HZ else _resampled(blocks, head)
 
 
@@ -74,9 +76,28 @@ def _samples(raw: bytes, head: WavHead) -> Int16s:
             return decode(raw, ALAW_VALUES)
         case "pcm_mulaw":
             return decode(raw, MULAW_VALUES)
-        case "pcm_f32le" | "pcm_f64le":
-            return _from_float(np.frombuffer(raw, f"<f{head.sample_width}"))
+        case codec if codec in FLOATS:
+            return _from_float(_floats(raw, head))
     return _by_pydub(raw, head)
+
+
+def _unclipped(raws: Iterator[bytes], head: WavHead) -> Iterator[Int16s]:
+    """Blocks of floating point; raises ``Rejected`` after the last if clipping took more than half of their energy.
+
+    Samples on a scale of their own, such as that of 16 bits, would become a square wave: docs/decisions/0030.
+    """
+    energy = kept = 0.0
+    for raw in raws:
+        yield to_16_bits(raw, head)
+        samples = _floats(raw, head).astype(np.float64)
+        clipped = samples.clip(-1, 1)
+        energy, kept = energy + float(samples @ samples), kept + float(clipped @ clipped)
+    if kept < energy / 2:
+        raise Rejected("clipped", f"{1 - kept / energy:.1%} of the energy lies beyond full scale, which is 1.0")
+
+
+def _floats(raw: bytes, head: WavHead) -> NDArray[np.floating]:
+    return np.frombuffer(raw, f"<f{head.sample_width}")
 
 
 def _from_float(samples: NDArray[np.floating]) -> Int16s:

@@ -156,6 +156,80 @@ def test_samples_that_are_no_numbers_are_refused(bad: float) -> None:
             read(source)
 
 
+def floating(samples: np.ndarray, bits: int = 32) -> bytes:
+    """A stereo WAV of floating point."""
+    return wav(samples.astype(f"<f{bits // 8}").tobytes(), tag=3, bits=bits)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+@pytest.mark.parametrize("profile", [MONO, STEREO], ids=lambda profile: profile.name)
+def test_floats_on_a_scale_of_their_own_are_refused(profile: Profile, rate: int, bits: int) -> None:
+    """Clipped as every player does it, ±8000 is a square wave."""
+    in_16_bits = noise(90_000).astype(float)
+    quiet = in_16_bits * (np.arange(90_000)[:, None] // 9_000 == 3)  # a tenth of the call; else silence
+    for samples in (in_16_bits, quiet, in_16_bits / 32_768 + 9, in_16_bits * 1e30):
+        source = wav(samples.astype(f"<f{bits // 8}").tobytes(), tag=3, rate=rate, bits=bits)
+        with pytest.raises(Rejected, match=r"^clipped: \d+\.\d% of the energy"):
+            converted(source, profile)
+        inspect(Trickle(source), len(source))
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_floats_that_clip_here_and_there_are_converted(bits: int) -> None:
+    speech = noise(90_000) / 32_768
+    for samples in (speech, speech / speech.max(), speech / speech.max() * 1.41, np.sign(speech), speech * 0):
+        result = converted(floating(samples, bits))
+        assert result.fidelity
+        held = samples.astype(f"<f{bits // 8}").astype(float)
+        in_16_bits = np.rint(held * 32_768).clip(-32_768, 32_767).astype(np.int16)
+        assert payload(result) == payload(converted(wav(in_16_bits)))
+
+
+def test_real_voices_may_be_twice_too_loud() -> None:
+    for frames in clips.voices().values():
+        loud = frames / np.abs(frames).max() * 2
+        kept = (loud.clip(-1, 1) ** 2).sum() / (loud**2).sum()
+        assert kept > 0.85
+        converted(floating(loud))
+
+
+def test_integers_that_were_clipped_in_the_source_are_converted() -> None:
+    assert not converted(wav(noise(20_000, level=200_000))).already
+
+
+def test_a_mix_in_which_speakers_cancel_is_refused_and_kept_apart() -> None:
+    for inverted in (noise(20_000) * np.int16([1, 0]), noise(90_000) * np.int16([1, 0])):
+        inverted[:, 1] = -inverted[:, 0]
+        for rate in (8_000, 16_000):
+            with pytest.raises(Rejected, match=r"^speakers-cancel: "):
+                converted(wav(inverted, rate=rate))
+            assert converted(wav(inverted, rate=rate), STEREO).is_smaller
+
+
+@pytest.mark.parametrize(
+    ("source", "profile", "is_smaller"),
+    [
+        (wav(noise(8_000)), MONO, True),
+        (wav(noise(8_000)), STEREO, True),
+        (wav(noise(8_000)), FLAC, True),
+        (wav(noise(8_000, 1)), MONO, True),
+        (wav(bytes(range(256)) * 40, tag=7, bits=8, channels=1), MONO, False),
+        (wav(bytes(range(256)) * 40, tag=7, bits=8, channels=2), MONO, True),
+        (wav(bytes(range(256)) * 40, tag=7, bits=8, channels=2), STEREO, False),
+        (wav(bytes(range(256)) * 40, tag=6, bits=8, channels=1), MONO, False),
+        (wav(bytes(range(256)) * 40, rate=4_000, bits=8, channels=1), MONO, False),
+        (wav(bytes(range(256)) * 40, rate=4_000, bits=8, channels=2), MONO, False),
+        (wav(noise(8_000, 1), rate=4_000), MONO, False),
+        (wav(np.random.default_rng(2).integers(-32_768, 32_767, (999, 1)).astype(np.int16)), FLAC, False),
+    ],
+)
+def test_a_result_says_whether_it_is_smaller(source: bytes, profile: Profile, is_smaller: bool) -> None:
+    result = converted(source, profile)
+    assert result.source_bytes == len(source)
+    assert result.is_smaller == is_smaller == (len(result.body) < len(source))
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_what_is_a_law_already_is_left_byte_for_byte(channels: int) -> None:
     codes = bytes(range(256)) * channels

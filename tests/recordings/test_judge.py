@@ -5,17 +5,22 @@ compares with ffmpeg itself) or as ITU-T G.711 does.
 """
 
 import functools
+import io
 import itertools
 import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from demo.calls import demo_calls
 from recordings.alaw import MULAW_VALUES
 from recordings.errors import Rejected
-from recordings.judge import HIGHEST, LOWEST, VALUES, Fidelity, Judge
+from recordings.judge import AUDIBLE_RMS, HIGHEST, KEPT_SHARE, LOWEST, SECOND, TENTH, VALUES, Fidelity, Judge
 from recordings.wav import alaw_wav
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, encoded
@@ -27,14 +32,14 @@ Codes = NDArray[np.uint8]
 Damage = Callable[[Int16s, Codes, np.random.Generator], Codes]
 
 
-def judged(frames: Int16s, codes: Codes) -> Fidelity:
+def judged(frames: Int16s, codes: Codes, block: int = BLOCK) -> Fidelity:
     """The verdict on ``codes``, ``(n, 1)`` or ``(n, 2)``, as the conversion of ``frames``."""
     channels = codes.shape[1]
     body, start = alaw_wav(channels=channels, frames=len(frames), sample_rate_hz=8_000)
     body[start : start + codes.size] = codes.tobytes()
     judge = Judge(source_channels=frames.shape[1], result_channels=channels)
-    for at in range(0, len(frames), BLOCK):
-        judge.look(frames[at : at + BLOCK], memoryview(codes[at : at + BLOCK].tobytes()))
+    for at in range(0, len(frames), block):
+        judge.look(frames[at : at + block], memoryview(codes[at : at + block].tobytes()))
     return judge.verdict(body, frames=len(frames), sample_rate_hz=8_000)
 
 
@@ -229,6 +234,104 @@ def test_gains_are_those_of_a_least_squares_fit(channels: int) -> None:
                 assert gain == pytest.approx(wanted, rel=1e-7)
                 fitted += 1
     assert fitted > 20
+
+
+def sound(frames: int, seed: int, level: float = 3_000) -> Int16s:
+    """A speaker, ``(n, 1)``."""
+    return np.random.default_rng(seed).normal(0, level, (frames, 1)).clip(-32_000, 32_000).astype(np.int16)
+
+
+ONE, OTHER, QUIET, NOTHING = sound(40_500, 1), sound(40_500, 2), sound(40_500, 3, 300), sound(40_500, 4, 0)
+HUM = np.rint(20 * np.sin(np.arange(40_500) * 2 * np.pi * 50 / 8_000)).astype(np.int16)[:, None]
+
+
+def at_once(*channels: Int16s) -> Int16s:
+    """Channels side by side."""
+    return np.hstack(channels).astype(np.int16)
+
+
+def in_turn(*parts: tuple[Int16s, int]) -> Int16s:
+    """So many frames of each."""
+    return np.concatenate([frames[:count] for frames, count in parts])
+
+
+APART = at_once(ONE, OTHER)
+CANCELLED = {
+    "right is left, inverted": at_once(ONE, -ONE),
+    "but for a quiet difference": at_once(ONE, -ONE + QUIET),
+    "but for an offset": at_once(ONE + 2_000, -ONE + 2_000),
+    "at full scale": at_once(np.sign(ONE) * 32_000, np.sign(ONE) * -32_000),
+    "one of two speakers": in_turn((at_once(ONE, -ONE), 9_000), (at_once(OTHER, NOTHING), 31_000)),
+    "for two seconds of five": in_turn((APART, 13_000), (at_once(ONE, -ONE), 16_000), (APART, 11_000)),
+    "at the end": in_turn((APART, 40_000), (at_once(ONE, -ONE), 900)),
+    "for all of a short call": at_once(ONE, -ONE)[:900],
+    "in two pairs of channels": at_once(ONE, -ONE, OTHER, -OTHER),
+    "three of them": at_once(ONE, -ONE // 2, -ONE // 2),
+}
+NOT_CANCELLED = {
+    "two speakers": APART,
+    "right is left": at_once(ONE, ONE),
+    "one is silent": at_once(ONE, NOTHING),
+    "the other is silent": at_once(NOTHING, ONE),
+    "both are silent": at_once(NOTHING, NOTHING),
+    "an inverted echo at half": at_once(ONE, -ONE // 2),
+    "a difference half as loud": at_once(ONE, -ONE + OTHER // 2),
+    "clipped in the source": at_once(np.sign(ONE) * 32_767, np.sign(OTHER) * 32_767),
+    "opposite offsets": at_once(QUIET // 100 + 3_000, QUIET // 100 - 3_000),
+    "opposite offsets, speaking": at_once(ONE + 8_000, OTHER - 8_000),
+    "an inverted hum": at_once(HUM, -HUM),
+    "for less than a tenth of a second": at_once(ONE, -ONE)[:700],
+    "for less than a tenth of a second, at the end": in_turn((APART, 40_000), (at_once(ONE, -ONE), 700)),
+}
+
+
+@pytest.mark.parametrize("name", CANCELLED)
+@pytest.mark.parametrize("block", [997, BLOCK, 50_000])
+def test_a_mix_in_which_speakers_cancel_is_refused(name: str, block: int) -> None:
+    frames = CANCELLED[name]
+    with pytest.raises(Rejected, match=r"^speakers-cancel: in the second before frame \d+, "):
+        judged(frames, encoded(clips.mean(frames)), block)
+    if frames.shape[1] == 2:
+        judged(frames, encoded(frames), block)
+
+
+@pytest.mark.parametrize("name", NOT_CANCELLED)
+@pytest.mark.parametrize("block", [997, BLOCK, 50_000])
+def test_a_mix_that_carries_its_channels_is_accepted(name: str, block: int) -> None:
+    frames = NOT_CANCELLED[name]
+    judged(frames, encoded(clips.mean(frames)), block)
+
+
+def kept_shares(frames: Int16s, piece: int) -> NDArray[np.float64]:
+    """Of each piece that can be heard, the share of the channels' energy, offsets apart, that is in their sum."""
+    pieces = [frames[at : at + piece].astype(float) for at in range(0, len(frames) - piece + 1, piece)]
+    channels = np.array([part.var(axis=0).sum() for part in pieces])
+    sums = np.array([part.sum(axis=1).var() for part in pieces])
+    heard = channels >= AUDIBLE_RMS**2
+    return sums[heard] / channels[heard]
+
+
+@settings(deadline=None)  # a loop is compiled for each number of channels
+@given(st.floats(0, 1.2), st.floats(0, 1.2), st.integers(2, 8))
+def test_the_share_that_is_left_decides(leak: float, own: float, channels: int) -> None:
+    right = np.rint(-leak * ONE[:SECOND] + own * OTHER[:SECOND]).astype(np.int16)
+    frames = at_once(ONE[:SECOND], right, *[NOTHING[:SECOND]] * (channels - 2))
+    (share,) = kept_shares(frames, SECOND)
+    if abs(share - KEPT_SHARE) > 1e-6:
+        assert accepts(frames, encoded(clips.mean(frames))) == (share > KEPT_SHARE)
+
+
+def test_no_real_call_comes_near_to_cancelling() -> None:
+    shares = {piece: [kept_shares(call, piece) for call in clips.voices().values()] for piece in (SECOND, TENTH)}
+    assert np.concatenate(shares[SECOND]).min() > 9 * KEPT_SHARE
+    assert np.concatenate(shares[TENTH]).min() > 7 * KEPT_SHARE
+
+
+def test_no_call_of_the_demo_comes_near_to_cancelling() -> None:
+    bodies = [call.body for call in demo_calls() if call.body[20:24] == b"\1\0\2\0"]
+    calls = [soundfile.read(io.BytesIO(body), dtype="int16")[0] for body in bodies]
+    assert len(calls) > 30
+    assert min(kept_shares(call, SECOND).min() for call in calls) > 9 * KEPT_SHARE
 
 
 @pytest.mark.parametrize("at", range(58))

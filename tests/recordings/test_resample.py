@@ -64,6 +64,25 @@ def test_replaces_the_recording_and_keeps_the_original(bucket: Bucket, plan: Pla
     assert row.attempts == 1
 
 
+def test_the_row_says_what_was_odd_about_the_source(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+    streamed = bytearray(a_call())
+    streamed[4:8], streamed[40:44] = b"\x24\xf0\xff\x7f", b"\x00\xf0\xff\x7f"  # as SoX writes into a pipe
+    bucket.put(KEY, bytes(streamed))
+    row = resample(plan(bucket.name))
+    assert (row.status, row.reason) == (Status.ARCHIVED, None)
+    assert row.note == "data size 0x7ffff000, read as all bytes to the object's end"
+
+
+def test_the_row_says_what_was_odd_about_a_law(
+    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+) -> None:
+    of_16_bits = converted_by_others[:34] + b"\x10\0" + converted_by_others[36:]
+    bucket.put(KEY, of_16_bits, StorageClass="GLACIER_IR")
+    row = resample(plan(bucket.name))
+    assert (row.status, row.note) == (Status.ALREADY_ARCHIVED, "bits per sample 16, read as 8")
+    assert bucket.body(KEY) == of_16_bits
+
+
 def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
     mine = {
         "ContentType": "audio/x-wav",
