@@ -14,6 +14,7 @@ from demo.servers import Server
 
 PREFIX = "connect/acme/CallRecordings/"
 DAY = date(2026, 1, 12)
+PROBE = ".conditional-write-probe-object"  # of a server that is not AWS; it lies right below the prefix
 
 
 class Bucket:
@@ -53,10 +54,14 @@ class Bucket:
         return [version for version in answer.get("Versions", []) if version["Key"] == key]
 
     def snapshot(self) -> list[tuple[str, str, str, bool]]:
-        """Every version of every object: whatever changes in the bucket changes this."""
+        """Every version of every object but preflight's probe: whatever else changes in the bucket changes this."""
         answer = self.client.list_object_versions(Bucket=self.name)
         lines = (*answer.get("Versions", []), *answer.get("DeleteMarkers", []))
-        return sorted((each["Key"], each["VersionId"], each.get("ETag", ""), each["IsLatest"]) for each in lines)
+        return sorted(
+            (each["Key"], each["VersionId"], each.get("ETag", ""), each["IsLatest"])
+            for each in lines
+            if not each["Key"].endswith(PROBE)
+        )
 
     def requests(self) -> list[tuple[str, str]]:
         """(method, path?query) of every request that the server has answered for this bucket."""

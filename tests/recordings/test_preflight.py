@@ -16,7 +16,7 @@ from recordings.finding import ACCEPTABLE, Finding, PreflightFailed, Severity
 from recordings.preflight import check_bucket, inspect_bucket
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from tests.bucket import PREFIX, Bucket, key_of
+from tests.bucket import PREFIX, PROBE, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -86,9 +86,8 @@ def test_looking_leaves_one_probe_and_touches_no_recording(bucket: Bucket, store
     before = bucket.snapshot()
     codes(store)
     codes(store)
-    added = [line for line in bucket.snapshot() if line not in before]
-    assert {line[0] for line in added} == {f"{PREFIX}.conditional-write-probe-object"}
-    assert set(before) <= set(bucket.snapshot())
+    assert bucket.snapshot() == before
+    assert {each["Size"] for each in bucket.versions(PREFIX + PROBE)} == {0}
 
 
 def test_a_dry_look_sends_no_write(bucket: Bucket, store: Store) -> None:
@@ -158,9 +157,9 @@ def test_another_run_that_probes_at_the_same_moment(
     left = [3]
 
     def write_first(_: Answering, request: web.Request) -> None:
-        if "If-Match" in request.headers and request.path.endswith("-object") and left[0]:
+        if "If-Match" in request.headers and request.path.endswith(PROBE) and left[0]:
             left[0] -= 1
-            bucket.put(f"{PREFIX}.conditional-write-probe-object", bytes([left[0]]))
+            bucket.put(PREFIX + PROBE, bytes([left[0]]))
 
     with behind(s3, bucket, monkeypatch, write_first) as store:
         assert "conditional-writes-refused" not in codes(store)
