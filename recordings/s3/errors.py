@@ -157,7 +157,7 @@ def action_of(operation: str, *, of_version: bool = False) -> str:
         "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
         "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
         "GetBucketReplication": "s3:GetReplicationConfiguration",
-    }.get(operation, f"s3:{operation}")
+    }.get(operation, f"sts:{operation}" if operation.startswith("AssumeRole") else f"s3:{operation}")
     if not of_version:
         return action
     return {
