@@ -54,10 +54,10 @@ class Bucket:
         answer = self.client.list_object_versions(Bucket=self.name, Prefix=key)
         return [version for version in answer.get("Versions", []) if version["Key"] == key]
 
-    def snapshot(self) -> list[tuple[str, str, str, bool]]:
-        """Every version of every object: whatever changes in the bucket changes this."""
-        answer = self.client.list_object_versions(Bucket=self.name)
-        lines = (*answer.get("Versions", []), *answer.get("DeleteMarkers", []))
+    def snapshot(self, prefix: str = "") -> list[tuple[str, str, str, bool]]:
+        """Every version of every object below the prefix: whatever changes there changes this."""
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=prefix)
+        lines = [line for page in pages for line in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
         return sorted((each["Key"], each["VersionId"], each.get("ETag", ""), each["IsLatest"]) for each in lines)
 
     def requests(self) -> list[tuple[str, str]]:
