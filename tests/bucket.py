@@ -29,7 +29,7 @@ class Bucket:
     def __init__(self, server: Server, *, versioned: bool = True) -> None:
         self.name = f"recordings-{uuid.uuid4().hex[:12]}"
         self.client = _client(server)
-        self._server = server
+        self.server = server
         self.client.create_bucket(Bucket=self.name)
         if versioned:
             self.client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
@@ -69,8 +69,8 @@ class Bucket:
     def _complete_log(self) -> str:
         """The access log, once it holds a request made just now: a line is written after its answer is sent."""
         mark = uuid.uuid4().hex
-        urllib.request.urlopen(f"{self._server.url}/_ministack/health?{mark}").close()
-        while mark not in (log := self._server.access_log.read_text()):
+        urllib.request.urlopen(f"{self.server.url}/_ministack/health?{mark}").close()
+        while mark not in (log := self.server.access_log.read_text()):
             time.sleep(0.01)
         return log
 
