@@ -59,7 +59,7 @@ def s3_server(
         serve += ["--certfile", str(own), "--keyfile", str(own)]
         client_env |= {"AWS_CA_BUNDLE": str(authority), "SSL_CERT_FILE": str(authority)}
     with listening, child(serve + log, env, folder / "server.log", pass_fds=[listening.fileno()]) as process:
-        _wait_until_healthy(f"{url}/_ministack/health", process, client_env.get("SSL_CERT_FILE"))
+        wait_until_healthy(f"{url}/_ministack/health", process, client_env.get("SSL_CERT_FILE"))
         yield Server(url=url, env=client_env, access_log=access_log)
 
 
@@ -89,7 +89,7 @@ def prefect_server(folder: Path) -> Iterator[Server]:
     }
     serve = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     with child(serve, env, folder / "server.log") as process:
-        _wait_until_healthy(f"{url}/api/health", process)
+        wait_until_healthy(f"{url}/api/health", process)
         yield Server(url=url, env={"PREFECT_HOME": str(folder), "PREFECT_API_URL": f"{url}/api"})
 
 
@@ -149,9 +149,10 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 15) -> None:
     process.wait()
 
 
-def _wait_until_healthy(
+def wait_until_healthy(
     url: str, process: subprocess.Popen[bytes], authority: str | None = None, patience_s: float = 120
 ) -> None:
+    """Return when the server of this process answers. Raises RuntimeError if the process ends before that."""
     deadline = time.monotonic() + patience_s
     context = ssl.create_default_context(cafile=authority)
     while time.monotonic() < deadline:

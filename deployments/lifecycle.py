@@ -12,22 +12,28 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
+# What PutBucketLifecycleConfiguration sets anew if it is not given, beside the rules.
+_BESIDE_THE_RULES = ("TransitionDefaultMinimumObjectSize",)
+
 
 def install(bucket: str, rule: Mapping[str, Any]) -> list[str]:
     """Put the rule beside the others; returns the IDs of all rules that the bucket then has."""
     s3: Any = boto3.client("s3")
-    rules = [each for each in _present(s3, bucket) if each.get("ID") != rule["ID"]]
-    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [*rules, rule]})
-    return [each["ID"] for each in _present(s3, bucket)]
+    present = _present(s3, bucket)
+    rules = [each for each in present["Rules"] if each.get("ID") != rule["ID"]]
+    kept = {name: present[name] for name in _BESIDE_THE_RULES if name in present}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [*rules, rule]}, **kept)
+    return [each["ID"] for each in _present(s3, bucket)["Rules"]]
 
 
-def _present(s3: Any, bucket: str) -> list[Mapping[str, Any]]:
+def _present(s3: Any, bucket: str) -> Mapping[str, Any]:
     try:
-        return list(s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"])
+        configuration: Mapping[str, Any] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+        return configuration
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
             raise
-        return []
+        return {"Rules": []}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real parts for all tests: an S3 server over HTTP, and a fresh versioned bucket for each test that asks for one."""
+"""Real parts for all tests: S3 servers over HTTP, and a fresh versioned bucket for each test that asks for one."""
 
 import os
 import uuid
@@ -13,6 +13,7 @@ import pytest
 from demo.calls import call
 from demo.servers import Server, s3_server
 from tests.bucket import DAY, PREFIX, Bucket
+from tests.seaweed import HAS_WHEEL, seaweed_server
 
 
 def pytest_configure() -> None:
@@ -20,11 +21,34 @@ def pytest_configure() -> None:
         del os.environ[name]  # neither the developer's account nor settings
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once on each S3 server that its mark ``s3_servers`` names, that of its module if it has none."""
+    mark = metafunc.definition.get_closest_marker("s3_servers")
+    if mark and "s3" in metafunc.fixturenames:
+        metafunc.parametrize("s3", mark.args, indirect=True)
+
+
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        os.environ.update(server.env)
         yield server
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not HAS_WHEEL:
+        pytest.skip("there is no wheel of SeaweedFS for this platform")
+    with seaweed_server(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The test's S3 server, which clients made during the test talk to: ministack, where no mark says otherwise."""
+    server: Server = request.getfixturevalue(getattr(request, "param", "ministack"))
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    return server
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Runs in processes of their own. Preloaded by the fork server, so that they begin at once."""
 
 import multiprocessing
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -20,8 +21,9 @@ def archive(bucket: str, audit_uri: str) -> Any:
     )
 
 
-def archive_and_tell(began: Any, counts: Any, bucket: str, audit_uri: str) -> None:
-    """Say when the run begins, and what it came to."""
+def archive_and_tell(env: dict[str, str], began: Any, counts: Any, bucket: str, audit_uri: str) -> None:
+    """Say when the run begins, and what it came to. ``env``: the fork server still has that of its first use."""
+    os.environ.update(env)
     began.set()
     counts.put(dict(archive(bucket, audit_uri).counts))
 
@@ -33,7 +35,8 @@ class Running:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.runs"])
         began, self._counts = context.Event(), context.Queue()
-        self.process = context.Process(target=archive_and_tell, args=(began, self._counts, bucket, audit_uri))
+        told = (dict(os.environ), began, self._counts, bucket, audit_uri)
+        self.process = context.Process(target=archive_and_tell, args=told)
         self.process.start()
         assert began.wait(60)
 

@@ -48,10 +48,11 @@ def client(prefect: Server) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture(scope="session")
-def env(prefect: Server, s3: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def env(prefect: Server, ministack: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of the deployments' worker, with every deployment of prefect.yaml registered."""
     audit_uri = str(tmp_path_factory.mktemp("deployed") / "audit")
-    env = deployment_env(s3, prefect, audit_uri) | {"ARCHIVE_BUCKET": Bucket(s3).name, "ARCHIVE_PREFIX": PREFIX}
+    bucket = {"ARCHIVE_BUCKET": Bucket(ministack).name, "ARCHIVE_PREFIX": PREFIX}
+    env = deployment_env(ministack, prefect, audit_uri) | bucket
     deploy(env)
     return env
 

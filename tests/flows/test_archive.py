@@ -23,9 +23,9 @@ from recordings.history import record_start
 from recordings.operation import plan_operation
 from recordings.summary import RunFailed, RunSummary
 from tasks.workplace import Workplace
-from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
 
@@ -101,6 +101,7 @@ def test_every_recording_is_archived_and_accounted_for(
     assert frame["bytes_after"].sum() == summary.bytes_after
 
 
+@ON_MINISTACK  # its access log
 def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: Any) -> None:
     for number in range(12):
         bucket.put(key_of(number), a_call(number, 1.0))
@@ -133,6 +134,7 @@ def test_without_its_table_a_run_recognises_what_is_archived(
     assert bucket.snapshot() == before
 
 
+@ON_MINISTACK  # its access log
 def test_a_dry_run_writes_nothing_at_all(bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
     before = bucket.snapshot()
     sent = len(bucket.requests())

@@ -20,10 +20,10 @@ from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.s3.store import Store
 from recordings.settings import Settings, settings
 from recordings.summary import RunFailed
-from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import FAULTS, FaultyProxy, faulty_proxy
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 RECORDINGS = int(os.environ.get("FAULT_RECORDINGS", "40"))
 
 
@@ -97,6 +97,7 @@ def test_what_will_not_pass_is_said_and_nothing_touched(
     assert bucket.snapshot() == before
 
 
+@ON_MINISTACK  # takes any secret
 def test_no_secret_is_told_to_anybody(
     bucket: Bucket, s3: Server, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any, caplog: Any
 ) -> None:

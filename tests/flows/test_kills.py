@@ -15,10 +15,10 @@ import pytest
 
 from recordings.audio import PROFILES, convert
 from recordings.manifest import current, read_audit
-from tests.bucket import DAY, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH_IN_FULL, Bucket, key_of
 from tests.runs import Running, archive
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KILLS = int(os.environ.get("KILLS", "6"))
 RECORDINGS = 12
 

@@ -13,9 +13,9 @@ from recordings.errors import InvalidRequest
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationSummary
 from recordings.settings import settings
-from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
 
 

@@ -12,9 +12,9 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationFailed, OperationSummary
-from tests.bucket import DAY, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, Bucket, key_of
 
-pytestmark = pytest.mark.usefixtures("prefect")
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
 
 
