@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from demo.servers import Server, s3_server
+from recordings.canary import check_sight
 from recordings.errors import StoreRefused
 from recordings.files import AuditFiles, open_files
 from recordings.finding import PreflightFailed
@@ -130,7 +131,11 @@ def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> 
     findings = check_bucket(store, [PREFIX], oldest_days=13, may_write=True, accept=accept)
     assert not [finding.code for finding in findings if finding.code.startswith("cannot-see")]
     listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
-    rows = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), pool, 100)
+    check_sight(store, run)
+    resampled = resample_batch(store, Batch(DAY, 1, listing.open), run, pool)
+    asked_one_by_one = store.requests["HeadObject"]
+    rows = verify_batch(store, resampled, pool, 100)
+    assert store.requests["HeadObject"] == asked_one_by_one  # by one listing of versions
     rows = tag_batch(store, rows, pool)
     assert [(row.status, row.tagged) for row in rows] == [(Status.ARCHIVED, True)] * 2, rows[0].reason
     again = resample_batch(store, Batch(DAY, 1, list_day(store, listing.day, run).open), run, pool)
