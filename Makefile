@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui deploy test fuzz soak bench screenshots docs lint format lock clean-demo clean
+.PHONY: help demo ui deploy check test fuzz soak bench screenshots docs lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, 
 deploy: $(READY) ## Deploy to the Prefect server and ECS that the environment names: deployments/README.md
 	@$(BIN)/python -m deployments.deploy
 
-test: $(READY) ## Run all tests
+check: $(READY) lint ## Style, types, and the tests that need no server but S3: under two minutes
+	@$(BIN)/python -m pytest -m "not slow" tests/recordings tests/test_structure.py tests/test_locks.py $(PYTEST_ARGS)
+
+test: $(READY) ## Run all tests; with FULL=1 the long ones on both S3 servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage

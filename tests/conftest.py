@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -19,6 +20,8 @@ from tests.seaweed import HAS_WHEEL, seaweed_server
 def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_", "ARCHIVE_"))]:
         del os.environ[name]  # neither the developer's account nor settings
+    hypothesis.settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -81,9 +81,8 @@ def lock_until_yesterday(bucket: Bucket) -> Any:
 
 def encryption_by_kms(bucket: Bucket) -> Any:
     client = client_of(bucket, "demo")
-    return outcome(
-        lambda: client.put_object(Bucket=bucket.name, Key=KEY, ServerSideEncryption="aws:kms")["ServerSideEncryption"]
-    )
+    names = {"Bucket": bucket.name, "Key": KEY, "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "demo"}
+    return outcome(lambda: client.put_object(**names)["ServerSideEncryption"])
 
 
 def read_without_its_owners_key(bucket: Bucket) -> Any:
@@ -172,12 +171,14 @@ DIFFERENCES = [
 
 
 @ON_BOTH
-@pytest.mark.parametrize(("probe", "ministack", "seaweed"), DIFFERENCES, ids=lambda each: getattr(each, "__name__", ""))
+@pytest.mark.parametrize(
+    ("probe", "on_ministack", "on_seaweed"), DIFFERENCES, ids=[each[0].__name__ for each in DIFFERENCES]
+)
 def test_the_servers_differ_as_the_decision_says(
-    bucket: Bucket, request: pytest.FixtureRequest, probe: Callable[[Bucket], Any], ministack: Any, seaweed: Any
+    bucket: Bucket, request: pytest.FixtureRequest, probe: Callable[[Bucket], Any], on_ministack: Any, on_seaweed: Any
 ) -> None:
     server = request.node.callspec.params["s3"]
-    assert probe(bucket) == {"ministack": ministack, "seaweed": seaweed}[server]
+    assert probe(bucket) == {"ministack": on_ministack, "seaweed": on_seaweed}[server]
 
 
 def test_the_decision_lists_each_difference() -> None:

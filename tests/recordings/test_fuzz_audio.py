@@ -18,6 +18,7 @@ from recordings.audio import PROFILES, convert, inspect
 from recordings.errors import Rejected
 from tests.recordings.clips import Trickle, chunk, ffmpeg, fmt, riff, wav
 
+pytestmark = pytest.mark.slow
 FILES = int(os.environ.get("FUZZ_FILES", "2000"))
 SECONDS, MEMORY_MIB = 2.0, 64  # for any one file; for all of them, above what the process had before
 

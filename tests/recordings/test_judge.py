@@ -25,6 +25,7 @@ from recordings.wav import alaw_wav
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, encoded
 
+pytestmark = pytest.mark.slow
 CLIPS = int(os.environ.get("JUDGE_CLIPS", "120"))
 BLOCK = 9_973  # frames that the judge sees at a time: no multiple of anything
 

@@ -35,6 +35,7 @@ from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, key_of
 
+pytestmark = pytest.mark.slow
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 # What S3 asks for and this server does not: lock in the headers of a PUT, and who may see a lock ("Actions,
 # resources, and condition keys for Amazon S3" in the Service Authorization Reference). KMS is no part of it either.
