@@ -251,19 +251,20 @@ def settled(
 ) -> frozenset[tuple[str, str]]:
     """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
 
-    Those verified and tagged under this profile (or with no room for the tag), and those that this version of the
+    Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
     software rejected.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
-    done = ds.field("verified") & is_marked & (ds.field("profile") == profile)
+    done = ds.field("verified") & is_marked
     is_rejected = ds.field("status") == Status.REJECTED
     rejected = is_rejected & (ds.field("software_version") == software_version)
+    of_profile = ds.field("profile") == profile
     # As ranges, not by their first letters, so that the files' statistics rule most of them out.
     ranges = [(ds.field("key") >= prefix) & (ds.field("key") < prefix + _LAST_CHARACTER) for prefix in day.key_prefixes]
     etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
     found = audit_dataset(audit_uri, day.date, day.date, session).to_table(
         columns={"key": ds.field("key"), "etag": etag},
-        filter=(ds.field("bucket") == bucket) & reduce(or_, ranges) & (done | rejected),
+        filter=(ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
         cache_metadata=False,  # of hundreds of files, more than all of the rest
     )
     return frozenset(zip(*map(pa.ChunkedArray.to_pylist, found.columns), strict=True))
