@@ -7,12 +7,12 @@ from prefect import flow, unmapped
 from recordings.operation import OperationSummary
 from tasks.operations import (
     begin_reconciliation,
+    compare,
     days_to_reconcile,
     end_operation,
     find_drift,
-    publish_drift,
     repair_batch,
-    repairs,
+    settle,
 )
 
 
@@ -43,9 +43,9 @@ def reconcile_audit(
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_reconciliation(**locals())
+    settled = settle(operation)
     days = days_to_reconcile(operation)
-    drifts = [drift for of_day in find_drift.map(days, unmapped(operation)).result() for drift in of_day]
-    publish_drift(drifts)
-    batches = repairs(operation, drifts)
-    outcomes = repair_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, batches, outcomes, drifts)
+    found = find_drift.map(days, unmapped(operation)).result(raise_on_failure=False)
+    comparison = compare(operation, days, found)
+    outcomes = repair_batch.map(comparison.batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, settled, comparison, outcomes)

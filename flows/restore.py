@@ -5,7 +5,7 @@ from datetime import date
 from prefect import flow, unmapped
 
 from recordings.operation import OperationSummary
-from tasks.operations import begin_operation, end_operation, restore_batch, select
+from tasks.operations import begin_operation, end_operation, restore_batch, select, settle
 
 
 @flow(name="restore-recordings", flow_run_name="restore {bucket}", persist_result=False)
@@ -39,6 +39,7 @@ def restore_recordings(
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_operation("restore", **locals())
-    batches = select(operation)
-    outcomes = restore_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, batches, outcomes)
+    settled = settle(operation)
+    selection = select(operation)
+    outcomes = restore_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, settled, selection, outcomes)
