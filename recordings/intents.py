@@ -88,23 +88,26 @@ def write_untold(files: AuditFiles, audit_uri: str, intent: Intent, rows: Iterab
     by_day: dict[date, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         by_day[row.recording_date].append(row)
-    written = (_write_day(files, audit_uri, intent, day, of_day) for day, of_day in sorted(by_day.items()))
-    return [file for file in written if file is not None]
+    days = (_write_day(files, audit_uri, intent, day, of_day) for day, of_day in sorted(by_day.items()))
+    return [file for of_day in days for file in of_day]
 
 
 def _write_day(
     files: AuditFiles, audit_uri: str, intent: Intent, day: date, rows: Sequence[ManifestRow]
-) -> ManifestFile | None:
+) -> list[ManifestFile]:
+    """The day's files of this batch: the one written, after those that other runs wrote for it meanwhile."""
+    found = []
     for name in _names(intent, day):
         data = parquet_bytes(rows)
         try:
             files.create(name, data)
-            return file_of(name, data)
+            return [*found, file_of(name, data)]
         except _TAKEN:
+            found.append(file_of(name, files.read(name)))
             rows = untold(audit_uri, day, rows)
-            if not rows:
-                return None
-    raise AssertionError("unreachable")
+        if not rows:
+            break
+    return found
 
 
 def _names(intent: Intent, day: date) -> Iterator[str]:
@@ -136,9 +139,9 @@ def _deed(status: str, key: str, before: str | None, after: str | None) -> Deed:
 def open_intents(files: AuditFiles, bucket: str) -> list[Intent]:
     """The intents over this bucket that nobody has closed, oldest first."""
     names = set(files.names(RUNS))
-    stems = sorted(name.removesuffix(_INTENT) for name in names if name.endswith(_INTENT))
+    stems = [name.removesuffix(_INTENT) for name in names if name.endswith(_INTENT)]
     intents = [_read(files, stem) for stem in stems if stem + _DONE not in names]
-    return [intent for intent in intents if intent.bucket == bucket]
+    return sorted((each for each in intents if each.bucket == bucket), key=lambda intent: intent.written_at)
 
 
 def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:
