@@ -96,7 +96,7 @@ def _write_day(
     files: AuditFiles, audit_uri: str, intent: Intent, day: date, rows: Sequence[ManifestRow]
 ) -> list[ManifestFile]:
     """The day's files of this batch: the one written, after those that other runs wrote for it meanwhile."""
-    found = []
+    found: list[ManifestFile] = []
     for name in _names(intent, day):
         data = parquet_bytes(rows)
         try:
@@ -152,7 +152,7 @@ def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) ->
 
 def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
     """The batch's files as they lie in the table, whichever run wrote them."""
-    found = []
+    found: list[ManifestFile] = []
     for day in intent.days:
         there = set(files.names(f"{PARTITION}={day}"))
         for name in _names(intent, day):

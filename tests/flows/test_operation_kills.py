@@ -61,13 +61,20 @@ class Round:
         """Whose original is gone, or has a copy above it."""
         return {key for key, versions in self.versions().items() if versions != self.before[key]}
 
-    def kill_after(self, seconds: float) -> bool:
+    def kill(self, moments: random.Random, whole_s: float, *, at_work: bool) -> bool:
+        """Kill a run at a moment of its whole time, or of the short time in which it deletes or copies."""
+        intents = self._intents()
         run = Running(self.bucket.name, self.audit_uri, self.kind, self.day, target=operate_and_tell)
-        time.sleep(seconds)
+        while at_work and run.process.is_alive() and self._intents() == intents:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.25 if at_work else whole_s))
         alive = run.process.is_alive()
         run.process.kill()
         run.process.join()
         return alive
+
+    def _intents(self) -> int:
+        return len(list(Path(self.audit_uri, "_runs").glob("*.intent.json")))
 
     def check(self, killed_did: set[str], second_run: str) -> None:
         frame = read_audit(self.audit_uri, self.day, self.day + timedelta(days=1))
@@ -101,18 +108,20 @@ def archived(bucket: Bucket, audit_uri: str, rounds: int, a_call: Any) -> None:
 @pytest.mark.parametrize("kind", ["release", "restore"])
 def test_killed_at_any_moment(a_call: Any, tmp_path: Path, s3: Any, kind: str) -> None:
     moments = random.Random(11)  # noqa: S311 (no secret)
-    killed, partly, wholly = 0, 0, 0
+    killed, partly, wholly, whole_s = 0, 0, 0, 2.0
     for first in range(0, KILLS, ROUNDS_AT_ONCE):
         rounds = min(ROUNDS_AT_ONCE, KILLS - first)
         bucket, audit_uri = Bucket(s3), str(tmp_path / f"audit-{first}")
         archived(bucket, audit_uri, rounds, a_call)
         for number in range(rounds):
             one = Round(bucket, audit_uri, kind, number)
-            killed += one.kill_after(moments.uniform(0.1, 1.6))
+            killed += one.kill(moments, whole_s, at_work=number % 3 > 0)
             did = one.done()
             partly += 0 < len(did) < RECORDINGS
             wholly += len(did) == RECORDINGS
+            began_s = time.monotonic()
             summary = operate(bucket.name, audit_uri, kind, one.day)
+            whole_s = time.monotonic() - began_s
             one.check(did, summary.run_id)
     print(f"{KILLS} runs of {kind}: {killed} killed before their end, {partly} of all in the middle of the originals, "
           f"{wholly} after the last")  # fmt: skip

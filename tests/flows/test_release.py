@@ -108,10 +108,30 @@ def test_one_that_does_not_prove_itself_stays(
 
 
 def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, str], tmp_path: Path) -> None:
-    before = bucket.snapshot()
+    before, asked = bucket.snapshot(), len(bucket.requests())
     summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
-    assert summary.reasons == {"unproven": 3}
+    assert summary.counts == {}
+    assert f"nothing to do; the audit table {tmp_path / 'lost'} has no row of bucket {bucket.name}" in str(summary)
+    assert bucket.requests_by_kind(asked) == {"GET": 1}, "how versioning is set: no object was asked"
     assert bucket.snapshot() == before
+
+
+def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    """Ten foreign tags leave no room for converted=True: the provenance stands for it."""
+    _fill_tags(bucket, 10)
+    assert release().counts == {"released": 3}
+
+
+def test_nine_tags_without_ours_are_one(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    _fill_tags(bucket, 9)
+    with pytest.raises(OperationFailed) as failed:
+        release()
+    assert failed.value.summary.reasons == {"tag-missing": 1}
+
+
+def _fill_tags(bucket: Bucket, count: int) -> None:
+    tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(count)]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
 
 
 def test_a_restored_recording_is_out_of_it(

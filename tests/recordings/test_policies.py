@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,23 @@ import pytest
 from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused
 from recordings.files import AuditFiles, open_files
+from recordings.intents import set_out
 from recordings.manifest import ManifestRow, Status, settled, write_rows
-from recordings.operation import plan_operation
+from recordings.operation import batches_of, plan_operation
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.preflight import inspect_bucket
 from recordings.pricing import prices
 from recordings.reconcile import reconcile_day
 from recordings.recording import Batch, Day
-from recordings.release import release_original
+from recordings.release import check_may_delete, release_batch
 from recordings.resample import resample_batch
-from recordings.restore import restore_recording
+from recordings.restore import restore_batch
 from recordings.run import Run
 from recordings.s3.store import ReleasingStore, Store
 from recordings.savings import savings
 from recordings.settings import Settings
+from recordings.settlement import settle
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, key_of
@@ -134,23 +137,28 @@ def operation(world: World, kind: str) -> Any:
 
 def restore(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     next(iter(world.store.list_objects(PREFIX)))
-    for row in rows:
-        done = restore_recording(world.store, row, operation(world, "restore"))
-        assert done.status is Status.RESTORED, done.reason
-        write_rows(world.files, [done], run_id=f"r{uuid.uuid4().hex}", wave=1)
+    wanted = operation(world, "restore")
+    (batch,) = batches_of(rows)
+    done = restore_batch(world.store, world.files, batch, wanted, pool)
+    assert done.counts == {"restored": 2}, done.failures
+    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
 
 
 def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
-    for row in rows:
-        done = release_original(world.store, row, operation(world, "release"))
-        assert done.status is Status.RELEASED, done.reason
-        write_rows(world.files, [done], run_id=f"r{uuid.uuid4().hex}", wave=1)
+    wanted = operation(world, "release")
+    check_may_delete(world.store)
+    (batch,) = batches_of(rows)
+    done = release_batch(world.store, world.files, batch, wanted, pool)
+    assert done.counts == {"released": 2}, done.failures
+    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
 
 
 def reconcile(world: World, rows: list[ManifestRow], pool: Pool) -> None:
-    drifts = reconcile_day(
-        world.store, Day(prefix=PREFIX, date=DAY), operation(world, "reconcile"), pool, retention_years=6
-    )
+    wanted = operation(world, "reconcile")
+    (batch,) = batches_of(rows)
+    set_out(world.files, replace(wanted, kind="release"), batch, rows)  # and died
+    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
+    drifts = reconcile_day(world.store, Day(prefix=PREFIX, date=DAY), wanted, pool, retention_years=6)
     assert drifts == []
     begun_rows = [replace(row, verified=False, tagged=False) for row in rows]
     again = tag_batch(world.store, verify_batch(world.store, begun_rows, pool), pool)
