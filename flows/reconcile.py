@@ -33,13 +33,14 @@ def reconcile_audit(
         audit_uri: The audit table.
         start_date: First UTC day of calls. Left out: six days before the last.
         end_date: Last UTC day of calls. Left out: a week before the time the run is scheduled for.
-        repair: Write the rows that are missing and set the tags that are missing. Nothing else is ever mended.
+        repair: Write the rows that are missing, those of runs that died too, and set the tags that are missing.
+            Nothing else is ever mended.
 
     Returns:
         The summary, with the drifts counted by code.
 
     Raises:
-        OperationFailed: A repair did not succeed; carries the summary.
+        OperationFailed: A repair did not succeed, or a day could not be compared; carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_reconciliation(**locals())

@@ -337,6 +337,35 @@ def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
     assert len(world.told(Status.RELEASED)) == RECORDINGS - 1
 
 
+def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by hand: the second runs from its beginning to its end while the first is about to delete."""
+    written, runs = intents.set_out, []
+
+    def meanwhile(*args: Any) -> Any:
+        intent = written(*args)
+        if len(runs) == 0:
+            runs.append("the second")
+            world.run("release")
+        return intent
+
+    monkeypatch.setattr("recordings.release.set_out", meanwhile)
+    world.run("release")
+    frame = read_audit(world.uri)
+    assert world.gone() == {row.key for row in world.rows}
+    assert frame[frame["status"] == "released"].groupby("key").size().max() == 2
+    assert current(frame)["status"].tolist() == ["released"] * RECORDINGS
+    assert open_intents(world.files, world.bucket.name) == []
+    assert verify_audit(world.uri) == []
+
+
+def test_one_file_alone_deletes() -> None:
+    """And there, one function, which takes a proof."""
+    root = Path(__file__).parents[2]
+    ours = [path for package in ("recordings", "tasks", "flows") for path in (root / package).rglob("*.py")]
+    calls = {str(path.relative_to(root)): path.read_text().count(".delete_version(") for path in ours}
+    assert {name: count for name, count in calls.items() if count} == {"recordings/release.py": 1}
+
+
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
