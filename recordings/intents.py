@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from itertools import count
 from typing import Any
+
+import pandas as pd
 
 from recordings.errors import Changed
 from recordings.evidence import RUNS
@@ -24,7 +27,6 @@ from recordings.manifest import (
     Status,
     file_of,
     parquet_bytes,
-    read_audit,
 )
 from recordings.operation import DONE, Operation
 
@@ -67,9 +69,9 @@ def set_out(files: AuditFiles, operation: Operation, batch: BatchRows, rows: Seq
     return intent
 
 
-def conclude(files: AuditFiles, audit_uri: str, intent: Intent, rows: Sequence[ManifestRow]) -> list[ManifestFile]:
+def conclude(files: AuditFiles, intent: Intent, rows: Sequence[ManifestRow]) -> list[ManifestFile]:
     """Write the batch's rows; close the intent if all that it names is done, else a later run looks at it first."""
-    written = write_untold(files, audit_uri, intent, rows)
+    written = write_untold(files, intent, rows)
     done = {row.key for row in rows if row.status in DONE}
     if all(row.key in done for row in intent.rows):
         close(files, intent, written)
@@ -83,18 +85,16 @@ def close(files: AuditFiles, intent: Intent, manifest: Iterable[ManifestFile]) -
         files.create(f"{RUNS}/{intent.name}{_DONE}", _json(record))
 
 
-def write_untold(files: AuditFiles, audit_uri: str, intent: Intent, rows: Iterable[ManifestRow]) -> list[ManifestFile]:
+def write_untold(files: AuditFiles, intent: Intent, rows: Iterable[ManifestRow]) -> list[ManifestFile]:
     """Write these rows, a file per date; where another run has told of some meanwhile, the others in a further file."""
     by_day: dict[date, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         by_day[row.recording_date].append(row)
-    days = (_write_day(files, audit_uri, intent, day, of_day) for day, of_day in sorted(by_day.items()))
+    days = (_write_day(files, intent, day, of_day) for day, of_day in sorted(by_day.items()))
     return [file for of_day in days for file in of_day]
 
 
-def _write_day(
-    files: AuditFiles, audit_uri: str, intent: Intent, day: date, rows: Sequence[ManifestRow]
-) -> list[ManifestFile]:
+def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[ManifestRow]) -> list[ManifestFile]:
     """The day's files of this batch: the one written, after those that other runs wrote for it meanwhile."""
     found: list[ManifestFile] = []
     for name in _names(intent, day):
@@ -104,7 +104,7 @@ def _write_day(
             return [*found, file_of(name, data)]
         except _TAKEN:
             found.append(file_of(name, files.read(name)))
-            rows = untold(audit_uri, day, rows)
+            rows = untold(files, day, rows)
         if not rows:
             break
     return found
@@ -116,15 +116,18 @@ def _names(intent: Intent, day: date) -> Iterator[str]:
     return (f"{stem}.parquet" if number == 1 else f"{stem}-{number}.parquet" for number in count(1))
 
 
-def untold(audit_uri: str, day: date, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
+def untold(files: AuditFiles, day: date, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
     """Those of a day's rows whose deed no row of the table tells yet."""
-    columns = ["bucket", "status", "key", "version_before", "version_after"]
-    frame = read_audit(audit_uri, day, day, columns=columns)
-    told = {
-        (bucket, *_deed(status, key, before, after))
-        for bucket, status, key, before, after in frame[frame["status"].isin(DONE)].itertuples(index=False, name=None)
-    }
+    told = {deed for name in files.names(f"{PARTITION}={day}") for deed in _deeds(files.read(name))}
     return [row for row in rows if (row.bucket, *deed_of(row)) not in told]
+
+
+def _deeds(parquet: bytes) -> Iterator[tuple[str, str, str, str | None]]:
+    """What the rows of one file say was done: bucket, status, key, and the version deleted or brought back."""
+    frame = pd.read_parquet(BytesIO(parquet), columns=["bucket", "status", "key", "version_before", "version_after"])
+    done = frame[frame["status"].isin(DONE)]
+    for bucket, status, key, before, after in done.itertuples(index=False, name=None):
+        yield bucket, *_deed(status, key, before, after)
 
 
 def deed_of(row: ManifestRow) -> Deed:

@@ -50,7 +50,7 @@ def release_batch(
         return OperationResult([*rows, *(proof.row for proof in proofs)], [])
     intent = set_out(files, operation, batch, [proof.row for proof in proofs])
     rows += pool.map(lambda proof: delete_original(store, proof), proofs)
-    return OperationResult(rows, conclude(files, operation.audit_uri, intent, rows))
+    return OperationResult(rows, conclude(files, intent, rows))
 
 
 def prove(store: Store, row: ManifestRow, operation: Operation) -> Proof | ManifestRow:

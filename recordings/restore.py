@@ -27,7 +27,7 @@ def restore_batch(
     wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement]
     intent = set_out(files, operation, batch, wanted)
     rows = pool.map(lambda row: restore_recording(store, row, operation), batch.rows)
-    return OperationResult(rows, conclude(files, operation.audit_uri, intent, rows))
+    return OperationResult(rows, conclude(files, intent, rows))
 
 
 def restore_recording(store: Store, row: ManifestRow, operation: Operation) -> ManifestRow:

@@ -9,7 +9,7 @@ from recordings.accounting import accounted
 from recordings.files import AuditFiles
 from recordings.intents import Intent, close, files_of, is_over, open_intents, untold, write_untold
 from recordings.manifest import ManifestFile, ManifestRow, Status
-from recordings.operation import DONE, Operation
+from recordings.operation import DONE
 from recordings.pool import Pool
 from recordings.release import found_released
 from recordings.restore import found_restored
@@ -34,9 +34,7 @@ class Settlement:
         self.rows = 0
 
 
-def settle(
-    store: Store, files: AuditFiles, operation: Operation, pool: Pool, *, abandoned_after: timedelta
-) -> Settlement:
+def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
     """Write the rows that open intents are owed.
 
     The newest intent first: what an older run had done before the newer one set out, the newer one has settled.
@@ -46,8 +44,8 @@ def settle(
     if intents:
         next(iter(store.list_objects(_NO_KEY)), None)  # raises where there is no such bucket: nothing is "gone" then
     for intent in reversed(intents):
-        looked = _looked_at(store, operation, intent, pool)
-        settlement.rows += _write(files, operation, intent, looked)
+        looked = _looked_at(store, files, intent, pool)
+        settlement.rows += _write(files, intent, looked)
         manifest = files_of(files, intent)
         settlement.files += manifest
         unknown = [
@@ -65,24 +63,24 @@ def close_settled(files: AuditFiles, settlement: Settlement) -> None:
         close(files, intent, manifest)
 
 
-def _looked_at(store: Store, operation: Operation, intent: Intent, pool: Pool) -> list[ManifestRow]:
+def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[ManifestRow]:
     """What the bucket shows of each recording whose row is not there yet."""
     look = _LOOK[intent.kind]
 
     def looked(row: ManifestRow) -> ManifestRow:
         return accounted(replace(row, status=Status.FAILED), lambda: look(store, row))
 
-    return pool.map(looked, _untold(operation, intent.rows))
+    return pool.map(looked, _untold(files, intent.rows))
 
 
-def _write(files: AuditFiles, operation: Operation, intent: Intent, looked: Sequence[ManifestRow]) -> int:
-    owed = _untold(operation, [row for row in looked if row.status in DONE])
-    write_untold(files, operation.audit_uri, intent, owed)
+def _write(files: AuditFiles, intent: Intent, looked: Sequence[ManifestRow]) -> int:
+    owed = _untold(files, [row for row in looked if row.status in DONE])
+    write_untold(files, intent, owed)
     return len(owed)
 
 
-def _untold(operation: Operation, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+def _untold(files: AuditFiles, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     by_day: dict[date, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         by_day[row.recording_date].append(row)
-    return [row for day, of_day in sorted(by_day.items()) for row in untold(operation.audit_uri, day, of_day)]
+    return [row for day, of_day in sorted(by_day.items()) for row in untold(files, day, of_day)]

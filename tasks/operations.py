@@ -69,7 +69,7 @@ def settle(operation: Operation) -> Settlement:
     if operation.dry_run:
         return Settlement()
     place, patience = workplace(operation), timedelta(hours=settings().abandoned_after_h)
-    return settlement.settle(place.store, place.files, operation, shared_pool(), abandoned_after=patience)
+    return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
 
 
 def select(operation: Operation) -> Selection:

@@ -80,7 +80,7 @@ class World:
     def settle(self, *, abandoned_after: timedelta = SIX_HOURS) -> Settlement:
         """As any operation begins, and ends."""
         operation, pool = self.operation("release"), Pool(2, Budget(1024))  # another process's, as it were
-        settlement = settle(self.store, self.files, operation, pool, abandoned_after=abandoned_after)
+        settlement = settle(self.store, self.files, pool, abandoned_after=abandoned_after)
         record_end(self.files, operation, totals={}, manifest=settlement.files)
         close_settled(self.files, settlement)
         return settlement
@@ -194,8 +194,8 @@ def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind
 
 def test_a_settler_that_dies_is_settled_too(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
-    operation = world.operation("release")
-    settle(world.store, world.files, operation, world.pool, abandoned_after=SIX_HOURS)  # and no end record
+    world.operation("release")
+    settle(world.store, world.files, world.pool, abandoned_after=SIX_HOURS)  # and no end record
     assert world.settle().rows == 0
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
     assert verify_audit(world.uri) == []
@@ -285,7 +285,7 @@ def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world:
     elsewhere = replace(world.operation("release"), bucket="no-such-bucket")
     set_out(world.files, elsewhere, batch, batch.rows)
     with pytest.raises(StoreRefused, match="no bucket named"):
-        settle(Store("no-such-bucket", Settings()), world.files, elsewhere, world.pool, abandoned_after=SIX_HOURS)
+        settle(Store("no-such-bucket", Settings()), world.files, world.pool, abandoned_after=SIX_HOURS)
     assert world.told(Status.RELEASED) == {}
 
 

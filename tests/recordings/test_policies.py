@@ -141,7 +141,7 @@ def restore(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     (batch,) = batches_of(rows)
     done = restore_batch(world.store, world.files, batch, wanted, pool)
     assert done.counts == {"restored": 2}, done.failures
-    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
+    assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
 
 
 def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
@@ -150,14 +150,14 @@ def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     (batch,) = batches_of(rows)
     done = release_batch(world.store, world.files, batch, wanted, pool)
     assert done.counts == {"released": 2}, done.failures
-    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
+    assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
 
 
 def reconcile(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     wanted = operation(world, "reconcile")
     (batch,) = batches_of(rows)
     set_out(world.files, replace(wanted, kind="release"), batch, rows)  # and died
-    assert settle(world.store, world.files, wanted, pool, abandoned_after=timedelta(0)).problems == []
+    assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
     drifts = reconcile_day(world.store, Day(prefix=PREFIX, date=DAY), wanted, pool, retention_years=6)
     assert drifts == []
     begun_rows = [replace(row, verified=False, tagged=False) for row in rows]
