@@ -12,7 +12,7 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationFailed, OperationSummary
-from tests.bucket import DAY, Bucket, key_of
+from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 pytestmark = pytest.mark.usefixtures("prefect")
 KEY = key_of(1)
@@ -120,6 +120,18 @@ def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, archived: dict[str, 
     """Ten foreign tags leave no room for converted=True: the provenance stands for it."""
     _fill_tags(bucket, 10)
     assert release().counts == {"released": 3}
+
+
+def test_what_was_archived_with_full_tags_is_released(
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, a_call: Any
+) -> None:
+    """Its row says verified, not tagged, and tag-limit."""
+    from flows.archive import archive_recordings
+
+    bucket.put(key_of(5), a_call(5, 1.0), Tagging="&".join(f"theirs-{n}=x" for n in range(10)))
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert release().counts == {"released": 4}
+    assert len(bucket.versions(key_of(5))) == 1
 
 
 def test_nine_tags_without_ours_are_one(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
