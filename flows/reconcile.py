@@ -7,12 +7,12 @@ from prefect import flow, unmapped
 from recordings.operation import OperationSummary
 from tasks.operations import (
     begin_reconciliation,
+    compare,
     days_to_reconcile,
     end_operation,
     find_drift,
-    publish_drift,
     repair_batch,
-    repairs,
+    settle,
 )
 
 
@@ -33,19 +33,20 @@ def reconcile_audit(
         audit_uri: The audit table.
         start_date: First UTC day of calls. Left out: six days before the last.
         end_date: Last UTC day of calls. Left out: a week before the time the run is scheduled for.
-        repair: Write the rows that are missing and set the tags that are missing. Nothing else is ever mended.
+        repair: Write the rows that are missing, those of runs that died too, and set the tags that are missing.
+            Nothing else is ever mended.
 
     Returns:
         The summary, with the drifts counted by code.
 
     Raises:
-        OperationFailed: A repair did not succeed; carries the summary.
+        OperationFailed: A repair did not succeed, or a day could not be compared; carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_reconciliation(**locals())
+    settled = settle(operation)
     days = days_to_reconcile(operation)
-    drifts = [drift for of_day in find_drift.map(days, unmapped(operation)).result() for drift in of_day]
-    publish_drift(drifts)
-    batches = repairs(operation, drifts)
-    outcomes = repair_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, batches, outcomes, drifts)
+    found = find_drift.map(days, unmapped(operation)).result(raise_on_failure=False)
+    comparison = compare(operation, days, found)
+    outcomes = repair_batch.map(comparison.batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, settled, comparison, outcomes)

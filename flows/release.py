@@ -7,7 +7,7 @@ from prefect import flow, unmapped
 from pydantic import Field
 
 from recordings.operation import OperationSummary
-from tasks.operations import begin_operation, end_operation, release_batch, select
+from tasks.operations import begin_operation, end_operation, release_batch, select, settle
 
 
 @flow(name="release-originals", flow_run_name="release {bucket}", persist_result=False)
@@ -37,6 +37,7 @@ def release_originals(
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_operation("release", **locals())
-    batches = select(operation)
-    outcomes = release_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, batches, outcomes)
+    settled = settle(operation)
+    selection = select(operation)
+    outcomes = release_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, settled, selection, outcomes)

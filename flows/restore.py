@@ -5,7 +5,7 @@ from datetime import date
 from prefect import flow, unmapped
 
 from recordings.operation import OperationSummary
-from tasks.operations import begin_operation, end_operation, restore_batch, select
+from tasks.operations import begin_operation, end_operation, restore_batch, select, settle
 
 
 @flow(name="restore-recordings", flow_run_name="restore {bucket}", persist_result=False)
@@ -23,11 +23,11 @@ def restore_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. Where it knows nothing of the bucket, the objects' own provenance is asked.
+        audit_uri: The audit table. Only where it has no row at all of the bucket, the objects' provenance is asked.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
-        contact_ids: Only these contacts.
-        run_id: Only what this run archived.
+        contact_ids: Only these contacts. One that is not found, or whose original is released, ends the run red.
+        run_id: Only what this run archived. A run that nobody knows ends this one red.
         dry_run: Only say what would be done. Nothing is written.
         prefixes: Only below these; without an audit table, they are what is searched.
 
@@ -39,6 +39,7 @@ def restore_recordings(
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_operation("restore", **locals())
-    batches = select(operation)
-    outcomes = restore_batch.map(batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, batches, outcomes)
+    settled = settle(operation)
+    selection = select(operation)
+    outcomes = restore_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
+    return end_operation(operation, settled, selection, outcomes)

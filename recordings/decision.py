@@ -2,14 +2,13 @@
 
 from recordings.errors import Skipped
 from recordings.pricing import is_dearer
-from recordings.provenance import provenance_of
+from recordings.provenance import EXEMPT, provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 
 EXEMPT_TAG = ("archive", "exempt")
-EXEMPT_METADATA = ("archive-exempt", "true")  # where there is no room for the tag
 FOUND_CONVERTED = "found-converted: already in the format asked for"
 NOT_SMALLER = "not-smaller: the conversion would take as many bytes or more"
 
@@ -30,7 +29,7 @@ def is_done(current: StoredObject, run: Run) -> bool:
 def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict[str, str]:
     """The tags that a replacement must have; raises Skipped for what is to stay, or would lose something."""
     tags = _tags(store, current)
-    if EXEMPT_TAG in tags.items() or EXEMPT_METADATA in current.metadata.items():
+    if EXEMPT_TAG in tags.items() or EXEMPT in current.metadata.items():
         raise Skipped("exempt", "marked archive=exempt")
     if current.held and not run.include_held:
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")

@@ -39,7 +39,8 @@ class Discrepancy:
 def verify_audit(audit_uri: str, session: Session | None = None) -> list[Discrepancy]:
     """Each file of the table that is missing, changed or not accounted for; none if all is as the runs wrote it."""
     files = open_table(audit_uri, session)
-    digests = {file["name"]: file["sha256"] for record in end_records(files) for file in record["files"]}
+    records = (*end_records(files), *_records(files, ".done.json"))
+    digests = {file["name"]: file["sha256"] for record in records for file in record["files"]}
     there = _files_of_table(files)
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
@@ -51,7 +52,11 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> list[Discrep
 
 def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
     """The records of all runs that ended, oldest first."""
-    names = sorted(name for name in files.names(RUNS) if name.endswith(".end.json"))
+    return _records(files, ".end.json")
+
+
+def _records(files: AuditFiles, suffix: str) -> list[Mapping[str, Any]]:
+    names = sorted(name for name in files.names(RUNS) if name.endswith(suffix))
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return [loads(data) for data in threads.map(files.read, names)]
 
@@ -76,7 +81,7 @@ def _unlisted(files: AuditFiles, names: Iterable[str]) -> dict[str, Flaw]:
     records = {PurePosixPath(name).name for name in files.names(RUNS)}
 
     def flaw(name: str) -> Flaw:
-        run_id = PurePosixPath(name).name.rpartition("-")[0]
+        run_id = "-".join(PurePosixPath(name).stem.split("-")[:2])  # <run_id>-<batch>, or -<batch>-<number>
         began, ended = (f"{run_id}.{which}.json" in records for which in ("start", "end"))
         return Flaw.UNCOMMITTED if began and not ended else Flaw.ADDED
 

@@ -178,8 +178,14 @@ def write_rows(files: AuditFiles, rows: Iterable[ManifestRow], *, run_id: str, w
     for day, day_rows in sorted(by_date.items()):
         name, data = f"{PARTITION}={day}/{run_id}-{wave:04d}.parquet", parquet_bytes(day_rows)
         files.create(name, data)
-        written.append(ManifestFile(name=name, rows=len(day_rows), sha256=hashlib.sha256(data).hexdigest()))
+        written.append(file_of(name, data))
     return written
+
+
+def file_of(name: str, data: bytes) -> ManifestFile:
+    """A file of the table as a record lists it."""
+    rows: int = pq.read_metadata(BytesIO(data)).num_rows
+    return ManifestFile(name=name, rows=rows, sha256=hashlib.sha256(data).hexdigest())
 
 
 def parquet_bytes(rows: Collection[ManifestRow]) -> bytes:

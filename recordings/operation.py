@@ -1,23 +1,20 @@
-"""Restore, release and reconcile: what was asked for, and which recordings it is about."""
+"""Restore, release and reconcile: what was asked for, and what it came to."""
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
-
-import pandas as pd
 
 from recordings import __version__
+from recordings.errors import InvalidRequest
 from recordings.files import audit_location
-from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, current, read_audit
+from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status
 from recordings.recording import Batch
 from recordings.request import check_bucket_name, check_dates, normal_prefixes
-from recordings.resample import found_row
-from recordings.s3.store import Store
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
+_MOST_SAID = 5  # problems in a summary's one line; the record and the report have all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +54,20 @@ def plan_operation(
     """The operation's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
+    _check_contacts(contact_ids)
+    if run_id is not None and not run_id.strip():
+        raise InvalidRequest("run_id is empty: name a run, or leave it out for all")
     started_at = datetime.now(UTC)
     return Operation(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         kind=kind,
         bucket=bucket,
         audit_uri=str(audit_location(audit_uri)),
-        prefixes=normal_prefixes(prefixes or [""]),
+        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
         start_date=start_date,
         end_date=end_date,
-        contact_ids=None if contact_ids is None else tuple(contact_ids),
-        of_run=run_id,
+        contact_ids=None if contact_ids is None else tuple(each.strip() for each in contact_ids),
+        of_run=run_id and run_id.strip(),
         grace_days=grace_days,
         repair=repair,
         dry_run=dry_run,
@@ -75,47 +75,9 @@ def plan_operation(
     )
 
 
-def archived_rows(operation: Operation, store: Store) -> list[ManifestRow]:
-    """Each recording that the operation is about and that is archived now, in the words of the audit table.
-
-    Where the table knows nothing of the bucket, in the words of the objects' own provenance: every object is asked.
-    """
-    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date, session=store.session)
-    of_bucket = frame[frame["bucket"] == operation.bucket]
-    rows: Iterable[ManifestRow] = rows_of(current(of_bucket)) if len(of_bucket) else _rows_of_bucket(operation, store)
-    return [row for row in rows if row.holds_replacement and _is_asked_for(row, operation)]
-
-
-def rows_of(frame: pd.DataFrame) -> Iterator[ManifestRow]:
-    """The rows of a frame as values, nulls as None."""
-    names = [field.name for field in fields(ManifestRow)]
-    for record in frame[names].astype(object).itertuples(index=False, name=None):
-        values = {name: _plain(value) for name, value in zip(names, record, strict=True)}
-        yield ManifestRow(**{**values, "status": Status(values["status"])})
-
-
-def _plain(value: Any) -> Any:
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN is not itself
-        return None
-    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
-
-
-def _rows_of_bucket(operation: Operation, store: Store) -> Iterator[ManifestRow]:
-    for prefix in operation.prefixes:
-        for item in store.list_objects(prefix):
-            row = found_row(store, item["Key"])
-            if row is not None:
-                yield row
-
-
-def _is_asked_for(row: ManifestRow, operation: Operation) -> bool:
-    start, end = operation.start_date or date.min, operation.end_date or date.max
-    return (
-        start <= row.recording_date <= end
-        and row.key.startswith(operation.prefixes)
-        and (operation.contact_ids is None or row.contact_id in operation.contact_ids)
-        and (operation.of_run is None or row.run_id == operation.of_run)
-    )
+def _check_contacts(contact_ids: Sequence[str] | None) -> None:
+    if contact_ids is not None and not all(each.strip() for each in contact_ids or [""]):
+        raise InvalidRequest("contact_ids names no contact, or an empty one: name each, or leave it out for all")
 
 
 def begun(row: ManifestRow, operation: Operation) -> ManifestRow:
@@ -153,12 +115,15 @@ class OperationResult:
     __slots__ = ("counts", "failures", "files", "reasons", "size_bytes")
 
     def __init__(self, rows: Sequence[ManifestRow], files: Sequence[ManifestFile]) -> None:
-        done = [row for row in rows if row.status in (Status.RESTORED, Status.RELEASED)]
+        done = [row for row in rows if row.status in DONE]
         self.files = tuple(files)
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(row.reason.partition(":")[0] for row in rows if row.reason)
         self.size_bytes = sum(_original_bytes(row) for row in done)
-        self.failures = [row for row in rows if row not in done][:100]
+        self.failures = [row for row in rows if row.status not in DONE][:100]
+
+
+DONE = (Status.RESTORED, Status.RELEASED)
 
 
 def _original_bytes(row: ManifestRow) -> int:
@@ -178,17 +143,30 @@ class OperationSummary:
     manifest_files: tuple[str, ...]
     drifts: Mapping[str, int]  # by code; of a reconciliation
     unrecorded: int  # recordings asked for that no row speaks of
+    settled: int = 0  # rows written for what earlier runs had done
+    notes: tuple[str, ...] = ()  # why there was nothing to do
+    problems: tuple[str, ...] = ()  # what was asked for in vain, and what could not be looked at or written
 
     @property
     def succeeded(self) -> bool:
-        """Every recording asked for is accounted for and none failed."""
-        return not self.unrecorded and not self.counts.get(Status.FAILED.value, 0)
+        """Every recording asked for is accounted for, none failed, and nothing was asked for in vain."""
+        return not (self.unrecorded or self.problems or self.counts.get(Status.FAILED.value, 0))
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
-        would = "would leave " if self.dry_run else ""
-        left_out = f"; no row for {self.unrecorded:,}" if self.unrecorded else ""
-        return f"{self.kind} {self.run_id}: {would}{counted or 'nothing to do'}{left_out}"
+        would = "would leave " if self.dry_run and self.counts else ""
+        counted = [f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items())]
+        drifted = [f"{count:,} drift {code}" for code, count in sorted(self.drifts.items())]
+        settled = [f"{self.settled:,} settled for earlier runs"] if self.settled else []
+        unknown = [f"no row for {self.unrecorded:,}"] if self.unrecorded else []
+        parts = [", ".join(counted), ", ".join(drifted), *settled, *unknown, *_shortened(self.problems)]
+        said = "; ".join(filter(None, parts)) or "; ".join(("nothing to do", *self.notes))
+        return f"{self.kind} {self.run_id}: {would}{said}"
+
+
+def _shortened(problems: Sequence[str]) -> Iterator[str]:
+    yield from problems[:_MOST_SAID]
+    if len(problems) > _MOST_SAID:
+        yield f"and {len(problems) - _MOST_SAID:,} problems more"
 
 
 class OperationFailed(Exception):
@@ -200,10 +178,24 @@ class OperationFailed(Exception):
 
 
 def summarize(
-    operation: Operation, asked_for: int, results: Sequence[OperationResult], drifts: Mapping[str, int]
+    operation: Operation,
+    batches: Sequence[BatchRows],
+    outcomes: Sequence[OperationResult | BaseException],
+    *,
+    drifts: Mapping[str, int],
+    settled: int,
+    manifest: Sequence[ManifestFile],
+    notes: Sequence[str],
+    problems: Sequence[str],
 ) -> OperationSummary:
-    """The sums over the batches that were recorded."""
+    """The sums over the batches that were recorded, and what became of the others."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, OperationResult)]
     counts = sum((result.counts for result in results), Counter[str]())
+    failed = [
+        f"{batch} failed: {type(outcome).__name__}: {outcome}"
+        for batch, outcome in zip(batches, outcomes, strict=True)
+        if isinstance(outcome, BaseException)
+    ]
     return OperationSummary(
         run_id=operation.run_id,
         kind=operation.kind,
@@ -211,9 +203,12 @@ def summarize(
         counts=dict(counts),
         reasons=dict(sum((result.reasons for result in results), Counter[str]())),
         original_bytes=sum(result.size_bytes for result in results),
-        manifest_files=tuple(file.name for result in results for file in result.files),
+        manifest_files=tuple(file.name for file in manifest),
         drifts=dict(drifts),
-        unrecorded=asked_for - sum(counts.values()),
+        unrecorded=sum(len(batch.rows) for batch in batches) - sum(counts.values()),
+        settled=settled,
+        notes=tuple(notes),
+        problems=(*failed, *problems),
     )
 
 
@@ -225,9 +220,19 @@ def report_of(operation: Operation, summary: OperationSummary) -> str:
         f"# {summary.kind} of {operation.bucket}{would}",
         f"**{summary.original_bytes:,}** bytes of originals.",
         *(_table(heading, counts) for heading, counts in tables if counts),
+        *([f"{summary.settled:,} rows written for what earlier runs had done."] if summary.settled else []),
+        *(
+            _listed(heading, said)
+            for heading, said in (("Problems", summary.problems), ("Notes", summary.notes))
+            if said
+        ),
         f"Run `{summary.run_id}`, audit table `{operation.audit_uri}`.",
     ]
     return "\n\n".join(sections)
+
+
+def _listed(heading: str, sentences: Sequence[str]) -> str:
+    return "\n".join([f"## {heading}", *(f"- {sentence}" for sentence in sentences[:1000])])
 
 
 def _table(heading: str, counts: Mapping[str, int]) -> str:

@@ -7,6 +7,7 @@ from recordings.audio import AudioFormat
 from recordings.errors import Skipped
 
 UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
+EXEMPT = ("archive-exempt", "true")  # metadata that says what the tag archive=exempt says, where tags are full
 _PREFIX = "archive-"
 _MOST_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
 
@@ -30,10 +31,21 @@ class Provenance:
     def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The object's own metadata with this provenance in it. Raises Skipped where S3 has no room for both."""
         joined = {**metadata, **{_PREFIX + name.replace("_", "-"): value for name, value in asdict(self).items()}}
-        size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in joined.items())
-        if size_bytes > _MOST_METADATA_BYTES:
-            raise Skipped("metadata-full", f"its metadata and its provenance need {size_bytes} bytes, S3 allows 2,048")
+        _check_room(joined)
         return joined
+
+
+def exempted(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The object's own metadata with the mark in it that it stays as it is. Raises Skipped where there is no room."""
+    joined = {**metadata, EXEMPT[0]: EXEMPT[1]}
+    _check_room(joined)
+    return joined
+
+
+def _check_room(joined: Mapping[str, str]) -> None:
+    size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in joined.items())
+    if size_bytes > _MOST_METADATA_BYTES:
+        raise Skipped("metadata-full", f"its metadata and what is added need {size_bytes} bytes, S3 allows 2,048")
 
 
 def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:

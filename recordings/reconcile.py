@@ -5,18 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from recordings.errors import RecordingError
+from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.manifest import ManifestRow, Status, current, read_audit
-from recordings.operation import Operation, begun, rows_of
+from recordings.operation import Operation, begun
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
+from recordings.release import is_committed
 from recordings.resample import found_row
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.tag import CONVERTED_TAG
+from recordings.selection import rows_of
 
 _YEAR_DAYS = 365.25
+FAILURES = ("unavailable", "bug")  # drifts that say nothing of the bucket: the comparison itself failed
+
+Runs = Mapping[tuple[str, str], str]  # by kind and key, the run that had set out and wrote no row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +34,19 @@ class Drift:
     row: ManifestRow | None = None
 
 
-def reconcile_day(store: Store, day: Day, operation: Operation, pool: Pool, *, retention_years: float) -> list[Drift]:
+def reconcile_day(
+    store: Store, day: Day, operation: Operation, pool: Pool, *, retention_years: float, runs: Runs | None = None
+) -> list[Drift]:
     """Every drift of one day below one prefix, in key order."""
     frame = read_audit(operation.audit_uri, day.date, day.date, session=store.session)
     known = {row.key: row for row in rows_of(current(frame[frame["bucket"] == store.bucket]))}
     versions = _versions_by_key(store, day)
     keys = sorted(versions.keys() | {key for key in known if key.startswith(day.key_prefixes)})
-    drifts = pool.map(lambda key: list(_drifts(store, key, known.get(key), versions.get(key, []), operation)), keys)
+
+    def compared(key: str) -> list[Drift]:
+        return _compared(store, key, known.get(key), versions.get(key, []), operation, runs or {})
+
+    drifts = pool.map(compared, keys)
     overdue = _overdue(day, versions, operation, retention_years)
     return [drift for of_key in [*drifts, overdue] for drift in of_key]
 
@@ -49,8 +60,29 @@ def _versions_by_key(store: Store, day: Day) -> Mapping[str, list[Version]]:
     return found
 
 
+def _compared(
+    store: Store, key: str, row: ManifestRow | None, versions: Sequence[Version], operation: Operation, runs: Runs
+) -> list[Drift]:
+    """The drifts of one recording; what cannot be looked at is one, and no other recording suffers from it."""
+    found: list[Drift] = []
+
+    def look() -> None:
+        found.clear()
+        found.extend(_drifts(store, key, row, versions, operation, runs))
+
+    try:
+        patience()(look)
+    except (RecordingError, StoreRefused) as error:
+        found.append(Drift(code="unreadable", key=key, sentence=str(error)))
+    except StoreUnavailable as error:
+        found.append(Drift(code="unavailable", key=key, sentence=str(error)))
+    except Exception as error:  # a bug: told, and the run ends red after all the others are done
+        found.append(Drift(code="bug", key=key, sentence=f"{type(error).__name__}: {error}"))
+    return found
+
+
 def _drifts(
-    store: Store, key: str, row: ManifestRow | None, versions: Sequence[Version], operation: Operation
+    store: Store, key: str, row: ManifestRow | None, versions: Sequence[Version], operation: Operation, runs: Runs
 ) -> Iterator[Drift]:
     lying = next((version for version in versions if version.is_current and version.etag), None)
     if row is None:
@@ -61,21 +93,17 @@ def _drifts(
         yield Drift(code="vanished", key=key, sentence=f"the table says {row.status}; nothing current lies there")
         return
     if lying.version_id != (row.version_after or UNVERSIONED):
-        yield from _changed(store, key, row, lying, operation)
+        yield from _changed(store, key, row, lying, operation, runs)
         return
     if row.status is Status.RESTORED:
         return
+    yield from _original(row, versions, runs)
     yield from _replacement(store, row, lying, operation)
-    yield from _original(row, versions)
 
 
 def _unknown(store: Store, key: str, operation: Operation) -> Iterator[Drift]:
     """An object without a state in the table: a recording not archived yet, or a replacement whose row was lost."""
-    try:
-        row = found_row(store, key)
-    except RecordingError as error:
-        yield Drift(code="unreadable", key=key, sentence=str(error))
-        return
+    row = found_row(store, key)
     if row is not None:
         yield Drift(
             code="row-missing",
@@ -85,11 +113,17 @@ def _unknown(store: Store, key: str, operation: Operation) -> Iterator[Drift]:
         )
 
 
-def _changed(store: Store, key: str, row: ManifestRow, lying: Version, operation: Operation) -> Iterator[Drift]:
+def _changed(
+    store: Store, key: str, row: ManifestRow, lying: Version, operation: Operation, runs: Runs
+) -> Iterator[Drift]:
     """Another version is current than the table knows; ours again, if a run died before it wrote its row."""
     ours = list(_unknown(store, key, operation))
+    run_id = runs.get(("restore", key))
     if ours:
         yield from ours
+    elif run_id and row.holds_replacement:
+        sentence = f"run {run_id} set out to restore it and wrote no row; version {lying.version_id} is current"
+        yield Drift(code="restore-untold", key=key, sentence=sentence)
     else:
         sentence = f"the table knows version {row.version_after}; version {lying.version_id} is current"
         yield Drift(code="changed-since", key=key, sentence=sentence)
@@ -99,7 +133,7 @@ def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Oper
     if lying.storage_class != row.storage_class_after:
         sentence = f"the table says {row.storage_class_after}, S3 {lying.storage_class}"
         yield Drift(code="class-differs", key=row.key, sentence=sentence)
-    if CONVERTED_TAG not in store.tags(row.key, row.version_after).items():
+    if not is_committed(store.tags(row.key, row.version_after)):
         mended = replace(begun(row, operation), status=Status.ALREADY_ARCHIVED, reason="tag-missing: tagged again")
         still = row.status is not Status.RELEASED  # a released recording stays released: its tag is for people to set
         yield Drift(
@@ -107,9 +141,15 @@ def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Oper
         )
 
 
-def _original(row: ManifestRow, versions: Sequence[Version]) -> Iterator[Drift]:
+def _original(row: ManifestRow, versions: Sequence[Version], runs: Runs) -> Iterator[Drift]:
     there = any(version.version_id == row.version_before for version in versions)
-    if row.status is not Status.RELEASED and row.original_kept and not there:
+    if row.status is Status.RELEASED or not row.original_kept or there:
+        return
+    run_id = runs.get(("release", row.key))
+    if run_id:
+        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row; it is gone"
+        yield Drift(code="release-untold", key=row.key, sentence=sentence)
+    else:
         sentence = f"version {row.version_before} is gone, and no release says so"
         yield Drift(code="original-gone", key=row.key, sentence=sentence)
 

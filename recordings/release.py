@@ -5,47 +5,125 @@ from datetime import UTC, datetime, timedelta
 
 from recordings.accounting import accounted
 from recordings.decision import EXEMPT_TAG
-from recordings.errors import Changed, Skipped, Unproven
-from recordings.manifest import ManifestRow, Status
-from recordings.operation import Operation, begun, state_after
-from recordings.provenance import provenance_of
+from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
+from recordings.files import AuditFiles
+from recordings.intents import conclude, set_out
+from recordings.manifest import TAG_LIMIT, BatchRows, ManifestRow, Status
+from recordings.operation import Operation, OperationResult, begun, state_after
+from recordings.pool import Pool
+from recordings.provenance import UNVERSIONED, provenance_of
 from recordings.s3.objects import StoredObject
-from recordings.s3.store import ReleasingStore
-from recordings.tag import CONVERTED_TAG
+from recordings.s3.store import ReleasingStore, Store
+from recordings.tag import CONVERTED_TAG, MOST_TAGS
+
+_SEAL = object()
 
 
-def release_original(store: ReleasingStore, row: ManifestRow, operation: Operation) -> ManifestRow:
-    """Delete the original of a recording, or say why it stays. ``row`` is the recording's current row."""
-    return accounted(begun(row, operation), lambda: _release(store, row, begun(row, operation), operation))
+class Proof:
+    """That one original may go: no deletion without it. Only ``prove`` can make one."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: ManifestRow, *, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a proof is what the check of a recording returns: call prove")
+        self.row = row  # as it will be once the original is gone
 
 
-def _release(store: ReleasingStore, proof: ManifestRow, row: ManifestRow, operation: Operation) -> ManifestRow:
-    version = _original_version(proof)
+def check_may_delete(store: ReleasingStore) -> None:
+    """Raises InvalidRequest where S3 would refuse every deletion of this bucket's versions."""
+    if store.needs_mfa():
+        raise InvalidRequest(
+            f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
+            "root user switch it off with its device (aws s3api put-bucket-versioning --mfa), or keep the originals"
+        )
+
+
+def release_batch(
+    store: ReleasingStore, files: AuditFiles, batch: BatchRows, operation: Operation, pool: Pool
+) -> OperationResult:
+    """Prove each replacement, say which originals will go, delete them, write the rows."""
+    proved = pool.map(lambda row: prove(store, row, operation), batch.rows)
+    proofs = [each for each in proved if isinstance(each, Proof)]
+    rows = [each for each in proved if isinstance(each, ManifestRow)]
+    if operation.dry_run:
+        return OperationResult([*rows, *(proof.row for proof in proofs)], [])
+    intent = set_out(files, operation, batch, [proof.row for proof in proofs])
+    rows += pool.map(lambda proof: delete_original(store, proof), proofs)
+    return OperationResult(rows, conclude(files, intent, rows))
+
+
+def prove(store: Store, row: ManifestRow, operation: Operation) -> Proof | ManifestRow:
+    """That the original may go, or the row that says why it stays. ``row`` is the recording's current row."""
+    checked = accounted(begun(row, operation), lambda: _checked(store, row, operation))
+    may_go = checked.status is Status.RELEASED and checked.reason is None
+    return Proof(checked, seal=_SEAL) if may_go else checked
+
+
+def delete_original(store: ReleasingStore, proof: Proof) -> ManifestRow:
+    """Delete exactly the version that was proved superfluous. The row is ``failed`` where it may or may not be gone."""
+    row = proof.row
+    unknown = replace(row, status=Status.FAILED, original_kept=None)
+    return accounted(unknown, lambda: _deleted(store, row))
+
+
+def _deleted(store: ReleasingStore, row: ManifestRow) -> ManifestRow:
+    """The replacement is looked at once more: the whole batch was proved before its first deletion."""
     current = store.head(row.key)
+    if (current.version_id, current.etag) != (row.version_after, row.etag_after):
+        raise Changed("changed", "somebody replaced the replacement after it had proved itself")
+    deleted_at = store.delete_version(row.key, _original_version(row))
+    return replace(row, state_at=max(deleted_at, row.state_at or deleted_at), finished_at=datetime.now(UTC))
+
+
+def found_released(store: Store, row: ManifestRow) -> ManifestRow:
+    """The row of a release that ended before it wrote its own; the original was last seen at ``state_at``."""
+    try:
+        store.head(row.key, _original_version(row))
+    except Changed:
+        reason = f"settled: deleted by run {row.run_id}, which ended before it wrote its row"
+        return replace(row, reason=reason, finished_at=datetime.now(UTC))
+    raise Skipped("not-deleted", "the original is still there")
+
+
+def _checked(store: Store, proof: ManifestRow, operation: Operation) -> ManifestRow:
+    """The row that says released, if all holds. S3 itself refuses to delete what is held or locked and not shown so."""
+    _check_row(proof)
+    current = store.head(proof.key)
     _check_grace(proof, current, operation)
-    _check_replacement(proof, current)
-    tags = store.tags(row.key, current.version_id)
+    _check_replacement(store, proof, current)
+    tags = store.tags(proof.key, current.version_id)
     _check_tags(tags)
-    released = replace(
-        row, status=Status.RELEASED, verified=True, tagged=True, original_kept=False, finished_at=datetime.now(UTC)
+    row = replace(
+        begun(proof, operation),
+        status=Status.RELEASED,
+        verified=True,
+        tagged=CONVERTED_TAG in tags.items(),
+        original_kept=False,
+        finished_at=datetime.now(UTC),
     )
     try:
-        original = store.head(row.key, version)
+        original = store.head(proof.key, _original_version(proof))
     except Changed:
         reason = "found-gone: the original no longer exists"
-        return replace(released, reason=reason, state_at=state_after(row, current.answered_at))
+        return replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
     _check_is_free(proof, original)
-    if operation.dry_run:
-        return released
-    return replace(released, state_at=state_after(row, store.delete_version(row.key, version)))
+    return replace(row, state_at=state_after(proof, original.answered_at))
 
 
-def _original_version(proof: ManifestRow) -> str:
-    if not (proof.verified and proof.tagged and proof.original_kept and proof.version_before and proof.state_at):
+def _check_row(proof: ManifestRow) -> None:
+    committed = proof.tagged or (proof.reason or "").startswith(TAG_LIMIT)
+    if not (proof.verified and committed and proof.original_kept and proof.version_before and proof.state_at):
         raise Skipped("unproven", "the audit table does not say verified, tagged, and original kept")
-    if proof.version_before == (proof.version_after or "null"):
+    if proof.version_before == (proof.version_after or UNVERSIONED):
         raise Skipped("unproven", "original and replacement have the same version id")
-    return proof.version_before
+
+
+def _original_version(row: ManifestRow) -> str:
+    """Never None and never empty: a DELETE without a version id would hide the replacement."""
+    if not row.version_before:
+        raise Unproven("unproven", "the row names no original")
+    return row.version_before
 
 
 def _check_grace(proof: ManifestRow, current: StoredObject, operation: Operation) -> None:
@@ -55,21 +133,30 @@ def _check_grace(proof: ManifestRow, current: StoredObject, operation: Operation
         raise Skipped("in-grace", f"archived less than {operation.grace_days} days ago")
 
 
-def _check_replacement(proof: ManifestRow, current: StoredObject) -> None:
+def _check_replacement(store: Store, proof: ManifestRow, current: StoredObject) -> None:
+    """By its SHA-256 last: where S3 does not show it, the body is read."""
     provenance = provenance_of(current.metadata)
-    shown = (current.version_id, current.etag, current.size_bytes, current.sha256)
-    claimed = (proof.version_after, proof.etag_after, proof.bytes_after, proof.sha256_after)
+    shown = (current.version_id, current.etag, current.size_bytes)
+    claimed = (proof.version_after, proof.etag_after, proof.bytes_after)
     if shown != claimed:
-        raise Unproven("replacement-differs", f"S3 shows (version, ETag, bytes, SHA-256) {shown}, the table {claimed}")
+        raise Unproven("replacement-differs", f"S3 shows (version, ETag, bytes) {shown}, the table {claimed}")
     if provenance is None or provenance.original_version != proof.version_before:
         raise Unproven("provenance-differs", "the replacement does not name this original as its own")
+    sha256 = store.sha256_of(current)
+    if sha256 != proof.sha256_after:
+        raise Unproven("replacement-differs", f"its SHA-256 is {sha256}, the table says {proof.sha256_after}")
 
 
 def _check_tags(tags: dict[str, str]) -> None:
     if EXEMPT_TAG in tags.items():
         raise Skipped("exempt", "tagged archive=exempt")
-    if CONVERTED_TAG not in tags.items():
+    if not is_committed(tags):
         raise Unproven("tag-missing", "the replacement is not tagged converted=True")
+
+
+def is_committed(tags: dict[str, str]) -> bool:
+    """Tagged converted=True; where other tags leave no room for it, a replacement's provenance stands for the tag."""
+    return CONVERTED_TAG in tags.items() or (len(tags) >= MOST_TAGS and CONVERTED_TAG[0] not in tags)
 
 
 def _check_is_free(proof: ManifestRow, original: StoredObject) -> None:

@@ -1,74 +1,110 @@
 """An original becomes current again, as it was, and is marked so that nobody archives it a second time."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.accounting import accounted
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Rejected, Skipped, Unproven
-from recordings.manifest import ManifestRow, Status
-from recordings.operation import Operation, begun, state_after
-from recordings.provenance import provenance_of
+from recordings.files import AuditFiles
+from recordings.intents import conclude, set_out
+from recordings.manifest import BatchRows, ManifestRow, Status
+from recordings.operation import Operation, OperationResult, begun, state_after
+from recordings.pool import Pool
+from recordings.provenance import exempted, provenance_of
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.tag import CONVERTED_TAG, MOST_TAGS
 
 
+def restore_batch(
+    store: Store, files: AuditFiles, batch: BatchRows, operation: Operation, pool: Pool
+) -> OperationResult:
+    """Say which originals will come back, bring them back, write the rows."""
+    if operation.dry_run:
+        return OperationResult(pool.map(lambda row: restore_recording(store, row, operation), batch.rows), [])
+    wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement]
+    intent = set_out(files, operation, batch, wanted)
+    rows = pool.map(lambda row: restore_recording(store, row, operation), batch.rows)
+    return OperationResult(rows, conclude(files, intent, rows))
+
+
 def restore_recording(store: Store, row: ManifestRow, operation: Operation) -> ManifestRow:
-    """Bring the original back, or say why not. ``row`` is the recording's current row."""
+    """Bring the original back, or say why not. ``row`` is the recording's current row, or says why it has none."""
+    if not row.holds_replacement:
+        return row
     return accounted(begun(row, operation), lambda: _restore(store, begun(row, operation), operation))
+
+
+def found_restored(store: Store, row: ManifestRow) -> ManifestRow:
+    """The row of a restore that ended before it wrote its own: what lies there is the original, and no replacement."""
+    current = store.head(row.key)
+    if provenance_of(current.metadata) is not None:
+        raise Skipped("not-restored", "the replacement is still there")
+    reason = f"settled: brought back by run {row.run_id}, which ended before it wrote its row"
+    return replace(_found_there(store, row, current), reason=reason)
 
 
 def _restore(store: Store, row: ManifestRow, operation: Operation) -> ManifestRow:
     current = store.head(row.key)
     provenance = provenance_of(current.metadata)
     if provenance is None:
-        return _found_restored(store, row, current)
+        return _found_there(store, row, current)
     try:
         original = store.head(row.key, provenance.original_version)
     except Changed as error:
         raise Rejected("original-gone", f"version {provenance.original_version} no longer exists") from error
-    tags = _tags_of_restored(store.tags(row.key, original.version_id))
+    original = replace(original, version_id=provenance.original_version)  # S3 may not name a version that is `null`
+    tags, metadata = _marked(store.tags(row.key, original.version_id), original)
+    row = replace(_before(row, current), sha256_after=provenance.original_sha256)
     if operation.dry_run:
-        return replace(row, status=Status.RESTORED, bytes_before=current.size_bytes, bytes_after=original.size_bytes)
-    written = store.bring_back(original, over=current, tags=tags)
+        return replace(row, status=Status.RESTORED, bytes_after=original.size_bytes)
+    written = store.bring_back(original, over=current, tags=tags, metadata=metadata)
     restored = store.head(row.key)
     shown = (restored.version_id, store.sha256_of(restored))
     if shown != (written.version_id, provenance.original_sha256):
         raise Unproven("restored-differs", f"S3 shows (version, SHA-256) {shown}, not those of the original's copy")
-    return _restored(replace(row, sha256_before=provenance.original_sha256), current, restored)
+    return _after(row, restored)
 
 
-def _found_restored(store: Store, row: ManifestRow, current: StoredObject) -> ManifestRow:
+def _found_there(store: Store, row: ManifestRow, current: StoredObject) -> ManifestRow:
     """No replacement lies there; it may be an original that was brought back, without a row to say so."""
     if current.size_bytes != row.bytes_before or store.sha256_of(current) != row.sha256_before:
         raise Skipped("not-archived", "what lies there now is not our replacement")
-    return _restored(row, current, current)
+    return _after(_swapped(row), current)
 
 
-def _tags_of_restored(tags: dict[str, str]) -> dict[str, str]:
+def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str], Mapping[str, str] | None]:
+    """Tags that keep the copy from being archived again; where there is no room for one more, metadata that does."""
     kept = {name: value for name, value in tags.items() if name != CONVERTED_TAG[0]}
     exempt = {**kept, EXEMPT_TAG[0]: EXEMPT_TAG[1]}
-    if len(exempt) > MOST_TAGS:
-        raise Rejected("tag-limit", f"{len(kept)} tags leave no room for archive=exempt: it would be archived again")
-    return exempt
+    return (exempt, None) if len(exempt) <= MOST_TAGS else (kept, exempted(original.metadata))
 
 
-def _restored(row: ManifestRow, replacement: StoredObject, restored: StoredObject) -> ManifestRow:
-    """``before`` is the replacement; ``after`` the original, current again."""
+def _before(row: ManifestRow, replacement: StoredObject) -> ManifestRow:
+    """``before`` is the replacement as S3 shows it now."""
+    return replace(
+        _swapped(row),
+        bytes_before=replacement.size_bytes,
+        sha256_before=replacement.sha256 or row.sha256_after,
+        etag_before=replacement.etag,
+        version_before=replacement.version_id,
+        storage_class_before=replacement.storage_class,
+    )
+
+
+def _swapped(row: ManifestRow) -> ManifestRow:
+    """An archived row the other way round: from the replacement back to the original."""
     return replace(
         row,
-        status=Status.RESTORED,
-        bytes_before=replacement.size_bytes,
-        bytes_after=restored.size_bytes,
-        sha256_before=replacement.sha256,
+        bytes_before=row.bytes_after,
+        bytes_after=row.bytes_before,
+        sha256_before=row.sha256_after,
         sha256_after=row.sha256_before,
-        etag_before=replacement.etag,
-        etag_after=restored.etag,
-        version_before=replacement.version_id,
-        version_after=restored.version_id,
-        storage_class_before=replacement.storage_class,
-        storage_class_after=restored.storage_class,
+        etag_before=row.etag_after,
+        version_before=row.version_after,
+        storage_class_before=row.storage_class_after,
         codec_before=row.codec_after,
         codec_after=row.codec_before,
         sample_rate_before_hz=row.sample_rate_after_hz,
@@ -80,6 +116,18 @@ def _restored(row: ManifestRow, replacement: StoredObject, restored: StoredObjec
         error_peak=None,
         gain_left=None,
         gain_right=None,
+    )
+
+
+def _after(row: ManifestRow, restored: StoredObject) -> ManifestRow:
+    """``after`` is the original, current again."""
+    return replace(
+        row,
+        status=Status.RESTORED,
+        bytes_after=restored.size_bytes,
+        etag_after=restored.etag,
+        version_after=restored.version_id,
+        storage_class_after=restored.storage_class,
         verified=True,
         tagged=False,
         state_at=state_after(row, restored.last_modified),

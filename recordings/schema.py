@@ -109,6 +109,7 @@ says under `schema_version`.
 ```
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<wave>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
+<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
 <audit_uri>/_reports/                                           reports on the table, HTML and CSV
 ```
 
@@ -200,7 +201,9 @@ Spark infers that the partition is a date, unless `spark.sql.sources.partitionCo
 ## Evidence
 
 Every row of a conversion holds the SHA-256 of the original and of the replacement. S3 itself checked the latter when
-the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256;
+the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
+and so does a batch's `.done.json`. The rows of a run that died between deed and row are written by the next restore,
+release or repair in the dead run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
 `recordings.evidence.verify_audit(audit_uri)` names every file that is missing, changed, or listed by no run. Whoever
 may overwrite files *and* records could still forge both: that is what Object Lock on the audit bucket is for.
 

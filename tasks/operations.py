@@ -1,44 +1,56 @@
 """Restore, release and reconcile as Prefect carries them out: one task run per batch or day, which writes its rows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, ParamSpec, TypeVar
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from prefect.tasks import Task
 
+from recordings import release, restore, settlement
 from recordings.history import record_end, record_start
-from recordings.manifest import BatchRows, ManifestRow, write_rows
+from recordings.intents import open_intents, runs_by_deed
+from recordings.manifest import BatchRows, write_rows
 from recordings.operation import (
     Operation,
     OperationFailed,
     OperationResult,
     OperationSummary,
-    archived_rows,
-    batches_of,
     plan_operation,
     report_of,
     summarize,
 )
 from recordings.pool import shared_pool
-from recordings.reconcile import Drift, reconcile_day
+from recordings.reconcile import FAILURES, Drift, reconcile_day
 from recordings.recording import Day, days_between
-from recordings.release import release_original
 from recordings.reporting import failure_rows
-from recordings.restore import restore_recording
+from recordings.selection import Selection, selected
 from recordings.settings import settings
+from recordings.settlement import Settlement, close_settled
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.stages import stage
 from tasks.workplace import workplace
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A stage that is never tried again as a whole: what its one attempt had done, a later run settles."""
+    return lambda work: stage(task_run_name)(work).with_options(retries=0)
+
 
 def begin_operation(kind: str, **parameters: Any) -> Operation:
     """The operation that these flow parameters ask for. Raises InvalidRequest before anything is touched."""
     operation = plan_operation(kind, **parameters)
+    if kind == "release":
+        release.check_may_delete(workplace(operation).releasing_store)
     if not operation.dry_run:
         record_start(workplace(operation).files, operation)
     return operation
@@ -51,64 +63,80 @@ def begin_reconciliation(*, start_date: date | None, end_date: date | None, **pa
     return begin_operation("reconcile", start_date=start, end_date=end, dry_run=not parameters["repair"], **parameters)
 
 
-def select(operation: Operation) -> list[BatchRows]:
+@stage(task_run_name="settle what died")
+def settle(operation: Operation) -> Settlement:
+    """Write the rows of earlier runs that ended before they wrote them; in a dry run, none."""
+    if operation.dry_run:
+        return Settlement()
+    place, patience = workplace(operation), timedelta(hours=settings().abandoned_after_h)
+    return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
+
+
+def select(operation: Operation) -> Selection:
     """The archived recordings that the operation is about, in batches."""
-    return batches_of(archived_rows(operation, workplace(operation).store))
+    place = workplace(operation)
+    return selected(operation, place.store, place.files, shared_pool())
 
 
-@stage(task_run_name="restore {batch}")
+@once(task_run_name="restore {batch}")
 def restore_batch(batch: BatchRows, operation: Operation) -> OperationResult:
     """Bring the batch's originals back."""
-    store = workplace(operation).store
-    return _carried_out(batch, operation, lambda row: restore_recording(store, row, operation))
+    place = workplace(operation)
+    return restore.restore_batch(place.store, place.files, batch, operation, shared_pool())
 
 
-@stage(task_run_name="release {batch}")
+@once(task_run_name="release {batch}")
 def release_batch(batch: BatchRows, operation: Operation) -> OperationResult:
     """Prove the batch's replacements once more and delete their originals."""
-    store = workplace(operation).releasing_store
-    return _carried_out(batch, operation, lambda row: release_original(store, row, operation))
+    place = workplace(operation)
+    return release.release_batch(place.releasing_store, place.files, batch, operation, shared_pool())
 
 
-def _carried_out(batch: BatchRows, operation: Operation, work: Callable[[ManifestRow], ManifestRow]) -> OperationResult:
-    return _recorded(shared_pool().map(work, batch.rows), operation, batch.batch.number)
-
-
-def _recorded(rows: Sequence[ManifestRow], operation: Operation, number: int) -> OperationResult:
-    if operation.dry_run:
-        return OperationResult(rows, [])
-    files = workplace(operation).files
-    return OperationResult(rows, write_rows(files, rows, run_id=operation.run_id, wave=number))
+@lru_cache(maxsize=4)
+def runs_without_rows(operation: Operation) -> Mapping[tuple[str, str], str]:
+    """Who had set out to do what, and has not said that it is done."""
+    return runs_by_deed(open_intents(workplace(operation).files, operation.bucket))
 
 
 @stage(task_run_name="reconcile {day}")
 def find_drift(day: Day, operation: Operation) -> list[Drift]:
     """How table and bucket differ on this day."""
     store, years = workplace(operation).store, settings().retention_years
-    return reconcile_day(store, day, operation, shared_pool(), retention_years=years)
+    runs = runs_without_rows(operation)
+    return reconcile_day(store, day, operation, shared_pool(), retention_years=years, runs=runs)
 
 
 @stage(task_run_name="repair {batch}")
 def repair_batch(batch: BatchRows, operation: Operation) -> OperationResult:
     """Verify, tag and write the rows that are missing."""
-    store = workplace(operation).store
-    rows = tag_batch(store, verify_batch(store, batch.rows, shared_pool()), shared_pool())
-    return _recorded(rows, operation, batch.batch.number)
+    place = workplace(operation)
+    rows = tag_batch(place.store, verify_batch(place.store, batch.rows, shared_pool()), shared_pool())
+    return OperationResult(rows, write_rows(place.files, rows, run_id=operation.run_id, wave=batch.batch.number))
 
 
 def end_operation(
     operation: Operation,
-    batches: Sequence[BatchRows],
+    settled: Settlement,
+    asked_for: Selection,
     outcomes: Sequence[OperationResult | BaseException],
-    drifts: Sequence[Drift] = (),
 ) -> OperationSummary:
     """Write the record, publish the report, return the summary. Raises OperationFailed unless all went well."""
     results = [outcome for outcome in outcomes if isinstance(outcome, OperationResult)]
-    drifted = Counter(drift.code for drift in drifts)
-    summary = summarize(operation, sum(len(batch.rows) for batch in batches), results, drifted)
+    manifest = [*settled.files, *(file for result in results for file in result.files)]
+    summary = summarize(
+        operation,
+        asked_for.batches,
+        outcomes,
+        drifts=asked_for.drifts,
+        settled=settled.rows,
+        manifest=manifest,
+        notes=asked_for.notes,
+        problems=[*asked_for.problems, *settled.problems],
+    )
     if not operation.dry_run:
-        manifest = [file for result in results for file in result.files]
-        record_end(workplace(operation).files, operation, totals=asdict(summary), manifest=manifest)
+        files = workplace(operation).files
+        record_end(files, operation, totals=asdict(summary), manifest=manifest)
+        close_settled(files, settled)
     create_markdown_artifact(report_of(operation, summary), key=f"{operation.kind}-report", description=str(summary))
     left = failure_rows([row for result in results for row in result.failures])
     if left:
@@ -125,10 +153,18 @@ def days_to_reconcile(operation: Operation) -> list[Day]:
     return [Day(prefix=prefix, date=day) for day in dates for prefix in operation.prefixes]
 
 
-def repairs(operation: Operation, drifts: Iterable[Drift]) -> list[BatchRows]:
-    """What is safe to mend of these drifts, in batches; nothing unless a repair was asked for."""
-    rows = [drift.row for drift in drifts if drift.row is not None]
-    return batches_of(rows) if operation.repair else []
+def compare(operation: Operation, days: Sequence[Day], found: Sequence[list[Drift] | BaseException]) -> Selection:
+    """What the days' comparisons came to: every drift as a table, what is safe to mend in batches, what failed."""
+    drifts = [drift for of_day in found if isinstance(of_day, list) for drift in of_day]
+    publish_drift(drifts)
+    failed = [
+        f"{day} could not be compared: {type(error).__name__}: {error}"
+        for day, error in zip(days, found, strict=True)
+        if isinstance(error, BaseException)
+    ]
+    unknown = [f"{drift.key}: {drift.sentence}" for drift in drifts if drift.code in FAILURES]
+    rows = [drift.row for drift in drifts if drift.row is not None and operation.repair]
+    return Selection(rows, [*failed, *unknown], drifts=Counter(drift.code for drift in drifts))
 
 
 def publish_drift(drifts: Sequence[Drift]) -> None:

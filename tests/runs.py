@@ -2,10 +2,13 @@
 
 import multiprocessing
 import os
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from flows.archive import archive_recordings
+from flows.release import release_originals
+from flows.restore import restore_recordings
+from recordings import operation
 from tests.bucket import DAY, PREFIX
 
 
@@ -28,15 +31,33 @@ def archive_and_tell(env: dict[str, str], began: Any, counts: Any, bucket: str, 
     counts.put(dict(archive(bucket, audit_uri).counts))
 
 
+def operate_and_tell(
+    env: dict[str, str], began: Any, counts: Any, bucket: str, audit_uri: str, kind: str, day: date
+) -> None:
+    """Release or restore two days, in small batches: their limit is changed in this process alone."""
+    os.environ.update(env)
+    operation.BATCH_SIZE = 4
+    began.set()
+    counts.put(dict(operate(bucket, audit_uri, kind, day).counts))
+
+
+def operate(bucket: str, audit_uri: str, kind: str, day: date) -> Any:
+    """Two days, from ``day`` on."""
+    window = {"bucket": bucket, "audit_uri": audit_uri, "start_date": day, "end_date": day + timedelta(days=1)}
+    if kind == "release":
+        return release_originals(**window, grace_days=0, dry_run=False)
+    return restore_recordings(**window)
+
+
 class Running:
     """A run that has begun."""
 
-    def __init__(self, bucket: str, audit_uri: str) -> None:
+    def __init__(self, bucket: str, audit_uri: str, *more: Any, target: Any = archive_and_tell) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.runs"])
         began, self._counts = context.Event(), context.Queue()
-        told = (dict(os.environ), began, self._counts, bucket, audit_uri)
-        self.process = context.Process(target=archive_and_tell, args=told)
+        told = (dict(os.environ), began, self._counts, bucket, audit_uri, *more)
+        self.process = context.Process(target=target, args=told)
         self.process.start()
         assert began.wait(60)
 

@@ -201,11 +201,21 @@ class Store:
         )
         return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
 
-    def bring_back(self, original: StoredObject, *, over: StoredObject, tags: Mapping[str, str]) -> Written:
+    def bring_back(
+        self,
+        original: StoredObject,
+        *,
+        over: StoredObject,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str] | None = None,
+    ) -> Written:
         """Make a copy of an older version current, over exactly the version that ``over`` describes.
 
-        Headers and metadata come along by themselves; class, encryption and lock are asked for. S3 computes a SHA-256.
+        Headers and metadata come along by themselves, unless there is other ``metadata``, when the headers are sent as
+        they were; class, encryption and lock are asked for. S3 computes a SHA-256.
         """
+        headers = {name: value for name, value in original.carried.items() if name not in PROTECTION}
+        described = {"ContentType": original.content_type, **headers, "Metadata": dict(metadata or {})}
         answer = self._request(
             "copy_object",
             Key=original.key,
@@ -215,6 +225,7 @@ class Store:
             TaggingDirective="REPLACE",
             Tagging=_tagging(tags),
             ChecksumAlgorithm="SHA256",
+            **({"MetadataDirective": "REPLACE", **described} if metadata is not None else {}),
             **still_valid({name: value for name, value in original.carried.items() if name in PROTECTION}),
         )
         result = answer["CopyObjectResult"]
@@ -366,6 +377,10 @@ def _tagging(tags: Mapping[str, str]) -> str:
 
 class ReleasingStore(Store):
     """A bucket of which old versions may be deleted. Only the release of originals opens one."""
+
+    def needs_mfa(self) -> bool:
+        """Whether versions can be deleted only with the root user's device (MFA Delete)."""
+        return self.versioning().get("MFADelete") == "Enabled"
 
     def delete_version(self, key: str, version_id: str) -> datetime:
         """Delete exactly this version, for good; returns when, by S3's clock."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
+from flows.release import release_originals
 from recordings.errors import InvalidRequest
+from recordings.evidence import verify_audit
 from recordings.manifest import current, read_audit
-from recordings.operation import OperationSummary
+from recordings.operation import OperationFailed, OperationSummary
 from recordings.settings import settings
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 
@@ -91,6 +94,41 @@ def test_what_is_not_safe_to_mend_is_only_told(
     before = bucket.snapshot()
     assert reconcile(repair=True).drifts == {code: 1}
     assert bucket.snapshot() == before
+
+
+def test_full_tags_without_ours_are_no_drift(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
+    tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
+    assert reconcile().drifts == {}
+
+
+def test_a_release_that_died_is_named_and_settled_by_a_repair(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.release.conclude", lambda *_: 1 / 0)
+        with pytest.raises(OperationFailed) as failed:
+            release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+    before = bucket.snapshot()
+    assert reconcile().drifts == {"release-untold": 3}
+    summary = reconcile(repair=True)
+    assert (summary.drifts, summary.settled) == ({}, 3)
+    assert current(read_audit(audit_uri))["run_id"].unique().tolist() == [failed.value.summary.run_id]
+    assert bucket.snapshot() == before
+    assert verify_audit(audit_uri) == []
+
+
+def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+) -> None:
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+    broken = Path(audit_uri) / f"recording_date={DAY + timedelta(days=1)}" / "broken.parquet"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no Parquet")
+    with pytest.raises(OperationFailed, match=r"2026-01-13 .* could not be compared") as failed:
+        reconcile(repair=True, end_date=DAY + timedelta(days=1))
+    assert (failed.value.summary.drifts, failed.value.summary.counts) == ({"tag-missing": 1}, {"already_archived": 1})
+    assert bucket.tags(KEY) == {"converted": "True"}
 
 
 def test_another_class_is_told(bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str) -> None:

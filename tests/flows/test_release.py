@@ -12,7 +12,7 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationFailed, OperationSummary
-from tests.bucket import DAY, ON_BOTH, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
@@ -107,11 +107,44 @@ def test_one_that_does_not_prove_itself_stays(
     assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
 
 
+@ON_MINISTACK
 def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, str], tmp_path: Path) -> None:
-    before = bucket.snapshot()
+    before, asked = bucket.snapshot(), len(bucket.requests())
     summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
-    assert summary.reasons == {"unproven": 3}
+    assert summary.counts == {}
+    assert f"nothing to do; the audit table {tmp_path / 'lost'} has no row of bucket {bucket.name}" in str(summary)
+    assert bucket.requests_by_kind(asked) == {"GET": 1}, "how versioning is set: no object was asked"
     assert bucket.snapshot() == before
+
+
+def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    """Ten foreign tags leave no room for converted=True: the provenance stands for it."""
+    _fill_tags(bucket, 10)
+    assert release().counts == {"released": 3}
+
+
+def test_what_was_archived_with_full_tags_is_released(
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, a_call: Any
+) -> None:
+    """Its row says verified, not tagged, and tag-limit."""
+    from flows.archive import archive_recordings
+
+    bucket.put(key_of(5), a_call(5, 1.0), Tagging="&".join(f"theirs-{n}=x" for n in range(10)))
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert release().counts == {"released": 4}
+    assert len(bucket.versions(key_of(5))) == 1
+
+
+def test_nine_tags_without_ours_are_one(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    _fill_tags(bucket, 9)
+    with pytest.raises(OperationFailed) as failed:
+        release()
+    assert failed.value.summary.reasons == {"tag-missing": 1}
+
+
+def _fill_tags(bucket: Bucket, count: int) -> None:
+    tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(count)]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
 
 
 def test_a_restored_recording_is_out_of_it(

@@ -4,15 +4,20 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pandas as pd
 import pytest
 
 from flows.archive import archive_recordings
+from flows.release import release_originals
 from flows.restore import restore_recordings
+from recordings.errors import InvalidRequest
+from recordings.evidence import verify_audit
 from recordings.operation import OperationFailed, OperationSummary
+from recordings.recording import contact_id_in
 from recordings.summary import RunSummary
-from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
@@ -85,7 +90,8 @@ def test_only_what_is_asked_for_is_restored(
         bucket.put(key_of(number), a_call(number, 1.0))
     run_id = archive().run_id
     contact = pd.read_parquet(audit_uri)["contact_id"][0]
-    assert restore(run_id="another").counts == {}
+    with pytest.raises(OperationFailed, match="run another: the audit table knows no such run"):
+        restore(run_id="another")
     assert restore(start_date=date(2026, 1, 13)).counts == {}
     assert restore(contact_ids=[contact]).counts == {"restored": 1}
     assert restore(run_id=run_id).counts == {"restored": 3}
@@ -130,17 +136,120 @@ def test_somebody_elses_recording_is_not_overwritten(bucket: Bucket, archive: An
 
 
 def test_a_restore_that_died_before_its_row_is_made_good(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch, audit_uri: str
 ) -> None:
-    import tasks.operations
+    import recordings.restore
 
     bucket.put(key_of(1), a_call())
     archive()
-    write_rows = tasks.operations.write_rows
-    monkeypatch.setattr(tasks.operations, "write_rows", lambda *_, **__: 1 / 0)
-    with pytest.raises(OperationFailed, match="no row for 1"):
-        restore()
-    monkeypatch.setattr(tasks.operations, "write_rows", write_rows)
+    with monkeypatch.context() as patch:
+        patch.setattr(recordings.restore, "conclude", lambda *_: 1 / 0)
+        with pytest.raises(OperationFailed, match=r"no row for 1; 2026-01-12 batch 1 failed: ZeroDivision") as failed:
+            restore()
     before = bucket.snapshot()
-    assert restore().counts == {"restored": 1}
+    summary = restore()
+    assert (summary.counts, summary.settled) == ({}, 1)
+    assert "1 settled for earlier runs" in str(summary)
     assert bucket.snapshot() == before
+    rows = pd.read_parquet(audit_uri).query("status == 'restored'")
+    assert rows["run_id"].tolist() == [failed.value.summary.run_id]
+    assert verify_audit(audit_uri) == []
+
+
+@ON_MINISTACK
+def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+    """No rows in these dates is not: no audit table."""
+    bucket.put(key_of(1), a_call())
+    archive()
+    asked = len(bucket.requests())
+    assert "nothing to do; the audit table has no row from 2026-02-01 to the last" in str(
+        restore(start_date=date(2026, 2, 1))
+    )
+    assert bucket.requests_by_kind(asked) == {}
+
+
+def test_contacts_that_were_asked_for_in_vain_are_named(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+) -> None:
+    """The others are restored all the same."""
+    for number in range(3):
+        bucket.put(key_of(number), a_call(number, 1.0))
+    run_id = archive().run_id
+    contacts = [contact_id_in(key_of(number)) for number in range(3)]
+    assert restore(contact_ids=[contacts[0]]).counts == {"restored": 1}
+    released = _release_one(bucket, audit_uri, 1)
+    with pytest.raises(OperationFailed) as failed:
+        restore(contact_ids=[*contacts, "nobody"])
+    summary = failed.value.summary
+    assert summary.counts == {"restored": 1}
+    assert len(summary.problems) == 2, "what is restored already is no problem"
+    assert summary.problems[0] == "contact nobody: the audit table has no archived recording of it"
+    assert summary.problems[1].startswith(f"contact {contacts[1]}: its original was released by run {released} on 20")
+    with pytest.raises(OperationFailed, match=f"contact {contacts[1]}: its original was released by run {released}"):
+        restore(run_id=run_id)
+
+
+def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
+    for other in {0, 1, 2} - {number}:
+        bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key_of(other))
+    with pytest.raises(OperationFailed) as failed:  # the others are not tagged, or not archived any more
+        release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+    assert failed.value.summary.counts["released"] == 1
+    return failed.value.summary.run_id
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("contact_ids", []), ("contact_ids", [" "]), ("prefixes", []), ("prefixes", ["s3://x/"]), ("prefixes", ["/x/"]),
+     ("bucket", "s3://recordings"), ("run_id", " ")],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(restore: Any, audit_uri: str, parameter: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=parameter.removesuffix("es")):
+        restore(**{parameter: value})
+    assert not Path(audit_uri).exists()
+
+
+@ON_MINISTACK
+def test_without_a_table_only_what_is_asked_for_is_looked_at(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path
+) -> None:
+    for number in range(3):
+        bucket.put(key_of(number), a_call(number, 1.0))
+    bucket.put("no/recording.txt", b"theirs")
+    archive()
+    asked = len(bucket.requests())
+    contact = contact_id_in(key_of(1))
+    assert restore(audit_uri=str(tmp_path / "lost"), contact_ids=[contact]).counts == {"restored": 1}
+    looked_at = {path.partition("?")[0] for method, path in bucket.requests()[asked:] if method == "HEAD"}
+    assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
+
+
+def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+    """Ten foreign tags leave no room for archive=exempt; all that the object had comes along."""
+    theirs = {f"theirs-{n}": "x y" for n in range(10)}
+    had = {
+        "Metadata": {"agent": "ida"},
+        "ContentType": "audio/x-wav",
+        "CacheControl": "no-store",
+        "ContentDisposition": "attachment",
+        "ContentLanguage": "de",
+    }
+    body = a_call()
+    bucket.put(key_of(1), body, Tagging=urlencode(theirs, quote_via=quote), **had)
+    archive()
+    assert restore().counts == {"restored": 1}
+    after = bucket.get(key_of(1))
+    assert bucket.body(key_of(1)) == body
+    assert {name: after[name] for name in had} == {**had, "Metadata": {"agent": "ida", "archive-exempt": "true"}}
+    assert bucket.tags(key_of(1)) == theirs
+
+
+def test_a_recording_older_than_versioning_comes_back(unversioned_bucket: Bucket, a_call: Any, audit_uri: str) -> None:
+    """Its version is called ``null``."""
+    bucket, body = unversioned_bucket, a_call()
+    bucket.put(key_of(1), body, Tagging="queue=sales")
+    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert restore_recordings(bucket.name, audit_uri).counts == {"restored": 1}
+    assert bucket.body(key_of(1)) == body
+    assert bucket.tags(key_of(1)) == {"queue": "sales", "archive": "exempt"}

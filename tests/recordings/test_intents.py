@@ -1,0 +1,388 @@
+"""Nothing is done without a row, at whatever point a release or a restore ends."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings import intents
+from recordings.errors import StoreUnavailable
+from recordings.evidence import verify_audit
+from recordings.files import AuditFiles, LocalFiles, open_files
+from recordings.history import record_end, record_start
+from recordings.intents import open_intents, runs_by_deed, set_out
+from recordings.manifest import BatchRows, ManifestRow, Status, current, read_audit, write_rows
+from recordings.operation import Operation, OperationResult, batches_of, plan_operation
+from recordings.pool import Budget, Pool
+from recordings.reconcile import reconcile_day
+from recordings.recording import Day
+from recordings.release import Proof, prove, release_batch
+from recordings.restore import restore_batch
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import ReleasingStore, Store
+from recordings.selection import rows_of, selected
+from recordings.settings import Settings
+from recordings.settlement import Settlement, close_settled, settle
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.recordings.test_manifest import ROW
+
+SIX_HOURS = timedelta(hours=6)
+RECORDINGS = 6  # on two days
+Batched = Callable[[ReleasingStore, AuditFiles, BatchRows, Operation, Pool], OperationResult]
+
+
+class Died(BaseException):
+    """The process ends here: nobody catches it."""
+
+
+class Dying:
+    """Lets a process die at one of its requests of a kind: before the n-th, or after it."""
+
+    def __init__(self, request: Callable[..., Any], number: int, *, after: bool = False) -> None:
+        self._request, self._left, self._after = request, number, after
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        self._left -= 1
+        if self._left < 0 or (self._left == 0 and not self._after):
+            raise Died
+        answer = self._request(*args, **named)
+        if self._left == 0:
+            raise Died
+        return answer
+
+
+class World:
+    """Archived recordings, their table, and operations on them without Prefect."""
+
+    def __init__(self, bucket: Bucket, audit: Path, rows: list[ManifestRow]) -> None:
+        self.bucket, self.rows, self.uri = bucket, rows, str(audit)
+        self.files = LocalFiles(audit)
+        self.store = ReleasingStore(bucket.name, Settings())
+        self.pool = Pool(1, Budget(1024 * 1024))  # one thread: the n-th request is always the same
+
+    def operation(self, kind: str, **changes: Any) -> Operation:
+        operation = plan_operation(kind, bucket=self.bucket.name, audit_uri=self.uri, **changes)
+        record_start(self.files, operation)
+        return operation
+
+    def run(self, kind: str, files: AuditFiles | None = None) -> Operation:
+        """A whole run but for its end record; ``files`` may let it die."""
+        operation = self.operation(kind)
+        selection = selected(operation, self.store, self.files, self.pool)
+        work: Batched = release_batch if kind == "release" else restore_batch
+        for batch in selection.batches:
+            work(self.store, files or self.files, batch, operation, self.pool)
+        return operation
+
+    def settle(self, *, abandoned_after: timedelta = SIX_HOURS) -> Settlement:
+        """As any operation begins, and ends."""
+        operation, pool = self.operation("release"), Pool(2, Budget(1024))  # another process's, as it were
+        settlement = settle(self.store, self.files, pool, abandoned_after=abandoned_after)
+        record_end(self.files, operation, totals={}, manifest=settlement.files)
+        close_settled(self.files, settlement)
+        return settlement
+
+    def told(self, status: Status) -> dict[str, str]:
+        """The run of each row of this status, by key; no key twice."""
+        frame = read_audit(self.uri)
+        rows = frame[frame["status"] == status]
+        assert rows["key"].is_unique, "one row for one deed"
+        return dict(zip(rows["key"], rows["run_id"], strict=True))
+
+    def gone(self) -> set[str]:
+        return {row.key for row in self.rows if row.version_before not in self._versions(row.key)}
+
+    def restored(self) -> set[str]:
+        return {row.key for row in self.rows if self.bucket.get(row.key)["ContentLength"] == row.bytes_before}
+
+    def _versions(self, key: str) -> list[str]:
+        return [version["VersionId"] for version in self.bucket.versions(key)]
+
+
+@pytest.fixture
+def world(bucket: Bucket, archive: Any, plan: Any, a_call: Any, tmp_path: Path) -> World:
+    rows: list[ManifestRow] = []
+    for n in range(RECORDINGS):
+        bucket.put(key_of(n, DAY + timedelta(days=n % 2)), a_call(n, 0.5))
+    for day in (DAY, DAY + timedelta(days=1)):
+        rows += archive(plan(bucket.name, start_date=day, end_date=day))
+    files = LocalFiles(tmp_path / "audit")
+    run = replace(plan(bucket.name), run_id=rows[0].run_id)
+    record_start(files, run)
+    record_end(files, run, totals={}, manifest=write_rows(files, rows, run_id=run.run_id, wave=1))
+    return World(bucket, tmp_path / "audit", rows)
+
+
+def dies(world: World, kind: str, files: AuditFiles | None = None) -> str:
+    """The run id of a run that died."""
+    with pytest.raises(Died):
+        world.run(kind, files)
+    return max((intent for intent in open_intents(world.files, world.bucket.name)), key=lambda i: i.written_at).run_id
+
+
+def dying_files(world: World, number: int, *, after: bool) -> AuditFiles:
+    files = LocalFiles(Path(world.uri))
+    files.create = Dying(files.create, number, after=after)  # type: ignore[method-assign]
+    return files
+
+
+# Files are written in this order: the intent, the rows of the first day, of the second, the done record.
+CRASHES = {"after the intent": (1, True), "before any row": (2, False), "between the days' rows": (2, True),
+           "after the rows, before done": (4, False)}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["release", "restore"])
+@pytest.mark.parametrize(("number", "after"), CRASHES.values(), ids=CRASHES)
+def test_a_crash_between_files(world: World, kind: str, number: int, after: bool) -> None:
+    dead = dies(world, kind, dying_files(world, number, after=after))
+    done = world.gone() if kind == "release" else world.restored()
+    assert len(done) == (0 if (number, after) == (1, True) else RECORDINGS)
+    settlement = world.settle(abandoned_after=timedelta(0))
+    assert world.told(Status.RELEASED if kind == "release" else Status.RESTORED) == dict.fromkeys(done, dead)
+    assert settlement.problems == []
+    assert verify_audit(world.uri) == []
+    assert open_intents(world.files, world.bucket.name) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the request", "before its answer"])
+@pytest.mark.parametrize("number", range(1, RECORDINGS + 1))
+@pytest.mark.parametrize(("kind", "request_"), [("release", "delete_version"), ("restore", "bring_back")])
+def test_a_crash_at_the_nth_deed(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, request_: str, number: int, after: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, request_, Dying(getattr(world.store, request_), number, after=after))
+        dead = dies(world, kind)
+    done = world.gone() if kind == "release" else world.restored()
+    assert len(done) == number - (not after)
+    assert {world.settle().rows, world.settle().rows} == {len(done), 0}, "told once"
+    status = Status.RELEASED if kind == "release" else Status.RESTORED
+    assert world.told(status) == dict.fromkeys(done, dead)
+    assert verify_audit(world.uri) == []
+    second = world.run(kind).run_id
+    assert world.told(status) == {row.key: dead if row.key in done else second for row in world.rows}
+    assert current(read_audit(world.uri))["status"].tolist() == [status] * RECORDINGS
+
+
+@pytest.mark.parametrize("kind", ["release", "restore"])
+def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind: str, tmp_path: Path) -> None:
+    """But for the reason, and for the moments that only the dead run knew."""
+    dead = dies(world, kind, dying_files(world, 2, after=False))
+    intent = open_intents(world.files, world.bucket.name)[0]
+    world.settle()
+    (settled, *_) = rows_of(read_audit(world.uri).query("run_id == @dead").sort_values("key"))
+    archived = next(row for row in world.rows if row.key == settled.key)
+    assert settled.reason is not None
+    assert settled.reason.startswith("settled: ")
+    assert dead in settled.reason
+    assert archived.state_at is not None
+    assert settled.state_at is not None
+    assert archived.state_at < settled.state_at <= intent.written_at + timedelta(seconds=2)
+    before, after = (archived.bytes_before, archived.bytes_after)
+    if kind == "restore":
+        before, after = after, before
+        assert settled.version_before == archived.version_after
+        assert settled.sha256_after == archived.sha256_before
+    else:
+        assert (settled.version_before, settled.version_after) == (archived.version_before, archived.version_after)
+        assert settled.original_kept is False
+    assert (settled.bytes_before, settled.bytes_after, settled.verified) == (before, after, True)
+
+
+def test_a_settler_that_dies_is_settled_too(world: World) -> None:
+    dead = dies(world, "release", dying_files(world, 2, after=False))
+    world.operation("release")
+    settle(world.store, world.files, world.pool, abandoned_after=SIX_HOURS)  # and no end record
+    assert world.settle().rows == 0
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
+    assert verify_audit(world.uri) == []
+
+
+def test_the_newest_of_two_dead_runs_did_it(world: World) -> None:
+    """Both had set out to; the newer one would have settled what the older had done."""
+    dies(world, "release", dying_files(world, 1, after=True))
+    world.settle()
+    newer = dies(world, "release", dying_files(world, 2, after=False))
+    world.settle()
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), newer)
+
+
+def test_a_run_that_is_settled_while_it_works_tells_the_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody settles it after its third deletion; it goes on, and its rows lie in a second file."""
+    delete, calls = world.store.delete_version, []
+
+    def delete_and_be_settled(*args: Any) -> Any:
+        answer = delete(*args)
+        calls.append(args)
+        if len(calls) == 3:
+            assert world.settle().rows == 3
+        return answer
+
+    monkeypatch.setattr(world.store, "delete_version", delete_and_be_settled)
+    run_id = world.run("release").run_id
+    assert world.told(Status.RELEASED) == dict.fromkeys((row.key for row in world.rows), run_id)
+    assert open_intents(world.files, world.bucket.name) == []
+    assert verify_audit(world.uri) == []
+
+
+def test_a_deletion_of_unknown_outcome_stays_open_until_somebody_looks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = world.store.delete_version
+
+    def answer_lost(*args: Any) -> Any:
+        delete(*args)
+        raise StoreUnavailable("the answer never came")
+
+    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", answer_lost)
+        operation = world.run("release")
+    record_end(world.files, operation, totals={}, manifest=[])
+    assert set(read_audit(world.uri).query("run_id == @operation.run_id")["status"]) == {"failed"}
+    assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [operation.run_id]
+    assert world.settle().rows == RECORDINGS
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), operation.run_id)
+    assert open_intents(world.files, world.bucket.name) == [], "its run has ended"
+
+
+def _impatient() -> Any:
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+    return Retrying(retry=retry_if_exception_type(StoreUnavailable), stop=stop_after_attempt(1), reraise=True)
+
+
+def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = dies(world, "release", dying_files(world, 2, after=False))
+    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    head = world.store.head
+
+    def refused(key: str, version_id: str | None = None) -> StoredObject:
+        if key == world.rows[0].key:
+            raise StoreUnavailable("no answer")
+        return head(key, version_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "head", refused)
+        settlement = world.settle(abandoned_after=timedelta(0))
+    assert (settlement.rows, len(settlement.problems)) == (RECORDINGS - 1, 1)
+    assert world.rows[0].key in settlement.problems[0]
+    assert world.settle(abandoned_after=timedelta(0)).rows == 1
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
+    assert verify_audit(world.uri) == []
+
+
+def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world: World) -> None:
+    """Every HEAD would answer 404, as for versions that are gone."""
+    from recordings.errors import StoreRefused
+
+    dies(world, "release", dying_files(world, 1, after=True))
+    intent = open_intents(world.files, world.bucket.name)[0]
+    batch = batches_of([replace(row, bucket="no-such-bucket") for row in intent.rows])[0]
+    elsewhere = replace(world.operation("release"), bucket="no-such-bucket")
+    set_out(world.files, elsewhere, batch, batch.rows)
+    with pytest.raises(StoreRefused, match="no bucket named"):
+        settle(Store("no-such-bucket", Settings()), world.files, world.pool, abandoned_after=SIX_HOURS)
+    assert world.told(Status.RELEASED) == {}
+
+
+def test_an_intent_names_each_original_before_the_first_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[set[tuple[str, str | None, date]]] = []
+    delete = world.store.delete_version
+
+    def look(*args: Any) -> Any:
+        (intent,) = open_intents(world.files, world.bucket.name)
+        named.append({(row.key, row.version_before, row.recording_date) for row in intent.rows})
+        return delete(*args)
+
+    monkeypatch.setattr(world.store, "delete_version", look)
+    world.run("release")
+    assert named == [{(row.key, row.version_before, row.recording_date) for row in world.rows}] * RECORDINGS
+
+
+def test_what_is_not_proved_is_not_in_the_intent(world: World) -> None:
+    key = world.rows[0].key
+    world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=key)
+    dies(world, "release", dying_files(world, 1, after=True))
+    (intent,) = open_intents(world.files, world.bucket.name)
+    assert {row.key for row in intent.rows} == {row.key for row in world.rows} - {key}
+
+
+def test_only_the_check_makes_a_proof(world: World) -> None:
+    row = world.rows[0]
+    with pytest.raises(TypeError, match="call prove"):
+        Proof(row, seal=object())
+    assert isinstance(prove(world.store, row, world.operation("release")), Proof)
+    assert not isinstance(prove(world.store, row, world.operation("release", grace_days=30)), Proof)
+
+
+def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a batch is proved before its first deletion: that moment must not cost the last copy of a call."""
+    key = world.rows[0].key
+    written = intents.set_out
+
+    def replaced_meanwhile(*args: Any) -> Any:
+        world.bucket.put(key, b"theirs")
+        return written(*args)
+
+    monkeypatch.setattr("recordings.release.set_out", replaced_meanwhile)
+    world.run("release")
+    assert key not in world.gone()
+    assert set(world.told(Status.CHANGED)) == {key}
+    assert len(world.told(Status.RELEASED)) == RECORDINGS - 1
+
+
+def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by hand: the second runs from its beginning to its end while the first is about to delete."""
+    written, runs = intents.set_out, []
+
+    def meanwhile(*args: Any) -> Any:
+        intent = written(*args)
+        if len(runs) == 0:
+            runs.append("the second")
+            world.run("release")
+        return intent
+
+    monkeypatch.setattr("recordings.release.set_out", meanwhile)
+    world.run("release")
+    frame = read_audit(world.uri)
+    assert world.gone() == {row.key for row in world.rows}
+    assert frame[frame["status"] == "released"].groupby("key").size().max() == 2
+    assert current(frame)["status"].tolist() == ["released"] * RECORDINGS
+    assert open_intents(world.files, world.bucket.name) == []
+    assert verify_audit(world.uri) == []
+
+
+def test_one_file_alone_deletes() -> None:
+    """And there, one function, which takes a proof."""
+    root = Path(__file__).parents[2]
+    ours = [path for package in ("recordings", "tasks", "flows") for path in (root / package).rglob("*.py")]
+    calls = {str(path.relative_to(root)): path.read_text().count(".delete_version(") for path in ours}
+    assert {name: count for name, count in calls.items() if count} == {"recordings/release.py": 1}
+
+
+def test_reconcile_names_the_run_that_set_out(world: World) -> None:
+    dead = dies(world, "release", dying_files(world, 2, after=False))
+    day = Day(prefix=PREFIX, date=DAY)
+    runs = runs_by_deed(open_intents(world.files, world.bucket.name))
+    drifts = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6, runs=runs)
+    assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
+    assert all(dead in drift.sentence for drift in drifts)
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, where: str) -> None:
+    uri = str(tmp_path / "audit") if where == "local" else f"s3://{bucket.name}/audit"
+    files = open_files(uri, lambda name: Store(name, Settings()))
+    write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", wave=1)
+    rows = list(rows_of(read_audit(uri)))
+    operation = plan_operation("release", bucket=bucket.name, audit_uri=uri)
+    intent = set_out(files, operation, batches_of(rows)[0], rows)
+    assert open_intents(files, bucket.name) == [intent]
+    assert open_intents(files, "another") == []
+    assert intent.rows == tuple(rows)
