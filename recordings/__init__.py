@@ -3,7 +3,7 @@
 Read in this order:
 
 - what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
-- what becomes of one recording: ``decision``, ``resample``
+- what becomes of one recording: ``decision``, ``resample``, ``carry``
 - the conversion: ``audio``, ``wav``, ``pcm``, ``alaw``, ``ffmpeg``; ``judge``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``
 - is a bucket safe to work on: ``preflight``, ``finding``, ``places``, ``lifecycle``, ``conditional``, ``canary``

@@ -1,25 +1,25 @@
-"""Does a run see what it must see? Tried on an object of its own, under its own role, before the first recording.
+"""Does a run see what it must see? Tried on objects of its own, under its own role, before the first recording.
 
-S3 leaves out of its answers what a role may not see: tags, holds and locks then look as if there were none. So an
-object that has them all is written, encrypted as a recording is, and read as recordings are.
+S3 leaves out of its answers what a role may not see: tags, holds and locks then look as if there were none. So wherever
+recordings lie, an object that has them all is written, encrypted as a recording is, and read as recordings are.
 """
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import islice
 
-from recordings.errors import Changed, StoreRefused
+from recordings.errors import Changed, RecordingError, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity
 from recordings.patience import patience
 from recordings.plan import days_of
 from recordings.run import Run
-from recordings.s3.objects import StoredObject
+from recordings.s3.objects import Encryption, StoredObject
 from recordings.s3.store import Store
 
-NAME = ".recording-archive-canary"  # below the first prefix; each run overwrites it
+NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
 _TAGS = {"canary": "of the recording archive"}
 _LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
-_DAYS_SEARCHED = 31
+_SAMPLE = 5  # recordings asked how they are encrypted
 
 
 def check_sight(store: Store, run: Run) -> None:
@@ -33,31 +33,75 @@ def check_sight(store: Store, run: Run) -> None:
 
 
 def _findings(store: Store, run: Run) -> Iterator[Finding]:
-    key = run.prefixes[0] + NAME
-    try:
-        sample = _a_recording(store, run)
-        yield from _look(store, key, like=sample)
-    except (StoreRefused, Changed) as error:
-        yield _blind("cannot-replace", f"The canary {key} cannot be written, read and marked: {error}.")
+    shown = []
+    for folder in _folders(run):
+        keys = list(islice(_recordings_below(store, run, folder), _SAMPLE))
+        if keys:
+            place = _Place(store, folder + NAME)
+            yield from _tried(place, _encryptions(store, keys))
+            shown.append(place.shows_tag_count)
+    store.shows_tag_counts = bool(shown) and all(shown)
 
 
-def _a_recording(store: Store, run: Run) -> StoredObject | None:
-    """One of those that the run is about, for its encryption; None if its first days hold none."""
-    folders = chain.from_iterable(day.key_prefixes for day in islice(days_of(run, {}), _DAYS_SEARCHED))
-    keys = (item["Key"] for folder in folders for item in store.list_objects(folder))
-    key = next((key for key in keys if key.endswith(".wav")), None)
-    return store.head(key) if key else None
+def _folders(run: Run) -> list[str]:
+    """Where recordings lie: what a role may do is said by prefix, and may differ from one to the next."""
+    return [folder for prefix in run.prefixes for folder in (prefix, f"{prefix}ivr/")]
 
 
-def _look(store: Store, key: str, *, like: StoredObject | None) -> Iterator[Finding]:
+def _recordings_below(store: Store, run: Run, folder: str) -> Iterator[str]:
+    """Keys of the window's recordings below one folder, as far as they can be listed."""
+    in_folder = 1 if folder.endswith("ivr/") else 0  # as Day names its two places
+    for day in days_of(run, {}):
+        if folder in (day.prefix, f"{day.prefix}ivr/"):
+            listed = store.list_objects(day.key_prefixes[in_folder])
+            yield from (item["Key"] for item in listed if item["Key"].endswith(".wav"))
+
+
+def _encryptions(store: Store, keys: list[str]) -> list[Encryption]:
+    """How these are encrypted, each way once. One that cannot be looked at says nothing here: its row will."""
+    found: list[Encryption] = []
+    for key in keys:
+        try:
+            encryption = store.head(key).encryption
+        except (RecordingError, StoreRefused):
+            continue
+        if encryption not in found:
+            found.append(encryption)
+    return found or [Encryption()]
+
+
+class _Place:
+    """One canary: where it lies, and what was seen of it."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.store, self.key = store, key
+        self.version_id: str | None = None
+        self.shows_tag_count = False
+
+
+def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
+    """With each encryption until one can be used: a key that is disabled costs the recordings that it is used for."""
+    refusals: list[Exception] = []
+    for encryption in encryptions:
+        try:
+            return (yield from list(_look(place, encryption)))
+        except (StoreRefused, Changed) as error:
+            refusals.append(error)
+    yield _blind("cannot-replace", f"{place.key} cannot be written, read and marked: {refusals[0]}.")
+
+
+def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
+    store, key = place.store, place.key
     locked_for = _LOCKED_FOR if store.locks_enabled else None
-    version_id = store.put_canary(key, tags=_TAGS, like=like, locked_for=locked_for).version_id
+    version_id = store.put_canary(key, tags=_TAGS, encryption=encryption, locked_for=locked_for).version_id
+    if locked_for:
+        store.put_hold(key, version_id, held=True)
     try:
         with store.read(key, version_id=version_id) as (ours, body):
             body.read(ours.size_bytes)
         with store.read(key) as (current, body):  # ours, or that of another run that began at the same moment
             body.read(current.size_bytes)
-        store.shows_tag_counts = current.tag_count == len(_TAGS)
+        place.shows_tag_count = current.tag_count == len(_TAGS)
         yield from _tags(store, key, version_id)
         yield from _locks(ours) if locked_for else ()
         yield from _owner(store, ours) if store.acls_enabled else ()
@@ -106,5 +150,7 @@ def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Fin
 
 
 def _blind(code: str, sentence: str, action: str = "") -> Finding:
-    way_out = f"Grant the run's role {action or 'what is missing'} (deployments/policies/archive.json has it all)."
+    """``action`` where S3 does not name it; what S3 refuses for another reason is not a matter of granting."""
+    granting = f"Grant the run's role {action or 'it'}: deployments/policies/archive.json has all that is needed."
+    way_out = granting if action or "the role needs" in sentence else "Nothing was changed: mend it, and start again."
     return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

@@ -1,16 +1,19 @@
 """What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
 
-from recordings.errors import Skipped
+from contextlib import AbstractContextManager, nullcontext
+
+from recordings.errors import Changed, Rejected, Skipped
 from recordings.pricing import is_dearer
-from recordings.provenance import EXEMPT, provenance_of
+from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
-from recordings.s3.store import Store
+from recordings.s3.store import Body, Store, tagging
 
 EXEMPT_TAG = ("archive", "exempt")
-FOUND_CONVERTED = "found-converted: already in the format asked for"
-NOT_SMALLER = "not-smaller: the conversion would take as many bytes or more"
+FOUND_CONVERTED = Skipped("found-converted", "already in the format asked for")
+NOT_SMALLER = Skipped("not-smaller", "the conversion would take as many bytes or more")
+_MOST_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
 
 
 def check_is_due(recording: Recording, run: Run) -> None:
@@ -35,6 +38,9 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
     if current.not_carried:
         raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
+    if len(tagging(tags)) > _MOST_TAGGING_BYTES:
+        raise Skipped("tags-too-long", f"its tags take {len(tagging(tags)):,} bytes of a request's headers")
+    check_room_for_provenance(current.metadata)
     _check_ownership(store, current)
     return tags
 
@@ -55,8 +61,22 @@ def _check_ownership(store: Store, current: StoredObject) -> None:
         raise Skipped("other-owner", f"owned by {acl.owner}, a replacement would be by {store.owner}; disable ACLs")
 
 
-def left_as_it_is(*, already: bool, bytes_before: int, bytes_after: int, storage_class: str, run: Run) -> str | None:
-    """Why the bytes stay, as a row's reason; None if they are to be replaced.
+def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:
+    """What is to be converted: never a conversion, always what it was made of. Raises Rejected where that is gone."""
+    provenance = provenance_of(current.metadata)
+    if provenance is None:
+        return nullcontext((current, body))
+    try:
+        store.head(current.key, provenance.original_version)
+    except Changed as error:
+        raise Rejected("original-gone", "its original was released: a conversion is never converted again") from error
+    return store.read(current.key, version_id=provenance.original_version)
+
+
+def left_as_it_is(
+    *, already: bool, bytes_before: int, bytes_after: int, storage_class: str, run: Run
+) -> Skipped | None:
+    """Why the bytes stay; None if they are to be replaced.
 
     ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite.
     """

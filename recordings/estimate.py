@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from recordings.audio import Foresight, foresee
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is
+from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.pool import Pool
 from recordings.pricing import PriceList
 from recordings.recording import Recording
 from recordings.run import Run
+from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 
@@ -88,7 +89,8 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
             if is_done(current, run):
                 return Look(recording=recording, reason="found-archived")
             check_may_be_replaced(store, current, run)
-            return _forecast_of(recording, foresee(body, current.size_bytes, run.profile), run)
+            with source_of(store, current, body) as (source, source_body):
+                return _forecast_of(recording, source, foresee(source_body, source.size_bytes, run.profile), run)
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:
@@ -96,16 +98,16 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
         return Look(recording=recording, reason="bug")
 
 
-def _forecast_of(recording: Recording, foreseen: Foresight, run: Run) -> Look:
+def _forecast_of(recording: Recording, source: StoredObject, foreseen: Foresight, run: Run) -> Look:
     stays = left_as_it_is(
         already=foreseen.already,
-        bytes_before=recording.size_bytes,
+        bytes_before=source.size_bytes,
         bytes_after=foreseen.bytes_after,
         storage_class=recording.storage_class,
         run=run,
     )
     if stays:
-        return Look(recording=recording, reason=stays.partition(":")[0])
+        return Look(recording=recording, reason=stays.code)
     return Look(recording=recording, reason=None, bytes_after=foreseen.bytes_after, minutes=foreseen.duration_s / 60)
 
 

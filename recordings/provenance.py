@@ -30,9 +30,22 @@ class Provenance:
 
     def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The object's own metadata with this provenance in it. Raises Skipped where S3 has no room for both."""
-        joined = {**metadata, **{_PREFIX + name.replace("_", "-"): value for name, value in asdict(self).items()}}
+        joined = {**metadata, **{_HEADERS[name]: value for name, value in asdict(self).items()}}
         _check_room(joined)
         return joined
+
+
+_HEADERS = {name: _PREFIX + name.replace("_", "-") for name in Provenance.__slots__}
+_ROOM = 800  # bytes that a provenance takes at the most, names included; 580 are usual
+
+
+def check_room_for_provenance(metadata: Mapping[str, str]) -> None:
+    """Raises Skipped for metadata beside which there is no room for a provenance, or that would be taken for one."""
+    foreign = sorted(metadata.keys() & _HEADERS.values())
+    if foreign and provenance_of(metadata) is None:
+        raise Skipped("not-carried", f"its own metadata {', '.join(foreign)} would be written over")
+    own = {name: value for name, value in metadata.items() if name not in foreign}
+    _check_room({**own, "provenance": " " * _ROOM})
 
 
 def exempted(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -50,10 +63,19 @@ def _check_room(joined: Mapping[str, str]) -> None:
 
 def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:
     """The provenance in an object's metadata; None if we did not write it."""
-    names = {name: _PREFIX + name.replace("_", "-") for name in Provenance.__slots__}
-    if not all(header in metadata for header in names.values()):
+    if not all(header in metadata for header in _HEADERS.values()):
         return None
-    return Provenance(**{name: metadata[header] for name, header in names.items()})
+    found = Provenance(**{name: metadata[header] for name, header in _HEADERS.items()})
+    return found if _is_well_formed(found) else None
+
+
+def _is_well_formed(found: Provenance) -> bool:
+    try:
+        _ = float(found.duration_s), int(found.original_size)
+        _ = parse_format(found.original_format), parse_format(found.result_format)
+    except ValueError:
+        return False
+    return True
 
 
 def format_words(audio_format: AudioFormat) -> str:

@@ -29,14 +29,18 @@ def check_bucket_name(bucket: str) -> None:
 
 
 def normal_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
-    """Each prefix once, ending in a slash; the bucket's root is the empty prefix. Raises InvalidRequest."""
+    """Each prefix once, ending in a slash, without ivr/ below another; the root is the empty prefix.
+
+    Raises InvalidRequest.
+    """
     if isinstance(prefixes, str) or not prefixes:
         raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, as ['connect/<alias>/CallRecordings/']")
     for prefix in prefixes:
         _check_prefix(prefix)
     if "" in prefixes and len(set(prefixes)) > 1:
         raise InvalidRequest(f"prefixes is {list(prefixes)!r}: '' is the whole bucket; leave it or the others out")
-    return tuple(dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes))
+    normal = dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes)
+    return tuple(prefix for prefix in normal if prefix.removesuffix("ivr/") == prefix or prefix[:-4] not in normal)
 
 
 def _check_prefix(prefix: str) -> None:

@@ -1,22 +1,23 @@
 """The story of one recording: read, look, convert, judge, replace. Nothing is written before the judge agreed."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from recordings import __version__
 from recordings.accounting import accounted
 from recordings.audio import AudioFormat, Conversion, convert
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is
-from recordings.errors import Changed, Rejected, Unproven
+from recordings.carry import carry_late_changes
+from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
+from recordings.errors import Changed, Rejected, Skipped
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
-from recordings.s3.store import Body, Store
+from recordings.s3.store import Store
+from recordings.tag import without_mark
 
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
 _CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
@@ -34,8 +35,16 @@ def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[Man
 
 def resample_recording(store: Store, recording: Recording, run: Run) -> ManifestRow:
     """Make one recording small, or say why not."""
-    row = listed_row(recording, run)
-    return accounted(row, lambda: _resample(store, recording, run, row))
+    row, sent = listed_row(recording, run), _Sent()
+    return accounted(row, lambda: _resample(store, recording, run, row, sent))
+
+
+@dataclass(slots=True)
+class _Sent:
+    """The PUT that was sent last, whether its answer arrived or not: what it replaced, and with which tags."""
+
+    replaced: StoredObject | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def listed_row(recording: Recording, run: Run) -> ManifestRow:
@@ -56,27 +65,30 @@ def listed_row(recording: Recording, run: Run) -> ManifestRow:
     )
 
 
-def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow) -> ManifestRow:
+def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow, sent: _Sent) -> ManifestRow:
     check_is_due(recording, run)
-    if recording.storage_class in _CHARGED_FOR_READING:
+    if recording.storage_class in _CHARGED_FOR_READING and sent.replaced is None:
         head = store.head(recording.key)
         if is_done(head, run):
             return _confirmed(store, row, head)
     try:
-        return _rewrite(store, recording, run, row)
+        return _rewrite(store, recording, run, row, sent)
     except Changed:  # by somebody else, or by us: a PUT whose answer was lost is sent again and meets its own result
         head = store.head(recording.key)
         if not _is_replacement_of(recording, head, run):
             raise
+        if sent.replaced is not None:
+            lying = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
+            carry_late_changes(store, sent.replaced, sent.tags, lying)
         return _confirmed(store, row, head)
 
 
-def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> ManifestRow:
+def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow, sent: _Sent) -> ManifestRow:
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if is_done(current, run):
             return _confirmed(store, row, current)
-        tags = check_may_be_replaced(store, current, run)
-        with _original(store, current, body) as (original, original_body):
+        tags = without_mark(check_may_be_replaced(store, current, run))
+        with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     stays = left_as_it_is(
         already=conversion.already,
@@ -86,40 +98,19 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow) -> 
         run=run,
     )
     if stays:
-        return _left_as_it_is(row, current, conversion, stays)
+        return _left_as_it_is(row, current, original, conversion, stays)
+    sent.replaced, sent.tags = current, tags
     written = store.replace(
         current,
         conversion.body,
         sha256=conversion.result_sha256,
         storage_class=run.storage_class,
-        content_type=_content_type(current, run),
+        content_type=_content_type(original, run),
         metadata=_provenance(original, conversion, run).added_to(current.metadata),
         tags=tags,
     )
-    _carry_late_changes(store, current, tags, written)
+    carry_late_changes(store, current, tags, written)
     return _archived(row, original, conversion, written, run)
-
-
-def _carry_late_changes(store: Store, current: StoredObject, tags: Mapping[str, str], written: Written) -> None:
-    """What others changed on the old version between our look and our PUT; asked only where there was something."""
-    replaced = current.version_id or UNVERSIONED
-    if written.version_id is None or written.version_id == replaced:
-        return  # without versioning there is no old version
-    if tags:
-        _carry_tags(store, current.key, sent=tags, replaced=replaced, by=written.version_id)
-    if current.legal_hold and not store.head(current.key, replaced).legal_hold:
-        store.put_hold(current.key, written.version_id, held=False)
-
-
-def _carry_tags(store: Store, key: str, *, sent: Mapping[str, str], replaced: str, by: str) -> None:
-    """The old version's tags as they are now, and those that others have put on the new one since."""
-    wanted, found = store.tags(key, replaced), store.tags(key, by)
-    if wanted == found:
-        return
-    of_others = {name: value for name, value in found.items() if (name, value) not in sent.items()}
-    store.put_tags(key, by, {**of_others, **wanted})
-    if wanted.items() - store.tags(key, by).items():
-        raise Unproven("tags-differ", f"the original has the tags {wanted}, the replacement {store.tags(key, by)}")
 
 
 def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) -> bool:
@@ -127,21 +118,9 @@ def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) ->
     return provenance is not None and (provenance.run_id == run.run_id or provenance.original_etag == recording.etag)
 
 
-def _original(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:
-    """The source to convert from: never a conversion, always what it was made of."""
-    provenance = provenance_of(current.metadata)
-    if provenance is None:
-        return nullcontext((current, body))
-    try:
-        store.head(current.key, provenance.original_version)
-    except Changed as error:
-        raise Rejected("original-gone", "its original was released: a conversion is never converted again") from error
-    return store.read(current.key, version_id=provenance.original_version)
-
-
-def _content_type(current: StoredObject, run: Run) -> str:
+def _content_type(original: StoredObject, run: Run) -> str:
     """What the object had, unless the profile puts something else than WAV there."""
-    return current.content_type if run.profile.content_type == "audio/wav" else run.profile.content_type
+    return original.content_type if run.profile.content_type == "audio/wav" else run.profile.content_type
 
 
 def _provenance(original: StoredObject, conversion: Conversion, run: Run) -> Provenance:
@@ -182,12 +161,16 @@ def _archived(
     )
 
 
-def _left_as_it_is(row: ManifestRow, current: StoredObject, conversion: Conversion, reason: str) -> ManifestRow:
+def _left_as_it_is(
+    row: ManifestRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
+) -> ManifestRow:
     """As small as it gets, by somebody else's doing: what it was made of is not known."""
+    if original is not current:
+        raise stays  # what lies there is an earlier conversion, of which this one says nothing
     return replace(
         _with_formats(row, conversion.source, conversion.source, conversion.duration_s),
         status=Status.ALREADY_ARCHIVED,
-        reason=reason,
+        reason=str(stays),
         note=conversion.note,
         bytes_after=current.size_bytes,
         sha256_before=conversion.source_sha256,

@@ -1,11 +1,11 @@
 """The commit: ``converted=True`` on exactly the version that was verified."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.accounting import accounted
-from recordings.manifest import TAG_LIMIT, ManifestRow, Status
+from recordings.manifest import TAG_LIMIT, ManifestRow
 from recordings.pool import Pool
 from recordings.s3.store import Store
 
@@ -28,19 +28,14 @@ def _tag(store: Store, row: ManifestRow) -> ManifestRow:
     completed = replace(row, finished_at=datetime.now(UTC))
     if CONVERTED_TAG in tags.items():
         return replace(completed, tagged=True)
-    wanted = {**tags, **_tags_of_original(store, row)}
     name, value = CONVERTED_TAG
-    if len({**wanted, name: value}) <= MOST_TAGS:
-        store.put_tags(row.key, row.version_after, {**wanted, name: value})
+    if len({**tags, name: value}) <= MOST_TAGS:
+        store.put_tags(row.key, row.version_after, {**tags, name: value})
         return replace(completed, tagged=True)
-    if wanted != tags:
-        store.put_tags(row.key, row.version_after, wanted)
-    return replace(
-        completed, reason=f"{TAG_LIMIT}: it has {MOST_TAGS} tags, as many as S3 allows; its metadata says it"
-    )
+    reason = f"{TAG_LIMIT}: it has {MOST_TAGS} tags, as many as S3 allows; its metadata says it"
+    return replace(completed, reason=reason)
 
 
-def _tags_of_original(store: Store, row: ManifestRow) -> dict[str, str]:
-    """Of a replacement whose run ended before it had compared them; this run's own have been compared already."""
-    is_found = row.status is Status.ALREADY_ARCHIVED and row.original_kept and row.version_before
-    return store.tags(row.key, row.version_before) if is_found else {}
+def without_mark(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags as before any conversion: nothing says ``converted=True`` before it is verified."""
+    return {name: value for name, value in tags.items() if (name, value) != CONVERTED_TAG}

@@ -38,7 +38,7 @@ def _listed(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
     """What one walk shows of these keys; nothing if S3 refuses it, and then each recording is asked for by itself."""
     try:
         return patience()(_walk, store, keys)
-    except (StoreUnavailable, StoreRefused):
+    except (StoreUnavailable, StoreRefused, Changed):
         return {}
 
 

@@ -97,10 +97,14 @@ def translated(error: Exception, operation: str, about: Asked) -> Exception:
     return kind(f"{operation} on {about}: {error}")
 
 
+def is_stale(error: RuntimeError) -> bool:
+    """Whether botocore says that renewed credentials have run out already: the next renewal may bring others."""
+    return "refreshed credentials are still expired" in str(error)
+
+
 def _answered(error: ClientError, about: Asked) -> Exception:
-    code, operation = error.response["Error"]["Code"], error.operation_name
-    said = error.response["Error"].get("Message", "").strip()
-    status = _status(error)
+    answered, status, operation = error.response.get("Error", {}), _status(error), error.operation_name
+    code, said = answered.get("Code") or str(status), (answered.get("Message") or "").strip()
     sentence = f"{operation} on {about} was refused ({code})" + (f": {said}" if said and said != code else "")
     if code == "NoSuchBucket" or (code == "404" and about.key is None):
         return StoreRefused(
@@ -116,13 +120,13 @@ def _answered(error: ClientError, about: Asked) -> Exception:
         return StoreUnavailable(sentence)
     if code in _REFUSED:
         return StoreRefused(f"{sentence}; {_REFUSED[code]}")
-    if code in ("AccessDenied", "403") or status in (401, 403):
+    if code in ("AccessDenied", "403", "401"):
         return StoreRefused(f"{sentence}; the role needs {_needed(operation, said, about)} there")
     return StoreRefused(sentence)
 
 
 def _status(error: ClientError) -> int:
-    return int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _needed(operation: str, said: str, about: Asked) -> str:
@@ -136,14 +140,14 @@ def _needed(operation: str, said: str, about: Asked) -> str:
 
 def is_not_implemented(error: StoreRefused) -> bool:
     """Whether the server has no such request at all."""
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and _status(cause) == HTTPStatus.NOT_IMPLEMENTED
+    cause, unknown = error.__cause__, (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED)
+    return isinstance(cause, ClientError) and _status(cause) in unknown
 
 
 def is_not_configured(error: StoreRefused) -> bool:
     """Whether S3 only said that this part of the bucket's configuration was never set."""
     cause = error.__cause__
-    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _NOT_CONFIGURED
+    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in _NOT_CONFIGURED
 
 
 def action_of(operation: str, *, of_version: bool = False) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 # Of what GetObject shows and PutObject takes, this belongs to the bytes or is decided anew (and so are all checksums
 # and SSE-C's keys). All else is carried: what S3 learns tomorrow, too, once botocore knows it.
 OF_THE_BODY = {"Body", "ContentLength", "ContentType", "Metadata", "StorageClass"}
-ENCRYPTION = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled")
+_ENCRYPTION = {"algorithm": "ServerSideEncryption", "key_id": "SSEKMSKeyId", "by_bucket_key": "BucketKeyEnabled"}
 # What CopyObject does not copy by itself.
 PROTECTION = (
-    *ENCRYPTION,
+    *_ENCRYPTION.values(),
     "ObjectLockMode",
     "ObjectLockRetainUntilDate",
     "ObjectLockLegalHoldStatus",
@@ -58,6 +58,25 @@ class StoredObject:
     def held(self) -> bool:
         """Under a hold of either kind."""
         return self.legal_hold or self.event_hold
+
+    @property
+    def encryption(self) -> "Encryption":
+        """How S3 keeps it."""
+        return Encryption(**{field: self.carried.get(name) for field, name in _ENCRYPTION.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """How S3 encrypts an object; the bucket's default where nothing is said."""
+
+    algorithm: str | None = None
+    key_id: str | None = None
+    by_bucket_key: bool | None = None
+
+    def as_parameters(self) -> dict[str, Any]:
+        """By PutObject's names."""
+        said = {name: getattr(self, field) for field, name in _ENCRYPTION.items()}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +155,10 @@ def _not_carried(answer: Mapping[str, Any]) -> str | None:
         return f"{answer['MissingMeta']} entries of metadata that S3 counts and does not show"
     if "ExpiresString" in answer and "Expires" not in answer:
         return f"an Expires header that is no date: {answer['ExpiresString']!r}"
-    unprintable = [name for name, value in answer["Metadata"].items() if not f"{name}{value}".isascii()]
-    if unprintable:
-        return f"metadata that is not ASCII: {', '.join(unprintable)}"
+    texts = {**{name: value for name, value in answer.items() if isinstance(value, str)}, **answer["Metadata"]}
+    unsendable = [name for name, value in texts.items() if not f"{name}{value}".isascii()]
+    if unsendable:
+        return f"headers or metadata that are not ASCII: {', '.join(unsendable)}"
     locks = sorted(name for name in headers if name.startswith("x-amz-object-lock-") and name not in _KNOWN_LOCKS)
     return f"a lock that this version does not know: {', '.join(locks)}" if locks else None
 

@@ -21,11 +21,11 @@ from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
-from recordings.s3.errors import RAISED, asked, is_not_configured, is_not_implemented, translated
+from recordings.s3.errors import RAISED, asked, is_not_configured, is_not_implemented, is_stale, translated
 from recordings.s3.objects import (
-    ENCRYPTION,
     PROTECTION,
     Acl,
+    Encryption,
     StoredObject,
     Version,
     Written,
@@ -175,17 +175,16 @@ class Store:
             ContentType=content_type,
             Metadata=dict(metadata),
             ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-            **({"Tagging": _tagging(tags)} if tags else {}),
+            **({"Tagging": tagging(tags)} if tags else {}),
             **still_valid(current.carried),
         )
         return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
 
     def put_canary(
-        self, key: str, *, tags: Mapping[str, str], like: StoredObject | None, locked_for: timedelta | None
+        self, key: str, *, tags: Mapping[str, str], encryption: Encryption, locked_for: timedelta | None
     ) -> Written:
-        """Write a small object of our own, encrypted as ``like`` is; with ``locked_for``, held and locked."""
+        """Write a small object of our own; with ``locked_for``, it cannot be deleted for so long."""
         lock = {
-            "ObjectLockLegalHoldStatus": "ON",
             "ObjectLockMode": "GOVERNANCE",
             "ObjectLockRetainUntilDate": datetime.now(UTC) + (locked_for or timedelta()),
         }
@@ -195,8 +194,8 @@ class Store:
             Body=b"not a recording",
             ContentType="text/plain",
             ChecksumAlgorithm="SHA256",
-            Tagging=_tagging(tags),
-            **({name: like.carried[name] for name in ENCRYPTION if name in like.carried} if like else {}),
+            Tagging=tagging(tags),
+            **encryption.as_parameters(),
             **(lock if locked_for else {}),
         )
         return Written(version_id=answer.get("VersionId"), etag=answer["ETag"], attempts=attempts(answer))
@@ -223,7 +222,7 @@ class Store:
             IfMatch=over.etag,
             StorageClass=original.storage_class,
             TaggingDirective="REPLACE",
-            Tagging=_tagging(tags),
+            Tagging=tagging(tags),
             ChecksumAlgorithm="SHA256",
             **({"MetadataDirective": "REPLACE", **described} if metadata is not None else {}),
             **still_valid({name: value for name, value in original.carried.items() if name in PROTECTION}),
@@ -296,7 +295,12 @@ class Store:
     @cached_property
     def locks_enabled(self) -> bool:
         """Whether versions can be locked or held in this bucket."""
-        lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        try:
+            lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
+        except StoreRefused as error:
+            if is_not_implemented(error):
+                return False
+            raise
         return bool(lock.get("ObjectLockEnabled") == "Enabled")
 
     def default_retention(self) -> Mapping[str, Any]:
@@ -366,11 +370,15 @@ class Store:
             answer = method(Bucket=self.bucket, **parameters)
             self._count_kms(operation, answer)
             return answer
+        except RuntimeError as error:
+            if not is_stale(error):
+                raise
+            raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
         except RAISED as error:
             raise translated(error, operation.title().replace("_", ""), asked(self.bucket, parameters)) from error
 
 
-def _tagging(tags: Mapping[str, str]) -> str:
+def tagging(tags: Mapping[str, str]) -> str:
     """Tags as a header carries them: a space as ``%20``, since not every server reads ``+`` as one."""
     return urlencode(tags, quote_via=quote)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from demo.servers import Server
 from recordings.canary import NAME, check_sight
@@ -11,8 +12,8 @@ from recordings.finding import PreflightFailed
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from tests.bucket import PREFIX, Bucket, key_of
-from tests.faults import FaultyProxy, faulty_proxy
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.faults import RARE_ERRORS, ErrorProxy, FaultyProxy, HidingProxy, Proxy, faulty_proxy
 
 Plan = Callable[..., Run]
 KEY = key_of(1)
@@ -65,25 +66,92 @@ def test_all_is_seen_and_the_store_knows_it(bucket: Bucket, plan: Plan, store: S
     assert bucket.tags(PREFIX + NAME) == {"canary": "of the recording archive"}
 
 
-def test_whose_the_replacements_will_be_is_known_where_it_matters(bucket: Bucket, plan: Plan, store: Store) -> None:
+def test_whose_the_replacements_will_be_is_known_where_it_matters(
+    bucket: Bucket, plan: Plan, store: Store, a_call: Any
+) -> None:
     bucket.enable_acls()
+    bucket.put(KEY, a_call())
     check_sight(store, plan(bucket.name))
     assert store.owner
 
 
-def test_a_bucket_without_recordings_is_tried_all_the_same(bucket: Bucket, plan: Plan, store: Store) -> None:
+def test_nothing_is_written_where_nothing_lies(bucket: Bucket, plan: Plan, store: Store) -> None:
+    check_sight(store, plan(bucket.name))
+    assert not store.shows_tag_counts
+    assert bucket.versions("") == []
+
+
+def test_each_place_is_tried(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+    bucket.put(KEY, a_call())
+    bucket.put(key_of(2, folder="ivr/"), a_call())
+    check_sight(store, plan(bucket.name))
+    assert [len(bucket.versions(place + NAME)) for place in (PREFIX, PREFIX + "ivr/")] == [1, 1]
+
+
+class Elsewhere(HidingProxy):
+    """Hides only what lies below one folder, as a policy that names another one does."""
+
+    folder: str
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        below = f"/{self.folder}" in request.path
+        return await (super().handle(request) if below else Proxy.handle(self, request))
+
+    def _hiding(self, asked: Any, name: str, headers: Any) -> str | None:
+        return super()._hiding(asked, name, headers) if asked.key.startswith(self.folder) else None
+
+
+@pytest.mark.parametrize("action", ["s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:GetObjectLegalHold"])
+@pytest.mark.parametrize("folder", ["connect/other/CallRecordings/", f"{PREFIX}ivr/"])
+def test_what_is_hidden_in_one_place_only_blocks(
+    s3: Server, locking: Bucket, plan: Plan, a_call: Any, monkeypatch: pytest.MonkeyPatch, action: str, folder: str
+) -> None:
+    locking.put(KEY, a_call())
+    locking.put(f"{folder}{DAY:%Y/%m/%d}/a.wav", a_call(), Tagging="archive=exempt")
+    proxy = Elsewhere(s3.url, without=[action])
+    proxy.folder = folder
+    run = plan(locking.name, prefixes=[PREFIX, "connect/other/CallRecordings/"])
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(PreflightFailed, match=action):
+            check_sight(Store(locking.name, Settings()), run)
+
+
+def test_one_odd_object_blocks_nothing(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+    """The first of its day can be looked at only with its owner's key, and the second is one no longer."""
+    own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
+    bucket.put(key_of(0), a_call(), **own)
+    bucket.put(KEY, a_call())
     check_sight(store, plan(bucket.name))
     assert store.shows_tag_counts
 
 
-def test_counts_that_are_never_shown_are_no_proof(bucket: Bucket, plan: Plan, through: Any, archive: Any) -> None:
+def test_a_key_that_is_disabled_blocks_only_if_no_other_can_be_used(
+    s3: Server, bucket: Bucket, plan: Plan, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_id = "arn:aws:kms:us-east-1:000000000000:key/0b2b9a3e-0000-0000-0000-000000000000"
+    bucket.put(key_of(0), a_call(), ServerSideEncryption="aws:kms", SSEKMSKeyId=key_id)
+    disabled = RARE_ERRORS[0]
+    proxy = ErrorProxy(s3.url, disabled, lambda asked: "x-amz-server-side-encryption-aws-kms-key-id" in asked.headers)
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(PreflightFailed, match=r"KMS\.DisabledException") as error:
+            check_sight(Store(bucket.name, Settings()), plan(bucket.name))
+        assert "Grant" not in str(error.value)  # granting would change nothing
+        bucket.put(KEY, a_call())
+        check_sight(Store(bucket.name, Settings()), plan(bucket.name))
+
+
+def test_counts_that_are_never_shown_are_no_proof(bucket: Bucket, plan: Plan, through: Any, a_call: Any) -> None:
     """As from a server that does not send them: then each recording is asked for its tags."""
+    bucket.put(KEY, a_call())
     store = through("x-amz-tagging-count")
     check_sight(store, plan(bucket.name))
     assert not store.shows_tag_counts
 
 
-def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan, store: Store) -> None:
+def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+    locking.put(KEY, a_call())
     for _ in range(2):  # a run finds the canary of the last one
         check_sight(store, plan(locking.name))
     held = [locking.get(PREFIX + NAME, version["VersionId"]) for version in locking.versions(PREFIX + NAME)]
@@ -97,7 +165,10 @@ def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan,
         ("x-amz-object-lock-retain-until-date", "cannot-see-locks"),
     ],
 )
-def test_a_lock_that_is_not_shown_blocks(locking: Bucket, plan: Plan, through: Any, header: str, code: str) -> None:
+def test_a_lock_that_is_not_shown_blocks(
+    locking: Bucket, plan: Plan, through: Any, a_call: Any, header: str, code: str
+) -> None:
+    locking.put(KEY, a_call())
     with pytest.raises(PreflightFailed) as error:
         check_sight(through(header), plan(locking.name))
     assert codes_of(error) == [code]

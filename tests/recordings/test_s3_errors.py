@@ -109,6 +109,19 @@ def test_a_method_that_is_not_allowed_on_a_bucket_deletes_nothing() -> None:
     assert isinstance(answer("MethodNotAllowed", 405, operation="GetObject", about=VERSION), Changed)
 
 
+@pytest.mark.parametrize("said", [{"Code": "SomethingNew", "Message": None}, {"Code": "SomethingNew"}, {}])
+def test_an_error_that_says_little_is_no_bug(said: dict[str, str]) -> None:
+    answer_of_s3 = {"Error": said, "ResponseMetadata": {"HTTPStatusCode": 409}}
+    error = translated(ClientError(answer_of_s3, "PutObject"), "PutObject", OBJECT)  # type: ignore[arg-type]
+    assert isinstance(error, StoreRefused)
+    assert said.get("Code", "409") in str(error)
+
+
+def test_what_granting_would_not_mend_is_not_called_a_missing_grant() -> None:
+    assert "the role needs" not in str(answer("AllAccessDisabled", 403))
+    assert "the role needs" in str(answer("AccessDenied", 403))
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -1,0 +1,49 @@
+"""What others changed on the old version between our look and our PUT, carried over to the new one."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from recordings.errors import Unproven
+from recordings.provenance import UNVERSIONED
+from recordings.s3.objects import StoredObject, Written
+from recordings.s3.store import Store
+from recordings.tag import MOST_TAGS, without_mark
+
+
+def carry_late_changes(store: Store, replaced: StoredObject, sent: Mapping[str, str], written: Written) -> None:
+    """Asked only where there was something. ``sent`` are the tags with which the replacement was written.
+
+    Raises Unproven where the replacement does not take the tags that it must have.
+    """
+    old = replaced.version_id or UNVERSIONED
+    if written.version_id is None or written.version_id == old:
+        return  # without versioning there is no old version
+    if sent:
+        _carry_tags(store, replaced.key, sent, old=old, new=written.version_id)
+    if replaced.legal_hold and not store.head(replaced.key, old).legal_hold:
+        store.put_hold(replaced.key, written.version_id, held=False)
+
+
+def _carry_tags(store: Store, key: str, sent: Mapping[str, str], *, old: str, new: str) -> None:
+    on_old, on_new = without_mark(store.tags(key, old)), store.tags(key, new)
+    wanted = {**on_old, **_of_others(sent, on_old, on_new)}
+    if wanted == on_new:
+        return
+    if len(wanted) <= MOST_TAGS:
+        store.put_tags(key, new, wanted)
+    found = store.tags(key, new)
+    if wanted.items() - found.items():
+        raise Unproven("tags-differ", f"the replacement must have the tags {wanted} and has {found}")
+
+
+def _of_others(sent: Mapping[str, str], on_old: Mapping[str, str], on_new: Mapping[str, str]) -> dict[str, str]:
+    """What others have set on the new version since: neither what we sent, nor that as a server misread it.
+
+    A name that has changed on the old version, too, is the old version's.
+    """
+    ours = {(name, unquote_plus(value)) for name, value in sent.items()} | set(sent.items())
+    return {
+        name: value
+        for name, value in on_new.items()
+        if (name, value) not in ours and (name, unquote_plus(value)) not in ours and on_old.get(name) == sent.get(name)
+    }
