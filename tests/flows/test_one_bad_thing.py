@@ -65,11 +65,11 @@ def cases(flow: str, **counts: int) -> list[Case]:
 # What a run asks for each recording, in Standard-IA (so HEAD first), tagged, and read back. A test keeps it complete.
 REQUESTS = {
     "restore": {"HeadObject": 3, "GetObjectTagging": 1, "CopyObject": 1, "GetObject": 1},
-    "release": {"HeadObject": 2, "GetObjectTagging": 1, "DeleteObject": 1},
+    "release": {"HeadObject": 3, "GetObjectTagging": 1, "DeleteObject": 1},
     "reconcile rows": {"HeadObject": 1, "GetObjectTagging": 1, "PutObjectTagging": 1},
     "reconcile tags": {"GetObjectTagging": 2, "PutObjectTagging": 1},
-    "archive": {"HeadObject": 1, "GetObject": 2, "GetObjectTagging": 5, "PutObject": 1, "PutObjectTagging": 1},
-    "estimate": {"GetObject": 1},
+    "archive": {"HeadObject": 1, "GetObject": 2, "GetObjectTagging": 4, "PutObject": 1, "PutObjectTagging": 1},
+    "estimate": {"GetObject": 1, "GetObjectTagging": 1},
 }
 LISTED = {
     "reconcile rows": ("ListObjectVersions",),
