@@ -5,6 +5,7 @@ recordings lie, an object that has them all is written, encrypted as a recording
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 
@@ -12,6 +13,7 @@ from recordings.errors import Changed, RecordingError, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity
 from recordings.patience import patience
 from recordings.plan import days_of
+from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.objects import Encryption, StoredObject
 from recordings.s3.store import Store
@@ -49,12 +51,16 @@ def _folders(run: Run) -> list[str]:
 
 
 def _recordings_below(store: Store, run: Run, folder: str) -> Iterator[str]:
-    """Keys of the window's recordings below one folder, as far as they can be listed."""
-    in_folder = 1 if folder.endswith("ivr/") else 0  # as Day names its two places
-    for day in days_of(run, {}):
-        if folder in (day.prefix, f"{day.prefix}ivr/"):
-            listed = store.list_objects(day.key_prefixes[in_folder])
-            yield from (item["Key"] for item in listed if item["Key"].endswith(".wav"))
+    """Keys of the window's recordings below one folder. A day that cannot be listed is the listing's to tell."""
+    places = (place for day in days_of(run, {}) for place in day.key_prefixes if _folder_of(day, place) == folder)
+    for place in places:
+        with suppress(StoreRefused):
+            yield from (item["Key"] for item in store.list_objects(place) if item["Key"].endswith(".wav"))
+
+
+def _folder_of(day: Day, place: str) -> str:
+    """The prefix of a run below which a day's place lies, or that prefix's ivr/."""
+    return place.removesuffix(f"{day.date:%Y/%m/%d}/{day.shard}")
 
 
 def _encryptions(store: Store, keys: list[str]) -> list[Encryption]:

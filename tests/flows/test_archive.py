@@ -108,13 +108,7 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: 
     before = len(bucket.requests())
     archive(end_date=DAY, readback_percent=0)
     per_recording = bucket.requests_by_kind(before)
-    canary = {
-        "GET tags": 2,
-        "PUT tags": 1,
-        "PUT": 1,
-        "GET": 4,
-        "HEAD": 5,
-    }  # who owns, and what is locked, among the GETs
+    canary = {"GET tags": 2, "PUT tags": 1, "PUT": 1, "GET": 4, "HEAD": 5}  # GET also of ownership and locks
     assert per_recording["GET tags"] == 12 + canary["GET tags"]
     assert per_recording["PUT tags"] == 12 + canary["PUT tags"]
     assert per_recording["LIST versions"] == 3  # one for each batch of four
