@@ -112,7 +112,9 @@ def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, s
     before, asked = bucket.snapshot(), len(bucket.requests())
     summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
     assert summary.counts == {}
-    assert f"nothing to do; the audit table {tmp_path / 'lost'} has no row of bucket {bucket.name}" in str(summary)
+    assert f"nothing to do; the audit table {tmp_path / 'lost'} has nothing archived of bucket {bucket.name}" in str(
+        summary
+    )
     assert bucket.requests_by_kind(asked) == {"GET": 1}, "how versioning is set: no object was asked"
     assert bucket.snapshot() == before
 

@@ -369,7 +369,7 @@ def test_one_file_alone_deletes() -> None:
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
-    runs = runs_by_deed(open_intents(world.files, world.bucket.name))
+    runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
     drifts = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6, runs=runs)
     assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
     assert all(dead in drift.sentence for drift in drifts)
