@@ -22,6 +22,7 @@ from recordings.evidence import RUNS, listed_digests
 from recordings.files import AuditFiles
 from recordings.manifest import (
     PARTITION,
+    STATES,
     BatchRows,
     ManifestFile,
     ManifestRow,
@@ -161,7 +162,7 @@ def _ends(parquet: bytes) -> Iterator[tuple[str | None, ...]]:
     for bucket, run_id, status, reason, key, before, after in frame.itertuples(index=False, name=None):
         if status in DONE:
             yield bucket, *_deed(status, key, before, after)
-        elif _is_definite(status, reason):
+        elif status not in STATES and _is_definite(status, reason):
             yield bucket, run_id, key
 
 
