@@ -38,6 +38,6 @@ def release_originals(
     """
     operation = begin_operation("release", **locals())
     settled = settle(operation)
-    selection = select(operation)
+    selection = select(operation, settled)
     outcomes = release_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
     return end_operation(operation, settled, selection, outcomes)

@@ -23,7 +23,7 @@ def restore_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. Only where it has no row at all of the bucket, the objects' provenance is asked.
+        audit_uri: The audit table. Only where it has nothing archived of the bucket, the objects' provenance is asked.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
         contact_ids: Only these contacts. One that is not found, or whose original is released, ends the run red.
@@ -40,6 +40,6 @@ def restore_recordings(
     """
     operation = begin_operation("restore", **locals())
     settled = settle(operation)
-    selection = select(operation)
+    selection = select(operation, settled)
     outcomes = restore_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
     return end_operation(operation, settled, selection, outcomes)

@@ -1,6 +1,7 @@
 """Is the audit table still what its runs wrote? Each file against the digests in the records of the runs."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from recordings.files import PARTITION, AuditFiles, open_table
 from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
+_LISTING = (".end.json", ".done.json")  # the records that list files
 _FILES_AT_ONCE = 16
 
 
@@ -39,26 +41,48 @@ class Discrepancy:
 def verify_audit(audit_uri: str, session: Session | None = None) -> list[Discrepancy]:
     """Each file of the table that is missing, changed or not accounted for; none if all is as the runs wrote it."""
     files = open_table(audit_uri, session)
-    records = (*end_records(files), *_records(files, ".done.json"))
-    digests = {file["name"]: file["sha256"] for record in records for file in record["files"]}
+    digests = listed_digests(files)
     there = _files_of_table(files)
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
         **_unlisted(files, there - digests.keys()),
+        **{name: Flaw.CHANGED for suffix in _LISTING for name in _damaged(files, suffix)},
     }
     return [Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())]
 
 
 def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
-    """The records of all runs that ended, oldest first."""
-    return _records(files, ".end.json")
+    """The records of all runs that ended, oldest first; ``verify_audit`` names those that nobody can read."""
+    return [record for record in _records(files, ".end.json").values() if record is not None]
 
 
-def _records(files: AuditFiles, suffix: str) -> list[Mapping[str, Any]]:
+def listed_digests(files: AuditFiles) -> dict[str, set[str]]:
+    """The digests that the runs' records list, by name: two of them where runs saw a file differently."""
+    digests: dict[str, set[str]] = defaultdict(set)
+    for record in (record for suffix in _LISTING for record in _records(files, suffix).values()):
+        for file in record["files"] if record else ():
+            digests[file["name"]].add(file["sha256"])
+    return digests
+
+
+def _records(files: AuditFiles, suffix: str) -> dict[str, Mapping[str, Any] | None]:
+    """By name, oldest first; None for what is no record."""
     names = sorted(name for name in files.names(RUNS) if name.endswith(suffix))
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        return [loads(data) for data in threads.map(files.read, names)]
+        return dict(zip(names, map(_record, threads.map(files.read, names)), strict=True))
+
+
+def _record(data: bytes) -> Mapping[str, Any] | None:
+    try:
+        record = loads(data)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "files" in record else None
+
+
+def _damaged(files: AuditFiles, suffix: str) -> list[str]:
+    return [name for name, record in _records(files, suffix).items() if record is None]
 
 
 def _files_of_table(files: AuditFiles) -> set[str]:
@@ -68,9 +92,9 @@ def _files_of_table(files: AuditFiles) -> set[str]:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 
 
-def _changed(files: AuditFiles, digests: Mapping[str, str], there: set[str]) -> list[str]:
+def _changed(files: AuditFiles, digests: Mapping[str, set[str]], there: set[str]) -> list[str]:
     def is_changed(name: str) -> bool:
-        return hashlib.sha256(files.read(name)).hexdigest() != digests[name]
+        return {hashlib.sha256(files.read(name)).hexdigest()} != digests[name]
 
     names = sorted(there & digests.keys())
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:

@@ -6,9 +6,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from itertools import count
@@ -16,11 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from recordings.errors import Changed
-from recordings.evidence import RUNS
+from recordings.accounting import accounted, ended
+from recordings.errors import Changed, StoreRefused
+from recordings.evidence import RUNS, listed_digests
 from recordings.files import AuditFiles
 from recordings.manifest import (
     PARTITION,
+    STATES,
     BatchRows,
     ManifestFile,
     ManifestRow,
@@ -29,8 +31,10 @@ from recordings.manifest import (
     parquet_bytes,
 )
 from recordings.operation import DONE, Operation
+from recordings.pool import Pool
 
 _INTENT, _DONE, _END = ".intent.json", ".done.json", ".end.json"
+_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
 Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back
@@ -69,11 +73,39 @@ def set_out(files: AuditFiles, operation: Operation, batch: BatchRows, rows: Seq
     return intent
 
 
+def confirmed(
+    intent: Intent, rows: Sequence[ManifestRow], look: Callable[[ManifestRow], ManifestRow], pool: Pool
+) -> list[ManifestRow]:
+    """The rows as they may be written: none says "not done" of a deed whose answer may have been lost before that."""
+    named = {row.key: row for row in intent.rows}
+
+    def confirm(row: ManifestRow) -> ManifestRow:
+        if row.key not in named or not _may_be_wrong(row):
+            return row
+        looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(named[row.key]))
+        if looked.status in DONE:
+            return replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
+        return row if looked.status is Status.SKIPPED else ended(row, Status.FAILED, f"unknown: {looked.reason}")
+
+    return pool.map(confirm, rows)
+
+
+def _may_be_wrong(row: ManifestRow) -> bool:
+    """A refusal may have come after a lost answer within one request, any other end after one within an attempt."""
+    was_refused, was_repeated = row.status is Status.FAILED, row.attempts > 0
+    return row.status not in DONE and _is_definite(row.status, row.reason) and (was_refused or was_repeated)
+
+
+def _is_definite(status: str, reason: str | None) -> bool:
+    """Whether it is known if the deed was done: not after a failure but for a refusal."""
+    return status != Status.FAILED or str(reason).startswith(f"{StoreRefused.code}:")
+
+
 def conclude(files: AuditFiles, intent: Intent, rows: Sequence[ManifestRow]) -> list[ManifestFile]:
-    """Write the batch's rows; close the intent if all that it names is done, else a later run looks at it first."""
+    """Write the batch's rows; close the intent if each that it names has a known end, else a later run looks first."""
     written = write_untold(files, intent, rows)
-    done = {row.key for row in rows if row.status in DONE}
-    if all(row.key in done for row in intent.rows):
+    known = {row.key for row in rows if _is_definite(row.status, row.reason)}
+    if all(row.key in known for row in intent.rows):
         close(files, intent, written)
     return written
 
@@ -87,15 +119,15 @@ def close(files: AuditFiles, intent: Intent, manifest: Iterable[ManifestFile]) -
 
 def write_untold(files: AuditFiles, intent: Intent, rows: Iterable[ManifestRow]) -> list[ManifestFile]:
     """Write these rows, a file per date; where another run has told of some meanwhile, the others in a further file."""
-    by_day: dict[date, list[ManifestRow]] = defaultdict(list)
-    for row in rows:
-        by_day[row.recording_date].append(row)
-    days = (_write_day(files, intent, day, of_day) for day, of_day in sorted(by_day.items()))
+    days = (_write_day(files, intent, day, of_day) for day, of_day in _by_day(rows))
     return [file for of_day in days for file in of_day]
 
 
 def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[ManifestRow]) -> list[ManifestFile]:
-    """The day's files of this batch: the one written, after those that other runs wrote for it meanwhile."""
+    """The day's files of this batch: the one written, after those of other runs that no record lists yet.
+
+    What a record lists is not listed anew: its bytes may have been changed since.
+    """
     found: list[ManifestFile] = []
     for name in _names(intent, day):
         data = parquet_bytes(rows)
@@ -103,7 +135,8 @@ def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[Mani
             files.create(name, data)
             return [*found, file_of(name, data)]
         except _TAKEN:
-            found.append(file_of(name, files.read(name)))
+            if name not in listed_digests(files):
+                found.append(file_of(name, files.read(name)))
             rows = untold(files, day, rows)
         if not rows:
             break
@@ -117,17 +150,37 @@ def _names(intent: Intent, day: date) -> Iterator[str]:
 
 
 def untold(files: AuditFiles, day: date, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
-    """Those of a day's rows whose deed no row of the table tells yet."""
-    told = {deed for name in files.names(f"{PARTITION}={day}") for deed in _deeds(files.read(name))}
-    return [row for row in rows if (row.bucket, *deed_of(row)) not in told]
+    """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run."""
+    names = (name for name in files.names(f"{PARTITION}={day}") if name.endswith(".parquet"))
+    told = {end for name in names for end in _ends(files.read(name))}
+    return [row for row in rows if not told & {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key)}]
 
 
-def _deeds(parquet: bytes) -> Iterator[tuple[str, str, str, str | None]]:
-    """What the rows of one file say was done: bucket, status, key, and the version deleted or brought back."""
-    frame = pd.read_parquet(BytesIO(parquet), columns=["bucket", "status", "key", "version_before", "version_after"])
-    done = frame[frame["status"].isin(DONE)]
-    for bucket, status, key, before, after in done.itertuples(index=False, name=None):
-        yield bucket, *_deed(status, key, before, after)
+def _ends(parquet: bytes) -> Iterator[tuple[str | None, ...]]:
+    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
+    frame = pd.read_parquet(BytesIO(parquet), columns=list(_TELLING))
+    for bucket, run_id, status, reason, key, before, after in frame.itertuples(index=False, name=None):
+        if status in DONE:
+            yield bucket, *_deed(status, key, before, after)
+        elif status not in STATES and _is_definite(status, reason):
+            yield bucket, run_id, key
+
+
+def owed(files: AuditFiles, intent: Intent) -> list[ManifestRow]:
+    """What the intent names and no row tells the end of."""
+    return untold_of_days(files, intent.rows)
+
+
+def untold_of_days(files: AuditFiles, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """The same as ``untold``, for rows of any days."""
+    return [row for day, of_day in _by_day(rows) for row in untold(files, day, of_day)]
+
+
+def _by_day(rows: Iterable[ManifestRow]) -> list[tuple[date, list[ManifestRow]]]:
+    by_day: dict[date, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        by_day[row.recording_date].append(row)
+    return sorted(by_day.items())
 
 
 def deed_of(row: ManifestRow) -> Deed:
@@ -140,11 +193,20 @@ def _deed(status: str, key: str, before: str | None, after: str | None) -> Deed:
 
 
 def open_intents(files: AuditFiles, bucket: str) -> list[Intent]:
-    """The intents over this bucket that nobody has closed, oldest first."""
+    """The intents over this bucket that nobody has closed, oldest first; ``damaged_intents`` names the others."""
+    intents = (intent for intent in _open(files).values() if intent and intent.bucket == bucket)
+    return sorted(intents, key=lambda intent: intent.written_at)
+
+
+def damaged_intents(files: AuditFiles) -> list[str]:
+    """The names of open intents that nobody can read: of which bucket, and of what they are, is not known."""
+    return [name for name, intent in _open(files).items() if intent is None]
+
+
+def _open(files: AuditFiles) -> Mapping[str, Intent | None]:
     names = set(files.names(RUNS))
-    stems = [name.removesuffix(_INTENT) for name in names if name.endswith(_INTENT)]
-    intents = [_read(files, stem) for stem in stems if stem + _DONE not in names]
-    return sorted((each for each in intents if each.bucket == bucket), key=lambda intent: intent.written_at)
+    stems = (name.removesuffix(_INTENT) for name in sorted(names) if name.endswith(_INTENT))
+    return {stem + _INTENT: _read(files.read(stem + _INTENT)) for stem in stems if stem + _DONE not in names}
 
 
 def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:
@@ -165,21 +227,22 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
     return found
 
 
-def runs_by_deed(intents: Iterable[Intent]) -> Mapping[tuple[str, str], str]:
-    """By kind and key, the run that last set out to do it."""
-    return {(intent.kind, row.key): intent.run_id for intent in intents for row in intent.rows}
+def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[str, str], str]:
+    """By kind and key, the run that last set out to do it and did not say how it ended."""
+    return {(intent.kind, row.key): intent.run_id for intent in intents for row in owed(files, intent)}
 
 
-def _read(files: AuditFiles, stem: str) -> Intent:
-    record = json.loads(files.read(stem + _INTENT))
-    return Intent(
-        **{
-            **record,
+def _read(data: bytes) -> Intent | None:
+    try:
+        record = json.loads(data)
+        parsed = {
             "written_at": datetime.fromisoformat(record["written_at"]),
             "days": tuple(map(date.fromisoformat, record["days"])),
             "rows": tuple(map(_row, record["rows"])),
         }
-    )
+        return Intent(**{**record, **parsed})
+    except (ValueError, TypeError, KeyError, AttributeError):  # cut off, or not written by us
+        return None
 
 
 _PARSE = {

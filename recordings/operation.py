@@ -208,8 +208,15 @@ def summarize(
         unrecorded=sum(len(batch.rows) for batch in batches) - sum(counts.values()),
         settled=settled,
         notes=tuple(notes),
-        problems=(*failed, *problems),
+        problems=(*failed, *problems, *_asked_in_vain(operation, results)),
     )
+
+
+def _asked_in_vain(operation: Operation, results: Sequence[OperationResult]) -> Iterator[str]:
+    """The contacts that were asked for by name and did not come back; the others' rows and the counts say it."""
+    if operation.kind == "restore" and operation.contact_ids is not None:
+        for row in (row for result in results for row in result.failures):
+            yield f"contact {row.contact_id} was not restored, {row.status}: {row.reason}"
 
 
 def report_of(operation: Operation, summary: OperationSummary) -> str:

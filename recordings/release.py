@@ -7,9 +7,10 @@ from recordings.accounting import accounted
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
 from recordings.files import AuditFiles
-from recordings.intents import conclude, set_out
+from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import TAG_LIMIT, BatchRows, ManifestRow, Status
 from recordings.operation import Operation, OperationResult, begun, state_after
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
 from recordings.s3.objects import StoredObject
@@ -32,7 +33,7 @@ class Proof:
 
 def check_may_delete(store: ReleasingStore) -> None:
     """Raises InvalidRequest where S3 would refuse every deletion of this bucket's versions."""
-    if store.needs_mfa():
+    if patience()(store.needs_mfa):
         raise InvalidRequest(
             f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
             "root user switch it off with its device (aws s3api put-bucket-versioning --mfa), or keep the originals"
@@ -50,6 +51,7 @@ def release_batch(
         return OperationResult([*rows, *(proof.row for proof in proofs)], [])
     intent = set_out(files, operation, batch, [proof.row for proof in proofs])
     rows += pool.map(lambda proof: delete_original(store, proof), proofs)
+    rows = confirmed(intent, rows, lambda row: found_released(store, row), pool)
     return OperationResult(rows, conclude(files, intent, rows))
 
 

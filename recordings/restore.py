@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from recordings.accounting import accounted
+from recordings.accounting import accounted, ended
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Rejected, Skipped, Unproven
 from recordings.files import AuditFiles
-from recordings.intents import conclude, set_out
+from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import BatchRows, ManifestRow, Status
 from recordings.operation import Operation, OperationResult, begun, state_after
 from recordings.pool import Pool
-from recordings.provenance import exempted, provenance_of
+from recordings.provenance import UNVERSIONED, Provenance, exempted, provenance_of
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.tag import CONVERTED_TAG, MOST_TAGS
@@ -24,9 +24,10 @@ def restore_batch(
     """Say which originals will come back, bring them back, write the rows."""
     if operation.dry_run:
         return OperationResult(pool.map(lambda row: restore_recording(store, row, operation), batch.rows), [])
-    wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement]
+    wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement and row.version_before]
     intent = set_out(files, operation, batch, wanted)
     rows = pool.map(lambda row: restore_recording(store, row, operation), batch.rows)
+    rows = confirmed(intent, rows, lambda row: found_restored(store, row), pool)
     return OperationResult(rows, conclude(files, intent, rows))
 
 
@@ -34,6 +35,8 @@ def restore_recording(store: Store, row: ManifestRow, operation: Operation) -> M
     """Bring the original back, or say why not. ``row`` is the recording's current row, or says why it has none."""
     if not row.holds_replacement:
         return row
+    if not row.version_before:  # as small as it gets when it was found
+        return ended(begun(row, operation), Status.SKIPPED, "not-converted: it is as it was, nothing is to bring back")
     return accounted(begun(row, operation), lambda: _restore(store, begun(row, operation), operation))
 
 
@@ -51,6 +54,8 @@ def _restore(store: Store, row: ManifestRow, operation: Operation) -> ManifestRo
     provenance = provenance_of(current.metadata)
     if provenance is None:
         return _found_there(store, row, current)
+    if provenance.original_version == (current.version_id or UNVERSIONED):
+        raise Rejected("original-gone", "the replacement overwrote it: the bucket kept no versions at that time")
     try:
         original = store.head(row.key, provenance.original_version)
     except Changed as error:
@@ -60,12 +65,25 @@ def _restore(store: Store, row: ManifestRow, operation: Operation) -> ManifestRo
     row = replace(_before(row, current), sha256_after=provenance.original_sha256)
     if operation.dry_run:
         return replace(row, status=Status.RESTORED, bytes_after=original.size_bytes)
-    written = store.bring_back(original, over=current, tags=tags, metadata=metadata)
+    try:
+        written = store.bring_back(original, over=current, tags=tags, metadata=metadata)
+    except Changed:  # by somebody else, or by us: a copy whose answer was lost is asked for again and meets its result
+        lying = store.head(row.key)
+        if not _is_copy(store, lying, current, provenance):
+            raise
+        return _after(row, lying)
     restored = store.head(row.key)
     shown = (restored.version_id, store.sha256_of(restored))
     if shown != (written.version_id, provenance.original_sha256):
         raise Unproven("restored-differs", f"S3 shows (version, SHA-256) {shown}, not those of the original's copy")
     return _after(row, restored)
+
+
+def _is_copy(store: Store, lying: StoredObject, over: StoredObject, provenance: Provenance) -> bool:
+    """Whether the original's bytes lie there, newer than the replacement that they were to be copied over."""
+    is_newer = lying.version_id != over.version_id and lying.last_modified >= over.last_modified
+    is_whole = is_newer and str(lying.size_bytes) == provenance.original_size and not provenance_of(lying.metadata)
+    return is_whole and store.sha256_of(lying) == provenance.original_sha256
 
 
 def _found_there(store: Store, row: ManifestRow, current: StoredObject) -> ManifestRow:

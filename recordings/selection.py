@@ -1,6 +1,6 @@
 """Which archived recordings an operation is about, and what was asked for in vain."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import Any
@@ -12,11 +12,13 @@ from recordings.evidence import RUNS
 from recordings.files import AuditFiles
 from recordings.manifest import BatchRows, ManifestRow, Status, audit_dates, current, read_audit
 from recordings.operation import Operation, batches_of
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.recording import contact_id_in, date_in
 from recordings.resample import found_row
 from recordings.s3.store import Store
 
+_MOST_RUNS = 5  # named in a note
 _HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)
 
 
@@ -38,26 +40,31 @@ class Selection:
         self.drifts = drifts or {}  # of a reconciliation, by code
 
 
-def selected(operation: Operation, store: Store, files: AuditFiles, pool: Pool) -> Selection:
-    """Each recording that is asked for and archived now, in the words of the audit table.
+def selected(
+    operation: Operation, store: Store, files: AuditFiles, pool: Pool, *, unsettled: Collection[str] = ()
+) -> Selection:
+    """Each recording that is asked for and archived now, in the words of the audit table, but for ``unsettled`` keys.
 
-    A restore may ask the objects for their provenance, but only where the table knows nothing of the bucket at all.
+    A restore may ask the objects for their provenance, but only where the table has nothing archived of the bucket;
+    what an earlier restore of that kind wrote does not count.
     """
     frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date, session=store.session)
     of_bucket = _below(frame[frame["bucket"] == operation.bucket], operation.prefixes)
-    if of_bucket.empty and not _knows_bucket(operation, store, files):
-        return _selected_without_table(operation, store, pool)
+    if not _has_archived(of_bucket) and not _knows_bucket(operation, store, files):
+        return _selected_without_table(operation, store, pool, unsettled)
     states = current(of_bucket)
-    rows = list(rows_of(_asked_for(states[states["status"].isin(_HOLDS_REPLACEMENT)], operation)))
+    is_archived = states["status"].isin(_HOLDS_REPLACEMENT) & ~states["key"].isin(list(unsettled))
+    rows = list(rows_of(_asked_for(states[is_archived], operation)))
     problems = [*_contacts_not_found(states, operation), *_released(of_bucket, states, operation)]
-    return Selection(rows, [*problems, *_run_not_known(of_bucket, files, operation)], _note(of_bucket, operation))
+    notes = [*_note(of_bucket, operation), *_note_of_released(states, operation)]
+    return Selection(rows, [*problems, *_run_not_known(of_bucket, files, operation)], notes)
 
 
-def _selected_without_table(operation: Operation, store: Store, pool: Pool) -> Selection:
-    note = f"the audit table {operation.audit_uri} has no row of bucket {operation.bucket}"
+def _selected_without_table(operation: Operation, store: Store, pool: Pool, unsettled: Collection[str]) -> Selection:
+    note = f"the audit table {operation.audit_uri} has nothing archived of bucket {operation.bucket}"
     if operation.kind != "restore":
         return Selection([], notes=[note])
-    rows = _rows_of_bucket(operation, store, pool)
+    rows = [row for row in _rows_of_bucket(operation, store, pool) if row.key not in unsettled]
     found = {row.contact_id for row in rows}
     problems = [
         f"contact {each}: no replacement in the bucket" for each in operation.contact_ids or () if each not in found
@@ -68,10 +75,14 @@ def _selected_without_table(operation: Operation, store: Store, pool: Pool) -> S
 
 
 def _knows_bucket(operation: Operation, store: Store, files: AuditFiles) -> bool:
-    """Whether the table has any row of the bucket; asked day by day, so that the first one found is enough."""
+    """Whether the table has anything archived of the bucket; asked day by day: the first one found is enough."""
     uri, dates = operation.audit_uri, reversed(audit_dates(files))
-    days = (read_audit(uri, day, day, columns=["bucket"], session=store.session) for day in dates)
-    return any(frame["bucket"].eq(operation.bucket).any() for frame in days)
+    days = (read_audit(uri, day, day, columns=["bucket", "status"], session=store.session) for day in dates)
+    return any(_has_archived(frame[frame["bucket"].eq(operation.bucket)]) for frame in days)
+
+
+def _has_archived(frame: pd.DataFrame) -> bool:
+    return bool(frame["status"].isin(_HOLDS_REPLACEMENT).any())
 
 
 def _below(frame: pd.DataFrame, prefixes: tuple[str, ...]) -> pd.DataFrame:
@@ -114,6 +125,17 @@ def _note(of_bucket: pd.DataFrame, operation: Operation) -> list[str]:
     return [f"the audit table has no row{_where(operation)}"] if of_bucket.empty else []
 
 
+def _note_of_released(states: pd.DataFrame, operation: Operation) -> list[str]:
+    """Why a restore of all brings back less than all, or nothing."""
+    released = states[states["status"].eq(Status.RELEASED)]
+    if operation.kind != "restore" or operation.contact_ids or operation.of_run or released.empty:
+        return []
+    runs = released["run_id"].value_counts()
+    said = ", ".join(f"{count:,} by run {run_id}" for run_id, count in list(runs.items())[:_MOST_RUNS])
+    more = f", and others by {len(runs) - _MOST_RUNS:,} runs more" if len(runs) > _MOST_RUNS else ""
+    return [f"released originals cannot come back{_where(operation)}: {said}{more}"]
+
+
 def _where(operation: Operation) -> str:
     dates = operation.start_date or operation.end_date
     window = f" from {operation.start_date or 'the first day'} to {operation.end_date or 'the last'}" if dates else ""
@@ -136,9 +158,13 @@ def _plain(value: Any) -> Any:
 
 def _rows_of_bucket(operation: Operation, store: Store, pool: Pool) -> list[ManifestRow]:
     """The replacements asked for, in the words of their own provenance; what cannot be looked at is passed over."""
-    keys = [item["Key"] for prefix in operation.prefixes for item in store.list_objects(prefix)]
+    keys = [key for prefix in operation.prefixes for key in patience()(_keys_below, store, prefix)]
     rows = pool.map(lambda key: _row_by_provenance(key, operation, store), filter(_may_be(operation), keys))
     return [row for row in rows if row is not None and _is_of_run(row, operation)]
+
+
+def _keys_below(store: Store, prefix: str) -> list[str]:
+    return [item["Key"] for item in store.list_objects(prefix)]
 
 
 def _is_of_run(row: ManifestRow, operation: Operation) -> bool:

@@ -1,15 +1,26 @@
 """Runs that died are settled: what they had done gets the row that they could not write, in their name."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 
 from recordings.accounting import accounted
+from recordings.evidence import listed_digests
 from recordings.files import AuditFiles
-from recordings.intents import Intent, close, files_of, is_over, open_intents, untold, write_untold
+from recordings.intents import (
+    Intent,
+    close,
+    damaged_intents,
+    files_of,
+    is_over,
+    open_intents,
+    owed,
+    untold_of_days,
+    write_untold,
+)
 from recordings.manifest import ManifestFile, ManifestRow, Status
 from recordings.operation import DONE
+from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.release import found_released
 from recordings.restore import found_restored
@@ -25,13 +36,14 @@ _LOOK: Mapping[str, Callable[[Store, ManifestRow], ManifestRow]] = {
 class Settlement:
     """What runs that died had done without a row, and got one now. A plain class, as Batch is."""
 
-    __slots__ = ("files", "over", "problems", "rows")
+    __slots__ = ("files", "over", "problems", "rows", "unsettled")
 
     def __init__(self) -> None:
         self.files: list[ManifestFile] = []
         self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the files are accounted for
         self.problems: list[str] = []
         self.rows = 0
+        self.unsettled: set[str] = set()  # keys of which nobody could see whether a dead run did something to them
 
 
 def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
@@ -40,18 +52,26 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     The newest intent first: what an older run had done before the newer one set out, the newer one has settled.
     """
     settlement = Settlement()
+    settlement.problems += [
+        f"{name} cannot be read: what its run had done is not known" for name in damaged_intents(files)
+    ]
     intents = open_intents(files, store.bucket)
-    if intents:
-        next(iter(store.list_objects(_NO_KEY)), None)  # raises where there is no such bucket: nothing is "gone" then
+    if not intents:
+        return settlement
+    patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
+    listed = listed_digests(files)
     for intent in reversed(intents):
         looked = _looked_at(store, files, intent, pool)
         settlement.rows += _write(files, intent, looked)
-        manifest = files_of(files, intent)
+        # What a record lists already is not listed anew: its bytes may have been changed since.
+        manifest = [file for file in files_of(files, intent) if file.name not in listed]
         settlement.files += manifest
-        unknown = [
-            f"{intent.kind} {row.run_id}, {row.key}: {row.reason}" for row in looked if row.status is Status.FAILED
+        unknown = [row for row in looked if row.status is Status.FAILED]
+        settlement.problems += [
+            f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
+            for row in unknown
         ]
-        settlement.problems += unknown
+        settlement.unsettled |= {row.key for row in unknown}
         if not unknown and is_over(files, intent, abandoned_after=abandoned_after):
             settlement.over.append((intent, manifest))
     return settlement
@@ -70,17 +90,10 @@ def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> l
     def looked(row: ManifestRow) -> ManifestRow:
         return accounted(replace(row, status=Status.FAILED), lambda: look(store, row))
 
-    return pool.map(looked, _untold(files, intent.rows))
+    return pool.map(looked, owed(files, intent))
 
 
 def _write(files: AuditFiles, intent: Intent, looked: Sequence[ManifestRow]) -> int:
-    owed = _untold(files, [row for row in looked if row.status in DONE])
-    write_untold(files, intent, owed)
-    return len(owed)
-
-
-def _untold(files: AuditFiles, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    by_day: dict[date, list[ManifestRow]] = defaultdict(list)
-    for row in rows:
-        by_day[row.recording_date].append(row)
-    return [row for day, of_day in sorted(by_day.items()) for row in untold(files, day, of_day)]
+    rows = untold_of_days(files, [row for row in looked if row.status in DONE])
+    write_untold(files, intent, rows)
+    return len(rows)

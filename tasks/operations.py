@@ -72,10 +72,10 @@ def settle(operation: Operation) -> Settlement:
     return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
 
 
-def select(operation: Operation) -> Selection:
-    """The archived recordings that the operation is about, in batches."""
+def select(operation: Operation, settled: Settlement) -> Selection:
+    """The archived recordings that the operation is about, in batches, without those that are not settled yet."""
     place = workplace(operation)
-    return selected(operation, place.store, place.files, shared_pool())
+    return selected(operation, place.store, place.files, shared_pool(), unsettled=settled.unsettled)
 
 
 @once(task_run_name="restore {batch}")
@@ -95,7 +95,8 @@ def release_batch(batch: BatchRows, operation: Operation) -> OperationResult:
 @lru_cache(maxsize=4)
 def runs_without_rows(operation: Operation) -> Mapping[tuple[str, str], str]:
     """Who had set out to do what, and has not said that it is done."""
-    return runs_by_deed(open_intents(workplace(operation).files, operation.bucket))
+    files = workplace(operation).files
+    return runs_by_deed(files, open_intents(files, operation.bucket))
 
 
 @stage(task_run_name="reconcile {day}")

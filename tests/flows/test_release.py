@@ -12,7 +12,9 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
 from recordings.operation import OperationFailed, OperationSummary
+from recordings.settings import settings
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.faults import ErrorProxy, S3Error, faulty_proxy
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
@@ -112,7 +114,9 @@ def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, s
     before, asked = bucket.snapshot(), len(bucket.requests())
     summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
     assert summary.counts == {}
-    assert f"nothing to do; the audit table {tmp_path / 'lost'} has no row of bucket {bucket.name}" in str(summary)
+    assert f"nothing to do; the audit table {tmp_path / 'lost'} has nothing archived of bucket {bucket.name}" in str(
+        summary
+    )
     assert bucket.requests_by_kind(asked) == {"GET": 1}, "how versioning is set: no object was asked"
     assert bucket.snapshot() == before
 
@@ -154,3 +158,40 @@ def test_a_restored_recording_is_out_of_it(
     before = bucket.snapshot()
     assert release().counts == {}
     assert bucket.snapshot() == before
+
+
+@ON_MINISTACK
+def test_the_question_for_mfa_waits_for_s3(
+    bucket: Bucket, archived: dict[str, str], release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than botocore's own attempts do."""
+    attempts = settings().max_attempts
+    error = S3Error(status=503, code="SlowDown", message="")
+    proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "GetBucketVersioning", times=attempts)
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        assert release().counts == {"released": 3}
+    assert len(proxy.hit) == attempts
+
+
+@ON_MINISTACK
+def test_what_cannot_be_settled_is_not_found_gone(
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One look at what a dead run deleted is refused: this run ends red and claims nothing, the next one settles."""
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.release.conclude", lambda *_: 1 / 0)
+        with pytest.raises(OperationFailed) as died:
+            release()
+    error = S3Error(status=403, code="Forbidden", message="")
+    proxy = ErrorProxy(
+        bucket.server.url, error, lambda asked: (asked.operation, asked.key) == ("HeadObject", KEY), times=1
+    )
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(OperationFailed, match=f"release {died.value.summary.run_id}, {KEY}: refused"):
+            release()
+    assert (len(proxy.hit), release().settled) == (1, 1)
+    told = read_audit(audit_uri).query("status == 'released'")
+    assert set(told["run_id"]) == {died.value.summary.run_id}
+    assert sorted(told["key"]) == sorted(archived)

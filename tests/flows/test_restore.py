@@ -1,5 +1,6 @@
 """Archive, then restore: what was there is there again, bit for bit."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -9,15 +10,18 @@ from urllib.parse import quote, urlencode
 import pandas as pd
 import pytest
 
+from demo.calls import demo_calls
 from flows.archive import archive_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
-from recordings.errors import InvalidRequest
+from recordings.errors import InvalidRequest, StoreRefused
 from recordings.evidence import verify_audit
 from recordings.operation import OperationFailed, OperationSummary
 from recordings.recording import contact_id_in
+from recordings.settings import settings
 from recordings.summary import RunSummary
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.faults import ErrorProxy, S3Error, faulty_proxy
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
@@ -253,3 +257,119 @@ def test_a_recording_older_than_versioning_comes_back(unversioned_bucket: Bucket
     assert restore_recordings(bucket.name, audit_uri).counts == {"restored": 1}
     assert bucket.body(key_of(1)) == body
     assert bucket.tags(key_of(1)) == {"queue": "sales", "archive": "exempt"}
+
+
+def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's own rows are no sign of a table that knows the bucket."""
+    import recordings.restore
+
+    bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
+    for key, body in bodies.items():
+        bucket.put(key, body)
+    archive()
+    work, lost = recordings.restore._restore, str(tmp_path / "lost")
+
+    def refused(store: Any, row: Any, operation: Any) -> Any:
+        if row.key == key_of(2):
+            raise StoreRefused("ExpiredToken")
+        return work(store, row, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recordings.restore, "_restore", refused)
+        with pytest.raises(OperationFailed, match="1 failed, 2 restored"):
+            restore(audit_uri=lost)
+    assert restore(audit_uri=lost).counts == {"restored": 1}
+    assert all(bucket.body(key) == body for key, body in bodies.items())
+    assert restore(audit_uri=lost).counts == {}
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_was_overwritten_without_versions_is_gone(
+    unversioned_bucket: Bucket, a_call: Any, audit_uri: str, suspended: bool, dry_run: bool
+) -> None:
+    """The replacement is not taken for its own original."""
+    bucket = unversioned_bucket
+    for status in ("Enabled", "Suspended") if suspended else ():
+        bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": status})
+    bucket.put(key_of(1), a_call(), Tagging="queue=sales")
+    parameters = {"prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
+    archive_recordings(bucket=bucket.name, accept=["unversioned"], **parameters)
+    before, tags = bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))
+    summary = restore_recordings(bucket.name, audit_uri, dry_run=dry_run)
+    assert (summary.counts, summary.reasons) == ({"rejected": 1}, {"original-gone": 1})
+    assert (bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))) == (before, tags)
+
+
+def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, restore: Any, audit_uri: str) -> None:
+    body = next(call.body for call in demo_calls() if "convert-batch" in call.tags)
+    bucket.put(key_of(1), body, StorageClass="GLACIER_IR")
+    assert archive().counts == {"already_archived": 1}
+    before = bucket.snapshot()
+    summary = restore()
+    assert (summary.counts, summary.reasons) == ({"skipped": 1}, {"not-converted": 1})
+    assert bucket.snapshot() == before
+    intents = [json.loads(path.read_text()) for path in Path(audit_uri, "_runs").glob("*.intent.json")]
+    assert [intent["rows"] for intent in intents] == [[]]
+
+
+def test_a_copy_whose_answer_is_lost_is_ours(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 had acted; the request sent again meets its own result, and is refused by If-Match."""
+    body = a_call()
+    bucket.put(key_of(1), body)
+    archive()
+    error = S3Error(status=412, code="PreconditionFailed", message="")
+    proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "CopyObject", times=1, lost=True)
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        assert restore(contact_ids=[contact_id_in(key_of(1))]).counts == {"restored": 1}
+    assert len(proxy.hit) == 1
+    assert (bucket.body(key_of(1)), len(bucket.versions(key_of(1)))) == (body, 3)
+
+
+def test_a_contact_that_does_not_come_back_is_named(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+    """Asked for by name, rejected and skipped end the run red; in a restore of all they are counted."""
+    version = bucket.put(key_of(1), a_call(1))["VersionId"]
+    bucket.put(key_of(2), a_call(2))
+    bucket.put(key_of(3), a_call(3))
+    archive()
+    bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1), VersionId=version)
+    bucket.put(key_of(2), b"theirs")
+    contacts = [contact_id_in(key_of(number)) for number in (1, 2, 3)]
+    with pytest.raises(OperationFailed) as failed:
+        restore(contact_ids=contacts)
+    summary = failed.value.summary
+    assert summary.counts == {"rejected": 1, "restored": 1, "skipped": 1}
+    assert sorted(problem.partition(":")[2].split(":")[0] for problem in summary.problems) == [
+        " not-archived",
+        " original-gone",
+    ]
+    assert {contact for contact in contacts if contact in str(summary.problems)} == set(contacts[:2])
+
+
+def test_a_released_bucket_says_why_nothing_comes_back(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+) -> None:
+    bucket.put(key_of(1), a_call())
+    archive()
+    released = release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False).run_id
+    assert str(restore()).endswith(f"nothing to do; released originals cannot come back: 1 by run {released}")
+
+
+def test_a_listing_waits_for_s3(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than botocore's own attempts do."""
+    bucket.put(key_of(1), a_call())
+    archive()
+    attempts = settings().max_attempts
+    error = S3Error(status=503, code="SlowDown", message="")
+    proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "ListObjectsV2", times=attempts)
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        assert restore(audit_uri=str(tmp_path / "lost")).counts == {"restored": 1}
+    assert len(proxy.hit) == attempts

@@ -1,5 +1,6 @@
 """Whoever touches a file of the audit table is found out."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from recordings.evidence import verify_audit
 from recordings.files import AuditFiles, open_files
 from recordings.history import record_end, record_start
-from recordings.manifest import write_rows
+from recordings.manifest import parquet_bytes, write_rows
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
@@ -89,3 +90,18 @@ def test_a_table_in_s3_is_verified_too(bucket: Bucket, plan: Callable[..., Run])
     assert verify_audit(audit_uri) == []
     bucket.put(f"audit/recording_date=2026-01-12/{RUN_ID}-0001.parquet", b"forged")
     assert [str(each).split(":")[0] for each in verify_audit(audit_uri)] == ["changed"]
+
+
+def test_a_file_that_two_records_see_differently_is_changed(table: Path, files: AuditFiles) -> None:
+    """A later record that lists what lies there now does not make a changed file an untouched one."""
+    name = f"recording_date=2026-01-12/{RUN_ID}-0001.parquet"
+    _file(table).write_bytes(data := parquet_bytes([replace(ROW, bytes_before=1)]))
+    later = f'{{"files": [{{"name": "{name}", "sha256": "{hashlib.sha256(data).hexdigest()}"}}]}}'
+    files.create(f"_runs/{RUN_ID}-0001.done.json", later.encode())
+    assert _found(table) == [f"changed: {name}"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}"])
+def test_a_damaged_record_is_named_and_the_others_count(table: Path, files: AuditFiles, data: bytes) -> None:
+    files.create("_runs/20260101T000000Z-deadbeef.end.json", data)
+    assert _found(table) == ["changed: _runs/20260101T000000Z-deadbeef.end.json"]

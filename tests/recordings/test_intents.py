@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from recordings import intents
-from recordings.errors import StoreUnavailable
+from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.evidence import verify_audit
 from recordings.files import AuditFiles, LocalFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed, set_out
-from recordings.manifest import BatchRows, ManifestRow, Status, current, read_audit, write_rows
+from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, write_rows
 from recordings.operation import Operation, OperationResult, batches_of, plan_operation
 from recordings.pool import Budget, Pool
 from recordings.reconcile import reconcile_day
@@ -369,7 +369,7 @@ def test_one_file_alone_deletes() -> None:
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
-    runs = runs_by_deed(open_intents(world.files, world.bucket.name))
+    runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
     drifts = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6, runs=runs)
     assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
     assert all(dead in drift.sentence for drift in drifts)
@@ -386,3 +386,149 @@ def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, whe
     assert open_intents(files, bucket.name) == [intent]
     assert open_intents(files, "another") == []
     assert intent.rows == tuple(rows)
+
+
+def test_a_refusal_is_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes later is not blamed on the run that was refused."""
+    key, delete = world.rows[0].key, world.store.delete_version
+
+    def refused(name: str, version_id: str) -> datetime:
+        if name == key:
+            raise StoreRefused("locked")
+        return delete(name, version_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", refused)
+        world.run("release")
+    assert open_intents(world.files, world.bucket.name) == []
+    world.bucket.client.delete_object(Bucket=world.bucket.name, Key=key, VersionId=world.rows[0].version_before)
+    assert world.settle().rows == 0
+    assert key not in world.told(Status.RELEASED)
+
+
+def test_a_refused_recording_of_an_open_intent_is_not_owed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one's outcome is unknown, so the intent stays open; the refusal stands all the same."""
+    (first, second), delete = world.rows[:2], world.store.delete_version
+    ends = {first.key: StoreRefused("locked"), second.key: StoreUnavailable("no answer")}
+
+    def deleted(name: str, version_id: str) -> datetime:
+        if name in ends:
+            raise ends[name]
+        return delete(name, version_id)
+
+    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", deleted)
+        run_id = world.run("release").run_id
+    intents = open_intents(world.files, world.bucket.name)
+    assert runs_by_deed(world.files, intents) == {("release", second.key): run_id}
+    for row in (first, second):
+        world.bucket.client.delete_object(Bucket=world.bucket.name, Key=row.key, VersionId=row.version_before)
+    assert world.settle().rows == 1
+    assert first.key not in world.told(Status.RELEASED)
+
+
+@pytest.mark.parametrize(("kind", "request_"), [("release", "delete_version"), ("restore", "bring_back")])
+def test_a_refusal_after_a_lost_answer_is_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, request_: str
+) -> None:
+    """S3 had acted, and the credentials expired before the request was sent again."""
+    act = getattr(world.store, request_)
+
+    def lost_and_refused(*args: Any, **named: Any) -> Any:
+        act(*args, **named)
+        raise StoreRefused("ExpiredToken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, request_, lost_and_refused)
+        run_id = world.run(kind).run_id
+    status = Status.RELEASED if kind == "release" else Status.RESTORED
+    assert world.told(status) == dict.fromkeys((row.key for row in world.rows), run_id)
+    assert read_audit(world.uri).query("run_id == @run_id")["reason"].str.startswith("answer-lost: ").all()
+    assert open_intents(world.files, world.bucket.name) == []
+
+
+def test_a_refusal_that_cannot_be_looked_at_stays_owed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete, head, is_refused = world.store.delete_version, world.store.head, []
+
+    def lost_and_refused(*args: Any) -> Any:
+        delete(*args)
+        is_refused.append(True)
+        raise StoreRefused("ExpiredToken")
+
+    def looked_at(*args: Any) -> StoredObject:
+        if is_refused:
+            raise StoreRefused("ExpiredToken")
+        return head(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", lost_and_refused)
+        patch.setattr(world.store, "head", looked_at)
+        run_id = world.run("release").run_id
+    gone = world.gone()
+    assert world.settle().rows == len(gone) == 1
+    assert world.told(Status.RELEASED) == dict.fromkeys(gone, run_id)
+
+
+def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody changed the run's file: settling the run's open intent must not make it good."""
+    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    delete = world.store.delete_version
+
+    def one_lost(name: str, version_id: str) -> datetime:
+        if name == world.rows[0].key:
+            raise StoreUnavailable("no answer")
+        return delete(name, version_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", one_lost)
+        operation = world.operation("release")
+        (batch,) = selected(operation, world.store, world.files, world.pool).batches
+        written = release_batch(world.store, world.files, batch, operation, world.pool).files
+    record_end(world.files, operation, totals={}, manifest=written)
+    assert verify_audit(world.uri) == []
+    name = written[0].name
+    path = Path(world.uri, name)
+    untouched = path.read_bytes()
+    rows = list(rows_of(read_audit(world.uri).query("run_id == @operation.run_id")))
+    path.write_bytes(parquet_bytes([row for row in rows if str(row.recording_date) in name][1:]))
+    changed = [f"changed: {name}"]
+    assert [str(each) for each in verify_audit(world.uri)] == changed
+    world.settle(abandoned_after=timedelta(0))
+    assert [str(each) for each in verify_audit(world.uri)] == changed
+    path.write_bytes(untouched)
+    assert verify_audit(world.uri) == [], "and brought back from a backup, it is what its run wrote"
+
+
+def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else this run would find the original gone and say so in its own name."""
+    dead, key, head = dies(world, "release", dying_files(world, 2, after=False)), world.rows[0].key, world.store.head
+
+    def refused(name: str, version_id: str | None = None) -> StoredObject:
+        if name == key:
+            raise StoreRefused("no")
+        return head(name, version_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "head", refused)
+        settlement = world.settle()
+    assert f"release {dead}, {key}: refused" in "".join(settlement.problems)
+    second = world.operation("release")
+    chosen = selected(second, world.store, world.files, world.pool, unsettled=settlement.unsettled)
+    assert chosen.batches == []
+    assert world.settle().rows == 1
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
+
+
+def test_stray_and_damaged_files_stop_nobody(world: World) -> None:
+    dead = dies(world, "release", dying_files(world, 2, after=False))
+    Path(world.uri, f"recording_date={DAY}", "_SUCCESS").write_bytes(b"")
+    damaged = {
+        f"2026010{n}T000000Z-deadbeef-0001.intent.json": data for n, data in enumerate((b"", b"{", b"[]", b"{}"))
+    }
+    for name, data in damaged.items():
+        Path(world.uri, "_runs", name).write_bytes(data)
+    settlement = world.settle()
+    assert [problem.partition(" ")[0] for problem in settlement.problems] == [f"_runs/{name}" for name in damaged]
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
+    assert settlement.rows == RECORDINGS

@@ -265,10 +265,20 @@ def test_operations_may_do_what_they_must(world: World, plan: Any, pool: Pool, a
     OPERATIONS[policy](world, rows, pool)
 
 
+def test_reconcile_may_do_what_it_must_without_versions(
+    unversioned_world: World, plan: Any, pool: Pool, a_call: Any
+) -> None:
+    rows = archived_as_root(unversioned_world, plan, pool, a_call())
+    unversioned_world.become("reconcile")
+    reconcile(unversioned_world, rows, pool)
+
+
 @pytest.mark.parametrize(("policy", "action"), NEEDED)
 def test_operations_need_each_action(
-    world: World, plan: Any, pool: Pool, a_call: Any, policy: str, action: str
+    server: Server, monkeypatch: pytest.MonkeyPatch, plan: Any, pool: Pool, a_call: Any, policy: str, action: str
 ) -> None:
+    of_unversioned = policy == "reconcile" and action in OF_UNVERSIONED
+    world = World(server, monkeypatch, versioned=not of_unversioned)
     rows = archived_as_root(world, plan, pool, a_call())
     world.become(policy, without=action)
     with pytest.raises((AssertionError, StoreRefused, OSError, duckdb.Error)):
