@@ -157,6 +157,6 @@ def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Fin
 
 def _blind(code: str, sentence: str, action: str = "") -> Finding:
     """``action`` where S3 does not name it; what S3 refuses for another reason is not a matter of granting."""
-    granting = f"Grant the run's role {action or 'it'}: deployments/policies/archive.json has all that is needed."
-    way_out = granting if action or "the role needs" in sentence else "Nothing was changed: mend it, and start again."
+    granting = f"Grant the run's role {action or 'that'}: deployments/policies/archive.json has all it needs."
+    way_out = granting if action or "the role needs" in sentence else "No recording was changed: fix it, then rerun."
     return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

@@ -58,7 +58,7 @@ def _check_ownership(store: Store, current: StoredObject) -> None:
         whom = ", ".join(f"{grantee} ({permission})" for grantee, permission in acl.grants)
         raise Skipped("acl-grants", f"a replacement would not be open to {whom}; disable ACLs on the bucket")
     if acl and store.owner and acl.owner != store.owner:
-        raise Skipped("other-owner", f"owned by {acl.owner}, a replacement would be by {store.owner}; disable ACLs")
+        raise Skipped("other-owner", f"{acl.owner} owns it, but {store.owner} would own a replacement; disable ACLs")
 
 
 def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:

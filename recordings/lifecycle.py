@@ -37,7 +37,7 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
         yield block(
             "retention-restarts",
             f"{_name(rule)} deletes recordings {expiration['Days']} days after they were written, "
-            f"and writing those of {oldest_days} days ago again starts that clock anew.",
+            f"and rewriting those that are {oldest_days} days old restarts that clock.",
             "Shorten the rule by as much, or archive recordings within a month of the call.",
         )
     if "Date" in expiration:

@@ -44,6 +44,6 @@ def _there(store: Store, prefix: str) -> str:
             prefix += "/" if prefix else ""
             names, _ = store.names_below(prefix)
     except StoreRefused:  # a role may list only what it works on
-        return f"nobody may look at what lies below {prefix!r}"
+        return f"the role may not list what lies below {prefix!r}"
     shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
     return f"below {prefix!r} lies {shown or 'nothing'}"

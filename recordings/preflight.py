@@ -93,7 +93,7 @@ def _told(name: str, found: list[Finding] | StoreRefused | Changed) -> list[Find
     """The findings of a look, or the one that it was refused."""
     if isinstance(found, list):
         return found
-    code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant it, or look yourself."
+    code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant the role access to it, or check it yourself."
     if name in _MUST_BE_SEEN:
         return [block(code, sentence, way_out)]
     return [Finding(code=code, severity=Severity.WARN, sentence=sentence, way_out=way_out)]
@@ -113,7 +113,7 @@ def _versioning(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="mfa-delete",
             severity=Severity.WARN,
-            sentence="MFA Delete is enabled: only the root user with its device can delete an original, no role ever.",
+            sentence="MFA Delete is enabled: only the root user, with its MFA device, can delete an original.",
             way_out="Have the root user switch it off before originals are to be released.",
         )
 
@@ -151,8 +151,8 @@ def _object_ownership(store: Store) -> Iterator[Finding]:
         yield Finding(
             code="acls-enabled",
             severity=Severity.WARN,
-            sentence=f"ACLs of objects count in bucket {store.bucket}: one that is open to others by a grant, or "
-            "that another account owns, is skipped, since its replacement would be neither.",
+            sentence=f"ACLs are enabled in bucket {store.bucket}: a recording that an ACL opens to others, or "
+            "that another account owns, is skipped, since its replacement would lose that.",
             way_out="Disable ACLs (object ownership BucketOwnerEnforced) to have these archived, too.",
         )
 
@@ -168,7 +168,7 @@ def _notifications(store: Store) -> Iterator[Finding]:
             yield Finding(
                 code="subscribers-run-again",
                 severity=Severity.WARN,
-                sentence=f"{kind} of the bucket is told of every rewritten recording as if it were a new call.",
+                sentence=f"The bucket's {kind} will report every rewritten recording as if it were a new call.",
                 way_out="Let the subscriber ignore objects whose metadata has archive-run-id.",
             )
 

@@ -73,7 +73,7 @@ def _deleted(store: ReleasingStore, row: ManifestRow) -> ManifestRow:
     """The replacement is looked at once more: the whole batch was proved before its first deletion."""
     current = store.head(row.key)
     if (current.version_id, current.etag) != (row.version_after, row.etag_after):
-        raise Changed("changed", "somebody replaced the replacement after it had proved itself")
+        raise Changed("changed", "somebody overwrote the replacement after it had been checked")
     deleted_at = store.delete_version(row.key, _original_version(row))
     return replace(row, state_at=max(deleted_at, row.state_at or deleted_at), finished_at=datetime.now(UTC))
 
@@ -163,7 +163,7 @@ def is_committed(tags: dict[str, str]) -> bool:
 
 def _check_is_free(proof: ManifestRow, original: StoredObject) -> None:
     if (original.etag, original.size_bytes) != (proof.etag_before, proof.bytes_before):
-        raise Unproven("original-differs", "the version to delete is not the one that the table names")
+        raise Unproven("original-differs", "the ETag or size of the original is not what the table says")
     if original.held:
         raise Skipped("held", "the original is under legal hold")
     if original.locked_until and original.locked_until > original.answered_at:

@@ -23,8 +23,8 @@ def check_bucket_name(bucket: str) -> None:
         bare = _BEFORE_A_NAME.sub("", bucket.strip(), count=1).partition("/")[0].lower()
         example = bare if _BUCKET.fullmatch(bare) and bare != bucket else "my-connect-bucket"
         raise InvalidRequest(
-            f"bucket is {bucket!r}: give the bare name, as {example!r}, or the ARN of an access point. Names are of "
-            "lower case, 3 to 63 letters, digits, dots and hyphens; what follows the name belongs in prefixes"
+            f"bucket is {bucket!r}: give the bare name, as {example!r}, or the ARN of an access point. Names have "
+            "3 to 63 lower-case letters, digits, dots and hyphens; what follows the name belongs in prefixes"
         )
 
 

@@ -36,7 +36,7 @@ def restore_recording(store: Store, row: ManifestRow, operation: Operation) -> M
     if not row.holds_replacement:
         return row
     if not row.version_before:  # as small as it gets when it was found
-        return ended(begun(row, operation), Status.SKIPPED, "not-converted: it is as it was, nothing is to bring back")
+        return ended(begun(row, operation), Status.SKIPPED, "not-converted: left as it was, so nothing to restore")
     return accounted(begun(row, operation), lambda: _restore(store, begun(row, operation), operation))
 
 

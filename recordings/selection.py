@@ -70,7 +70,7 @@ def _selected_without_table(operation: Operation, store: Store, pool: Pool, unse
         f"contact {each}: no replacement in the bucket" for each in operation.contact_ids or () if each not in found
     ]
     if operation.of_run and not rows:
-        problems.append(f"run {operation.of_run}: nothing in the bucket is of this run")
+        problems.append(f"run {operation.of_run}: the bucket has no recording that this run archived")
     return Selection(rows, problems, [note])
 
 

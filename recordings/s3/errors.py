@@ -135,7 +135,7 @@ def _needed(operation: str, said: str, about: Asked) -> str:
     if denied:
         return denied[1]
     action = action_of(operation, of_version=about.version_id is not None)
-    return f"{action}, or the KMS key's use" if operation in ("HeadObject", "GetObject", "PutObject") else action
+    return f"{action}, or to use the KMS key," if operation in ("HeadObject", "GetObject", "PutObject") else action
 
 
 def is_not_implemented(error: StoreRefused) -> bool:
