@@ -26,7 +26,7 @@ def restore_recordings(
         audit_uri: The audit table. Only where it has nothing archived of the bucket, the objects' provenance is asked.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
-        contact_ids: Only these contacts. One that is not found, or whose original is released, ends the run red.
+        contact_ids: Only these contacts. One that does not come back ends the run red, with its reason.
         run_id: Only what this run archived. A run that nobody knows ends this one red.
         dry_run: Only say what would be done. Nothing is written.
         prefixes: Only below these; without an audit table, they are what is searched.
