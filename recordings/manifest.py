@@ -341,14 +341,9 @@ class _Reader(fs.FileSystemHandler):  # type: ignore[misc]  # ships no type info
 
     def __init__(self, files: AuditFiles) -> None:
         self._files = files
-        self.failure: Exception | None = None  # DuckDB would leave nothing of it but words
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        try:
-            return pa.BufferReader(self._files.read(path))
-        except Exception as error:
-            self.failure = error
-            raise
+        return pa.BufferReader(self._files.read(path))
 
     def get_type_name(self) -> str:
         return "audit-files"
@@ -362,9 +357,3 @@ class _Reader(fs.FileSystemHandler):  # type: ignore[misc]  # ships no type info
     get_file_info = get_file_info_selector = open_input_stream = _not_asked_for
     open_output_stream = open_append_stream = copy_file = move = create_dir = _not_asked_for
     delete_file = delete_dir = delete_dir_contents = delete_root_dir_contents = _not_asked_for
-
-
-def failure_of(rows: ds.Dataset) -> Exception | None:
-    """Why a dataset's file could not be read, as ``recordings.errors`` says it."""
-    failure: Exception | None = getattr(getattr(rows.filesystem, "handler", None), "failure", None)
-    return failure

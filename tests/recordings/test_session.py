@@ -294,7 +294,7 @@ def test_credentials_that_cannot_be_fetched_may_come_yet(written: World) -> None
 
 
 def test_a_server_that_does_not_answer_is_unavailable(written: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE, ARCHIVE_ROUNDS=1, ARCHIVE_MAX_ATTEMPTS=1)
+    written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE, ARCHIVE_PATIENCE_S="0.1", ARCHIVE_MAX_ATTEMPTS=1)
     settings.cache_clear()
     try:
         for read in reads(written).values():
