@@ -82,6 +82,7 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
     assert {"archive-progress", "archive-report"} <= artifacts_of(client, run.id).keys()
 
 
+@pytest.mark.usefixtures("s3")
 def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, a_call: Any) -> None:
     boto3.client("s3").put_object(Bucket=env["ARCHIVE_BUCKET"], Key=key_of(1), Body=a_call())
     run = client.create_flow_run_from_deployment(

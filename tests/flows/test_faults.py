@@ -124,8 +124,10 @@ def test_no_secret_is_told_to_anybody(
     assert "Credential=" not in told
 
 
-def _refused(*_: Any) -> None:
-    raise StoreRefused("PutObjectTagging was refused")
+def _refused(_: Store, key: str, *__: Any) -> None:
+    """For recordings; the canary's tags are left as they are."""
+    if key.endswith(".wav"):
+        raise StoreRefused("PutObjectTagging was refused")
 
 
 def _result(body: bytes) -> bytes:

@@ -21,7 +21,12 @@ BOOM = RuntimeError("boom")
 def batch() -> Batch:
     def recording(number: int) -> Recording:
         return Recording(
-            bucket="b", key=key_of(number), recording_date=DAY, etag='"e"', size_bytes=9, storage_class="STANDARD"
+            bucket="bucket-b",
+            key=key_of(number),
+            recording_date=DAY,
+            etag='"e"',
+            size_bytes=9,
+            storage_class="STANDARD",
         )
 
     return Batch(DAY, 1, [recording(number) for number in range(3)])
@@ -41,7 +46,7 @@ def _rows(batch: Batch, run: Run, *statuses: Status) -> BatchRows:
 def test_a_failed_stage_leaves_a_row_for_each(
     files: AuditFiles, plan: Callable[..., Run], tmp_path: Path, batch: Batch, failing: int
 ) -> None:
-    run = plan("b")
+    run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.REJECTED)
     stages: list[list[Any]] = [[good], [good], [good]]
     stages[failing] = [BOOM]
@@ -58,7 +63,7 @@ def test_a_failed_stage_leaves_a_row_for_each(
 
 
 def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: Callable[..., Run], batch: Batch) -> None:
-    run = plan("b")
+    run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.ARCHIVED)
     result = audit_wave(files, run, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]])
     assert result.tally.counts == {"failed": 3, "archived": 3}

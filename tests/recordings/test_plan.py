@@ -69,7 +69,12 @@ def test_no_key_of_a_day_ends_its_listing(
     run = plan(bucket.name, prefixes=[prefix])
     found = list_day(store, Day(prefix=prefix, date=DAY), run)
     assert {each.key.removeprefix(f"{prefix}{DAY:%Y/%m/%d}/") for each in found.open} == set(names)
-    rows = [listed_row(each, run) for wave in Plan([found], run).waves for batch in wave for each in batch.recordings]
+    rows = [
+        listed_row(each, run)
+        for wave in Plan([found.day], [found], run).waves
+        for batch in wave
+        for each in batch.recordings
+    ]
     assert len(rows) == len(names)
     assert len(look_at(store, found.open, run, pool)) == len(names)
 
