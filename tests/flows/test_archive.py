@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.sorting import FlowRunSort
 
 import tasks.stages
 from flows.archive import archive_recordings
@@ -25,6 +26,7 @@ from recordings.summary import RunFailed, RunSummary
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 
+NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
@@ -275,7 +277,7 @@ def test_what_people_see_in_the_prefect_ui(bucket: Bucket, archive: Any, calls: 
     bucket.put(key_of(20), b"not a call")
     summary = archive()
     with get_client(sync_client=True) as client:
-        runs = [run for run in client.read_flow_runs(limit=50) if summary.run_id.endswith(run.id.hex[-8:])]
+        runs = [run for run in client.read_flow_runs(sort=NEWEST, limit=50) if summary.run_id.endswith(run.id.hex[-8:])]
         (flow_run,) = runs
         artifacts = client.read_artifacts(
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run.id]))
