@@ -11,8 +11,8 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
 
 EXEMPT_TAG = ("archive", "exempt")
-FOUND_CONVERTED = Skipped("found-converted", "already in the format asked for")
-NOT_SMALLER = Skipped("not-smaller", "the conversion would take as many bytes or more")
+FOUND_CONVERTED = ("found-converted", "already in the format asked for")
+NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
 _MOST_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
 
 
@@ -81,5 +81,5 @@ def left_as_it_is(
     ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite.
     """
     if already:
-        return None if is_dearer(storage_class, run.storage_class) else FOUND_CONVERTED
-    return NOT_SMALLER if bytes_after >= bytes_before else None
+        return None if is_dearer(storage_class, run.storage_class) else Skipped(*FOUND_CONVERTED)
+    return Skipped(*NOT_SMALLER) if bytes_after >= bytes_before else None
