@@ -6,16 +6,17 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cache, reduce
 from io import BytesIO
+from itertools import chain
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]  # ships no type information
@@ -132,6 +133,7 @@ _REPEATING = (
     "software_version",
 )
 _LISTINGS_AT_ONCE = 16
+DAMAGED = (pa.ArrowInvalid, OSError)  # what Arrow raises for a file that is no Parquet, or not all of one
 _LAST_CHARACTER = "\U0010ffff"
 _ARROW_TYPES = {
     str: pa.string(),
@@ -252,13 +254,20 @@ def current(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[last.index.sort_values()]
 
 
+class Settled(NamedTuple):
+    """What a day's rows say is done, and which of its files nobody can read."""
+
+    recordings: frozenset[tuple[str, str]]  # (key, ETag)
+    damaged: tuple[str, ...]
+
+
 def settled(
     audit_uri: str, day: Day, *, bucket: str, profile: str, software_version: str, session: Session | None = None
-) -> frozenset[tuple[str, str]]:
+) -> Settled:
     """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
 
     Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
-    software rejected.
+    software rejected. A damaged file settles nothing, and is named.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -268,12 +277,33 @@ def settled(
     # As ranges, not by their first letters, so that the files' statistics rule most of them out.
     ranges = [(ds.field("key") >= prefix) & (ds.field("key") < prefix + _LAST_CHARACTER) for prefix in day.key_prefixes]
     etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
-    found = audit_dataset(audit_uri, day.date, day.date, session).to_table(
-        columns={"key": ds.field("key"), "etag": etag},
-        filter=(ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
-        cache_metadata=False,  # of hundreds of files, more than all of the rest
-    )
-    return frozenset(zip(*map(pa.ChunkedArray.to_pylist, found.columns), strict=True))
+    wanted = {
+        "columns": {"key": ds.field("key"), "etag": etag},
+        "filter": (ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
+        "cache_metadata": False,  # of hundreds of files, more than all of the rest
+    }
+    files = open_table(audit_uri, session)
+    rows = dataset_of(files, [day.date])
+    try:
+        tables, damaged = [rows.to_table(**wanted)], list[str]()
+    except DAMAGED:
+        tables, damaged = _file_by_file(files, rows.files, wanted)
+    pairs = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
+    return Settled(frozenset(chain.from_iterable(pairs)), tuple(damaged))
+
+
+def _file_by_file(
+    files: AuditFiles, paths: Sequence[str], wanted: Mapping[str, Any]
+) -> tuple[list[pa.Table], list[str]]:
+    """What the files hold that can be read, and the names of those that cannot."""
+    tables, damaged = [], []
+    root = _filesystem(files)[1]
+    for name in (path.removeprefix(root) for path in paths):
+        try:
+            tables.append(_dataset(files, [name]).to_table(**wanted))
+        except DAMAGED:
+            damaged.append(name)
+    return tables, damaged
 
 
 def audit_dates(files: AuditFiles) -> list[date]:
@@ -318,7 +348,10 @@ def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
     """The rows of these days."""
     with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
         listed = list(threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days))
-    names = [name for of_day in listed for name in of_day if name.endswith(".parquet")]
+    return _dataset(files, [name for of_day in listed for name in of_day if name.endswith(".parquet")])
+
+
+def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:
     filesystem, root = _filesystem(files)
     return ds.dataset(
         [root + name for name in names],

@@ -6,7 +6,7 @@ from itertools import chain, groupby
 
 from recordings.estimate import Survey
 from recordings.history import DeadRuns
-from recordings.manifest import settled
+from recordings.manifest import Settled, settled
 from recordings.patience import patience
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
@@ -18,12 +18,15 @@ from recordings.settings import settings
 class Listing:
     """What a day's prefixes hold. A plain class, as Batch is."""
 
-    __slots__ = ("day", "open", "settled_count")
+    __slots__ = ("damaged", "day", "open", "settled_count")
 
-    def __init__(self, day: Day, open_recordings: Sequence[Recording], settled_count: int) -> None:
+    def __init__(
+        self, day: Day, open_recordings: Sequence[Recording], settled_count: int, damaged: Sequence[str] = ()
+    ) -> None:
         self.day = day
         self.open = tuple(open_recordings)
         self.settled_count = settled_count
+        self.damaged = tuple(damaged)  # files of the audit table that cannot be read, and so settled nothing
 
 
 class Plan:
@@ -32,13 +35,14 @@ class Plan:
     ``listings`` holds, for each of ``days``, what was found there, or why it could not be listed.
     """
 
-    __slots__ = ("recordings", "settled_count", "size_bytes", "survey", "unlisted", "waves")
+    __slots__ = ("damaged", "recordings", "settled_count", "size_bytes", "survey", "unlisted", "waves")
 
     def __init__(self, days: Sequence[Day], listings: Sequence[Listing | BaseException], run: Run) -> None:
         listed = [each for each in listings if isinstance(each, Listing)]
         self.unlisted = [
             f"{day}: {each}" for day, each in zip(days, listings, strict=True) if isinstance(each, BaseException)
         ]
+        self.damaged = sorted({name for listing in listed for name in listing.damaged})
         batches = list(pack(listed, run))
         step = settings().batches_in_flight
         self.recordings = sum(len(batch.recordings) for batch in batches)
@@ -75,17 +79,17 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
     """The day's recordings but for those that the audit table has settled."""
-    done = frozenset() if run.overwrite_converted else _settled(store, day, run)
+    done = Settled(frozenset(), ()) if run.overwrite_converted else _settled(store, day, run)
     open_recordings, settled_count = [], 0
     for recording in patience()(lambda: list(_recordings(store, day))):
-        if (recording.key, recording.etag) in done:
+        if (recording.key, recording.etag) in done.recordings:
             settled_count += 1
         else:
             open_recordings.append(recording)
-    return Listing(day, open_recordings, settled_count)
+    return Listing(day, open_recordings, settled_count, done.damaged)
 
 
-def _settled(store: Store, day: Day, run: Run) -> frozenset[tuple[str, str]]:
+def _settled(store: Store, day: Day, run: Run) -> Settled:
     return settled(
         run.audit_uri,
         day,

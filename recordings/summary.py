@@ -90,6 +90,7 @@ class RunSummary:
     cost_usd: float  # requests, KMS, retrieval and CPU time, at list prices
     unrecorded: int  # recordings planned that no row speaks of
     unlisted: tuple[str, ...] = ()  # days that could not be listed, each with the reason
+    damaged: tuple[str, ...] = ()  # files of the audit table that cannot be read: what they settled was looked at again
     cost: Cost = field(default_factory=Cost)  # the same by kind, and what the bill has on top
 
     @property
@@ -99,8 +100,9 @@ class RunSummary:
 
     @property
     def succeeded(self) -> bool:
-        """Every recording is accounted for, none failed, and not every write met somebody else's."""
-        return not (self.unrecorded or self.unlisted or self.counts.get(Status.FAILED, 0) or self.all_changed)
+        """All recordings are accounted for, none failed, the table is whole, not every write met another's."""
+        failed = self.counts.get(Status.FAILED, 0)
+        return not (self.unrecorded or self.unlisted or self.damaged or failed or self.all_changed)
 
     @property
     def all_changed(self) -> bool:
@@ -118,6 +120,11 @@ class RunSummary:
             *([f"no row for {self.unrecorded:,}"] if self.unrecorded else ()),
             *(f"could not list {each}" for each in self.unlisted[:3]),
             *([f"{len(self.unlisted) - 3} more days"] if len(self.unlisted) > 3 else ()),
+            *(
+                f"the audit table's {name} cannot be read: restore it, or move it out of the table"
+                for name in self.damaged[:3]
+            ),
+            *([f"{len(self.damaged) - 3} more files of the audit table"] if len(self.damaged) > 3 else ()),
         ]
         done = [counted] if counted else [] if trouble else ["nothing to do"]
         return f"run {self.run_id}: {'; '.join([*done, *trouble])}"
@@ -167,13 +174,14 @@ def summarize(
         cost_usd=cost.marginal_usd,
         unrecorded=plan.recordings - sum(counts.values()),
         unlisted=tuple(plan.unlisted),
+        damaged=tuple(plan.damaged),
         cost=cost,
     )
 
 
 def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
     """The figures that go into the run's record."""
-    names = ("counts", "settled", "unrecorded", "unlisted", "requests", "cpu_s", "wall_s", "cost_usd")
+    names = ("counts", "settled", "unrecorded", "unlisted", "damaged", "requests", "cpu_s", "wall_s", "cost_usd")
     of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
     figures = {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}
     return {**figures, "cost": asdict(summary.cost)}

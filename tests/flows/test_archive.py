@@ -138,6 +138,24 @@ def test_without_its_table_a_run_recognises_what_is_archived(
     assert bucket.snapshot() == before
 
 
+def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
+    archive: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
+    from recordings.summary import RunFailed
+
+    file, *_ = (Path(audit_uri) / name for name in archive().manifest_files)
+    rows = len(pd.read_parquet(file))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(RunFailed, match=f"the audit table's .*{file.name} cannot be read") as failed:
+        archive()
+    assert (failed.value.summary.counts, failed.value.summary.settled) == (
+        {"already_archived": rows},
+        len(calls) - rows,
+    )
+    file.unlink()
+    assert archive().settled == len(calls)
+
+
 @ON_MINISTACK  # its access log
 def test_a_dry_run_writes_nothing_at_all(bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
     before = bucket.snapshot()

@@ -19,7 +19,8 @@ from recordings.settings import Settings
 from tests.bucket import DAY, Bucket
 
 WHOLE_DAY = Day(prefix="calls/", date=DAY)
-KEY = "calls/2026/01/12/a.wav"
+FOLDER = "calls/2026/01/12/"
+KEY = f"{FOLDER}a.wav"
 NOW = datetime(2026, 2, 1, 3, 4, 5, 678901, UTC)
 ROW = ManifestRow(
     run_id="r1",
@@ -103,7 +104,7 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     assert read_audit(audit_uri)["key"].tolist() == [KEY]
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
     done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == {(KEY, '"after"')}
+    assert done == ({(KEY, '"after"')}, ())
 
 
 def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
@@ -175,7 +176,8 @@ def test_settled_is_what_needs_no_further_look(
     files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
     write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
-    assert settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1") == expected
+    done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -197,4 +199,33 @@ def test_settled_is_of_the_day_and_its_shard(
     write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", wave=1)
     day = Day(prefix="calls/", date=DAY, shard=shard)
     done = settled(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert sorted(key for key, _ in done) == sorted(keys[name] for name in expected)
+    assert sorted(key for key, _ in done.recordings) == sorted(keys[name] for name in expected)
+
+
+def _cut_off(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _with_a_bad_page(data: bytes) -> bytes:
+    """Its footer can be read; some column cannot."""
+    return data[:4] + bytes(len(data) // 3) + data[4 + len(data) // 3 :]
+
+
+@pytest.mark.parametrize("damage", [_cut_off, _with_a_bad_page, lambda _: b"", lambda _: b"no Parquet"])
+@pytest.mark.parametrize("in_s3", [False, True])
+def test_a_damaged_file_costs_only_what_it_settled(
+    request: pytest.FixtureRequest, audit_uri: str, damage: Callable[[bytes], bytes], in_s3: bool
+) -> None:
+    uri = f"s3://{request.getfixturevalue('bucket').name}/audit" if in_s3 else audit_uri
+    files = open_table(uri)
+    for number in range(3):
+        write_rows(files, [replace(ROW, key=f"{FOLDER}{number}.wav")], run_id=f"r{number}", wave=1)
+    names = sorted(files.names(f"recording_date={DAY}"))
+    whole = files.read(names[1])
+    if in_s3:
+        request.getfixturevalue("bucket").put(f"audit/{names[1]}", damage(whole))
+    else:
+        (Path(uri) / names[1]).write_bytes(damage(whole))
+    done = settled(uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert {key for key, _ in done.recordings} == {f"{FOLDER}0.wav", f"{FOLDER}2.wav"}
+    assert done.damaged == (names[1],)
