@@ -21,6 +21,7 @@ from recordings.s3.store import Store
 NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
 _TAGS = {"canary": "of the recording archive"}
 _LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
+_DEAD_AFTER = timedelta(hours=1)  # a canary still held then is of a run that was killed
 _SAMPLE = 5  # recordings asked how they are encrypted
 
 
@@ -99,6 +100,8 @@ def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
 def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
     store, key = place.store, place.key
     locked_for = _LOCKED_FOR if store.locks_enabled else None
+    if locked_for:
+        _let_go(store, key)
     version_id = store.put_canary(key, tags=_TAGS, encryption=encryption, locked_for=locked_for).version_id
     if locked_for:
         store.put_hold(key, version_id, held=True)
@@ -114,6 +117,14 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
     finally:
         if locked_for:
             store.put_hold(key, version_id, held=False)
+
+
+def _let_go(store: Store, key: str) -> None:
+    """Lift the hold that a run left on the canary when it was killed: nothing else would ever be able to delete it."""
+    with suppress(Changed):  # there is none yet
+        left = store.head(key)
+        if left.legal_hold and left.answered_at - left.last_modified > _DEAD_AFTER:
+            store.put_hold(key, left.version_id, held=False)
 
 
 def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:

@@ -1,15 +1,18 @@
 """What a run must see is proved on an object of its own, and what is proved is used."""
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from demo.servers import Server
+from recordings import canary
 from recordings.canary import NAME, check_sight
 from recordings.finding import PreflightFailed
 from recordings.run import Run
+from recordings.s3.objects import Encryption
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -156,6 +159,24 @@ def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan,
         check_sight(store, plan(locking.name))
     held = [locking.get(PREFIX + NAME, version["VersionId"]) for version in locking.versions(PREFIX + NAME)]
     assert [each.get("ObjectLockLegalHoldStatus") for each in held] == ["OFF", "OFF"]
+
+
+@pytest.mark.parametrize(("dead_after", "status"), [(timedelta(seconds=-1), "OFF"), (timedelta(hours=1), "ON")])
+def test_the_hold_that_a_killed_run_left_is_lifted_and_no_living_runs(
+    locking: Bucket,
+    plan: Plan,
+    store: Store,
+    a_call: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    dead_after: timedelta,
+    status: str,
+) -> None:
+    locking.put(KEY, a_call())
+    left = store.put_canary(PREFIX + NAME, tags={}, encryption=Encryption(), locked_for=timedelta(minutes=5)).version_id
+    store.put_hold(PREFIX + NAME, left, held=True)
+    monkeypatch.setattr(canary, "_DEAD_AFTER", dead_after)
+    check_sight(store, plan(locking.name))
+    assert locking.get(PREFIX + NAME, left)["ObjectLockLegalHoldStatus"] == status
 
 
 @pytest.mark.parametrize(
