@@ -23,7 +23,9 @@ check: $(READY) lint ## Style, types, and the tests that need no server but S3: 
 	@$(BIN)/python -m pytest -m "not slow" tests/recordings tests/test_structure.py tests/test_locks.py $(PYTEST_ARGS)
 
 test: $(READY) ## Run all tests; with FULL=1 the long ones on both S3 servers
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+# Most tests wait for servers, which each worker has of its own. Files stay whole, the slow ones come first.
+WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage
 	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py
