@@ -20,7 +20,7 @@ deploy: $(READY) ## Deploy to the Prefect server and ECS that the environment na
 	@$(BIN)/python -m deployments.deploy
 
 check: $(READY) lint ## Style, types, and the tests that need no server but S3: under two minutes
-	@$(BIN)/python -m pytest -m "not slow" tests/recordings tests/test_structure.py tests/test_locks.py $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow" tests/recordings tests/test_structure.py tests/test_locks.py $(PYTEST_ARGS)
 
 test: $(READY) ## Run all tests; with FULL=1 the long ones on both S3 servers
 	@$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)

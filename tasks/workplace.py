@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import cast
 
 from prefect_aws import AwsCredentials
@@ -52,10 +53,18 @@ class Workplace:
         return time.monotonic() - self._began_s
 
 
-@lru_cache(maxsize=4)
 def workplace(run: Run | Operation) -> Workplace:
-    """The one workplace of this run in this process."""
+    """The one workplace of this run in this process, whichever of its tasks asks first."""
+    with _MAKING:
+        return _made(run)
+
+
+@lru_cache(maxsize=4)
+def _made(run: Run | Operation) -> Workplace:
     return Workplace(run)
+
+
+_MAKING = Lock()
 
 
 def session() -> Session:

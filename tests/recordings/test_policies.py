@@ -213,7 +213,7 @@ def report(world: World, rows: list[ManifestRow], pool: Pool) -> None:
 def estimate(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     uri, profile, version = f"s3://{world.audit}/table", rows[0].profile, rows[0].software_version
     day = Day(prefix=PREFIX, date=DAY)
-    assert settled(uri, day, bucket=world.recordings, profile=profile, software_version=version)
+    assert settled(uri, day, bucket=world.recordings, profile=profile, software_version=version).recordings
     store = world.store
     found = [store.head(item["Key"]) for item in store.list_objects(f"{PREFIX}{DAY:%Y/%m/%d}/")]
     assert found
