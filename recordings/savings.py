@@ -17,7 +17,7 @@ import pandas as pd
 
 from recordings.evidence import end_records
 from recordings.files import AuditFiles
-from recordings.manifest import STATES, audit_dates, audit_parts, dataset_of
+from recordings.manifest import STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
 from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
@@ -154,8 +154,9 @@ def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFram
         sql.execute("SET TimeZone = 'UTC'")
         sql.execute("SET parquet_metadata_cache = true")  # each footer is parsed once, not twice
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
-        _view_rows(sql, rows)
-        sql.execute(_HISTORY)
+        with damage_named(rows, duckdb.Error):
+            _view_rows(sql, rows)
+            sql.execute(_HISTORY)
         return sql.execute(_SUMS).df(), sql.execute(_NOT_SMALL).df()
 
 
@@ -167,7 +168,7 @@ def _view_rows(sql: duckdb.DuckDBPyConnection, rows: Any) -> None:
     DuckDB waits for it can leave both waiting for ever.
     """
     if not rows.files or rows.filesystem.type_name != "local":
-        sql.register("rows", rows.to_table(columns=_columns_of_sums(rows.schema.names), cache_metadata=False))
+        sql.register("rows", table_of(rows, columns=_columns_of_sums(rows.schema.names)))
         return
     sql.register("every_column", rows.schema.empty_table())
     paths = [escape(path) for path in rows.files]
