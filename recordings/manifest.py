@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -25,6 +26,7 @@ import pyarrow.dataset as ds  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from pyarrow import fs
 
+from recordings.errors import AuditDamaged
 from recordings.files import PARTITION as PARTITION
 from recordings.files import AuditFiles, LocalFiles, open_table
 from recordings.recording import Batch, Day
@@ -133,7 +135,6 @@ _REPEATING = (
     "software_version",
 )
 _LISTINGS_AT_ONCE = 16
-DAMAGED = (pa.ArrowInvalid, OSError)  # what Arrow raises for a file that is no Parquet, or not all of one
 _LAST_CHARACTER = "\U0010ffff"
 _ARROW_TYPES = {
     str: pa.string(),
@@ -231,9 +232,10 @@ def read_audit(
 
     A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
     years with SQL (``recordings.savings``, docs/audit-table.md).
+
+    Raises AuditDamaged, which names the file, where one cannot be read.
     """
-    rows = audit_dataset(audit_uri, start, end, session)
-    table = rows.to_table(columns=columns and list(columns), cache_metadata=False)
+    table = table_of(audit_dataset(audit_uri, start, end, session), columns=columns and list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get, split_blocks=True)
     return frame
 
@@ -280,13 +282,12 @@ def settled(
     wanted = {
         "columns": {"key": ds.field("key"), "etag": etag},
         "filter": (ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
-        "cache_metadata": False,  # of hundreds of files, more than all of the rest
     }
     files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])
     try:
-        tables, damaged = [rows.to_table(**wanted)], list[str]()
-    except DAMAGED:
+        tables, damaged = [table_of(rows, **wanted)], list[str]()
+    except AuditDamaged:
         tables, damaged = _file_by_file(files, rows.files, wanted)
     pairs = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
     return Settled(frozenset(chain.from_iterable(pairs)), tuple(damaged))
@@ -300,8 +301,8 @@ def _file_by_file(
     root = _filesystem(files)[1]
     for name in (path.removeprefix(root) for path in paths):
         try:
-            tables.append(_dataset(files, [name]).to_table(**wanted))
-        except DAMAGED:
+            tables.append(table_of(_dataset(files, [name]), **wanted))
+        except AuditDamaged:
             damaged.append(name)
     return tables, damaged
 
@@ -361,6 +362,37 @@ def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:
         partitioning=ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive"),
         partition_base_dir=root,
     )
+
+
+def table_of(rows: ds.Dataset, **options: Any) -> pa.Table:
+    """The rows, read now, with ``Dataset.to_table``'s options. Raises AuditDamaged where a file cannot be read."""
+    with damage_named(rows):
+        return rows.to_table(cache_metadata=False, **options)  # of hundreds of files, more than all of the rest
+
+
+@contextmanager
+def damage_named(rows: ds.Dataset, *errors: type[Exception]) -> Iterator[None]:
+    """Whoever reads these rows: an error of Arrow, or of these kinds, is AuditDamaged if what a file holds is at fault.
+
+    Errors of the machine and of S3 stay what they are.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, *errors) as error:
+        if damage := getattr(error, "errno", None) is None and _damage(rows):
+            raise damage from error
+        raise
+
+
+def _damage(rows: ds.Dataset) -> AuditDamaged | None:
+    """The first of the dataset's files that cannot be read as one of ours."""
+    for file in rows.get_fragments():
+        try:
+            file.to_table(schema=rows.schema, cache_metadata=False)
+        except (pa.ArrowException, OSError) as error:
+            cause = str(error).splitlines()[0].rpartition("': ")[2]  # without the path
+            return AuditDamaged("/".join(file.path.split("/")[-2:]), cause.rstrip("."))
+    return None
 
 
 def _filesystem(files: AuditFiles) -> tuple[fs.FileSystem, str]:
