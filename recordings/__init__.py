@@ -12,7 +12,7 @@ Read in this order:
 - many days at once: ``backfill``; afterwards: ``operation``, ``selection``, ``intents``, ``restore``, ``release``,
   ``settlement``, ``reconcile``
 - what it came to, said to people: ``summary``, ``reporting``; what it costs and saves: ``pricing``, ``savings``,
-  ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``
+  ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``, ``excel``
 - how: ``accounting``, ``patience``, ``pool``, ``settings``, ``errors``
 """
 

@@ -36,7 +36,7 @@ def report(root: Path, rows: list[ManifestRow]) -> Any:
     drawn = list(charts(result, PRICES, AS_OF, 6))
     for _, svg in drawn:
         ElementTree.fromstring(svg)  # noqa: S314 (we drew it)
-    html = page(result, found, PRICES, drawn, str(root))
+    html = page(result, found, PRICES, drawn, str(root), {})
     text = savings_report(found, {"report": str(root / "report.html")})
     for shown in (html, text):
         assert not re.search(r"\bnan\b|\binf\b|NaT|<NA>", re.sub(r"base64,[^\"]+", "", shown))
