@@ -11,8 +11,8 @@ Read in this order:
 - the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
 - many days at once: ``backfill``; afterwards: ``operation``, ``selection``, ``intents``, ``restore``, ``release``,
   ``settlement``, ``reconcile``
-- what it came to, said to people: ``summary``, ``reporting``; what it costs and saves: ``pricing``, ``savings``,
-  ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``
+- what it came to, said to people: ``summary``, ``reporting``, ``glossary``; what it costs and saves:
+  ``pricing``, ``savings``, ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``
 - how: ``accounting``, ``patience``, ``pool``, ``settings``, ``errors``
 """
 

@@ -146,9 +146,9 @@ def _youngest(scheduled_at: datetime, min_age_days: int) -> date:
     return scheduled_at.date() - timedelta(days=min_age_days)
 
 
-def record_backfill(files: AuditFiles, backfill: Backfill) -> None:
+def record_backfill(files: AuditFiles, backfill: Backfill, **more: Any) -> None:
     """Say what is to be done, before anything is: if it dies, scheduled runs take up what is left."""
-    record_start(files, backfill.run, backfill={"max_parallel": backfill.max_parallel})
+    record_start(files, backfill.run, backfill={"max_parallel": backfill.max_parallel}, **more)
 
 
 def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:

@@ -1,14 +1,17 @@
 """A run in words and figures that people read: Markdown, and rows of tables."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recordings.estimate import Forecast, Interval
 from recordings.finding import Finding, Severity
-from recordings.manifest import ManifestRow
+from recordings.glossary import code_of, label, meaning, way_out
+from recordings.manifest import ManifestRow, Status
 from recordings.pricing import MONTH_DAYS, Cost, break_even_months
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
+
+_KEYS_SHOWN = 20  # for each reason
 
 
 def human_bytes(size_bytes: float) -> str:
@@ -160,9 +163,79 @@ def _whereabouts(run: Run, summary: RunSummary) -> str:
     return f"Run `{summary.run_id}`, audit table `{run.audit_uri}`, {len(summary.manifest_files)} files."
 
 
-def failure_rows(failures: Sequence[ManifestRow]) -> list[dict[str, str]]:
-    """What did not become small, and why, as a table."""
-    return [{"status": row.status.value, "key": row.key, "reason": row.reason or ""} for row in failures]
+def failures_report(
+    rows: Sequence[ManifestRow], counts: Mapping[str, int] | None = None, *, title: str = "What did not become small"
+) -> str:
+    """Recordings by the code of their reason: how many, what it means, what to do, and the first keys of each.
+
+    ``rows`` may be a sample: then ``counts`` says how many there are, by code. What failed comes first.
+    """
+    groups = _by_code(rows)
+    counted = {code: max(len(group), (counts or {}).get(code, 0)) for code, group in groups.items()}
+    codes = sorted(groups, key=lambda code: (groups[code][0].status is not Status.FAILED, -counted[code], code))
+    overview = [f"| {code} | {counted[code]:,} | {meaning(code)} | {way_out(code)} |" for code in codes]
+    total = plural(sum(counted.values()), "recording")
+    return "\n\n".join(
+        [
+            f"# {title}: {total}",
+            "\n".join(["| reason | recordings | what it means | what to do |", "|---|--:|---|---|", *overview]),
+            *(_named(code, groups[code], counted[code]) for code in codes),
+        ]
+    )
+
+
+def _by_code(rows: Sequence[ManifestRow]) -> dict[str, list[ManifestRow]]:
+    """The rows by the code of their reason, or by their status where they have none; within a code, failures first."""
+    groups: dict[str, list[ManifestRow]] = {}
+    for row in failed_first(rows):
+        groups.setdefault(code_of(row.reason) or str(row.status), []).append(row)
+    return groups
+
+
+def failed_first(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """The rows in their order, but those that failed before all others."""
+    return sorted(rows, key=lambda row: row.status is not Status.FAILED)
+
+
+def _named(code: str, rows: Sequence[ManifestRow], count: int) -> str:
+    """One reason's recordings: a list, because lines of a list are broken where a table would have to be scrolled."""
+    statuses = ", ".join(sorted({label(row.status) for row in rows}))
+    lines = [f"- {_plain(_sentence(row))} {_as_code(row.key)}" for row in rows[:_KEYS_SHOWN]]
+    more = [f"- and {count - len(lines):,} more"] if count > len(lines) else []
+    return "\n".join([f"## {code} ({statuses}): {count:,}", "", *lines, *more])
+
+
+def first_three(rows: Sequence[ManifestRow], total: int | None = None) -> str:
+    """One line that names the first three recordings, each with its reason: for exceptions and logs."""
+    ordered, count = failed_first(rows), max(len(rows), total or 0)
+    named = [f"{row.key}: {_one_line(row.reason or label(row.status))}" for row in ordered[:3]]
+    more = [f"and {count - len(named):,} more"] if count > len(named) else []
+    return "; ".join([*named, *more])
+
+
+def _sentence(row: ManifestRow) -> str:
+    """A row's reason without its code, to stand before the key."""
+    sentence = (row.reason or "").partition(":")[2].strip()
+    return f"{sentence}:" if sentence else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plain(text: str) -> str:
+    """Text in Markdown that must not be taken for markup."""
+    return _one_line(text).replace("<", "&lt;")
+
+
+def _as_code(text: str) -> str:
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{_one_line(text)}{fence}"
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def forecast_report(forecast: Forecast, retention_years: float) -> str:

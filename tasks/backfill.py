@@ -38,6 +38,7 @@ from recordings.backfill import (
 from recordings.evidence import end_records
 from recordings.history import record_covered
 from recordings.pool import shared_pool
+from tasks.circumstances import circumstances
 from tasks.run import begin_run, preflight
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -52,7 +53,7 @@ def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **pa
     run = begin_run(**parameters, lookback_days=1, dry_run=False, overwrite_converted=False)
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
     preflight(run)
-    record_backfill(workplace(run).files, backfill)
+    record_backfill(workplace(run).files, backfill, circumstances=circumstances())
     return backfill
 
 

@@ -5,12 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
@@ -25,10 +20,11 @@ from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight import check_bucket
 from recordings.pricing import prices
-from recordings.reporting import failure_rows, run_report
+from recordings.reporting import failures_report, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
+from tasks.circumstances import circumstances
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -58,7 +54,7 @@ def open_record(run: Run) -> DeadRuns:
     patience = timedelta(hours=settings().abandoned_after_h)
     dead = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
     if not run.dry_run:
-        record_start(files, run)
+        record_start(files, run, circumstances=circumstances())
     return dead
 
 
@@ -102,9 +98,10 @@ def end_run(
     ahead = forecast_survey(run, plan.survey) if plan.survey else None
     report = run_report(run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead)
     create_markdown_artifact(report, key="archive-report", description=str(summary))
-    failures = failure_rows([row for wave in waves for row in wave.failures])
+    failures = [row for wave in waves for row in wave.failures]
     if failures:
-        create_table_artifact(failures, key="archive-failures", description="What did not become small, and why")
+        shown = failures_report(failures, sums.reasons)
+        create_markdown_artifact(shown, key="archive-failures", description="What did not become small, and why")
     get_run_logger().info("%s", summary)
     _announce_rejects(summary)
     if not summary.succeeded:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,9 @@ def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
     assert (Path(audit_uri) / "_runs" / "20260101T000000Z-dead.covered.json").exists()
 
 
-def test_what_people_see_in_the_prefect_ui(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
+def test_what_people_see_in_the_prefect_ui(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
     bucket.put(key_of(20), b"not a call")
     summary = archive()
     with get_client(sync_client=True) as client:
@@ -287,6 +290,11 @@ def test_what_people_see_in_the_prefect_ui(bucket: Bucket, archive: Any, calls: 
     assert float(str(shown["archive-progress"].data)) == 100
     assert "**10** recordings archived" in shown["archive-report"].data
     assert key_of(20) in shown["archive-failures"].data
+    assert "| not-wav | 1 |" in shown["archive-failures"].data
+    record = json.loads((Path(audit_uri) / "_runs" / f"{summary.run_id}.start.json").read_text())["circumstances"]
+    assert (record["flow_run_id"], record["flow_run_name"]) == (str(flow_run.id), flow_run.name)
+    assert record["flow_run_url"].endswith(f"/runs/flow-run/{flow_run.id}")
+    assert record["versions"]["prefect"] == version("prefect")
     assert flow_run.name == f"archive {bucket.name}"
 
 
