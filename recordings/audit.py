@@ -38,6 +38,7 @@ def audit_wave(
     ]
     written = write_rows(files, rows, run_id=run.run_id, wave=number)
     failures = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
+    failures.sort(key=lambda row: row.status is not Status.FAILED)  # in a sample, what failed must not be missing
     return WaveResult(written, tally(rows), failures[:_FAILURES_SHOWN])
 
 

@@ -19,7 +19,7 @@ _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
 
 
 def record_start(files: AuditFiles, run: Run | Operation, **more: Any) -> None:
-    """Say what the run is about to do, before it does anything."""
+    """Say what the run is about to do, before it does anything. ``more`` goes beside its parameters."""
     files.create(f"{_FOLDER}/{run.run_id}{_START}", _json({**asdict(run), **more}))
 
 

@@ -95,13 +95,12 @@ def plan_run(
     _check_range("lookback_days", lookback_days, 1, 36500)
     _check_range("batch_size", batch_size, 1, 1000)
     _check_range("readback_percent", readback_percent, 0, 100)
-    if "/" in shard:
+    if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     check_profile_available(PROFILES[profile])
-    check_dates(start_date, end_date)
-    end = end_date or scheduled_at.date() - timedelta(days=min_age_days)
-    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
-    check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
+    start, end = window(
+        scheduled_at.date(), start_date, end_date, min_age_days=min_age_days, lookback_days=lookback_days
+    )
     started_at = datetime.now(UTC)
     return Run(
         run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
@@ -124,6 +123,17 @@ def plan_run(
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )
+
+
+def window(
+    scheduled_on: date, start_date: date | None, end_date: date | None, *, min_age_days: int, lookback_days: int
+) -> tuple[date, date]:
+    """First and last day, decided from the schedule where they were left out. Raises InvalidRequest."""
+    check_dates(start_date, end_date)
+    end = end_date or scheduled_on - timedelta(days=min_age_days)
+    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
+    check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
+    return start, end
 
 
 def _check_known(parameter: str, value: str, known: Iterable[str]) -> None:

@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from glob import escape
 
+from recordings import glossary
 from recordings.files import PARTITION, audit_location
 from recordings.manifest import SCHEMA_VERSION, STATES, arrow_schema
 
@@ -90,6 +91,7 @@ def document() -> str:
     return _DOCUMENT.format(
         version=SCHEMA_VERSION,
         rows=rows,
+        glossary=glossary.tables(),
         athena=athena_table(_EXAMPLE),
         duckdb=duckdb_view("<audit folder>"),
         current=current_view(),
@@ -129,12 +131,28 @@ replacement and the original that came back.
 |---|---|---|---|
 {rows}
 
+## Who wrote a row, and with what
+
+A row's `run_id` is the name of the run's records: `_runs/<run_id>.start.json` holds the parameters and, under
+`circumstances`, the id, name and link of the Prefect flow run, the deployment, who or what started it (`started_by`;
+null where the Prefect server has no accounts), the flow run of the backfill that it belongs to (`parent_flow_run_id`),
+the commit, the image and the versions of this software, Python and the libraries that touch samples and files. What the
+run could not learn is null. `_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a
+`run_id` are those of the flow run's id.
+
 ## What is true now
 
 `archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
 `failed` are attempts. What is true of a recording is its last state by S3's clock; an attempt never supersedes a state.
 Of two rows about one version, that of the run that wrote it counts. `recordings.manifest.current(frame)` gives these
 rows, and so does the view `audit_current` below.
+
+## Glossary
+
+A status says what became of a recording; a reason begins with one of the codes below. A difference is what a
+reconciliation finds between table and bucket.
+
+{glossary}
 
 ## pandas
 

@@ -28,7 +28,7 @@ from recordings.operation import (
 from recordings.pool import shared_pool
 from recordings.reconcile import FAILURES, Drift, reconcile_day
 from recordings.recording import Day, days_between
-from recordings.reporting import failure_rows
+from recordings.reporting import failures_report
 from recordings.selection import Selection, selected
 from recordings.settings import settings
 from recordings.settlement import Settlement, close_settled
@@ -139,9 +139,10 @@ def end_operation(
         record_end(files, operation, totals=asdict(summary), manifest=manifest)
         close_settled(files, settled)
     create_markdown_artifact(report_of(operation, summary), key=f"{operation.kind}-report", description=str(summary))
-    left = failure_rows([row for result in results for row in result.failures])
+    left = [row for result in results for row in result.failures]
     if left:
-        create_table_artifact(left, key=f"{operation.kind}-left", description="What was left as it is, and why")
+        shown = failures_report(left, summary.reasons, title="What was left as it is")
+        create_markdown_artifact(shown, key=f"{operation.kind}-left", description="What was left as it is, and why")
     get_run_logger().info("%s", summary)
     if not summary.succeeded:
         raise OperationFailed(summary)

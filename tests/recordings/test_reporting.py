@@ -7,10 +7,24 @@ from dataclasses import replace
 import pytest
 
 from recordings.finding import Finding, Severity
+from recordings.glossary import meaning, way_out
+from recordings.manifest import ManifestRow, Status
 from recordings.pricing import Cost
-from recordings.reporting import cost_table, human_bytes, months, percent_saved, run_report, tick_usd, usd
+from recordings.reporting import (
+    cost_table,
+    failures_report,
+    first_three,
+    human_bytes,
+    months,
+    percent_saved,
+    run_report,
+    tick_usd,
+    usd,
+)
 from recordings.run import Run
 from recordings.summary import RunFailed, RunSummary, Tally
+from tests.bucket import key_of
+from tests.recordings.test_manifest import ROW
 
 SUMS = Tally(
     counts=Counter(archived=2, failed=1),
@@ -90,7 +104,7 @@ def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
         "**2** recordings archived, **10.0** minutes, **4 MB → 1 MB** (4,000,000 → 1,000,000 bytes), 75.0 % smaller",
         "**not everything went well**",
         "| failed | 1 |",
-        "| settled by earlier runs | 5 |",
+        "| accounted for by earlier runs | 5 |",
         "| unavailable | 1 |",
         "**accepted risk, unversioned**: It is off. Turn it on.",
         "| requests to S3 | $0.000100 | $0.0100 |",
@@ -105,3 +119,36 @@ def test_a_run_fails_for_failed_and_for_missing_rows() -> None:
     assert replace(SUMMARY, counts={"archived": 2, "rejected": 1}).succeeded
     assert not replace(SUMMARY, counts={"archived": 2}, unrecorded=1).succeeded
     assert str(RunFailed(SUMMARY)).startswith("run r1: 2 archived, 1 failed. The rows' reasons say why")
+
+
+def rows(count: int, status: Status, reason: str | None, first: int = 0) -> list[ManifestRow]:
+    return [replace(ROW, key=key_of(first + n), status=status, reason=reason) for n in range(count)]
+
+
+REJECTS = rows(25, Status.REJECTED, "truncated: 9 bytes <are> left")
+FAILURE = rows(1, Status.FAILED, "refused: GetObject was refused (AccessDenied);\nthe role needs s3:GetObject", 99)
+
+
+def test_failures_are_grouped_by_reason_with_what_to_do() -> None:
+    report = failures_report([*REJECTS, *FAILURE], {"truncated": 1234})
+    assert report.startswith("# What did not become small: 1,235 recordings")
+    assert f"| truncated | 1,234 | {meaning('truncated')} | {way_out('truncated')} |" in report
+    assert report.index("## refused (failed): 1") < report.index("## truncated (rejected): 1,234")
+    assert f"- 9 bytes &lt;are> left: `{key_of(19)}`\n- and 1,214 more" in report
+    assert key_of(20) not in report
+    assert f"(AccessDenied); the role needs s3:GetObject: `{key_of(99)}`" in report
+    tables = [line for line in report.splitlines() if line.startswith("|")]
+    assert not any(".wav" in line for line in tables), "a table of keys has to be scrolled"
+
+
+def test_a_row_without_a_reason_stands_under_its_status() -> None:
+    assert "## changed (changed): 1" in failures_report(rows(1, Status.CHANGED, None))
+
+
+def test_the_first_three_are_named_in_one_line() -> None:
+    line = first_three([*REJECTS, *FAILURE])
+    assert line.startswith(f"{key_of(99)}: refused: GetObject")
+    assert line.endswith("; and 23 more")
+    assert "\n" not in line
+    assert first_three(FAILURE, 4).endswith("; and 3 more")
+    assert first_three([]) == ""

@@ -1,0 +1,75 @@
+"""Who runs this, and with what: told in a run's start record, so that a row of the audit table leads to it."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.runtime import deployment, flow_run
+from prefect.utilities.urls import url_for
+
+from recordings import __version__
+
+T = TypeVar("T")
+_CHECKOUT = Path(__file__).parents[1]
+_LIBRARIES = ("prefect", "boto3", "numpy", "soxr", "pyarrow", "numba")
+
+
+def circumstances() -> dict[str, Any]:
+    """The flow run, its deployment, who started it, and the code and libraries that it runs. Never raises.
+
+    What cannot be learned is None: outside a flow run, or where the server does not tell.
+    """
+    run_id = flow_run.id
+    return {
+        "flow_run_id": run_id,
+        "flow_run_name": _learned(lambda: flow_run.name),
+        "flow_run_url": _learned(lambda: url_for("flow-run", obj_id=run_id)) if run_id else None,
+        "parent_flow_run_id": _learned(lambda: flow_run.parent_flow_run_id),
+        "deployment_id": _learned(lambda: deployment.id),
+        "deployment_name": _learned(lambda: deployment.name),
+        "started_by": _learned(lambda: _starter(_read(run_id))) if run_id else None,
+        "commit": os.environ.get("ARCHIVE_COMMIT") or _learned(_commit),
+        "image": os.environ.get("ARCHIVE_IMAGE") or None,
+        "versions": {
+            "connect-recording-archive": __version__,
+            "python": platform.python_version(),
+            **{name: _learned(partial(version, name)) for name in _LIBRARIES},
+        },
+    }
+
+
+def _learned(look: Callable[[], T]) -> T | None:
+    try:
+        return look()
+    except Exception:  # no run may fail because nobody could say who started it
+        return None
+
+
+def _read(run_id: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(run_id))
+
+
+def _starter(run: FlowRun) -> str | None:
+    """As ``USER ada``, ``AUTOMATION nightly``; a server without accounts knows only what is no person."""
+    if run.created_by is None:
+        return "SCHEDULE" if run.auto_scheduled else None
+    return " ".join(filter(None, (run.created_by.type, run.created_by.display_value))) or None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this code lies in, with ``-dirty`` where files differ from it."""
+    git = shutil.which("git")
+    if git is None or not (_CHECKOUT / ".git").exists():
+        return None
+    describe = [git, "-C", str(_CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
