@@ -15,6 +15,10 @@ COPY flows/ flows/
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/opt/archive PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A Spot stop (SIGTERM) schedules the run again instead of failing it; a run that says nothing is noticed soon.
 ENV PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR=reschedule PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30
+# Which commit and image a run used goes into its start record.
+ARG ARCHIVE_COMMIT=""
+ARG ARCHIVE_IMAGE=""
+ENV ARCHIVE_COMMIT=$ARCHIVE_COMMIT ARCHIVE_IMAGE=$ARCHIVE_IMAGE
 USER 10001
 RUN ["python", "-c", "import flows.archive"]
 CMD ["prefect", "flow-run", "execute"]

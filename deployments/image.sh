@@ -7,4 +7,6 @@ if docker manifest inspect "$ARCHIVE_IMAGE" > /dev/null 2>&1; then
   echo "$ARCHIVE_IMAGE is there already"
   exit 0
 fi
-docker buildx build --platform "${ARCHIVE_PLATFORM:-linux/arm64}" --tag "$ARCHIVE_IMAGE" --push .
+commit=$(git describe --always --dirty --abbrev=40 --exclude='*' 2> /dev/null || true)
+docker buildx build --platform "${ARCHIVE_PLATFORM:-linux/arm64}" --build-arg ARCHIVE_COMMIT="$commit" \
+  --build-arg ARCHIVE_IMAGE="$ARCHIVE_IMAGE" --tag "$ARCHIVE_IMAGE" --push .

@@ -16,7 +16,7 @@ class Settings(BaseSettings):
 
     threads: int = Field(16, ge=1, le=256, description="Recordings worked on at once, over all batches of a process")
     bytes_in_flight: int = Field(256 * MIB, ge=MIB, description="Memory for results not yet uploaded, over all threads")
-    batches_in_flight: int = Field(4, ge=1, le=64, description="Batches per wave")
+    batches_in_flight: int = Field(4, ge=1, le=64, description="Batches that a run works on at once")
     batch_bytes: int = Field(2048 * MIB, ge=MIB, description="A batch holds at most so many bytes of recordings")
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts per S3 request, if boto3's retry quota permits")
     patience_s: float = Field(

@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from recordings import preflight
 from recordings.finding import Finding
+from recordings.glossary import plural
 from recordings.request import check_bucket_name, normal_prefixes
 from recordings.s3.store import Store
 from recordings.settings import settings
@@ -25,7 +26,7 @@ def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Find
 def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
     """The findings as a table."""
     rows = [
-        {"severity": each.severity.value, "code": each.code, "what": each.sentence, "way out": each.way_out}
+        {"severity": each.severity.value, "code": each.code, "what": each.sentence, "what to do": each.way_out}
         for each in findings
     ]
-    create_table_artifact(rows, key="inspect-bucket", description=f"{len(rows)} findings on {bucket}")
+    create_table_artifact(rows, key="inspect-bucket", description=f"{plural(len(rows), 'finding')} on {bucket}")

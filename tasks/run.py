@@ -1,5 +1,6 @@
 """The beginning and the end of a run: parameters decided, the bucket inspected, records and report written."""
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -15,7 +16,7 @@ from recordings.audit import WaveResult
 from recordings.backfill import dead_backfills
 from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
-from recordings.finding import NOTHING_BELOW, Finding
+from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import plural
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
 from recordings.manifest import ManifestRow
@@ -31,6 +32,8 @@ from tasks.circumstances import circumstances
 from tasks.stages import stage
 from tasks.workplace import workplace
 
+_LEVELS = {Severity.BLOCK: logging.WARNING, Severity.WARN: logging.WARNING, Severity.INFO: logging.INFO}
+
 
 def begin_run(**parameters: Any) -> Run:
     """The run that these flow parameters ask for. Raises InvalidRequest before anything is touched."""
@@ -45,7 +48,7 @@ def preflight(run: Run) -> list[Finding]:
         workplace(run).store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept
     )
     for finding in findings:
-        get_run_logger().info("%s: %s", finding.severity, finding)
+        get_run_logger().log(_LEVELS[finding.severity], "%s", finding)
     if not run.dry_run:
         check_sight(workplace(run).store, run)
     return findings

@@ -47,7 +47,7 @@ def stage(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 @stage(task_run_name="list {day}")
 def list_recordings(day: Day, run: Run) -> Listing:
-    """The day's recordings that the audit table has not settled."""
+    """The day's recordings that no earlier run has accounted for."""
     return list_day(workplace(run).store, day, run)
 
 

@@ -22,6 +22,20 @@ def test_the_script_that_builds_it_is_sound_shell() -> None:
     subprocess.run(["sh", "-n", ROOT / "deployments" / "image.sh"], check=True)
 
 
+def test_the_image_is_told_its_name_and_commit(tmp_path: Path) -> None:
+    """By a docker that has no such image yet and writes down what it is asked."""
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$1" != manifest ]\n')
+    docker.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ARCHIVE_IMAGE": "registry/archive:1"}
+    subprocess.run(["sh", ROOT / "deployments" / "image.sh"], cwd=ROOT, env=env, check=True)
+    built = (tmp_path / "asked").read_text().splitlines()[-1]
+    assert "--build-arg ARCHIVE_IMAGE=registry/archive:1" in built
+    assert re.search(r"--build-arg ARCHIVE_COMMIT=\S*", built)
+    for name in ("ARCHIVE_IMAGE", "ARCHIVE_COMMIT"):
+        assert re.search(rf"^ENV .*\b{name}=\${name}\b", DOCKERFILE, re.M)
+
+
 def test_what_it_copies_exists() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
     assert len(copied) == 4

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.states import Scheduled
 from prefect.utilities.importtools import import_object
 
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -90,6 +91,15 @@ def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, 
     )
     assert eventually(lambda: final_state(client, run.id)).type is StateType.COMPLETED
     assert pd.read_parquet(env["ARCHIVE_AUDIT_URI"])["status"].tolist() == ["archived"]
+
+
+@pytest.mark.parametrize("name", ["archive-day", "estimate"])
+def test_the_server_takes_an_empty_date_for_one_left_out(client: Any, env: dict[str, str], name: str) -> None:
+    """As a form may send it; flows.parameters makes sense of it."""
+    tomorrow = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+    empty = {"start_date": "", "end_date": None}
+    run = client.create_flow_run_from_deployment(deployment(client, name).id, parameters=empty, state=tomorrow)
+    client.delete_flow_run(run.id)
 
 
 @pytest.mark.parametrize(("parameter", "value"), [("batch_size", 0), ("profile", "mp3"), ("readback_percent", 101)])

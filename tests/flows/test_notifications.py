@@ -71,8 +71,8 @@ def archive_day(client: Any, bucket: Bucket, tmp_path: Path) -> Callable[..., An
 
 def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
     archive_day(bucket="there-is-no-such-bucket")
-    told = eventually(lambda: webhook.about("archive there-is-no-such-bucket"))
-    assert told["subject"] == "Recording archive: archive there-is-no-such-bucket Failed"
+    told = eventually(lambda: webhook.about("there is no bucket named"))
+    assert told["subject"] == "Recording archive: archive 2026-01-12 Failed"
     assert "there is no bucket named 'there-is-no-such-bucket'" in told["body"]
     assert "/runs/flow-run/" in told["body"]
 
