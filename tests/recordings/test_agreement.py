@@ -27,6 +27,7 @@ from rich.console import Console
 from demo.__main__ import _table
 from demo.notebook import NOTEBOOK, executed
 from recordings.charts import charts
+from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.excel import workbook
 from recordings.figures import Figures, by_day, by_reason, figures, saved_by_day, spent_by_day
 from recordings.manifest import ManifestRow, Status, read_audit
@@ -156,6 +157,16 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
     *_, last = console.file.getvalue().strip().splitlines()  # type: ignore[attr-defined]
     assert last.split()[:5] == ["all", str(len(run)), "4", "1", "1"]
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
+
+
+def test_the_notebook_says_what_is_wrong_with_a_table(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="nowhere' holds no audit table"):
+        in_process(str(tmp_path / "nowhere"))
+    write_table(tmp_path, every_status()[:1])
+    (file,) = tmp_path.rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:99])
+    with pytest.raises(AuditDamaged, match=f"{file.name} in the audit table cannot be read: .* move it out"):
+        in_process(str(tmp_path))
 
 
 @pytest.mark.slow
