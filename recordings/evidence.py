@@ -14,6 +14,7 @@ from recordings.files import PARTITION, AuditFiles, open_table
 from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
+DIFFERENCES = "_differences"  # where recordings.reconcile keeps what it finds
 _LISTING = (".end.json", ".done.json")  # the records that list files
 _FILES_AT_ONCE = 16
 
@@ -87,7 +88,7 @@ def _damaged(files: AuditFiles, suffix: str) -> list[str]:
 
 def _files_of_table(files: AuditFiles) -> set[str]:
     """Also those of folders that are no day's, but that other readers would take for one."""
-    folders = [folder for folder in files.folders() if folder.startswith(f"{PARTITION}=")]
+    folders = [each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 

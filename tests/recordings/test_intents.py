@@ -15,7 +15,8 @@ from recordings.files import AuditFiles, LocalFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed, set_out
 from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, write_rows
-from recordings.operation import Operation, OperationResult, batches_of, plan_operation
+from recordings.operation import Operation, batches_of, plan_operation
+from recordings.outcome import OperationResult
 from recordings.pool import Budget, Pool
 from recordings.reconcile import reconcile_day
 from recordings.recording import Day
