@@ -43,3 +43,19 @@ class StoreRefused(Exception):
 
 class InvalidRequest(ValueError):
     """The run's parameters cannot be carried out as given."""
+
+
+class AuditDamaged(Exception):
+    """A file of the audit table cannot be read: truncated, overwritten, or none of ours. ``name`` is its name there."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(name, cause)
+        self.name = name
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} in the audit table cannot be read: {self.cause}. Restore the file from a backup (in S3, from "
+            "its previous version), or move it out of the table and let reconcile_audit with repair write its rows "
+            "again. verify_audit names every file that was changed"
+        )

@@ -5,11 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from json import loads
 from pathlib import PurePosixPath
 from typing import Any
 
+from recordings.errors import InvalidRequest
 from recordings.files import PARTITION, AuditFiles, open_table
 from recordings.s3.session import Session
 
@@ -39,18 +41,71 @@ class Discrepancy:
         return f"{self.flaw}: {self.name}"
 
 
-def verify_audit(audit_uri: str, session: Session | None = None) -> list[Discrepancy]:
-    """Each file of the table that is missing, changed or not accounted for; none if all is as the runs wrote it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What was compared with the runs' records, and each file that is not as they say."""
+
+    audit_uri: str
+    files: int  # in the folders of the days
+    rows: int  # in those of them that are as their run wrote them
+    runs: int  # that ended, and whose records list the files
+    first_date: date | None  # of the calls; None where no file is left
+    last_date: date | None
+    discrepancies: tuple[Discrepancy, ...]
+
+    def __str__(self) -> str:
+        dates = f", calls of {self.first_date} to {self.last_date}" if self.first_date else ""
+        counts = ", ".join((_counted(self.files, "file"), _counted(self.rows, "row"), _counted(self.runs, "run")))
+        found = _counted(len(self.discrepancies), "discrepancy", "discrepancies") if self.discrepancies else ""
+        verdict = found or "all as the runs wrote them"
+        return "\n".join([f"{self.audit_uri}: {counts}{dates}: {verdict}", *map(str, self.discrepancies)])
+
+
+def _counted(number: int, singular: str, plural: str = "") -> str:
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def verify_audit(audit_uri: str, session: Session | None = None) -> Verification:
+    """What was checked, and each file of the table that is missing, changed or not accounted for.
+
+    Raises InvalidRequest where there is no audit table.
+    """
     files = open_table(audit_uri, session)
-    digests = listed_digests(files)
+    check_table(files, audit_uri)
+    records = {suffix: _records(files, suffix) for suffix in _LISTING}
+    listed = [file for of_kind in records.values() for record in of_kind.values() if record for file in record["files"]]
+    digests = _digests(listed)
     there = _files_of_table(files)
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
         **_unlisted(files, there - digests.keys()),
-        **{name: Flaw.CHANGED for suffix in _LISTING for name in _damaged(files, suffix)},
+        **{name: Flaw.CHANGED for of_kind in records.values() for name, record in of_kind.items() if record is None},
     }
-    return [Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())]
+    rows = {file["name"]: file.get("rows", 0) for file in listed}
+    dates = sorted(filter(None, map(_date_of, there)))
+    return Verification(
+        audit_uri=audit_uri,
+        files=len(there),
+        rows=sum(rows[name] for name in (there & rows.keys()) - flaws.keys()),
+        runs=sum(record is not None for record in records[".end.json"].values()),
+        first_date=dates[0] if dates else None,
+        last_date=dates[-1] if dates else None,
+        discrepancies=tuple(Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())),
+    )
+
+
+def check_table(files: AuditFiles, audit_uri: str) -> None:
+    """Raises InvalidRequest where no run has ever written: rather a name mistyped than a table that is empty."""
+    if not any(name == RUNS or name.startswith(f"{PARTITION}=") for name in files.folders()):
+        raise InvalidRequest(f"audit_uri {audit_uri!r} holds no audit table: name the place that the runs were given")
+
+
+def _date_of(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name.removeprefix(f"{PARTITION}=")[:10])
+    except ValueError:
+        return None  # the folder is no day's
 
 
 def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
@@ -60,10 +115,14 @@ def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
 
 def listed_digests(files: AuditFiles) -> dict[str, set[str]]:
     """The digests that the runs' records list, by name: two of them where runs saw a file differently."""
+    records = (record for suffix in _LISTING for record in _records(files, suffix).values())
+    return _digests(file for record in records if record for file in record["files"])
+
+
+def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     digests: dict[str, set[str]] = defaultdict(set)
-    for record in (record for suffix in _LISTING for record in _records(files, suffix).values()):
-        for file in record["files"] if record else ():
-            digests[file["name"]].add(file["sha256"])
+    for file in listed:
+        digests[file["name"]].add(file["sha256"])
     return digests
 
 
@@ -80,10 +139,6 @@ def _record(data: bytes) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) and "files" in record else None
-
-
-def _damaged(files: AuditFiles, suffix: str) -> list[str]:
-    return [name for name, record in _records(files, suffix).items() if record is None]
 
 
 def _files_of_table(files: AuditFiles) -> set[str]:

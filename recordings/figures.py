@@ -5,9 +5,11 @@ from datetime import date
 
 import pandas as pd
 
+from recordings.manifest import Status
 from recordings.pricing import MONTH_DAYS, PriceList, break_even_months
-from recordings.savings import Savings
+from recordings.savings import SMALL_STATES, Savings
 
+_OF_SMALL = ("verified", "read_back", "bytes_before", "bytes_after", "minutes")
 _STORED = ("usd_before", "usd_after", "usd_originals", "usd_tags", "usd_saved")
 
 
@@ -19,7 +21,13 @@ class Figures:
     end: date
     as_of: date
     retention_years: float
-    recordings: int
+    recordings: int  # small now, one by one:
+    archived: int
+    already_archived: int  # found small by the first run that looked at them, and confirmed
+    released: int  # archived, and the original is deleted
+    verified: int
+    read_back: int
+    not_small: int  # never archived, or restored
     bytes_before: int
     bytes_after: int
     minutes: float
@@ -32,8 +40,8 @@ class Figures:
     saved_once_released: float
     # up to ``as_of``, since the first change:
     saved_so_far: float  # by storage, net of originals and tags; negative while originals outweigh it
-    spent_on_runs: float  # requests, KMS, retrieval, Fargate time
-    spent_standing: float  # worker and server, since the first run
+    spent_on_runs: float  # requests, KMS, retrieval, Fargate time; of a run over other dates too, their share
+    spent_standing: float  # the share of worker and server since the table's first run
     # from ``as_of`` until each recording has been kept for ``retention_years``:
     projected_as_is: float
     projected_if_released: float
@@ -60,6 +68,7 @@ class Figures:
 def figures(result: Savings, price_list: PriceList, as_of: date, retention_years: float) -> Figures:
     """The key figures on this day."""
     small, runs = result.small, result.runs
+    of_state = small.groupby("status")["recordings"].sum()
     month = {name: float(small[name].sum()) for name in _STORED}
     future = projection(result, as_of, retention_years).iloc[-1]
     return Figures(
@@ -68,6 +77,10 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         as_of=as_of,
         retention_years=retention_years,
         recordings=int(small["recordings"].sum()),
+        **{state: int(of_state.get(state, 0)) for state in SMALL_STATES},
+        verified=int(small["verified"].sum()),
+        read_back=int(small["read_back"].sum()),
+        not_small=len(result.not_small),
         bytes_before=int(small["bytes_before"].sum()),
         bytes_after=int(small["bytes_after"].sum()),
         minutes=float(small["minutes"].sum()),
@@ -78,18 +91,28 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         saved_now=month["usd_saved"],
         saved_once_released=month["usd_saved"] + month["usd_originals"],
         saved_so_far=float(saved_by_day(result, as_of).iloc[-1]),
-        spent_on_runs=float((runs["marginal_usd"] + runs["waiting_usd"]).sum()),
-        spent_standing=price_list.standing_month * _days_running(runs, as_of) / MONTH_DAYS,
+        spent_on_runs=float(_spent(runs).sum()),
+        spent_standing=_standing_day(result, price_list) * _days_running(result, as_of),
         projected_as_is=float(future["as_is_usd"]),
         projected_if_released=float(future["released_usd"]),
         runs=len(runs),
-        minutes_by_runs=float(runs["minutes"].sum()),
+        minutes_by_runs=float((runs["minutes"] * runs["share"]).sum()),
     )
 
 
-def _days_running(runs: pd.DataFrame, as_of: date) -> int:
+def _spent(runs: pd.DataFrame) -> pd.Series:
+    """Dollars that each run cost, of which ``share`` belongs to the dates."""
+    return (runs["marginal_usd"] + runs["waiting_usd"]) * runs["share"]
+
+
+def _standing_day(result: Savings, price_list: PriceList) -> float:
+    """Dollars a day for these dates' share of worker and server."""
+    return price_list.standing_month / MONTH_DAYS * result.standing_share
+
+
+def _days_running(result: Savings, until: date) -> int:
     """Days since the first run, that day included."""
-    return max(0, (as_of - min(runs["started_at"]).date()).days + 1) if len(runs) else 0
+    return max(0, (until - result.running_since).days + 1) if result.running_since else 0
 
 
 def saved_by_day(result: Savings, until: date) -> pd.Series:
@@ -97,20 +120,19 @@ def saved_by_day(result: Savings, until: date) -> pd.Series:
     changes = result.sums[result.sums["is_state"]]
     begins = changes.groupby("since")["usd_saved"].sum()
     ends = changes.dropna(subset="until").groupby("until")["usd_saved"].sum()
-    days = pd.date_range(min(begins.index, default=pd.Timestamp(until)), until, freq="D")
+    first = min(min(begins.index, default=pd.Timestamp(until)), pd.Timestamp(until))
+    days = pd.date_range(first, until, freq="D")
     rate = begins.sub(ends, fill_value=0).reindex(days, fill_value=0).cumsum()
     return (rate.shift(fill_value=0) / MONTH_DAYS).cumsum()
 
 
 def spent_by_day(result: Savings, price_list: PriceList, days: pd.DatetimeIndex) -> pd.Series:
     """Dollars spent on runs, worker and server up to each of these days."""
-    if result.runs.empty:
-        return pd.Series(0.0, index=days)
-    on = result.runs["started_at"].dt.tz_convert(None).dt.normalize()
-    of_runs = (result.runs["marginal_usd"] + result.runs["waiting_usd"]).groupby(on).sum()
-    standing = pd.Series(price_list.standing_month / MONTH_DAYS, index=days).where(days >= min(on), 0)
-    early = of_runs[of_runs.index < days[0]].sum()
-    return (of_runs.reindex(days, fill_value=0) + standing).cumsum() + early
+    on = pd.DatetimeIndex(result.runs["started_at"].dt.tz_convert(None).dt.normalize())
+    of_runs = pd.Series(_spent(result.runs).to_numpy(), index=on).sort_index().cumsum()
+    up_to = of_runs[~of_runs.index.duplicated(keep="last")].reindex(days, method="ffill").fillna(0)
+    running = [_days_running(result, day.date()) for day in days]
+    return up_to + _standing_day(result, price_list) * pd.Series(running, index=days)
 
 
 def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataFrame:
@@ -141,14 +163,19 @@ def by_status(result: Savings) -> pd.DataFrame:
 
 
 def by_reason(result: Savings) -> pd.DataFrame:
-    """Recordings that are not archived, by status and code of the reason, the most frequent first."""
-    attempts = result.standing[~result.standing["is_state"]]
-    counts = attempts.groupby(["status", "code"], dropna=False)["recordings"].sum().reset_index()
+    """Recordings that are not small, by status and code of the reason (may be empty), the most frequent first."""
+    standing = result.standing
+    large = standing[~standing["status"].isin(SMALL_STATES)]
+    counts = large.groupby(["status", "code"])["recordings"].sum().reset_index()
     return counts.sort_values("recordings", ascending=False, kind="stable")
 
 
 def by_day(result: Savings) -> pd.DataFrame:
-    """The standing sums by date, status, reason and storage classes: what the CSV holds."""
-    keys = ["recording_date", "status", "code", "class_before", "class_after", "kept"]
-    sums = ["recordings", "bytes_before", "bytes_after", "minutes", *_STORED]
-    return result.standing.groupby(keys, dropna=False, as_index=False)[sums].sum()
+    """One row for each day of calls: all recordings by status, then bytes, minutes and dollars of those small now."""
+    counts = result.standing.pivot_table(
+        index="recording_date", columns="status", values="recordings", aggfunc="sum", fill_value=0
+    ).reindex(columns=list(Status), fill_value=0)
+    small = result.small.groupby("recording_date")[["recordings", *_OF_SMALL, *_STORED]].sum()
+    days = small.rename(columns={"recordings": "small"}).reindex(counts.index, fill_value=0)
+    counts.insert(0, "recordings", counts.sum(axis="columns"))
+    return counts.join(days).rename_axis(columns=None).reset_index()

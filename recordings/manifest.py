@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
@@ -24,6 +25,7 @@ import pyarrow.dataset as ds  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from pyarrow import fs
 
+from recordings.errors import AuditDamaged
 from recordings.files import PARTITION as PARTITION
 from recordings.files import AuditFiles, LocalFiles, open_table
 from recordings.recording import Batch, Day
@@ -229,9 +231,10 @@ def read_audit(
 
     A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
     years with SQL (``recordings.savings``, docs/audit-table.md).
+
+    Raises AuditDamaged, which names the file, where one cannot be read.
     """
-    rows = audit_dataset(audit_uri, start, end, session)
-    table = rows.to_table(columns=columns and list(columns), cache_metadata=False)
+    table = table_of(audit_dataset(audit_uri, start, end, session), columns=columns and list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get, split_blocks=True)
     return frame
 
@@ -258,7 +261,7 @@ def settled(
     """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
 
     Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
-    software rejected.
+    software rejected. Raises AuditDamaged, which names the file, where one cannot be read.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -268,10 +271,10 @@ def settled(
     # As ranges, not by their first letters, so that the files' statistics rule most of them out.
     ranges = [(ds.field("key") >= prefix) & (ds.field("key") < prefix + _LAST_CHARACTER) for prefix in day.key_prefixes]
     etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
-    found = audit_dataset(audit_uri, day.date, day.date, session).to_table(
+    found = table_of(
+        audit_dataset(audit_uri, day.date, day.date, session),
         columns={"key": ds.field("key"), "etag": etag},
         filter=(ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
-        cache_metadata=False,  # of hundreds of files, more than all of the rest
     )
     return frozenset(zip(*map(pa.ChunkedArray.to_pylist, found.columns), strict=True))
 
@@ -328,6 +331,37 @@ def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
         partitioning=ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive"),
         partition_base_dir=root,
     )
+
+
+def table_of(rows: ds.Dataset, **options: Any) -> pa.Table:
+    """The rows, read now, with ``Dataset.to_table``'s options. Raises AuditDamaged where a file cannot be read."""
+    with damage_named(rows):
+        return rows.to_table(cache_metadata=False, **options)  # of hundreds of files, more than all of the rest
+
+
+@contextmanager
+def damage_named(rows: ds.Dataset, *errors: type[Exception]) -> Iterator[None]:
+    """Whoever reads these rows: an error of Arrow, or of these kinds, is AuditDamaged if what a file holds is at fault.
+
+    Errors of the machine and of S3 stay what they are.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, *errors) as error:
+        if damage := getattr(error, "errno", None) is None and _damage(rows):
+            raise damage from error
+        raise
+
+
+def _damage(rows: ds.Dataset) -> AuditDamaged | None:
+    """The first of the dataset's files that cannot be read as one of ours."""
+    for file in rows.get_fragments():
+        try:
+            file.to_table(schema=rows.schema, cache_metadata=False)
+        except (pa.ArrowException, OSError) as error:
+            cause = str(error).splitlines()[0].rpartition("': ")[2]  # without the path
+            return AuditDamaged("/".join(file.path.split("/")[-2:]), cause.rstrip("."))
+    return None
 
 
 def _filesystem(files: AuditFiles) -> tuple[fs.FileSystem, str]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from recordings.evidence import end_records
 from recordings.files import AuditFiles
-from recordings.manifest import STATES, audit_dates, audit_parts, dataset_of
+from recordings.manifest import STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
 from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
@@ -28,13 +28,23 @@ _STATES = tuple(map(str, STATES))
 SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
 
 # Each state's row with the moment its successor took over, and for recordings without a state their last attempt.
+# What was once shown of a version (verified, read back, tagged) stays true of it, whichever row said so.
 _HISTORY = f"""
-SELECT *, newest = 1 AS stands
+CREATE TEMP TABLE history AS
+SELECT recording_date, bucket, key, run_id, status, reason, bytes_before, bytes_after, duration_after_s, snr_db,
+  storage_class_before, storage_class_after, original_kept, state_at, started_at, verified, read_back, tagged, is_state,
+  newest = 1 AS stands, next_at
 FROM (
   SELECT *, row_number() OVER newest_first AS newest, lag(state_at) OVER newest_first AS next_at
   FROM (
-    SELECT * REPLACE (CASE WHEN status IN {_STATES} THEN state_at END AS state_at), status IN {_STATES} AS is_state
+    SELECT * REPLACE (
+        CASE WHEN status IN {_STATES} THEN state_at END AS state_at,
+        verified OR (version_after IS NOT NULL AND bool_or(verified) OVER of_version) AS verified,
+        read_back OR (version_after IS NOT NULL AND bool_or(read_back) OVER of_version) AS read_back,
+        tagged OR (version_after IS NOT NULL AND bool_or(tagged) OVER of_version) AS tagged
+      ), status IN {_STATES} AS is_state
     FROM rows
+    WINDOW of_version AS (PARTITION BY recording_date, bucket, key, version_after, etag_after)
   )
   WINDOW newest_first AS (PARTITION BY recording_date, bucket, key ORDER BY is_state DESC, {CURRENT_ORDER})
 )
@@ -42,21 +52,35 @@ WHERE is_state OR newest = 1
 """  # noqa: S608 (constants of ours)
 
 _SUMS = f"""
-SELECT recording_date, status, is_state, CASE WHEN NOT is_state THEN split_part(reason, ':', 1) END AS code,
+SELECT recording_date, run_id, status, is_state,
+  CASE WHEN is_state THEN '' ELSE coalesce(split_part(reason, ':', 1), '') END AS code,
   coalesce(before.class, 'STANDARD') AS class_before, coalesce(after.class, 'STANDARD') AS class_after,
   coalesce(original_kept, false) AS kept, stands,
   CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until,
-  count(*) AS recordings, coalesce(count_if(tagged), 0)::BIGINT AS tags,
+  count(*) AS recordings,
+  coalesce(count_if(tagged), 0)::BIGINT AS tags,
+  coalesce(count_if(verified), 0)::BIGINT AS verified,
+  coalesce(count_if(read_back), 0)::BIGINT AS read_back,
   coalesce(sum(bytes_before), 0)::BIGINT AS bytes_before,
   coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
   coalesce(sum(greatest(bytes_before, coalesce(before.smallest_bytes, 0))), 0)::BIGINT AS billed_before,
   coalesce(sum(greatest(bytes_after, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_after,
-  coalesce(sum(duration_after_s), 0) / 60 AS minutes,
-  histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB}) FILTER (WHERE stands AND is_state) AS snr_db
-FROM ({_HISTORY})
+  coalesce(sum(duration_after_s) FILTER (WHERE isfinite(duration_after_s)), 0) / 60 AS minutes,
+  histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB})
+    FILTER (WHERE stands AND is_state AND isfinite(snr_db)) AS snr_db
+FROM history
 LEFT JOIN classes AS before ON before.class = storage_class_before
 LEFT JOIN classes AS after ON after.class = storage_class_after
 GROUP BY ALL
+"""  # noqa: S608 (constants of ours)
+
+_NOT_SMALL = f"""
+SELECT recording_date, bucket, key, status, reason,
+  CASE status WHEN 'restored' THEN bytes_after ELSE bytes_before END AS bytes,
+  CAST(coalesce(state_at, started_at) AS DATE) AS seen_on, run_id
+FROM history
+WHERE stands AND status NOT IN {SMALL_STATES}
+ORDER BY recording_date, bucket, key
 """  # noqa: S608 (constants of ours)
 
 
@@ -71,7 +95,10 @@ class Savings:
     start: date
     end: date
     sums: pd.DataFrame
-    runs: pd.DataFrame  # one row for each run that ended
+    not_small: pd.DataFrame  # one row for each recording whose original lies there: never archived, or restored
+    runs: pd.DataFrame  # one row for each archiving run that ended; ``share`` of it belongs to these dates
+    running_since: date | None  # the first run of the whole table
+    standing_share: float  # of worker and server: as much as of all minutes archived lies in these dates
 
     @property
     def standing(self) -> pd.DataFrame:
@@ -82,8 +109,8 @@ class Savings:
     def fidelity(self) -> pd.Series:
         """Recordings that are small now, by SNR in dB; lossless results and silence have none."""
         bins: Counter[float] = Counter()
-        for counted in self.small["snr_db"]:
-            bins.update(counted or {})
+        for counted in self.small["snr_db"].dropna():  # a group without any SNR has none
+            bins.update(counted)
         return pd.Series(bins, dtype="int64").sort_index()
 
     @property
@@ -94,26 +121,43 @@ class Savings:
 
 
 def savings(files: AuditFiles, price_list: PriceList, start: date | None = None, end: date | None = None) -> Savings:
-    """Sum up the dates from ``start`` to ``end`` (inclusive; all by default)."""
+    """Sum up the dates from ``start`` to ``end`` (inclusive; all by default).
+
+    Raises AuditDamaged where a file of these dates cannot be read.
+    """
     dates = [day for day in audit_dates(files) if (start or date.min) <= day <= (end or date.max)]
     today = datetime.now(UTC).date()
     first, last = start or min(dates, default=end or today), end or max(dates, default=start or today)
     parts = audit_parts(files, first, last, days=_DAYS_AT_ONCE)  # each is let go after use: it caches all footers
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
         found = list(threads.map(lambda part: _sum_up(part, price_list), parts))
-    sums = pd.concat(found or [_sum_up(dataset_of(files, []), price_list)], ignore_index=True)
-    return Savings(start=first, end=last, sums=_priced(sums, price_list), runs=read_runs(files, first, last))
+    found = found or [_sum_up(dataset_of(files, []), price_list)]
+    sums, not_small = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
+    runs = read_runs(files)
+    share = _shares(runs, sums, start, end)
+    minutes = runs["minutes"].sum()
+    return Savings(
+        start=first,
+        end=last,
+        sums=_priced(sums, price_list),
+        not_small=not_small,
+        runs=runs.assign(share=share)[share > 0].reset_index(drop=True),
+        running_since=None if runs.empty else min(runs["started_at"]).date(),
+        standing_share=(runs["minutes"] * share).sum() / minutes if minutes else 1.0,
+    )
 
 
-def _sum_up(rows: Any, price_list: PriceList) -> pd.DataFrame:
-    """The sums over an Arrow dataset that holds all rows of the recordings in it."""
+def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The sums over an Arrow dataset that holds all rows of the recordings in it, and those that are not small."""
     smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
     with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
         sql.execute("SET TimeZone = 'UTC'")
         sql.execute("SET parquet_metadata_cache = true")  # each footer is parsed once, not twice
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
-        _view_rows(sql, rows)
-        return sql.execute(_SUMS).df()
+        with damage_named(rows, duckdb.Error):
+            _view_rows(sql, rows)
+            sql.execute(_HISTORY)
+        return sql.execute(_SUMS).df(), sql.execute(_NOT_SMALL).df()
 
 
 def _view_rows(sql: duckdb.DuckDBPyConnection, rows: Any) -> None:
@@ -124,7 +168,7 @@ def _view_rows(sql: duckdb.DuckDBPyConnection, rows: Any) -> None:
     DuckDB waits for it can leave both waiting for ever.
     """
     if not rows.files or rows.filesystem.type_name != "local":
-        sql.register("rows", rows.to_table(columns=_columns_of_sums(rows.schema.names), cache_metadata=False))
+        sql.register("rows", table_of(rows, columns=_columns_of_sums(rows.schema.names)))
         return
     sql.register("every_column", rows.schema.empty_table())
     paths = [escape(path) for path in rows.files]
@@ -134,7 +178,7 @@ def _view_rows(sql: duckdb.DuckDBPyConnection, rows: Any) -> None:
 
 def _columns_of_sums(names: Iterable[str]) -> list[str]:
     """The columns that the sums are made of."""
-    words = set(re.findall(r"\w+", _SUMS))
+    words = set(re.findall(r"\w+", _HISTORY))
     return [name for name in names if name in words]
 
 
@@ -157,17 +201,20 @@ def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     )
 
 
-def read_runs(files: AuditFiles, start: date, end: date) -> pd.DataFrame:
-    """Archiving runs that ended and whose window touches these dates: when, how long, how much, at what cost."""
+def read_runs(files: AuditFiles) -> pd.DataFrame:
+    """Archiving runs that ended: when, for which days, how long, how much, at what cost."""
     rows = [
         _run_row(record)
         for record in end_records(files)
-        if "profile_name" in record["run"]  # restore, release and reconcile have none
-        and record["run"]["start_date"] <= str(end)
-        and record["run"]["end_date"] >= str(start)
+        if "profile_name" in record.get("run", ())  # restore, release and reconcile have none
     ]
-    frame = pd.DataFrame(rows, columns=["run_id", "started_at", "archived", "failed", *_MEASURED, *_PRICED])
-    return frame.sort_values("started_at", ignore_index=True)
+    columns = ["run_id", "started_at", "first_day", "last_day", "archived", "failed", *_MEASURED, *_PRICED]
+    frame = pd.DataFrame(rows, columns=columns).astype(
+        dict.fromkeys(("wall_s", "cpu_s", "minutes", *_PRICED), "float64")
+    )
+    return frame.assign(started_at=pd.to_datetime(frame["started_at"], utc=True)).sort_values(
+        "started_at", ignore_index=True
+    )
 
 
 _MEASURED = ("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after")
@@ -175,12 +222,29 @@ _PRICED = ("marginal_usd", "waiting_usd")
 
 
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    cost, counts = Cost(**record["cost"]), record["counts"]
+    cost, counts, run = Cost(**record["cost"]), record["counts"], record["run"]
     return {
-        "run_id": record["run"]["run_id"],
-        "started_at": pd.Timestamp(record["run"]["started_at"]),
+        "run_id": run["run_id"],
+        "started_at": run["started_at"],
+        "first_day": date.fromisoformat(run["start_date"]),
+        "last_day": date.fromisoformat(run["end_date"]),
         "archived": counts.get("archived", 0),
         "failed": counts.get("failed", 0),
         **{name: record[name] for name in _MEASURED},
         **{name: getattr(cost, name) for name in _PRICED},
     }
+
+
+def _shares(runs: pd.DataFrame, sums: pd.DataFrame, start: date | None, end: date | None) -> pd.Series:
+    """How much of each run belongs to the dates: the share of its minutes, or, where it archived none, of its days."""
+    if start is None and end is None:
+        return pd.Series(1.0, index=runs.index)
+    archived = sums[sums["status"] == "archived"].groupby("run_id")["minutes"].sum()
+    of_minutes = runs["run_id"].map(archived).fillna(0).astype(float) / runs["minutes"].where(runs["minutes"] > 0)
+    return of_minutes.fillna(_shares_of_days(runs, start or date.min, end or date.max)).clip(upper=1)
+
+
+def _shares_of_days(runs: pd.DataFrame, start: date, end: date) -> pd.Series:
+    windows = zip(runs["first_day"], runs["last_day"], strict=True)
+    shares = [((min(end, last) - max(start, first)).days + 1) / ((last - first).days + 1) for first, last in windows]
+    return pd.Series(shares, index=runs.index, dtype=float).clip(lower=0)

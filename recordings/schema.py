@@ -222,8 +222,10 @@ Every row of a conversion holds the SHA-256 of the original and of the replaceme
 the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
 and so does a batch's `.done.json`. The rows of a run that died between deed and row are written by the next restore,
 release or repair in the dead run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
-`recordings.evidence.verify_audit(audit_uri)` names every file that is missing, changed, or listed by no run. Whoever
-may overwrite files *and* records could still forge both: that is what Object Lock on the audit bucket is for.
+`print(recordings.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names every
+file that is missing, changed, or listed by no run. It reads every file. Whoever may overwrite files *and* records could
+still forge both: that is what Object Lock on the audit bucket is for. Readers of ours name a file that they cannot read
+(`AuditDamaged`), with the way out.
 
 ## Changes to the schema
 

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from recordings.charts import charts
+from recordings.evidence import check_table
 from recordings.figures import Figures, by_day, figures
 from recordings.files import AuditFiles, audit_location, open_table
 from recordings.page import page, savings_report
@@ -21,9 +22,11 @@ from tasks.workplace import session
 
 @task(task_run_name="sum up {audit_uri}", cache_policy=NO_CACHE, persist_result=False)
 def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
-    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range."""
+    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range, or no table."""
     check_dates(start, end)
-    return savings(_files(audit_uri), prices(), start, end)
+    files = _files(audit_uri)
+    check_table(files, audit_uri)
+    return savings(files, prices(), start, end)
 
 
 @task(task_run_name="publish report", cache_policy=NO_CACHE, persist_result=False)

@@ -89,7 +89,7 @@ class Round:
         assert sorted(told["key"]) == sorted(self.originals), "exactly one row for each"
         doers = {**dict.fromkeys(self.originals, last_run), **self.doers}
         assert dict(zip(told["key"], told["run_id"], strict=True)) == doers, "in the name of who did it"
-        assert verify_audit(self.audit_uri) == []
+        assert verify_audit(self.audit_uri).discrepancies == ()
         for key, now in self.versions().items():
             if self.kind == "release":
                 assert now == {self.replacements[key]}, "the original, and nothing else, is gone"

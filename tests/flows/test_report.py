@@ -99,7 +99,7 @@ def test_the_notebook_is_stored_without_outputs_and_knows_three_modules() -> Non
 
 def test_the_report_lies_beside_the_table_and_not_in_it(reported: Reported) -> None:
     assert {path.suffix for path in Path(reported.audit_uri).glob("_reports/*")} == {".html", ".csv"}
-    assert verify_audit(reported.audit_uri) == []
+    assert verify_audit(reported.audit_uri).discrepancies == ()
     assert report_savings(reported.audit_uri).bytes_before == reported.figures.bytes_before
 
 

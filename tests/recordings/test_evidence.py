@@ -1,6 +1,7 @@
 """Whoever touches a file of the audit table is found out."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from recordings.evidence import verify_audit
+from recordings.errors import InvalidRequest
+from recordings.evidence import Flaw, verify_audit
 from recordings.files import AuditFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.manifest import parquet_bytes, write_rows
@@ -39,19 +41,36 @@ def _run(files: AuditFiles, run: Run, *, ends: bool = True) -> None:
 
 
 def _found(table: Path) -> list[str]:
-    return [str(each) for each in verify_audit(str(table))]
+    return [str(each) for each in verify_audit(str(table)).discrepancies]
 
 
 def _file(table: Path, wave: int = 1) -> Path:
     return table / "recording_date=2026-01-12" / f"{RUN_ID}-{wave:04d}.parquet"
 
 
-def test_an_untouched_table_has_no_flaw(table: Path) -> None:
+def test_an_untouched_table_has_no_flaw_and_what_was_checked_is_said(table: Path) -> None:
     assert _found(table) == []
+    told = f"{table}: 2 files, 2 rows, 1 run, calls of 2026-01-12 to 2026-01-12"
+    assert str(verify_audit(str(table))) == f"{told}: all as the runs wrote them"
+    _file(table).unlink()
+    missing = f"missing: recording_date=2026-01-12/{RUN_ID}-0001.parquet"
+    told = told.replace("2 files, 2 rows", "1 file, 1 row")
+    assert str(verify_audit(str(table))) == f"{told}: 1 discrepancy\n{missing}"
 
 
-def test_an_absent_table_has_none(tmp_path: Path) -> None:
-    assert _found(tmp_path / "audit") == []
+@pytest.mark.parametrize("folders", [(), ("notes", "2026")])
+def test_where_no_table_is_nothing_can_be_verified(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        (tmp_path / "audit" / folder).mkdir(parents=True)
+    with pytest.raises(InvalidRequest, match="audit' holds no audit table"):
+        verify_audit(str(tmp_path / "audit"))
+
+
+def test_a_table_that_lost_all_its_days_is_still_one(table: Path) -> None:
+    shutil.rmtree(table / "recording_date=2026-01-12")
+    found = verify_audit(str(table))
+    assert (found.files, found.rows, found.runs, found.first_date) == (0, 0, 1, None)
+    assert [each.flaw for each in found.discrepancies] == [Flaw.MISSING] * 2
 
 
 def test_a_missing_file_is_named(table: Path) -> None:
@@ -87,9 +106,9 @@ def test_rows_of_a_run_that_never_ended_are_uncommitted(table: Path, files: Audi
 def test_a_table_in_s3_is_verified_too(bucket: Bucket, plan: Callable[..., Run]) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
     _run(open_files(audit_uri, lambda name: Store(name, Settings())), replace(plan(), run_id=RUN_ID))
-    assert verify_audit(audit_uri) == []
+    assert verify_audit(audit_uri).discrepancies == ()
     bucket.put(f"audit/recording_date=2026-01-12/{RUN_ID}-0001.parquet", b"forged")
-    assert [str(each).split(":")[0] for each in verify_audit(audit_uri)] == ["changed"]
+    assert [str(each).split(":")[0] for each in verify_audit(audit_uri).discrepancies] == ["changed"]
 
 
 def test_a_file_that_two_records_see_differently_is_changed(table: Path, files: AuditFiles) -> None:

@@ -191,7 +191,7 @@ def check_strays(audit_uri: str) -> None:
     assert read_audit(audit_uri)["key"].tolist() == [ROW.key]
     assert audit_dataset(audit_uri, DAY, DAY).count_rows() == 1
     assert savings(open_table(audit_uri), prices()).standing["recordings"].tolist() == [1]
-    flaws = verify_audit(audit_uri)
+    flaws = verify_audit(audit_uri).discrepancies
     assert {flaw.flaw for flaw in flaws} == {Flaw.ADDED}
     assert "recording_date=2026-02-30/x.parquet" in {flaw.name for flaw in flaws}  # others would read it
 

@@ -144,7 +144,7 @@ def test_a_crash_between_files(world: World, kind: str, number: int, after: bool
     settlement = world.settle(abandoned_after=timedelta(0))
     assert world.told(Status.RELEASED if kind == "release" else Status.RESTORED) == dict.fromkeys(done, dead)
     assert settlement.problems == []
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
     assert open_intents(world.files, world.bucket.name) == []
 
 
@@ -162,7 +162,7 @@ def test_a_crash_at_the_nth_deed(
     assert {world.settle().rows, world.settle().rows} == {len(done), 0}, "told once"
     status = Status.RELEASED if kind == "release" else Status.RESTORED
     assert world.told(status) == dict.fromkeys(done, dead)
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
     second = world.run(kind).run_id
     assert world.told(status) == {row.key: dead if row.key in done else second for row in world.rows}
     assert current(read_audit(world.uri))["status"].tolist() == [status] * RECORDINGS
@@ -199,7 +199,7 @@ def test_a_settler_that_dies_is_settled_too(world: World) -> None:
     settle(world.store, world.files, world.pool, abandoned_after=SIX_HOURS)  # and no end record
     assert world.settle().rows == 0
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
 
 
 def test_the_newest_of_two_dead_runs_did_it(world: World) -> None:
@@ -226,7 +226,7 @@ def test_a_run_that_is_settled_while_it_works_tells_the_rest(world: World, monke
     run_id = world.run("release").run_id
     assert world.told(Status.RELEASED) == dict.fromkeys((row.key for row in world.rows), run_id)
     assert open_intents(world.files, world.bucket.name) == []
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
 
 
 def test_a_deletion_of_unknown_outcome_stays_open_until_somebody_looks(
@@ -273,7 +273,7 @@ def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatc
     assert world.rows[0].key in settlement.problems[0]
     assert world.settle(abandoned_after=timedelta(0)).rows == 1
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
 
 
 def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world: World) -> None:
@@ -356,7 +356,7 @@ def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.Mon
     assert frame[frame["status"] == "released"].groupby("key").size().max() == 2
     assert current(frame)["status"].tolist() == ["released"] * RECORDINGS
     assert open_intents(world.files, world.bucket.name) == []
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
 
 
 def test_one_file_alone_deletes() -> None:
@@ -487,18 +487,18 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
         (batch,) = selected(operation, world.store, world.files, world.pool).batches
         written = release_batch(world.store, world.files, batch, operation, world.pool).files
     record_end(world.files, operation, totals={}, manifest=written)
-    assert verify_audit(world.uri) == []
+    assert verify_audit(world.uri).discrepancies == ()
     name = written[0].name
     path = Path(world.uri, name)
     untouched = path.read_bytes()
     rows = list(rows_of(read_audit(world.uri).query("run_id == @operation.run_id")))
     path.write_bytes(parquet_bytes([row for row in rows if str(row.recording_date) in name][1:]))
     changed = [f"changed: {name}"]
-    assert [str(each) for each in verify_audit(world.uri)] == changed
+    assert [str(each) for each in verify_audit(world.uri).discrepancies] == changed
     world.settle(abandoned_after=timedelta(0))
-    assert [str(each) for each in verify_audit(world.uri)] == changed
+    assert [str(each) for each in verify_audit(world.uri).discrepancies] == changed
     path.write_bytes(untouched)
-    assert verify_audit(world.uri) == [], "and brought back from a backup, it is what its run wrote"
+    assert verify_audit(world.uri).discrepancies == (), "and brought back from a backup, it is what its run wrote"
 
 
 def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

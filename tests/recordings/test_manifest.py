@@ -1,6 +1,7 @@
 """The audit table: what is written is what pandas, Arrow and our own reader see."""
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,10 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from recordings.errors import AuditDamaged
 from recordings.files import AuditFiles, open_files, open_table
 from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
+from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.s3.store import Store
+from recordings.savings import savings
 from recordings.settings import Settings
 from tests.bucket import DAY, Bucket
 
@@ -71,6 +75,32 @@ def test_an_absent_table_is_empty(audit_uri: str) -> None:
     frame = read_audit(audit_uri)
     assert frame.empty
     assert set(frame.columns) == {field.name for field in fields(ManifestRow)}
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_a_damaged_file_is_named_with_the_way_out(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """By every reader, wherever the table lies; the days beside it are read."""
+    bucket = request.getfixturevalue("bucket") if where == "bucket" else None
+    audit_uri = f"s3://{bucket.name}/audit" if bucket else str(tmp_path / "audit")
+    rows = [replace(ROW, key=KEY, recording_date=DAY + timedelta(days=n)) for n in range(2)]
+    _, file = write_rows(files := open_table(audit_uri), rows, run_id="r1", wave=1)
+    data = files.read(file.name)
+    day, known = replace(WHOLE_DAY, date=rows[1].recording_date), {"bucket": "recordings", "profile": "alaw-mono"}
+    for damaged in (b"", b"garbage", data[:200], data[:-40]):
+        if bucket:
+            bucket.put(f"audit/{file.name}", damaged)
+        else:
+            (tmp_path / "audit" / file.name).write_bytes(damaged)
+        for read in (
+            lambda: read_audit(audit_uri),
+            lambda: settled(audit_uri, day, **known, software_version="1"),
+            lambda: savings(files, prices()),
+        ):
+            with pytest.raises(AuditDamaged, match=rf"^{file.name} .* cannot be read: .*move it out") as told:
+                read()
+            assert told.value.name == file.name
+        assert len(read_audit(audit_uri, end=DAY)) == 1
+    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)  # noqa: S301 (we wrote it)
 
 
 def test_every_column_is_described_and_knows_whether_it_may_be_null() -> None:
