@@ -83,11 +83,12 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> Verification
         **{name: Flaw.CHANGED for of_kind in records.values() for name, record in of_kind.items() if record is None},
     }
     rows = {file["name"]: file.get("rows", 0) for file in listed}
-    dates = sorted(filter(None, map(_date_of, there)))
+    of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
+    dates = sorted(filter(None, map(_date_of, of_days)))
     return Verification(
         audit_uri=audit_uri,
-        files=len(there),
-        rows=sum(rows[name] for name in (there & rows.keys()) - flaws.keys()),
+        files=len(of_days),
+        rows=sum(rows[name] for name in (of_days & rows.keys()) - flaws.keys()),
         runs=sum(record is not None for record in records[".end.json"].values()),
         first_date=dates[0] if dates else None,
         last_date=dates[-1] if dates else None,

@@ -72,6 +72,7 @@ def plan_operation(
     """
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
+    below = normal_prefixes(prefixes or [""])
     _check_entries(kind, "contact_ids", contact_ids)
     _check_entries(kind, "prefixes", prefixes)
     started_at = datetime.now(UTC)
@@ -80,7 +81,7 @@ def plan_operation(
         kind=kind,
         bucket=bucket,
         audit_uri=str(audit_location(audit_uri)),
-        prefixes=normal_prefixes(prefixes or [""]),
+        prefixes=below,
         start_date=start_date,
         end_date=end_date,
         contact_ids=tuple(each.strip() for each in contact_ids) if contact_ids else None,

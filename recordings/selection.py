@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from recordings.accounting import accounted, ended
+from recordings.errors import AuditDamaged
 from recordings.evidence import RUNS
 from recordings.files import AuditFiles
 from recordings.glossary import label
@@ -54,7 +55,7 @@ def selected(
     A restore may ask the objects for their provenance, but only where the table has nothing archived of the bucket;
     what an earlier restore of that kind wrote does not count.
     """
-    frame = read_audit(operation.audit_uri, operation.start_date, operation.end_date, session=store.session)
+    frame, unread = _rows_of_dates(operation, store, files)
     of_bucket = _below(frame[frame["bucket"] == operation.bucket], operation.prefixes)
     states = current(of_bucket)
     if _has_archived(of_bucket) or _knows_bucket(operation, store, files):
@@ -64,7 +65,25 @@ def selected(
     else:
         rows, vain, notes = [], *_told(operation, [_knows_nothing(operation)])
     rows = [row for row in rows if row.key not in unsettled]
-    return Selection(rows, [], [*vain, *notes]) if operation.missing_ok else Selection(rows, vain, notes)
+    if operation.missing_ok:
+        return Selection(rows, unread, [*vain, *notes])
+    return Selection(rows, [*unread, *vain], notes)
+
+
+def _rows_of_dates(operation: Operation, store: Store, files: AuditFiles) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the dates asked for, and a sentence about each day that is passed over: a file of it is damaged."""
+    start, end = operation.start_date or date.min, operation.end_date or date.max
+    try:
+        return read_audit(operation.audit_uri, start, end, session=store.session), []
+    except AuditDamaged:
+        pass
+    frames, unread = [read_audit(operation.audit_uri, date.min, date.min, session=store.session)], []
+    for day in (each for each in audit_dates(files) if start <= each <= end):
+        try:
+            frames.append(read_audit(operation.audit_uri, day, day, session=store.session))
+        except AuditDamaged as error:
+            unread.append(f"calls of {day} are left out: {error}")
+    return pd.concat(frames, ignore_index=True), unread
 
 
 Found = tuple[list[ManifestRow], list[str], list[str]]  # rows, what was asked for in vain, notes
@@ -127,10 +146,15 @@ def _selected_without_table(states: pd.DataFrame, operation: Operation, store: S
 
 
 def _knows_bucket(operation: Operation, store: Store, files: AuditFiles) -> bool:
-    """Whether the table has anything archived of the bucket; asked day by day: the first one found is enough."""
-    uri, dates = operation.audit_uri, reversed(audit_dates(files))
-    days = (read_audit(uri, day, day, columns=["bucket", "status"], session=store.session) for day in dates)
-    return any(_has_archived(frame[frame["bucket"].eq(operation.bucket)]) for frame in days)
+    """Whether the table has anything archived of the bucket, or may have: the first day found is enough."""
+    for day in reversed(audit_dates(files)):
+        try:
+            frame = read_audit(operation.audit_uri, day, day, columns=["bucket", "status"], session=store.session)
+        except AuditDamaged:
+            return True
+        if _has_archived(frame[frame["bucket"].eq(operation.bucket)]):
+            return True
+    return False
 
 
 def _has_archived(frame: pd.DataFrame) -> bool:

@@ -72,7 +72,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     codes = {gone: "vanished", overwritten: "changed-since", without_original: "original-gone", key_of(7): "new-since"}
     assert list(found.values()) == [dict.fromkeys(codes.values(), 1)] * 2
     assert all(f"{key}: {code}" in str(failed.value) for key, code in codes.items() if code != "new-since")
-    assert verify_audit(audit_uri) == []
+    assert verify_audit(audit_uri).discrepancies == ()
     for run_id in found:
         file = f"_differences/{run_id}.parquet"
         written = pd.read_parquet(f"{audit_uri}/{file}")
@@ -84,7 +84,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
         assert start["circumstances"]["flow_run_id"].endswith(run_id.rpartition("-")[2])
         assert [each["name"] for each in end["files"]] == [file]
         Path(audit_uri, file).write_bytes(b"")
-    assert [each.flaw for each in verify_audit(audit_uri)] == ["changed"] * 2
+    assert [each.flaw for each in verify_audit(audit_uri).discrepancies] == ["changed"] * 2
     run = client.read_flow_run(start["circumstances"]["flow_run_id"])
     assert run.name == f"repair table and {bucket.name}, {DAY}"
     assert _red_tasks(client, run.id) == [f"reconcile {DAY} {PREFIX}"]

@@ -143,3 +143,16 @@ def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Buc
                run_id="r4", wave=1)  # fmt: skip
     (problem,) = select(prefixes=[PREFIX]).problems
     assert problem.endswith("others by 4 earlier runs"), problem
+
+
+@pytest.mark.parametrize("kind", ["restore", "release"])
+def test_a_damaged_file_costs_its_day_alone(select: Any, files: AuditFiles, kind: str) -> None:
+    name = f"recording_date={DAY + timedelta(days=1)}/r5-0001.parquet"
+    files.create(name, b"PAR1 and then nothing")
+    found = select(kind, everything=True, missing_ok=True)
+    assert contacts_of(found) == ["c1"]
+    (problem,) = found.problems
+    assert problem.startswith(
+        f"calls of {DAY + timedelta(days=1)} are left out: {name} in the audit table cannot be read"
+    )
+    assert select(kind, end_date=DAY, missing_ok=True).problems == ()
