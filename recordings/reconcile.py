@@ -142,7 +142,7 @@ def _drifts(
             yield from _unknown(store, key, operation)
         return
     if lying is None:
-        sentence = f"the table says {label(row.status)}; nothing is current there, and {_left(versions)}"
+        sentence = f"the table says {label(row.status)}, but nothing is current there: {_left(versions)}"
         yield Drift(code="vanished", key=key, sentence=sentence)
         return
     if lying.version_id != (row.version_after or UNVERSIONED):
@@ -169,7 +169,7 @@ def _unknown(store: Store, key: str, operation: Operation) -> Iterator[Drift]:
         yield Drift(
             code="row-missing",
             key=key,
-            sentence=f"archived by run {row.run_id}; the table has no row for it",
+            sentence=f"archived by run {row.run_id}, but the table has no row for it",
             row=replace(begun(row, operation), status=Status.ALREADY_ARCHIVED, reason="row-missing: rebuilt"),
         )
 
@@ -183,10 +183,10 @@ def _changed(
     if ours:
         yield from ours
     elif run_id and row.holds_replacement:
-        sentence = f"run {run_id} set out to restore it and wrote no row; version {lying.version_id} is current"
+        sentence = f"run {run_id} set out to restore it and wrote no row, and version {lying.version_id} is current"
         yield Drift(code="restore-untold", key=key, sentence=sentence)
     else:
-        sentence = f"the table knows version {row.version_after}; version {lying.version_id} is current"
+        sentence = f"version {lying.version_id} is current, but the table knows {row.version_after}"
         yield Drift(code="changed-since", key=key, sentence=sentence)
 
 
@@ -216,7 +216,7 @@ def _original(row: ManifestRow, versions: Sequence[Version], runs: Runs) -> Iter
         return
     run_id = runs.get(("release", row.key))
     if run_id:
-        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row; it is gone"
+        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row, and it is gone"
         yield Drift(code="release-untold", key=row.key, sentence=sentence)
     else:
         sentence = f"version {row.version_before} is gone, and no release says so"

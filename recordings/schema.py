@@ -112,6 +112,7 @@ says under `schema_version`.
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<wave>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table, HTML and CSV
 ```
 

@@ -176,14 +176,15 @@ def _contacts_not_found(of_bucket: pd.DataFrame, asked: pd.DataFrame, operation:
     archived = set(asked["contact_id"].dropna())
     for contact in operation.contact_ids or ():
         if contact not in archived:
-            said = f"the audit table has no archived recording of it{_where(operation)}"
+            by = f" by run {operation.of_run}" if operation.of_run else ""
+            said = f"the audit table has no archived recording of it{by}{_where(operation)}"
             yield "; ".join([f"contact {contact}: {said}", *_last_attempt(of_bucket, contact)])
 
 
 def _last_attempt(of_bucket: pd.DataFrame, contact: str) -> list[str]:
     attempts = of_bucket[of_bucket["contact_id"].eq(contact)].sort_values("started_at", kind="stable")
     return [
-        f"run {row.run_id} left it {label(row.status)}{_when(row.started_at)}: {row.reason}"
+        f"run {row.run_id} left it {label(row.status)}{_when(row.started_at)}{f': {row.reason}' if row.reason else ''}"
         for row in rows_of(attempts.tail(1))
     ]
 

@@ -78,6 +78,12 @@ def contacts_of(found: Selection) -> list[str | None]:
             ["contact c1: the audit table has no archived recording of it from 2026-01-13 to the last"],
             [],
         ),
+        (
+            {"contact_ids": ["c1"], "run_id": "r9"},
+            [],
+            [f"contact c1: the audit table has no archived recording of it by run r9; run r1 left it archived {WHEN}"],
+            [],
+        ),
         ({"run_id": "r9"}, [], ["run r9: the audit table knows no such run"], []),
         ({"run_id": "r2"}, [], ["run r2 archived nothing"], []),
         (
