@@ -9,7 +9,7 @@ from recordings.glossary import DIFFERENCES, label, meaning, way_out
 from recordings.manifest import ManifestRow
 from recordings.operation import Operation
 from recordings.outcome import Due, OperationResult, OperationSummary
-from recordings.reconcile import Drift
+from recordings.reconcile import LOSSES, Drift
 from recordings.reporting import human_bytes, plural, usd
 
 _MOST_LISTED = 100  # recordings in the report; the audit table has all
@@ -47,7 +47,7 @@ def report_of(operation: Operation, summary: OperationSummary, results: Sequence
     """The operation's page, what matters first."""
     sections = [
         f"# {_TITLES[operation.kind]} in {operation.bucket}{_dry(operation)}: {_verdict(operation, summary)}",
-        summary.next_step.capitalize() + "." if summary.next_step else "",
+        _sentence(summary.next_step),
         _listed("What went wrong", summary.problems),
         _listed("What to know", summary.notes),
         _differences(summary.drifts),
@@ -61,6 +61,10 @@ def report_of(operation: Operation, summary: OperationSummary, results: Sequence
     return "\n\n".join(section for section in sections if section)
 
 
+def _sentence(said: str) -> str:
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
 def _dry(operation: Operation) -> str:
     return ", a dry run" if operation.dry_run and operation.kind != "reconcile" else ""
 
@@ -71,6 +75,8 @@ def _calls(operation: Operation) -> str:
 
 
 def _verdict(operation: Operation, summary: OperationSummary) -> str:
+    if any(code in LOSSES for code in summary.drifts):
+        return "**something is lost**"
     if not summary.succeeded:
         return "**not everything went well**"
     if operation.kind == "reconcile":
@@ -157,7 +163,7 @@ def _differences(drifts: Mapping[str, int]) -> str:
         return ""
     lines = [
         f"| {code} | {count:,} | {DIFFERENCES[code].meaning} | {DIFFERENCES[code].way_out} |"
-        for code, count in sorted(drifts.items())
+        for code, count in sorted(drifts.items(), key=lambda item: (item[0] not in LOSSES, item[0]))
     ]
     return "\n".join(["| difference | recordings | what it means | what to do |", "|---|--:|---|---|", *lines])
 

@@ -188,4 +188,4 @@ def _not_done(operation: Operation, results: Sequence[OperationResult]) -> Itera
     participle = {"restore": "restored", "release": "released"}.get(operation.kind, "mended")
     for row in (row for result in results for row in result.failures):
         if wants_all or row.status is Status.FAILED:
-            yield f"{row.key} was not {participle}: {row.reason}"
+            yield f"{row.key} {'would not be' if operation.dry_run else 'was not'} {participle}: {row.reason}"
