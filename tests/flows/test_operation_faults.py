@@ -140,7 +140,7 @@ def test_a_deletion_that_is_refused_costs_one(
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging"), {"unreadable": 1}),
+        (refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging"), {"unreadable": 1, "new-since": 1}),
         (refusing("HEAD", contact(7), status=400), {"unreadable": 1}),
         (refusing("HEAD", contact(7)), {"unreadable": 1}),
     ],
