@@ -1,30 +1,25 @@
 """Archive the call recordings of a date window: resample, replace, verify, tag, account for each."""
 
-from collections.abc import Sequence
-from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import allow_failure, flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.parameters import Day, Words, one_of
 from recordings.audio import PROFILES
 from recordings.plan import Plan, days_of
 from recordings.run import STORAGE_CLASSES
 from recordings.settings import settings
 from recordings.summary import RunSummary
+from tasks.names import named
 from tasks.run import Progress, begin_run, end_run, open_record, preflight
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
 
-def one_of(names: Sequence[str]) -> Any:
-    """A parameter that is one of these, as the run form offers them."""
-    return Field(json_schema_extra={"enum": list(names)})
-
-
 @flow(
     name="archive-recordings",
-    flow_run_name="archive {bucket}",
+    flow_run_name=named("archive"),
     task_runner=ThreadPoolTaskRunner(max_workers=settings().batches_in_flight),  # type: ignore[arg-type]  # invariant
     persist_result=False,
 )
@@ -32,19 +27,19 @@ def archive_recordings(
     bucket: str,
     prefixes: list[str],
     audit_uri: str,
-    start_date: date | None = None,
-    end_date: date | None = None,
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    lookback_days: Annotated[int, Field(ge=1)] = 7,
+    start_date: Day = None,
+    end_date: Day = None,
+    dry_run: bool = False,
+    accept: list[str] = [],  # noqa: B006 (never changed)
+    include_held: bool = False,
     profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
     storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    dry_run: bool = False,
     overwrite_converted: bool = False,
-    include_held: bool = False,
-    accept: list[str] = [],  # noqa: B006 (never changed)
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    min_age_days: Annotated[int, Field(ge=0)] = 7,
+    lookback_days: Annotated[int, Field(ge=1)] = 7,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
-    shard: str = "",
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    shard: Words = "",
 ) -> RunSummary:
     """Each recording of the window ends provably converted or untouched, with a row in the audit table.
 
@@ -52,19 +47,19 @@ def archive_recordings(
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
-        start_date: First UTC day of calls. Left out: so many lookback_days, up to end_date.
-        end_date: Last UTC day of calls. Left out: min_age_days before the time the run is scheduled for.
-        min_age_days: Younger recordings are left alone.
-        lookback_days: Length of the window where no start_date is given.
+        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
+        dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
+        accept: Codes of the risks found by preflight that you accept, as unversioned. Empty: none is accepted.
+        include_held: Also archive recordings under legal hold; the hold goes with them.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
         storage_class: Where they are kept.
-        dry_run: Only say what would be done. Nothing is written.
         overwrite_converted: Convert again what is converted already, always from its original.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
-        accept: Codes of the risks found by preflight that you accept, as unversioned.
-        batch_size: Recordings in a batch, the unit of a task run.
+        min_age_days: Younger recordings are left alone.
+        lookback_days: How many days to look at where start_date is empty.
         readback_percent: Share of the results that is read back, decoded, and compared.
-        shard: Only recordings whose contact id begins with this, as a backfill splits a large day.
+        batch_size: How many recordings one task run works on.
+        shard: Only recordings whose contact id begins with this; a backfill cuts a large day so. Empty: all.
 
     Returns:
         The run's summary, if every recording is accounted for and none failed.
@@ -84,8 +79,8 @@ def archive_recordings(
     outcomes = []
     for number, wave in enumerate(plan.waves, start=1):
         resampled = resample_recordings.map(wave, unmapped(run))
-        verified = verify_recordings.map(resampled, unmapped(run))
-        tagged = tag_recordings.map(verified, unmapped(run))
+        verified = verify_recordings.map(allow_failure(resampled), unmapped(run))
+        tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
         stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
         outcomes.append(audit_wave.submit(number, wave, run, *stages).result(raise_on_failure=False))
         progress.wave_ended(number)

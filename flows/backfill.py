@@ -1,35 +1,45 @@
 """Archive a long date range: a run for each day, a few at a time, each day once."""
 
-from datetime import date
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.archive import archive_recordings, one_of
+from flows.archive import archive_recordings
+from flows.parameters import RequiredDay, Words, one_of
 from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary
 from recordings.run import STORAGE_CLASSES
-from tasks.backfill import begin_backfill, carry_out, cut_into_portions, end_backfill
+from recordings.settings import settings
+from tasks.backfill import begin_backfill, carry_out, cut_into_portions, days_to_survey, end_backfill, end_dry_run
+from tasks.estimate import survey_day
+from tasks.names import named
 
 
-@flow(name="backfill-recordings", flow_run_name="backfill {bucket} {start_date} to {end_date}", persist_result=False)
+@flow(
+    name="backfill-recordings",
+    flow_run_name=named("backfill"),
+    task_runner=ThreadPoolTaskRunner(max_workers=settings().threads),  # type: ignore[arg-type]  # invariant
+    persist_result=False,
+)
 def backfill_recordings(
     bucket: str,
     prefixes: list[str],
     audit_uri: str,
-    start_date: date,
-    end_date: date,
+    start_date: RequiredDay,
+    end_date: RequiredDay,
+    dry_run: bool = False,
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 4,
-    shard_above: Annotated[int, Field(ge=1)] = 100_000,
-    deployment: str = "",
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
+    accept: list[str] = [],  # noqa: B006 (never changed)
+    include_held: bool = False,
     profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
     storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    include_held: bool = False,
-    accept: list[str] = [],  # noqa: B006 (never changed)
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    min_age_days: Annotated[int, Field(ge=0)] = 7,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
+    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    shard_above: Annotated[int, Field(ge=1)] = 100_000,
+    deployment: Words = "",
 ) -> BackfillSummary:
     """Each day is archived by a run of its own; days that a run has finished before are not run again.
 
@@ -39,25 +49,29 @@ def backfill_recordings(
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
-        max_parallel: Runs at once.
-        shard_above: A day with more recordings is cut by the first letters of their contact ids.
-        deployment: What archives a day, as archive-recordings/archive-day. Left out: this process, day after day.
-        min_age_days: Younger recordings are left alone.
+        dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
+        max_parallel: How many days are archived at once.
+        accept: Codes of the risks found by preflight that you accept, as unversioned. Empty: none is accepted.
+        include_held: Also archive recordings under legal hold; the hold goes with them.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
         storage_class: Where they are kept.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
-        accept: Codes of the risks found by preflight that you accept, as unversioned.
-        batch_size: Recordings in a batch, the unit of a task run.
+        min_age_days: Younger recordings are left alone.
         readback_percent: Share of the results that is read back, decoded, and compared.
+        batch_size: How many recordings one task run works on.
+        shard_above: A day with more recordings is cut by the first letters of their contact ids.
+        deployment: What archives a day, as archive-recordings/archive-day. Empty: this process, day after day.
 
     Returns:
-        The summary over all days, if all are finished.
+        The summary over all days, if all are finished; in a dry run, what is left to do.
 
     Raises:
         BackfillFailed: Some are not; names them. Run it again, or retry it, for these.
         InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
     """
     backfill = begin_backfill(**locals())
+    if dry_run:
+        days = days_to_survey(backfill)
+        return end_dry_run(backfill, days, survey_day.map(days, unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
-    states = carry_out(backfill, portions, archive_recordings)
-    return end_backfill(backfill, portions, states)
+    ended = carry_out(backfill, portions, archive_recordings)
+    return end_backfill(backfill, portions, ended)

@@ -1,42 +1,50 @@
 """Say what archiving a date window would save and cost. Reads; writes nothing."""
 
-from datetime import date
 from typing import Annotated
 
 from prefect import flow, unmapped
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.parameters import Day, one_of
 from recordings.audio import PROFILES
 from recordings.estimate import Forecast
 from recordings.plan import days_of
 from recordings.run import STORAGE_CLASSES
+from recordings.settings import settings
 from tasks.estimate import begin_estimate, publish_forecast, survey_day
+from tasks.names import named
 
 
-@flow(name="estimate-savings", flow_run_name="estimate {bucket}", persist_result=False)
+@flow(
+    name="estimate-savings",
+    flow_run_name=named("estimate"),
+    task_runner=ThreadPoolTaskRunner(max_workers=settings().threads),  # type: ignore[arg-type]  # invariant
+    persist_result=False,
+)
 def estimate_savings(
     bucket: str,
     prefixes: list[str],
     audit_uri: str,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    start_date: Day = None,
+    end_date: Day = None,
+    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
+    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
     min_age_days: Annotated[int, Field(ge=0)] = 7,
     lookback_days: Annotated[int, Field(ge=1)] = 7,
-    profile: Annotated[str, Field(json_schema_extra={"enum": [*PROFILES]})] = "alaw-mono",
-    storage_class: Annotated[str, Field(json_schema_extra={"enum": [*STORAGE_CLASSES]})] = "GLACIER_IR",
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie: connect/my-instance/CallRecordings/
-        audit_uri: The audit table, which need not exist yet: what it has settled is left out.
-        start_date: First UTC day; by default lookback_days before the last.
-        end_date: Last UTC day; by default min_age_days before the schedule.
-        min_age_days: Younger recordings would be left alone.
-        lookback_days: Days in the window if no start_date is given.
+        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
+        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         profile: What recordings would become.
         storage_class: Where they would be kept.
+        min_age_days: Younger recordings would be left alone.
+        lookback_days: How many days to look at where start_date is empty.
 
     Returns:
         The forecast.
@@ -44,6 +52,6 @@ def estimate_savings(
     Raises:
         InvalidRequest: The parameters make no sense.
     """
-    run = begin_estimate(**locals())
+    run, findings = begin_estimate(**locals())
     surveys = survey_day.map(days_of(run, {}), unmapped(run)).result()
-    return publish_forecast(run, surveys)
+    return publish_forecast(run, surveys, findings)

@@ -2,7 +2,7 @@
 
 from prefect import flow, unmapped
 
-from flows.form import OptionalDate
+from flows.parameters import Day
 from recordings.outcome import OperationSummary
 from tasks.operations import (
     begin_reconciliation,
@@ -19,8 +19,8 @@ from tasks.operations import (
 @flow(name="reconcile-audit", flow_run_name=named("reconcile"), persist_result=False)
 def reconcile_audit(
     *,
-    start_date: OptionalDate = None,
-    end_date: OptionalDate = None,
+    start_date: Day = None,
+    end_date: Day = None,
     repair: bool = False,
     prefixes: list[str],
     bucket: str,
@@ -31,8 +31,8 @@ def reconcile_audit(
     The dates are the selection. Without them it is one week: that of the last scheduled archiving run.
 
     Args:
-        start_date: First UTC day of calls. Left out: six days before the last.
-        end_date: Last UTC day of calls. Left out: a week before the time the run is scheduled for.
+        start_date: First UTC day of calls. Empty: six days before the last.
+        end_date: Last UTC day of calls. Empty: a week before the time the run is scheduled for.
         repair: Write the rows that are missing, also those of runs that died, and set the tags that are missing, for
             the calls of these dates. Nothing else is ever changed.
         prefixes: Where the recordings lie, as connect/my-instance/CallRecordings/.

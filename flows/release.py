@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow, unmapped
 from pydantic import Field
 
-from flows.form import OptionalDate
+from flows.parameters import Day
 from recordings.outcome import OperationSummary
 from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
 
@@ -13,8 +13,8 @@ from tasks.operations import begin_operation, end_operation, named, release_batc
 @flow(name="release-originals", flow_run_name=named("release"), persist_result=False)
 def release_originals(
     *,
-    start_date: OptionalDate = None,
-    end_date: OptionalDate = None,
+    start_date: Day = None,
+    end_date: Day = None,
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
@@ -26,9 +26,9 @@ def release_originals(
     """Each archived recording's original is deleted, if all that speaks for the replacement holds once more.
 
     Args:
-        start_date: First UTC day of calls. Left out: no earliest day.
-        end_date: Last UTC day of calls. Left out: no latest day.
-        prefixes: Only below these, as connect/my-instance/CallRecordings/. Left out: all prefixes.
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
         everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
         grace_days: Originals of recordings that were archived fewer days ago stay.

@@ -2,7 +2,7 @@
 
 from prefect import flow, unmapped
 
-from flows.form import OptionalDate, OptionalText
+from flows.parameters import Day, Words
 from recordings.outcome import OperationSummary
 from tasks.operations import begin_operation, end_operation, named, restore_batch, select, settle
 
@@ -11,10 +11,10 @@ from tasks.operations import begin_operation, end_operation, named, restore_batc
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,
-    start_date: OptionalDate = None,
-    end_date: OptionalDate = None,
+    start_date: Day = None,
+    end_date: Day = None,
     prefixes: list[str] | None = None,
-    run_id: OptionalText = None,
+    run_id: Words = "",
     everything: bool = False,
     dry_run: bool = True,
     missing_ok: bool = False,
@@ -26,11 +26,11 @@ def restore_recordings(
     Select by contact, date, prefix or run; what is given narrows together. Nothing selected: nothing is done.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field. Left out: all contacts of what else is selected.
-        start_date: First UTC day of calls. Left out: no earliest day.
-        end_date: Last UTC day of calls. Left out: no latest day.
-        prefixes: Only below these, as connect/my-instance/CallRecordings/. Left out: all prefixes.
-        run_id: Only what this archiving run archived. Left out: all runs.
+        contact_ids: Contact ids of the calls, one in each field. Empty: all contacts of what else is selected.
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
+        run_id: Only what this archiving run archived. Empty: all runs.
         everything: Restore all that is archived, if nothing above is filled in.
         dry_run: Only say what would be restored, and write nothing. Switch it off to restore.
         missing_ok: Succeed although some of what was selected does not exist or cannot come back.

@@ -1,7 +1,10 @@
-"""A long date range, cut into portions that are runs of their own; what is finished is known from the runs' records."""
+"""A long date range, cut into portions that are runs of their own; what is finished is known from the runs' records.
+
+A portion is a day, or a part of a very large one. People are told of days.
+"""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -10,15 +13,22 @@ from typing import Any
 from recordings.errors import InvalidRequest
 from recordings.evidence import end_records
 from recordings.files import AuditFiles
+from recordings.finding import Finding
+from recordings.glossary import label, plural
 from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_start
 from recordings.patience import patience
+from recordings.plan import days_of
 from recordings.pool import Pool
-from recordings.recording import Day, Window, days_between
-from recordings.reporting import human_bytes
+from recordings.recording import Day, Window, days_between, span
+from recordings.reporting import findings_report, human_bytes, percent_saved
 from recordings.run import Run
+from recordings.s3.session import Session
 from recordings.s3.store import Store
+from recordings.standing import Standing, standing_of
 
 Record = Mapping[str, Any]  # of a run that ended
+_MOST_SAID, _MOST_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
+_LINES_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Backfill:
     deployment: str  # that archives a portion; empty: this process does
     max_parallel: int
     shard_above: int
+    findings: tuple[Finding, ...] = ()  # of preflight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -80,7 +91,7 @@ class Portions:
         self.left = [portion for portion in self.all if portion not in settled]
 
     def __str__(self) -> str:
-        return f"{len(self.left)} portions to archive, {len(self.all) - len(self.left)} finished before"
+        return f"{plural(len(self.left), 'day')} to archive, {len(self.all) - len(self.left)} finished before"
 
 
 def find_portions(backfill: Backfill, settled: Container[Portion], store: Store, pool: Pool) -> Portions:
@@ -192,60 +203,153 @@ def _weeks_left(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the flow run of a portion ended: the name of its last state, what it said, and where it can be looked at."""
+
+    state: str
+    message: str
+    flow_run: str  # its id
+    url: str | None
+
+    def __str__(self) -> str:
+        said = f": {self.message}" if self.message else ""
+        where = self.url or f"flow run {self.flow_run}"
+        return f"{self.state.lower()}{said}" + (f" ({where})" if where not in said else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillSummary:
-    """What a backfill came to. Counts and sums are of the runs that archived its portions, whenever they did."""
+    """What a backfill came to. Counts and sums are of what its days' recordings are now, whichever run made them so."""
 
     portions: int
     finished_before: int
     failed: tuple[str, ...]  # portions that are not finished
-    counts: Mapping[str, int]  # by status
+    counts: Mapping[str, int]  # by status; "planned" in a dry run
     minutes: float
     bytes_before: int
     bytes_after: int
+    reasons: tuple[str, ...] = ()  # for each that is not finished, how its run ended
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
-        done = f"{self.portions - len(self.failed)} of {self.portions} portions finished"
-        return f"{done}, {self.finished_before} of them before: {counted or 'no recordings'}"
+        counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(self.counts.items()))
+        if "planned" in self.counts:
+            left = self.portions - self.finished_before
+            planned = plural(self.counts["planned"], "recording")
+            return f"dry run: {left} of {plural(self.portions, 'day')} left to archive, {planned} planned"
+        done = f"{self.portions - len(self.failed)} of {plural(self.portions, 'day')} finished"
+        return f"{done}, {self.finished_before} of them before: {counted or 'nothing to archive'}"
 
 
 class BackfillFailed(Exception):
-    """Some portions are not finished. Those that are will not be run again."""
+    """Some days are not finished. Those that are will not be run again."""
 
     def __init__(self, summary: BackfillSummary) -> None:
-        super().__init__(f"{summary}. Not finished: {', '.join(summary.failed)}. Run it again for these")
+        first = "; ".join(summary.reasons[:_MOST_SAID])
+        super().__init__(
+            f"{summary}. Not finished: {_list_of(summary.failed)}. {first}. Run it again for these; the artifact "
+            "backfill-report says of each why"
+        )
         self.summary = summary
 
 
-def summarize_backfill(portions: Portions, settled: Mapping[Portion, Record]) -> BackfillSummary:
+def _list_of(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join([*names[:_MOST_NAMED], *([f"and {plural(more, 'more day')}"] if more > 0 else [])])
+
+
+def stand(backfill: Backfill, portions: Portions, session: Session | None, pool: Pool) -> Mapping[Portion, Standing]:
+    """What the recordings of each portion are now, by the audit table."""
+    shards: dict[date, list[str]] = {}
+    for portion in portions.all:
+        shards.setdefault(portion.date, []).append(portion.shard)
+    found = pool.map(lambda day: standing_of(day, shards[day], backfill.run, session), list(shards))
+    return {
+        Portion(date=day, shard=shard): each
+        for day, of_day in zip(shards, found, strict=True)
+        for shard, each in of_day.items()
+    }
+
+
+def summarize_backfill(
+    portions: Portions,
+    settled: Container[Portion],
+    stands: Mapping[Portion, Standing],
+    ended: Mapping[Portion, Ended],
+) -> BackfillSummary:
     """The sums over all portions, those included that were finished before."""
-    records = {settled[each]["run"]["run_id"]: settled[each] for each in portions.all if each in settled}.values()
+    total = sum(stands.values(), Standing())
+    failed = [each for each in portions.all if each not in settled]
     return BackfillSummary(
         portions=len(portions.all),
         finished_before=len(portions.all) - len(portions.left),
-        failed=tuple(str(each) for each in portions.all if each not in settled),
-        counts=dict(sum((Counter[str](record["counts"]) for record in records), Counter[str]())),
-        minutes=sum(record["minutes"] for record in records),
-        bytes_before=sum(record["bytes_before"] for record in records),
-        bytes_after=sum(record["bytes_after"] for record in records),
+        failed=tuple(map(str, failed)),
+        reasons=tuple(f"{each} {ended.get(each, 'has no run')}" for each in failed),
+        counts=dict(total.counts),
+        minutes=total.minutes,
+        bytes_before=total.bytes_before,
+        bytes_after=total.bytes_after,
     )
 
 
-def backfill_rows(
-    portions: Portions, settled: Mapping[Portion, Record], states: Mapping[Portion, str]
-) -> list[dict[str, str]]:
-    """A line for each portion, for people."""
-    return [_line(each, settled.get(each), states.get(each, "finished before")) for each in portions.all]
+def backfill_report(
+    backfill: Backfill,
+    portions: Portions,
+    summary: BackfillSummary,
+    settled: Mapping[Portion, Record],
+    stands: Mapping[Portion, Standing],
+    ended: Mapping[Portion, Ended],
+) -> str:
+    """The backfill's page, in Markdown: what is not finished first."""
+    run = backfill.run
+    lines = [_line(each, settled.get(each), stands[each], ended.get(each)) for each in portions.all[:_LINES_SHOWN]]
+    more = [f"And {plural(len(portions.all) - len(lines), 'more line')}."] if len(portions.all) > len(lines) else []
+    sections = [
+        f"# Backfill of {run.bucket}, {span(run.start_date, run.end_date)}: "
+        f"{len(portions.all) - len(summary.failed)} of {plural(len(portions.all), 'day')} finished",
+        _not_finished(summary),
+        f"**{sum(summary.counts.values()):,}** recordings, **{summary.minutes:,.1f}** minutes archived, "
+        f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
+        f"{percent_saved(summary.bytes_before, summary.bytes_after)} smaller, as the audit table has them now, "
+        "whichever run archived them.",
+        "\n".join(["| day | state | recordings | saved | last run |", "|---|---|---|--:|---|", *lines]),
+        *more,
+        findings_report(backfill.findings),
+    ]
+    return "\n\n".join(filter(None, sections))
 
 
-def _line(portion: Portion, record: Record | None, state: str) -> dict[str, str]:
-    if record is None:
-        return {"portion": str(portion), "state": state, "run": "", "recordings": "", "saved": ""}
-    counted = ", ".join(f"{count:,} {status}" for status, count in sorted(record["counts"].items()))
-    return {
-        "portion": str(portion),
-        "state": state,
-        "run": record["run"]["run_id"],
-        "recordings": counted or "none left",
-        "saved": human_bytes(record["bytes_before"] - record["bytes_after"]),
-    }
+def _not_finished(summary: BackfillSummary) -> str:
+    if not summary.reasons:
+        return ""
+    lines = [f"- {reason}" for reason in summary.reasons[:_LINES_SHOWN]]
+    way_out = "Run the backfill again for these: days that are finished are left out."
+    return "\n".join(["## Not finished", "", *lines, "", way_out])
+
+
+def _line(portion: Portion, record: Record | None, stands: Standing, ended: Ended | None) -> str:
+    """A portion for people: how it ended, and what its recordings are now."""
+    state = ended.state if ended else "finished before"
+    counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(stands.counts.items()))
+    run = record["run"]["run_id"] if record else ended.flow_run if ended else ""
+    name = f"[{run}]({ended.url})" if ended and ended.url else run
+    saved = human_bytes(stands.bytes_before - stands.bytes_after)
+    return f"| {portion} | {state} | {counted or 'nothing to archive'} | {saved} | {name} |"
+
+
+def days_left(run: Run, settled: Container[Portion]) -> list[Day]:
+    """The days, below each prefix, that no run has finished whole."""
+    return [day for day in days_of(run, {}) if Portion(date=day.date) not in settled]
+
+
+def summarize_dry_run(run: Run, left: Sequence[Day], planned: int) -> BackfillSummary:
+    """What a backfill would have to do."""
+    days = (run.end_date - run.start_date).days + 1
+    return BackfillSummary(
+        portions=days,
+        finished_before=days - len({day.date for day in left}),
+        failed=(),
+        counts={"planned": planned},
+        minutes=0,
+        bytes_before=0,
+        bytes_after=0,
+    )

@@ -10,24 +10,32 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recordings.audio import Foresight, foresee
 from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.pool import Pool
-from recordings.pricing import PriceList
+from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
+from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
 GRACE_DAYS = 30  # after which originals are taken to be released
 _Z_95 = 1.96
-_REQUESTS = ("GetObject", "PutObject", "GetObjectTagging", "PutObjectTagging")
-
+_NOT_DUE = ("not-a-recording", "too-young")  # by the listing alone
+_FOUND = ("found-archived", "found-converted")  # verified and tagged like what a run archives
+# What a run asks besides: of the bucket (preflight), and with a canary in each folder of recordings.
+_OF_BUCKET = {"GetBucket": 8, "ListObjectsV2": 1}
+_OF_CANARY = {
+    **{"ListObjectsV2": 2, "PutObject": 1, "HeadObject": 3, "GetObject": 2},
+    **{"GetObjectTagging": 2, "PutObjectTagging": 1},
+}
+_DATE_LETTERS = len("2026/01/12")
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +83,7 @@ class Look:
     reason: str | None
     bytes_after: int = 0
     minutes: float = 0
+    has_tags: bool = False
 
 
 def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool) -> list[Look]:
@@ -88,9 +97,10 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
         with store.read(recording.key, if_match=recording.etag) as (current, body):
             if is_done(current, run):
                 return Look(recording=recording, reason="found-archived")
-            check_may_be_replaced(store, current, run)
+            tags = without_mark(check_may_be_replaced(store, current, run))
             with source_of(store, current, body) as (source, source_body):
-                return _forecast_of(recording, source, foresee(source_body, source.size_bytes, run.profile), run)
+                foreseen = foresee(source_body, source.size_bytes, run.profile)
+                return replace(_forecast_of(recording, source, foreseen, run), has_tags=bool(tags))
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:
@@ -118,6 +128,10 @@ class Interval:
     low: float
     expected: float
     high: float
+
+    def plus(self, certain: float) -> "Interval":
+        """The same, and on top of it what is known."""
+        return Interval(low=self.low + certain, expected=self.expected + certain, high=self.high + certain)
 
 
 def ratio_estimate(known: Sequence[float], sought: Sequence[float], total: float, population: int) -> Interval:
@@ -156,8 +170,8 @@ class Forecast:
         return (self.recordings * CPU_S_BY_RECORDING + self.minutes.expected * CPU_S_BY_MINUTE) / 3600
 
 
-def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList) -> Forecast:
-    """The totals over everything surveyed."""
+def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList, *, runs: int = 1) -> Forecast:
+    """The totals over everything surveyed, to be archived in so many ``runs``."""
     sizes = [float(look.recording.size_bytes) for look in looks]
     archived = [look.reason is None for look in looks]
     bytes_listed = survey.bytes_by_class.total()
@@ -185,7 +199,9 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             for was, look in zip(kept, looks, strict=True)
         ),
         originals_month=by_size(kept),
-        cost=by_count(_cost(look, run, price_list) for look in looks),
+        cost=by_count(_cost(look, run, price_list) for look in looks).plus(
+            _cost_of_runs(survey, run, price_list, runs)
+        ),
         reasons=Counter(look.reason for look in looks if look.reason),
     )
 
@@ -196,14 +212,44 @@ def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:
     """What this recording would add to the bill, once."""
+    requests = price_list.requests(_requests(look), run.storage_class)
     if look.reason is not None:
-        return price_list.requests({"GetObject": 1}, run.storage_class)
+        return requests
     size_bytes, storage_class = look.recording.size_bytes, look.recording.storage_class
     age_days = (run.scheduled_at - look.recording.recorded_at).days + GRACE_DAYS
     billed = price_list.billed_bytes(size_bytes, storage_class)
     return (
-        price_list.requests(dict.fromkeys(_REQUESTS, 1), run.storage_class)
+        requests
         + price_list.reading(size_bytes, storage_class)
         + price_list.task(CPU_S_BY_RECORDING + look.minutes * CPU_S_BY_MINUTE)
         + price_list.early_deletion(billed, storage_class, age_days)
     )
+
+
+def _requests(look: Look) -> Mapping[str, int]:
+    """What a run asks S3 about this recording, by operation. Tags are read on both versions, so that none is lost."""
+    if look.reason in _NOT_DUE:
+        return {}
+    is_head_first = look.recording.storage_class in CHARGED_FOR_READING
+    counts = Counter(GetObject=1, HeadObject=int(is_head_first), GetObjectTagging=int(look.has_tags))
+    if look.reason is None:
+        counts += Counter(PutObject=1, GetObjectTagging=3 if look.has_tags else 1, PutObjectTagging=1)
+    elif look.reason in _FOUND:
+        counts += Counter(GetObjectTagging=1, PutObjectTagging=1)
+    return counts
+
+
+def _cost_of_runs(survey: Survey, run: Run, price_list: PriceList, runs: int) -> float:
+    """What runs ask besides: listings of each day and of its versions, preflight, and a canary in each folder."""
+    if not survey.count:
+        return 0
+    folders = {each.key.rpartition("/")[0][:-_DATE_LETTERS] for each in survey.sample}
+    days = sum((window.end_date - window.start_date).days + 1 for window in run.windows)
+    counts = Counter(
+        ListObjectsV2=2 * days + survey.count // 1000, ListObjectVersions=days + survey.count // run.batch_size
+    )
+    for operation, count in _OF_BUCKET.items():
+        counts[operation] += count * runs
+    for operation, count in _OF_CANARY.items():
+        counts[operation] += count * runs * len(folders)
+    return price_list.requests(counts, run.storage_class)

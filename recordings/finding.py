@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from recordings.errors import InvalidRequest
 
+NOTHING_BELOW = "nothing-below-prefix"
 # What an operator may take upon himself, by code, and what he then accepts.
 ACCEPTABLE = {
     "unversioned": "originals are overwritten for good: nothing can be restored",
@@ -14,7 +15,7 @@ ACCEPTABLE = {
     "expires-on-date": "recordings and what replaced them are deleted on that day",
     "originals-expire": "originals vanish before anybody has looked at their replacements",
     "compliance-lock": "originals cannot be released before their lock ends: archiving only adds cost until then",
-    "nothing-below-prefix": "the run ends well with nothing to do, as in an instance that has no recordings yet",
+    NOTHING_BELOW: "the run ends well, but counts as no success, as in an instance that has no recordings yet",
     "cannot-see-versioning": "if versioning is off, originals are overwritten for good",
     "cannot-see-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
 }

@@ -247,6 +247,11 @@ def label(status: str) -> str:
     return status.replace("_", " ")
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def tables() -> str:
     """All of it in Markdown, for docs/audit-table.md."""
     sections = (("status", STATUSES), ("reason", REASONS), ("difference", DIFFERENCES))

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from recordings.glossary import DIFFERENCES, label, meaning, way_out
+from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
 from recordings.manifest import ManifestRow
 from recordings.operation import Operation
 from recordings.outcome import Due, OperationResult, OperationSummary
 from recordings.reconcile import LOSSES, Drift
-from recordings.reporting import human_bytes, plural, usd
+from recordings.recording import span
+from recordings.reporting import human_bytes, usd
 
 _MOST_LISTED = 100  # recordings in the report; the audit table has all
 _MOST_SAID = 1000  # problems and notes
@@ -35,7 +36,7 @@ def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
 def _window(parameters: Mapping[str, Any]) -> str:
     start, end = parameters["start_date"], parameters["end_date"]
     if start and end:
-        return str(start) if start == end else f"{start} to {end}"
+        return span(start, end)
     return f"from {start}" if start else f"up to {end}" if end else ""
 
 

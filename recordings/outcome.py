@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from recordings.glossary import code_of, label
+from recordings.glossary import code_of, label, plural
 from recordings.manifest import STATES, BatchRows, ManifestFile, ManifestRow, Status
 from recordings.operation import DONE, Operation
 from recordings.pricing import prices
-from recordings.reporting import plural
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
 _FOUND_GONE = "found-gone"  # of one that no longer existed when it was to be released

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from recordings.errors import StoreRefused
-from recordings.finding import Finding, Severity, block
+from recordings.finding import NOTHING_BELOW, Finding, Severity, block
 from recordings.s3.store import Store
 
 _OF_DAYS = re.compile(r"[0-9]{4}/|ivr/")  # right below a prefix of Connect's lie years, and the IVR's own years
@@ -20,7 +20,7 @@ def nothing_below(store: Store, prefixes: Sequence[str]) -> list[Finding]:
 
 def _said_of(prefix: str, there: str) -> tuple[str, str, str]:
     return (
-        "nothing-below-prefix",
+        NOTHING_BELOW,
         f"No YYYY/MM/DD/ lies below prefix {prefix!r}; {there}.",
         "Give what comes before the year's folder, in the same case, as connect/<alias>/CallRecordings/.",
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import chain, groupby
 
 from recordings.estimate import Survey
+from recordings.glossary import plural
 from recordings.history import DeadRuns
 from recordings.manifest import settled
 from recordings.patience import patience
@@ -48,7 +49,9 @@ class Plan:
         self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
 
     def __str__(self) -> str:
-        return f"{self.recordings:,} recordings to look at, {self.settled_count:,} settled before"
+        return (
+            f"{plural(self.recordings, 'recording')} to look at, {self.settled_count:,} accounted for by earlier runs"
+        )
 
 
 def days_of(run: Run, dead: DeadRuns) -> list[Day]:

@@ -75,11 +75,15 @@ def _tried(store: Store, prefixes: Sequence[str]) -> list[Finding]:
     return _told("conditional-writes", _seen(lambda: find_conditional_writes(store, prefixes[0])))
 
 
-def check_prefixes(store: Store, prefixes: Sequence[str]) -> None:
-    """Raises InvalidRequest if nothing can lie below any of the prefixes: what is read only needs no more."""
-    nothing = [finding for finding in nothing_below(store, prefixes) if finding.severity is Severity.BLOCK]
-    if nothing:
-        raise InvalidRequest("\n".join(f"{finding.code}: {finding.sentence}" for finding in nothing))
+def check_prefixes(store: Store, prefixes: Sequence[str]) -> list[Finding]:
+    """A finding for each prefix below which nothing can lie; what is read only needs no more than that.
+
+    Raises InvalidRequest if that is so for all of them.
+    """
+    found = nothing_below(store, prefixes)
+    if any(finding.severity is Severity.BLOCK for finding in found):
+        raise InvalidRequest("\n".join(f"{finding.code}: {finding.sentence}" for finding in found))
+    return found
 
 
 def _seen(look: Look) -> list[Finding] | StoreRefused | Changed:

@@ -22,6 +22,8 @@ _US_EAST_1 = Path(__file__).parent / "prices" / "us-east-1.json"
 # "Requests-Tier1" of "STANDARD, RRS, and tags", whatever the object's class; reading tags is Tier2, as GET of Standard
 # ("Understanding your AWS billing and usage reports for Amazon S3").
 _STANDARD_TIER_1 = ("ListObjectsV2", "ListObjectVersions", "PutObjectTagging")
+# Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
+CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
 KMS = "KMS"  # not an S3 operation: requests to KMS, one for each GET and PUT where no bucket key is in use
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.evidence import DIFFERENCES
 from recordings.files import AuditFiles
-from recordings.glossary import label
+from recordings.glossary import label, plural
 from recordings.manifest import ManifestFile, ManifestRow, Status, current, file_of, read_audit
 from recordings.operation import Operation, begun
 from recordings.patience import patience
@@ -19,7 +19,6 @@ from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day, contact_id_in, date_in
 from recordings.release import is_committed
-from recordings.reporting import plural
 from recordings.resample import found_row
 from recordings.s3.objects import Version
 from recordings.s3.store import Store

@@ -1,6 +1,7 @@
 """A recording as listed, where Connect puts it, and the batches that recordings travel in."""
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -103,3 +104,10 @@ def _parsed(text: str, form: str) -> datetime | None:
 def days_between(start: date, end: date) -> Iterator[date]:
     """Each date from ``start`` to ``end``, both included."""
     return (start + timedelta(days=n) for n in range((end - start).days + 1))
+
+
+def span(start: date, end: date) -> str:
+    """``2026-01-12``, or ``2026-01-12 ... 2026-01-14``; whole months ``2026-01``, or ``2026-01 ... 2026-03``."""
+    is_whole = start.day == 1 and end.day == monthrange(end.year, end.month)[1]
+    first, last = (f"{each:%Y-%m}" if is_whole else str(each) for each in (start, end))
+    return first if first == last else f"{first} ... {last}"

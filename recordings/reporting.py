@@ -4,14 +4,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recordings.estimate import Forecast, Interval
-from recordings.finding import Finding, Severity
-from recordings.glossary import code_of, label, meaning, way_out
+from recordings.finding import NOTHING_BELOW, Finding, Severity
+from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
 from recordings.manifest import ManifestRow, Status
 from recordings.pricing import MONTH_DAYS, Cost, break_even_months
+from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 
 _KEYS_SHOWN = 20  # for each reason
+GLOSSARY = "docs/audit-table.md explains every word and code."
 
 
 def human_bytes(size_bytes: float) -> str:
@@ -57,33 +59,65 @@ def run_report(
     *,
     retention_years: float,
     forecast: Forecast | None = None,
+    failures: Sequence[ManifestRow] = (),
 ) -> str:
-    """The run's page, the numbers that matter first. A dry run has a ``forecast`` instead of sums."""
+    """The run's page, the numbers that matter first. A dry run has a ``forecast`` instead of sums.
+
+    ``failures`` are those of which ``failures_report`` makes a page of its own.
+    """
+    findings = list(findings)
     sections = [
-        _headline(run, summary, sums),
+        _headline(run, summary, sums, findings),
+        _trouble(summary, failures),
         forecast_report(forecast, retention_years) if forecast else "",
         _savings(summary, sums, retention_years),
         _statuses(summary),
         _reasons(sums),
-        _findings(findings),
+        findings_report(findings),
         _cost(summary),
         _whereabouts(run, summary),
     ]
     return "\n\n".join(section for section in sections if section)
 
 
-def _headline(run: Run, summary: RunSummary, sums: Tally) -> str:
-    title = f"# {run.bucket}, {run.start_date} to {run.end_date}: "
-    if run.dry_run:
-        return title + "a dry run, nothing was written"
-    verdict = "all accounted for" if summary.succeeded else "**not everything went well**"
+def _headline(run: Run, summary: RunSummary, sums: Tally, findings: Sequence[Finding]) -> str:
+    title = f"# {run.bucket}, {span(run.start_date, run.end_date)}: {_verdict(run, summary, findings)}"
+    archived = summary.counts.get("archived", 0)
+    if not archived:
+        return title
     return (
-        f"{title}{verdict}\n\n"
-        f"**{summary.counts.get('archived', 0):,}** recordings archived, **{sums.minutes:,.1f}** minutes, "
+        f"{title}\n\n"
+        f"**{archived:,}** recordings archived, **{sums.minutes:,.1f}** minutes, "
         f"**{human_bytes(sums.bytes_before)} → {human_bytes(sums.bytes_after)}** "
         f"({sums.bytes_before:,} → {sums.bytes_after:,} bytes), "
         f"{percent_saved(sums.bytes_before, sums.bytes_after)} smaller, as {run.profile_name} in {run.storage_class}."
     )
+
+
+def _verdict(run: Run, summary: RunSummary, findings: Iterable[Finding]) -> str:
+    if run.dry_run:
+        return "a dry run, nothing was written"
+    if not summary.succeeded:
+        return "**not everything went well**"
+    if any(finding.code == NOTHING_BELOW for finding in findings):
+        return "**nothing at all lies below a prefix**"
+    return "all accounted for" if summary.recordings else "nothing to archive"
+
+
+def _trouble(summary: RunSummary, failures: Sequence[ManifestRow]) -> str:
+    """Why the run failed; and where all that did not become small is listed."""
+    days = [f"- could not list {_plain(each)}" for each in summary.unlisted[:_KEYS_SHOWN]]
+    more = len(summary.unlisted) - len(days)
+    days += [f"- and {plural(more, 'more day')}"] if more > 0 else []
+    first = [] if summary.succeeded else [f"- {_plain(_reason(row))} {_as_code(row.key)}" for row in red(failures)[:3]]
+    where = ["", "The artifact `archive-failures` lists all that did not become small, by reason."] if failures else []
+    return "\n".join([*first, *days, *where]).strip()
+
+
+def red(failures: Iterable[ManifestRow]) -> list[ManifestRow]:
+    """The rows that make a run fail: those that failed, or, where none did, what else did not become small."""
+    rows = list(failures)
+    return [row for row in rows if row.status is Status.FAILED] or rows
 
 
 def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
@@ -103,28 +137,33 @@ def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
         f"| **saved now, net of the originals** | **{usd(now)}** | |",
         f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * retained)}** |",
         "",
-        f"The run's marginal cost is paid for in {months(break_even)} once the originals are released.",
+        f"The run's own cost is paid for in {months(break_even)} once the originals are released.",
     ]
     return "\n".join(lines)
 
 
 def _statuses(summary: RunSummary) -> str:
-    rows = [f"| {status.replace('_', ' ')} | {count:,} |" for status, count in sorted(summary.counts.items())]
-    rows.append(f"| settled by earlier runs | {summary.settled:,} |")
+    meanings = {code: term.meaning for code, term in STATUSES.items()}
+    meanings["planned"] = "The run would look at these."
+    rows = [
+        f"| {label(code)} | {count:,} | {meanings.get(code, '')} |" for code, count in sorted(summary.counts.items())
+    ]
+    rows.append(f"| accounted for by earlier runs | {summary.settled:,} | Not looked at again. |")
     if summary.unrecorded:
-        rows.append(f"| **no row written** | **{summary.unrecorded:,}** |")
-    return "\n".join(["| recordings | |", "|---|--:|", *rows])
+        rows.append(
+            f"| **no row written** | **{summary.unrecorded:,}** | **The audit table does not know of these.** |"
+        )
+    return "\n".join(["| recordings | | what it means |", "|---|--:|---|", *rows])
 
 
 def _reasons(sums: Tally) -> str:
     if not sums.reasons:
         return ""
-    return "\n".join(
-        ["| reason | recordings |", "|---|--:|", *(f"| {code} | {n:,} |" for code, n in sums.reasons.most_common())]
-    )
+    rows = [f"| {code} | {n:,} | {meaning(code)} |" for code, n in sums.reasons.most_common()]
+    return "\n".join(["| reason | recordings | what it means |", "|---|--:|---|", *rows])
 
 
-def _findings(findings: Iterable[Finding]) -> str:
+def findings_report(findings: Iterable[Finding]) -> str:
     marks = {Severity.BLOCK: "accepted risk", Severity.WARN: "warning", Severity.INFO: "note"}
     lines = [f"- **{marks[each.severity]}, {each.code}**: {each.sentence} {each.way_out}" for each in findings]
     return "\n".join(["## What preflight found", *lines]) if lines else ""
@@ -146,7 +185,7 @@ def cost_table(cost: Cost, minutes: float) -> str:
         ("requests to KMS", cost.kms_usd),
         ("retrieval", cost.retrieval_usd),
         ("CPU time", cost.compute_usd),
-        ("**marginal: one recording more costs this**", cost.marginal_usd),
+        ("**the run's own cost: all of the above**", cost.marginal_usd),
         ("the task's other time", cost.waiting_usd),
         ("a day of worker and server", cost.standing_usd),
         ("**all in, if this was the day's only run**", cost.all_in_usd),
@@ -160,7 +199,8 @@ def cost_table(cost: Cost, minutes: float) -> str:
 
 
 def _whereabouts(run: Run, summary: RunSummary) -> str:
-    return f"Run `{summary.run_id}`, audit table `{run.audit_uri}`, {len(summary.manifest_files)} files."
+    files = plural(len(summary.manifest_files), "file")
+    return f"Run `{summary.run_id}`, audit table `{run.audit_uri}`, {files}. {GLOSSARY}"
 
 
 def failures_report(
@@ -213,6 +253,10 @@ def first_three(rows: Sequence[ManifestRow], total: int | None = None) -> str:
     return "; ".join([*named, *more])
 
 
+def _reason(row: ManifestRow) -> str:
+    return f"{row.reason or label(row.status)}:"
+
+
 def _sentence(row: ManifestRow) -> str:
     """A row's reason without its code, to stand before the key."""
     sentence = (row.reason or "").partition(":")[2].strip()
@@ -233,52 +277,55 @@ def _as_code(text: str) -> str:
     return f"{fence}{_one_line(text)}{fence}"
 
 
-def plural(count: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def forecast_report(forecast: Forecast, retention_years: float) -> str:
     """What archiving would do, with its uncertainty; nothing was written to learn it."""
+    earlier = f"{plural(forecast.settled, 'recording')} accounted for by earlier runs"
     if not forecast.recordings:
-        return f"Nothing is left to archive; {forecast.settled:,} recordings are settled by earlier runs."
-    exact = forecast.looked_at == forecast.recordings
-    basis = "each of them was looked at" if exact else f"{forecast.looked_at:,} of them were looked at"
+        return f"Nothing to archive; {earlier}."
+    is_census = forecast.looked_at == forecast.recordings
+    basis = "the headers of each were read" if is_census else f"the headers of {forecast.looked_at:,} were read"
     saved = forecast.saved_month.expected
     break_even = break_even_months(forecast.cost.expected, saved)
     verdict = "it never pays" if break_even is None else f"paid for in {months(break_even)}"
     rows: list[tuple[str, Interval, Callable[[float], str]]] = [
         ("recordings archived", forecast.archived, lambda count: f"{count:,.0f}"),
-        ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}"),
+        ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}" if minutes >= 10 else f"{minutes:.2g}"),
         ("bytes before", forecast.bytes_before, human_bytes),
         ("bytes after", forecast.bytes_after, human_bytes),
-        ("cost, once", forecast.cost, usd),
         ("originals, a month until released", forecast.originals_month, usd),
         ("**saved a month once released**", forecast.saved_month, usd),
     ]
-    lines = [f"| {name} | {show(value.expected)} | {_range(value, show)} |" for name, value, show in rows]
-    reasons = ", ".join(f"{count:,} {code}" for code, count in sorted(forecast.reasons.items()))
+    exact, about = ("exact", "an estimate") if is_census else (None, None)
+    lines = [f"| {name} | {show(value.expected)} | {_range(value, show, exact)} |" for name, value, show in rows]
+    lines.append(f"| cost, once | {usd(forecast.cost.expected)} | {_range(forecast.cost, usd, about)} |")
+    reasons = [f"| {code} | {count:,} | {meaning(code)} |" for code, count in sorted(forecast.reasons.items())]
+    stays = ["| would not be archived, of those read | | what it means |", "|---|--:|---|", *reasons] if reasons else []
     return f"""## What it would come to
 
 **{usd(saved)} saved a month, {usd(saved * retention_years * 12)} over {retention_years:g} years**, once originals are \
-released, for {usd(forecast.cost.expected)} once; {verdict}.
+released, for about {usd(forecast.cost.expected)} once; {verdict}.
 
-{forecast.recordings:,} recordings are open ({human_bytes(forecast.bytes_listed)}, \
-now {usd(forecast.usd_month_listed)} a month), {forecast.settled:,} settled by earlier runs; {basis}.
+{plural(forecast.recordings, "recording")} left to archive ({human_bytes(forecast.bytes_listed)}, \
+now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 
 | | expected | 95 % interval |
 |---|--:|--:|
 {chr(10).join(lines)}
 
-Not archived, of those looked at: {reasons or "none"}. It would take {_hours(forecast.cpu_hours)} of one vCPU. \
-List prices, first volume tier; recordings whose damage only the whole body shows are counted as archived."""
+{chr(10).join(stays) or "All of those read would be archived."}
+
+It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
+requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, and what S3 charges \
+for originals deleted early; it leaves out KMS, waiting, retries, the audit table's own requests, worker and server. \
+Recordings whose damage only the whole body shows count as archived. {GLOSSARY}"""
 
 
 def _hours(hours: float) -> str:
     return f"{hours:,.1f} hours" if hours >= 1 else f"{hours * 3600:,.0f} seconds"
 
 
-def _range(interval: Interval, show: Callable[[float], str]) -> str:
-    if interval.low == interval.high:
-        return "exact"
+def _range(interval: Interval, show: Callable[[float], str], certain: str | None) -> str:
+    """The interval; ``certain`` where nothing is left to chance, since each recording was looked at."""
+    if certain:
+        return certain
     return f"{show(max(0, interval.low))} to {show(interval.high)}"

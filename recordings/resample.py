@@ -12,6 +12,7 @@ from recordings.decision import check_is_due, check_may_be_replaced, is_done, le
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
+from recordings.pricing import CHARGED_FOR_READING
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
@@ -19,8 +20,6 @@ from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
 from recordings.tag import without_mark
 
-# Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
-_CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
 _BUFFERS_BYTES = 2 * 1024 * 1024
 
 
@@ -67,7 +66,7 @@ def listed_row(recording: Recording, run: Run) -> ManifestRow:
 
 def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow, sent: _Sent) -> ManifestRow:
     check_is_due(recording, run)
-    if recording.storage_class in _CHARGED_FOR_READING and sent.replaced is None:
+    if recording.storage_class in CHARGED_FOR_READING and sent.replaced is None:
         head = store.head(recording.key)
         if is_done(head, run):
             return _confirmed(store, row, head)

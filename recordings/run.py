@@ -95,13 +95,12 @@ def plan_run(
     _check_range("lookback_days", lookback_days, 1, 36500)
     _check_range("batch_size", batch_size, 1, 1000)
     _check_range("readback_percent", readback_percent, 0, 100)
-    if "/" in shard:
+    if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     check_profile_available(PROFILES[profile])
-    check_dates(start_date, end_date)
-    end = end_date or scheduled_at.date() - timedelta(days=min_age_days)
-    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
-    check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
+    start, end = window(
+        scheduled_at.date(), start_date, end_date, min_age_days=min_age_days, lookback_days=lookback_days
+    )
     started_at = datetime.now(UTC)
     return Run(
         run_id=run_id_of(started_at, flow_run_id),
@@ -129,6 +128,17 @@ def plan_run(
 def run_id_of(started_at: datetime, flow_run_id: str) -> str:
     """A run's id: when it began, and the last eight digits of the flow run that it is in Prefect."""
     return f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}"
+
+
+def window(
+    scheduled_on: date, start_date: date | None, end_date: date | None, *, min_age_days: int, lookback_days: int
+) -> tuple[date, date]:
+    """First and last day, decided from the schedule where they were left out. Raises InvalidRequest."""
+    check_dates(start_date, end_date)
+    end = end_date or scheduled_on - timedelta(days=min_age_days)
+    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
+    check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
+    return start, end
 
 
 def _check_known(parameter: str, value: str, known: Iterable[str]) -> None:

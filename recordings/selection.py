@@ -11,13 +11,12 @@ from recordings.accounting import accounted, ended
 from recordings.errors import AuditDamaged
 from recordings.evidence import RUNS
 from recordings.files import AuditFiles
-from recordings.glossary import label
+from recordings.glossary import label, plural
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, audit_dates, current, read_audit
 from recordings.operation import Operation, batches_of
 from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.recording import contact_id_in, date_in
-from recordings.reporting import plural
 from recordings.resample import found_row
 from recordings.s3.store import Store
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from recordings.glossary import label, plural
 from recordings.manifest import ManifestFile, ManifestRow, Status
 from recordings.plan import Plan
 from recordings.pricing import Cost, prices, run_cost
@@ -78,7 +79,7 @@ class RunSummary:
 
     run_id: str
     counts: Mapping[str, int]  # by status; "planned" in a dry run
-    settled: int  # recordings in the window that the audit table had settled before
+    settled: int  # recordings in the window that earlier runs had accounted for: they were not looked at
     minutes_before: float
     minutes_after: float
     bytes_before: int
@@ -113,21 +114,26 @@ class RunSummary:
         return self.cost_usd / self.minutes_after * 1000 if self.minutes_after else None
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(self.counts.items()))
+        counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(self.counts.items()))
         trouble = [
             *([f"no row for {self.unrecorded:,}"] if self.unrecorded else ()),
             *(f"could not list {each}" for each in self.unlisted[:3]),
-            *([f"{len(self.unlisted) - 3} more days"] if len(self.unlisted) > 3 else ()),
+            *([f"and {plural(len(self.unlisted) - 3, 'more day')}"] if len(self.unlisted) > 3 else ()),
         ]
-        done = [counted] if counted else [] if trouble else ["nothing to do"]
+        earlier = f" ({self.settled:,} accounted for by earlier runs)" if self.settled else ""
+        done = [counted] if self.recordings else [] if trouble else [f"nothing to archive{earlier}"]
         return f"run {self.run_id}: {'; '.join([*done, *trouble])}"
 
 
 class RunFailed(Exception):
-    """The run ended, but not everything in it went well. Its rows and its record are written."""
+    """The run ended, but not everything in it went well. Its rows and its record are written.
 
-    def __init__(self, summary: RunSummary) -> None:
-        super().__init__(f"{summary}. The rows' reasons say why; the next run takes up what failed")
+    ``first`` names the first recordings that failed, each with its reason, and where the others are listed.
+    """
+
+    def __init__(self, summary: RunSummary, first: str = "") -> None:
+        why = first or "The rows' reasons say why"
+        super().__init__(f"{summary}. {why}; the next run takes up what failed")
         self.summary = summary
 
 

@@ -1,12 +1,13 @@
-"""A backfill as Prefect carries it out: a run for each portion, a few at a time, by a deployment or in this process."""
+"""A backfill as Prefect carries it out: a run for each day, a few at a time, by a deployment or in this process."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -20,40 +21,50 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
+from prefect.utilities.urls import url_for
 
 from recordings.backfill import (
     Backfill,
     BackfillFailed,
     BackfillSummary,
+    Ended,
     Portion,
     Portions,
-    backfill_rows,
+    backfill_report,
+    days_left,
     find_portions,
     finished,
     parameters_of,
     plan_backfill,
     record_backfill,
+    stand,
     summarize_backfill,
+    summarize_dry_run,
 )
+from recordings.estimate import Survey
 from recordings.evidence import end_records
 from recordings.history import record_covered
 from recordings.pool import shared_pool
+from recordings.recording import Day
 from tasks.circumstances import circumstances
+from tasks.estimate import publish_forecast
 from tasks.run import begin_run, preflight
 from tasks.stages import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
+_PREFECTS_WORDS = "Flow run encountered an exception: "
 _CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
 
 
 def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **parameters: Any) -> Backfill:
     """The backfill that these flow parameters ask for, recorded. Raises InvalidRequest before anything is touched."""
-    run = begin_run(**parameters, lookback_days=1, dry_run=False, overwrite_converted=False)
+    run = begin_run(**parameters, lookback_days=1, overwrite_converted=False)
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
-    preflight(run)
-    record_backfill(workplace(run).files, backfill, circumstances=circumstances())
+    backfill = replace(backfill, findings=tuple(preflight(run)))
+    if not run.dry_run:
+        record_backfill(workplace(run).files, backfill, circumstances=circumstances())
     return backfill
 
 
@@ -65,16 +76,39 @@ def cut_into_portions(backfill: Backfill) -> Portions:
     return find_portions(backfill, settled, place.store, shared_pool())
 
 
-def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, str]:
-    """Archive the portions that are left; returns the name of the state in which the run of each ended."""
+def days_to_survey(backfill: Backfill) -> list[Day]:
+    """The days of a dry run: those that no run has finished, below each prefix."""
+    return days_left(backfill.run, finished(end_records(workplace(backfill.run).files), backfill.run))
+
+
+def end_dry_run(backfill: Backfill, days: Sequence[Day], surveys: Sequence[Survey]) -> BackfillSummary:
+    """Publish the forecast of what is left, return what a backfill would have to do."""
+    ahead = publish_forecast(backfill.run, surveys, backfill.findings, runs=len({day.date for day in days}))
+    summary = summarize_dry_run(backfill.run, days, ahead.recordings)
+    get_run_logger().info("%s", summary)
+    return summary
+
+
+def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
+    """Archive the portions that are left; returns how the run of each ended."""
     progress = _Progress(portions)
     if backfill.deployment:
         return _by_deployment(backfill, portions, progress)
-    states = {}
+    ended = {}
     for portion in portions.left:
-        states[portion] = archive(**parameters_of(portion, backfill.run), return_state=True).name
-        progress.ended(portion, states[portion])
-    return cast(dict[Portion, str], states)
+        state = archive(**parameters_of(portion, backfill.run), return_state=True)
+        ended[portion] = _ended_as(state.state_details.flow_run_id, state)
+        progress.ended(portion, ended[portion])
+    return ended
+
+
+def _ended_as(run_id: UUID | None, state: State[Any] | None) -> Ended:
+    """What people should know of a run that has ended, or that nobody finds any more."""
+    message = (state.message or "").removeprefix(_PREFECTS_WORDS) if state else "somebody deleted the flow run"
+    url = url_for("flow-run", obj_id=run_id) if run_id else None
+    return Ended(
+        state=str(state.name) if state else "Deleted", message=" ".join(message.split()), flow_run=str(run_id), url=url
+    )
 
 
 class _Progress:
@@ -82,17 +116,21 @@ class _Progress:
 
     def __init__(self, portions: Portions) -> None:
         self._left, self._done = len(portions.left), 0
-        self._artifact = cast(UUID, create_progress_artifact(0, key="backfill-progress", description=str(portions)))
+        percent = 0 if portions.left else 100
+        self._artifact = cast(
+            UUID, create_progress_artifact(percent, key="backfill-progress", description=str(portions))
+        )
 
-    def ended(self, portion: Portion, state: str | None) -> None:
+    def ended(self, portion: Portion, ended: Ended) -> None:
         """Count this portion as done with."""
         self._done += 1
         update_progress_artifact(self._artifact, progress=100 * self._done / self._left)
-        get_run_logger().info("%s ended %s: %d of %d", portion, state, self._done, self._left)
+        said = get_run_logger().info if ended.state == "Completed" else get_run_logger().error
+        said("day %d of %d, %s: %s", self._done, self._left, portion, ended)
 
 
-def _by_deployment(backfill: Backfill, portions: Portions, progress: _Progress) -> Mapping[Portion, str]:
-    states: dict[Portion, str] = {}
+def _by_deployment(backfill: Backfill, portions: Portions, progress: _Progress) -> Mapping[Portion, Ended]:
+    states: dict[Portion, Ended] = {}
     waiting, running = list(reversed(portions.left)), dict[Portion, UUID]()
     with _cancelled_with_us():
         while waiting or running:
@@ -119,21 +157,24 @@ def _start(portion: Portion, backfill: Backfill) -> UUID:
 def _run(portion: Portion, backfill: Backfill, key: str) -> FlowRun:
     """The run with this key, new if there is none."""
     parameters = parameters_of(portion, backfill.run)
-    run = run_deployment(backfill.deployment, parameters=parameters, timeout=0, idempotency_key=key, tags=["backfill"])
+    run = run_deployment(
+        backfill.deployment,
+        parameters=parameters,
+        timeout=0,
+        idempotency_key=key,
+        tags=["backfill"],
+        flow_run_name=f"archive {portion}",
+    )
     return cast(FlowRun, run)
 
 
-def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, str]:
-    """Those that have ended, with the name of their last state."""
+def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, Ended]:
+    """Those that have ended, and how."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(running.values()))))
     states = {run.id: run.state for run in runs}
     working = {each for each, state in states.items() if state is None or not state.is_final()}
-    return {
-        portion: str(getattr(states.get(each), "name", "Deleted"))
-        for portion, each in running.items()
-        if each not in working
-    }
+    return {portion: _ended_as(each, states.get(each)) for portion, each in running.items() if each not in working}
 
 
 @contextmanager
@@ -172,14 +213,18 @@ def _working(parent: UUID, client: SyncPrefectClient) -> list[UUID]:
     return [run.id for run in runs]
 
 
-def end_backfill(backfill: Backfill, portions: Portions, states: Mapping[Portion, str]) -> BackfillSummary:
-    """Publish a table of all portions, return the summary. Raises BackfillFailed unless all are finished."""
-    files = workplace(backfill.run).files
-    settled = finished(end_records(files), backfill.run)
-    summary = summarize_backfill(portions, settled)
-    create_table_artifact(backfill_rows(portions, settled, states), key="backfill-portions", description=str(summary))
-    record_covered(files, [backfill.run.run_id], backfill.run)
-    get_run_logger().info("%s", summary)
+def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion, Ended]) -> BackfillSummary:
+    """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
+    place = workplace(backfill.run)
+    settled = finished(end_records(place.files), backfill.run)
+    stands = stand(backfill, portions, place.store.session, shared_pool())
+    summary = summarize_backfill(portions, settled, stands, ended)
+    report = backfill_report(backfill, portions, summary, settled, stands, ended)
+    create_markdown_artifact(report, key="backfill-report", description=str(summary))
+    record_covered(place.files, [backfill.run.run_id], backfill.run)
     if summary.failed:
-        raise BackfillFailed(summary)
+        failure = BackfillFailed(summary)
+        get_run_logger().error("%s", failure)
+        raise failure
+    get_run_logger().info("%s", summary)
     return summary

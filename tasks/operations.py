@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, timedelta
 from functools import lru_cache
@@ -15,24 +16,29 @@ from prefect.states import Failed
 from prefect.tasks import Task
 
 from recordings import release, restore, settlement
+from recordings.glossary import plural
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed
-from recordings.manifest import BatchRows, write_rows
+from recordings.manifest import BatchRows, Status, write_rows
 from recordings.operation import Operation, plan_operation
 from recordings.operation_report import differences_report, report_of, run_name
 from recordings.outcome import OperationFailed, OperationResult, OperationSummary, summarize
 from recordings.pool import shared_pool
 from recordings.reconcile import FAILURES, LOSSES, Drift, reconcile_day, write_differences
 from recordings.recording import Day, days_between
-from recordings.reporting import failures_report, plural
+from recordings.reporting import failures_report, first_three
+from recordings.run import window
 from recordings.selection import Selection, selected
 from recordings.settings import settings
 from recordings.settlement import Settlement, close_settled
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.circumstances import circumstances
+from tasks.names import scheduled_on
 from tasks.stages import stage
 from tasks.workplace import workplace
+
+_WEEK_DAYS = 7
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +50,14 @@ def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 
 def named(kind: str) -> Callable[[], str]:
-    """What a flow run of this kind is called: by what it does, and to what."""
+    """A name for Prefect to ask for: ``dry run: restore 3 contacts``."""
 
     def name() -> str:
-        return run_name(kind, {**flow_run.parameters, **(_week() if kind == "reconcile" else {})})
+        given = dict(flow_run.parameters)
+        if kind == "reconcile":
+            with suppress(ValueError, OverflowError):  # dates that make no sense: the run itself will say so
+                given |= _week()
+        return run_name(kind, given)
 
     return name
 
@@ -69,20 +79,22 @@ def begin_reconciliation(**parameters: Any) -> Operation:
 
 def _week() -> dict[str, date]:
     """The dates that this flow run's parameters name, or leave to the time that it is scheduled for."""
-    named = flow_run.parameters
-    end = named["end_date"] or flow_run.scheduled_start_time.date() - timedelta(days=7)
-    return {"start_date": named["start_date"] or end - timedelta(days=6), "end_date": end}
+    given = flow_run.parameters
+    start, end = window(
+        scheduled_on(), given["start_date"], given["end_date"], min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS
+    )
+    return {"start_date": start, "end_date": end}
 
 
-def shown(result: R, trouble: int, what: str) -> R:
-    """The result of a task run that is red in the UI where recordings are in trouble. It counts all the same."""
-    if not trouble:
-        return result
-    return Failed(message=f"{plural(trouble, 'recording')} {what}", data=result)  # type: ignore[return-value]
+def shown(result: R, trouble: str) -> R:
+    """The result of a task run that is red in the UI where there was trouble. It counts all the same."""
+    return Failed(message=trouble, data=result) if trouble else result  # type: ignore[return-value]
 
 
 def _batch_shown(result: OperationResult) -> OperationResult:
-    return shown(result, result.counts["failed"], "failed")
+    count = result.counts["failed"]
+    failed = [row for row in result.failures if row.status is Status.FAILED]
+    return shown(result, f"{plural(count, 'recording')} failed: {first_three(failed, count)}" if count else "")
 
 
 @stage(task_run_name="write rows of runs that died")
@@ -127,8 +139,9 @@ def find_drift(day: Day, operation: Operation) -> list[Drift]:
     store, years = workplace(operation).store, settings().retention_years
     runs = runs_without_rows(operation)
     drifts = reconcile_day(store, day, operation, shared_pool(), retention_years=years, runs=runs)
-    trouble = sum(drift.is_loss or drift.code in FAILURES for drift in drifts)
-    return shown(drifts, trouble, "lost, or not compared")
+    bad = [f"{drift.key}: {drift.code}" for drift in drifts if drift.is_loss or drift.code in FAILURES]
+    trouble = f"{plural(len(bad), 'recording')} lost, or not compared: {', '.join(bad[:3])}" if bad else ""
+    return shown(drifts, trouble)
 
 
 @stage(task_run_name="repair {batch}")

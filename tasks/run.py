@@ -9,18 +9,21 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
+from prefect.utilities.urls import url_for
 
 from recordings.audit import WaveResult
 from recordings.backfill import dead_backfills
 from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
-from recordings.finding import Finding
+from recordings.finding import NOTHING_BELOW, Finding
+from recordings.glossary import plural
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
+from recordings.manifest import ManifestRow
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight import check_bucket
 from recordings.pricing import prices
-from recordings.reporting import failures_report, run_report
+from recordings.reporting import failures_report, first_three, red, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
@@ -64,22 +67,22 @@ class Progress:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._done = 0
-        self._artifact = cast(UUID, create_progress_artifact(0, key="archive-progress", description=str(plan)))
+        percent = 0 if plan.waves else 100
+        self._artifact = cast(UUID, create_progress_artifact(percent, key="archive-progress", description=str(plan)))
 
     def wave_ended(self, number: int) -> None:
         """Count this wave's recordings as done."""
         self._done += sum(len(batch.recordings) for batch in self._plan.waves[number - 1])
         percent = 100 * self._done / self._plan.recordings
         update_progress_artifact(self._artifact, progress=percent)
-        waves, total = len(self._plan.waves), self._plan.recordings
-        get_run_logger().info("wave %d of %d: %s of %s recordings", number, waves, f"{self._done:,}", f"{total:,}")
+        get_run_logger().info("%s of %s done", f"{self._done:,}", plural(self._plan.recordings, "recording"))
 
 
 @stage(task_run_name="look at a sample")
-def forecast_survey(run: Run, survey: Survey) -> Forecast:
+def forecast_survey(run: Run, survey: Survey, runs: int = 1) -> Forecast:
     """Read the headers of the survey's sample and conclude from them."""
     looks = look_at(workplace(run).store, survey.sample, run, shared_pool())
-    return forecast(survey, looks, run, prices())
+    return forecast(survey, looks, run, prices(), runs=runs)
 
 
 def end_run(
@@ -96,18 +99,39 @@ def end_run(
         if not summary.unlisted:
             record_covered(place.files, dead, run)
     ahead = forecast_survey(run, plan.survey) if plan.survey else None
-    report = run_report(run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead)
-    create_markdown_artifact(report, key="archive-report", description=str(summary))
     failures = [row for wave in waves for row in wave.failures]
+    report = run_report(
+        run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead, failures=failures
+    )
+    create_markdown_artifact(report, key="archive-report", description=str(summary))
     if failures:
         shown = failures_report(failures, sums.reasons)
         create_markdown_artifact(shown, key="archive-failures", description="What did not become small, and why")
-    get_run_logger().info("%s", summary)
     _announce_rejects(summary)
     if not summary.succeeded:
-        raise RunFailed(summary)
-    get_run_logger().info("%s succeeded", deployment.name or "run")  # the alarm of deployments/stack.yaml counts these
+        failure = RunFailed(summary, _first_of(failures, summary))
+        get_run_logger().error("%s", failure)
+        raise failure
+    get_run_logger().info("%s", summary)
+    _announce_success(run, findings)
     return summary
+
+
+def _first_of(failures: Sequence[ManifestRow], summary: RunSummary) -> str:
+    """The first recordings that made the run fail, and where the others are listed."""
+    if not failures:
+        return ""
+    rows = red(failures)
+    first = first_three(rows, summary.counts.get(rows[0].status, 0))
+    return f"{first}. The artifact archive-failures of {url_for('flow-run', obj_id=flow_run.id)} lists all by reason"
+
+
+def _announce_success(run: Run, findings: Sequence[Finding]) -> None:
+    """The line that the alarm of deployments/stack.yaml counts. A run that wrote or found nothing at all has none."""
+    if any(finding.code == NOTHING_BELOW for finding in findings):
+        get_run_logger().warning("this run does not count as a success: nothing at all lies below a prefix")
+    elif not run.dry_run:
+        get_run_logger().info("%s succeeded", deployment.name or "run")
 
 
 def _announce_rejects(summary: RunSummary) -> None:

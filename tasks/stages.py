@@ -6,14 +6,17 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.states import Failed
 from prefect.tasks import Task
 
 from recordings import audit
 from recordings.errors import StoreUnavailable
-from recordings.manifest import BatchRows
+from recordings.glossary import plural
+from recordings.manifest import BatchRows, Status
 from recordings.plan import Listing, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
+from recordings.reporting import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.tag import tag_batch
@@ -48,27 +51,53 @@ def list_recordings(day: Day, run: Run) -> Listing:
     return list_day(workplace(run).store, day, run)
 
 
-@stage(task_run_name="resample {batch}")
-def resample_recordings(batch: Batch, run: Run) -> BatchRows:
-    """Convert, judge and replace each recording of the batch."""
-    return BatchRows(batch, resample_batch(workplace(run).store, batch, run, shared_pool()))
+class NotBegun(Exception):
+    """The stage before this one failed with the whole batch."""
 
 
-@stage(task_run_name="verify {resampled}")
-def verify_recordings(resampled: BatchRows, run: Run) -> BatchRows:
-    """Have S3 prove what the rows claim."""
-    return BatchRows(
-        resampled.batch, verify_batch(workplace(run).store, resampled.rows, shared_pool(), run.readback_percent)
+BatchTold = BatchRows | State[BatchRows]  # a failed state if a recording failed in this stage; it carries the rows
+
+
+def told(rows: BatchRows, before: BatchRows | None = None) -> BatchTold:
+    """The rows, in a task run that is red if a recording failed in it; the stages after it go on with them."""
+    failed_before = {row.key for row in before.rows if row.status is Status.FAILED} if before else set()
+    failed = [row for row in rows.rows if row.status is Status.FAILED and row.key not in failed_before]
+    if not failed:
+        return rows
+    return Failed(
+        message=f"{len(failed):,} of {plural(len(rows.rows), 'recording')} failed: {first_three(failed)}", data=rows
     )
 
 
+def rows_from(before: BatchRows | BaseException) -> BatchRows:
+    """What the stage before handed on. Raises NotBegun if it failed as a whole."""
+    if isinstance(before, BatchRows):
+        return before
+    raise NotBegun("the stage before this one failed with the whole batch")
+
+
+@stage(task_run_name="resample {batch}")
+def resample_recordings(batch: Batch, run: Run) -> BatchTold:
+    """Convert, judge and replace each recording of the batch."""
+    return told(BatchRows(batch, resample_batch(workplace(run).store, batch, run, shared_pool())))
+
+
+@stage(task_run_name="verify {resampled}")
+def verify_recordings(resampled: BatchRows | BaseException, run: Run) -> BatchTold:
+    """Have S3 prove what the rows claim."""
+    before = rows_from(resampled)
+    rows = verify_batch(workplace(run).store, before.rows, shared_pool(), run.readback_percent)
+    return told(BatchRows(before.batch, rows), before)
+
+
 @stage(task_run_name="tag {verified}")
-def tag_recordings(verified: BatchRows, run: Run) -> BatchRows:
+def tag_recordings(verified: BatchRows | BaseException, run: Run) -> BatchTold:
     """Tag each verified replacement: the commit."""
-    return BatchRows(verified.batch, tag_batch(workplace(run).store, verified.rows, shared_pool()))
+    before = rows_from(verified)
+    return told(BatchRows(before.batch, tag_batch(workplace(run).store, before.rows, shared_pool())), before)
 
 
-@stage(task_run_name="audit wave {number}")
+@stage(task_run_name="write rows, part {number}")
 def audit_wave(
     number: int,
     wave: Sequence[Batch],
@@ -77,5 +106,5 @@ def audit_wave(
     verified: Sequence[audit.StageOutcome],
     tagged: Sequence[audit.StageOutcome],
 ) -> audit.WaveResult:
-    """Write the rows of the wave's recordings, whichever stage failed."""
+    """Write the rows of the recordings of a few batches, whichever stage failed."""
     return audit.audit_wave(workplace(run).files, run, number, wave, (resampled, verified, tagged))

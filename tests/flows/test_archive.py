@@ -13,19 +13,31 @@ import imageio_ffmpeg
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 import tasks.stages
+from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.errors import StoreRefused
 from recordings.files import LocalFiles
 from recordings.finding import PreflightFailed
+from recordings.glossary import meaning, way_out
 from recordings.history import record_start
 from recordings.operation import plan_operation
 from recordings.summary import RunFailed, RunSummary
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.deployed import eventually
+from tests.faults import ErrorProxy, S3Error, faulty_proxy
+from tests.flows.test_report import artifact
+from tests.s3_requests import S3Request
 
 NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
@@ -127,6 +139,9 @@ def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive: Any, calls: d
     again = archive()
     assert (again.counts, again.settled, again.manifest_files) == ({}, len(calls), ())
     assert bucket.snapshot() == before
+    assert str(again).endswith("nothing to archive (10 accounted for by earlier runs)")
+    assert artifact("archive-report").partition("\n")[0].endswith("nothing to archive")
+    assert float(artifact("archive-progress")) == 100
 
 
 def test_without_its_table_a_run_recognises_what_is_archived(
@@ -223,6 +238,12 @@ def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive: Any, calls: dict
         ({"profile": "mp3"}, ValueError, "profile 'mp3' is unknown"),
         ({"storage_class": "CHEAP"}, ValueError, "storage_class 'CHEAP' is unknown"),
         ({"bucket": "no-such-bucket-anywhere"}, StoreRefused, "there is no bucket named 'no-such-bucket-anywhere'"),
+        ({"shard": "a b"}, ValueError, "shard is 'a b': give the first letters"),
+        ({"bucket": " "}, ValueError, "bucket is empty"),
+        ({"prefixes": [" "]}, ValueError, "take the spaces out"),
+        ({"prefixes": []}, ValueError, "give a list"),
+        ({"accept": [""]}, ValueError, "accept '' is unknown"),
+        ({"audit_uri": " "}, ValueError, "audit_uri is empty"),
         ({"audit_uri": "ftp://somewhere"}, ValueError, "audit_uri 'ftp://somewhere' is neither"),
     ],
 )
@@ -248,8 +269,80 @@ def test_a_prefix_below_which_nothing_lies_is_no_success(
     assert archive(prefixes=[prefix, PREFIX]).counts == {"archived": 10}
 
 
-def test_an_instance_without_recordings_yet_is_accepted(bucket: Bucket, archive: Any) -> None:
+def test_an_instance_without_recordings_yet_is_accepted_but_counts_as_no_success(
+    bucket: Bucket, archive: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     assert archive(accept=["nothing-below-prefix"]).counts == {}
+    assert "nothing at all lies below a prefix" in artifact("archive-report")
+    assert "all accounted for" not in artifact("archive-report")
+    assert not [line for line in caplog.messages if line.endswith("succeeded")]
+
+
+def test_nor_does_a_run_of_which_one_prefix_is_misspelt(
+    bucket: Bucket, archive: Any, calls: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert archive(prefixes=[PREFIX, "connect/acme/Callrecordings/"]).counts == {"archived": 10}
+    assert "nothing at all lies below a prefix" in artifact("archive-report")
+    assert not [line for line in caplog.messages if line.endswith("succeeded")]
+
+
+@ON_MINISTACK  # what is shown is ours, not the server's
+def test_a_red_run_names_what_failed_and_only_that_is_red(
+    bucket: Bucket,
+    archive: Any,
+    calls: dict[str, bytes],
+    s3: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """S3 refuses to read the four recordings of the first day, and to list the second day."""
+    first_day, second_day = (f"{DAY + timedelta(days=n):%Y/%m/%d}/" for n in range(2))
+    error = S3Error(status=403, code="AccessDenied", message="Access Denied")
+
+    def is_hit(asked: S3Request) -> bool:
+        is_listing = asked.operation == "ListObjectsV2" and asked.prefix == f"{PREFIX}{second_day}"
+        return is_listing or (asked.operation == "GetObject" and first_day in asked.key)
+
+    with faulty_proxy(ErrorProxy(s3.url, error, is_hit)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(RunFailed) as failed:
+            archive()
+    keys = sorted(key for key in calls if first_day in key)
+    said = str(failed.value)
+    assert f"{keys[0]}: refused: GetObject" in said
+    assert f"{keys[2]}: refused" in said
+    assert keys[3] not in said
+    assert "and 1 more. The artifact archive-failures of http" in said
+    assert f"could not list {DAY + timedelta(days=1)}" in said
+    assert said in [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    report = artifact("archive-report")
+    assert (
+        f"(AccessDenied): Access Denied; the role needs s3:GetObject, or to use the KMS key, there: `{keys[0]}`"
+        in report
+    )
+    assert "The artifact `archive-failures` lists all" in report
+    assert f"| refused | 4 | {meaning('refused')} | {way_out('refused')} |" in artifact("archive-failures")
+    states = task_states(failed.value.summary.run_id)
+    assert states.pop(f"list {DAY + timedelta(days=1)} {PREFIX}")[0] is StateType.FAILED
+    state, message = states.pop(f"resample {DAY} batch 1")
+    assert state is StateType.FAILED
+    assert message.startswith(f"4 of 4 recordings failed: {keys[0]}: refused")
+    assert {state for state, _ in states.values()} == {StateType.COMPLETED}
+
+
+def task_states(run_id: str) -> dict[str, tuple[StateType, str]]:
+    """The states of a run's tasks, by name."""
+
+    def final() -> dict[str, tuple[StateType, str]] | None:
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(sort=NEWEST, limit=50)
+            (flow_run,) = [run for run in runs if run_id.endswith(run.id.hex[-8:])]
+            of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+            tasks = client.read_task_runs(flow_run_filter=of_run)
+        are_told = tasks and all(task.state and task.state.is_final() for task in tasks)
+        return {task.name: (task.state.type, task.state.message) for task in tasks} if are_told else None
+
+    return eventually(final)
 
 
 def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: Any) -> None:
@@ -295,7 +388,7 @@ def test_what_people_see_in_the_prefect_ui(
     assert (record["flow_run_id"], record["flow_run_name"]) == (str(flow_run.id), flow_run.name)
     assert record["flow_run_url"].endswith(f"/runs/flow-run/{flow_run.id}")
     assert record["versions"]["prefect"] == version("prefect")
-    assert flow_run.name == f"archive {bucket.name}"
+    assert flow_run.name == "archive 2026-01-12 ... 2026-01-14"
 
 
 def test_a_run_reads_s3s_times_without_guessing_their_format(bucket: Bucket, audit_uri: str) -> None:

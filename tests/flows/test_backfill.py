@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,9 @@ import pytest
 from prefect import flow
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
+from prefect.exceptions import ParameterTypeError
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Cancelling, Pending
 
@@ -24,10 +27,12 @@ import tasks.stages
 from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
+from recordings.finding import PreflightFailed
 from recordings.manifest import current, read_audit
 from recordings.settings import settings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+from tests.flows.test_report import artifact
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -57,7 +62,7 @@ def place(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
 
 @pytest.fixture
 def backfill(place: dict[str, Any]) -> Callable[..., BackfillSummary]:
-    return lambda **changes: backfill_recordings(**{**place, **changes})
+    return partial(backfill_recordings, **place)
 
 
 def archived_once(bucket: Bucket, audit_uri: str, calls: dict[str, bytes]) -> None:
@@ -76,6 +81,8 @@ def test_days_run_in_this_process_and_only_once(
     before = len(bucket.requests())
     second = backfill()
     assert (second.portions, second.finished_before, second.counts) == (3, 3, {"archived": 12})
+    assert float(artifact("backfill-progress")) == 100
+    assert second.bytes_before == first.bytes_before == sum(map(len, calls.values()))
     assert bucket.requests_by_kind(before)["GET"] == 10  # preflight's and the canary's; no day is looked at
 
 
@@ -91,22 +98,83 @@ def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri
 def test_a_day_that_fails_is_named_and_only_it_is_run_again(
     bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug hits one day: no real part shows one at will."""
+    """A bug hits a batch of one day: no real part shows one at will. What else the day archived counts."""
     work = tasks.stages.resample_batch
+    day, hit = DAY + timedelta(days=1), []
 
     def broken(store: Any, batch: Any, *rest: Any) -> Any:
-        if batch.date == DAY + timedelta(days=1):
+        if batch.date == day and batch.number == 2:
+            hit.extend(recording.key for recording in batch.recordings)
             raise ZeroDivisionError("a bug")
         return work(store, batch, *rest)
 
     monkeypatch.setattr(tasks.stages, "resample_batch", broken)
-    with pytest.raises(BackfillFailed, match=r"2 of 3 portions finished.*Not finished: 2026-01-13") as failed:
-        backfill()
-    assert failed.value.summary.failed == ("2026-01-13",)
+    with pytest.raises(BackfillFailed, match=r"2 of 3 days finished.*Not finished: 2026-01-13\. ") as failed:
+        backfill(batch_size=3)
+    summary = failed.value.summary
+    assert (summary.failed, summary.counts) == (("2026-01-13",), {"archived": 11, "failed": 1})
+    (reason,) = summary.reasons
+    assert reason.startswith("2026-01-13 failed: RunFailed: run 2026")
+    assert f"{hit[0]}: stage-failed: ZeroDivisionError: a bug" in reason
+    assert reason.count("/runs/flow-run/") == 1
+    assert reason in str(failed.value)
+    report = artifact("backfill-report")
+    assert report.index(f"- {reason}") < report.index("| day |")
+    assert rows_of(report)["2026-01-13"][:2] == ["Failed", "3 archived, 1 failed"]
     monkeypatch.setattr(tasks.stages, "resample_batch", work)
     summary = backfill()
     assert (summary.finished_before, summary.counts) == (2, {"archived": 12})
+    assert rows_of(artifact("backfill-report"))["2026-01-13"][:2] == ["Completed", "4 archived"]
     archived_once(bucket, audit_uri, calls)
+
+
+def test_totals_are_of_what_the_recordings_are_now(backfill: Any, calls: dict[str, bytes]) -> None:
+    """A run over all the days came first, and then one that found nothing to do: neither hides the other."""
+    archive_recordings(**backfill.keywords)
+    archive_recordings(**backfill.keywords)
+    summary = backfill()
+    assert (summary.finished_before, summary.counts) == (3, {"archived": 12})
+    assert summary.minutes == pytest.approx(12 / 60)
+    assert rows_of(artifact("backfill-report"))["2026-01-14"][:2] == ["finished before", "4 archived"]
+
+
+def test_a_dry_run_ends_in_the_estimate_and_writes_nothing(
+    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, client: Any
+) -> None:
+    backfill(end_date=DAY)
+    records = [json.loads(path.read_text()) for path in Path(audit_uri).glob("_runs/*.start.json")]
+    (parent,) = [record["circumstances"] for record in records if "backfill" in record]
+    (child,) = [record["circumstances"] for record in records if "backfill" not in record]
+    assert (parent["flow_run_name"], child["flow_run_name"]) == ("backfill 2026-01-12", "archive 2026-01-12")
+    assert parent["versions"]["prefect"]
+
+    before, files, sent = bucket.snapshot(), everything_in(audit_uri), len(bucket.requests())
+    summary = backfill(dry_run=True)
+    assert (summary.portions, summary.finished_before, summary.counts) == (3, 1, {"planned": 8})
+    assert str(summary) == "dry run: 2 of 3 days left to archive, 8 recordings planned"
+    assert "8 recordings left to archive" in artifact("savings-forecast")
+    assert {method for method, _ in bucket.requests()[sent:]} == {"GET"}
+    assert (bucket.snapshot(), everything_in(audit_uri)) == (before, files)
+    newest = client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=10)
+    assert "dry run: backfill 2026-01-12 ... 2026-01-14" in [run.name for run in newest]
+
+
+def everything_in(folder: str) -> list[Path]:
+    return sorted(Path(folder).rglob("*"))
+
+
+@pytest.mark.parametrize("empty", ["", " ", None])
+def test_an_empty_date_is_refused_with_a_sentence(backfill: Any, empty: Any) -> None:
+    with pytest.raises(ParameterTypeError, match="start_date: Value error, it is empty: give a UTC day"):
+        backfill(start_date=empty)
+
+
+def test_a_wrong_prefix_is_no_empty_backfill(backfill: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+    with pytest.raises(PreflightFailed, match="nothing-below-prefix"):
+        backfill(prefixes=["connect/Acme/CallRecordings/"])
+    assert not Path(audit_uri).exists()
+    backfill(prefixes=[PREFIX, "connect/Acme/CallRecordings/"], end_date=DAY)
+    assert "**warning, nothing-below-prefix**" in artifact("backfill-report")
 
 
 def start(client: Any, place: dict[str, Any], **more: Any) -> Any:
@@ -141,7 +209,7 @@ def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
     state = eventually(lambda: final_state(client, parent.id))
     assert state.type is StateType.FAILED
     assert "Not finished: 2026-01-13" in state.message
-    table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
+    table = {day: cells[0] for day, cells in rows_of(artifacts_of(client, parent.id)["backfill-report"].data).items()}
     assert table == {"2026-01-12": "Completed", "2026-01-13": "Crashed", "2026-01-14": "Completed"}
 
     runs = len(runs_of(client, "archive-day"))
@@ -152,8 +220,10 @@ def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
     archived_once(bucket, audit_uri, calls)
 
 
-def rows_of(artifact: Any) -> Any:
-    return json.loads(artifact.data)
+def rows_of(report: str) -> dict[str, list[str]]:
+    """The cells of a report's days, by day."""
+    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if line.startswith("| 2026-")]
+    return {day: cells for day, *cells in lines}
 
 
 def retry() -> Any:

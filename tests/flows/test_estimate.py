@@ -44,6 +44,17 @@ def test_there_is_no_forecast_of_a_misspelt_prefix(window: dict[str, Any]) -> No
         estimate_savings(**{**window, "prefixes": ["connect/Acme/CallRecordings/"]})
 
 
+def test_a_prefix_below_which_nothing_lies_is_told_beside_one_that_is_right(window: dict[str, Any]) -> None:
+    assert estimate_savings(**{**window, "prefixes": [PREFIX, "connect/Acme/CallRecordings/"]}).recordings == 10
+    assert "**warning, nothing-below-prefix**" in artifact("savings-forecast")
+
+
+def test_an_empty_date_is_one_left_out(window: dict[str, Any]) -> None:
+    """The default is the week that ended seven days ago, which holds none of these calls."""
+    assert estimate_savings(**{**window, "start_date": "", "end_date": " "}).recordings == 0
+    assert "Nothing to archive; 0 recordings accounted for by earlier runs." in artifact("savings-forecast")
+
+
 @pytest.mark.parametrize("way", ["estimate", "dry run"])
 def test_nothing_at_all_is_written(bucket: Bucket, window: dict[str, Any], way: str) -> None:
     before, sent = bucket.snapshot(), len(bucket.requests())
@@ -56,6 +67,6 @@ def test_nothing_at_all_is_written(bucket: Bucket, window: dict[str, Any], way: 
     assert {method for method, _ in bucket.requests()[sent:]} == {"GET"}
     assert bucket.snapshot() == before
     assert not Path(window["audit_uri"]).exists()
-    assert "10 recordings are open" in text
-    assert "each of them was looked at" in text
+    assert "10 recordings left to archive" in text
+    assert "the headers of each were read" in text
     assert "| recordings archived | 10 | exact |" in text

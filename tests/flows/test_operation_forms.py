@@ -34,7 +34,7 @@ def test_a_form_submitted_as_it_opens_changes_nothing(name: str) -> None:
     assert (defaults.get("dry_run", True), defaults.get("everything", False)) == (True, False)
     assert not defaults.get("repair")
     optional = [field for field, schema in fields.items() if "default" in schema and schema["default"] is None]
-    assert all("Left out:" in fields[field]["description"] for field in optional)
+    assert all("Empty:" in fields[field]["description"] for field in optional)
     assert {"start_date", "end_date"} <= set(optional)
 
 

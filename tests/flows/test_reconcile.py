@@ -51,6 +51,8 @@ def test_after_a_run_there_is_none(
     assert str(summary) == f"reconcile {summary.run_id}: table and bucket agree"
     end = json.loads(Path(audit_uri, f"_runs/{summary.run_id}.end.json").read_text())
     assert (end["run"]["start_date"], end["drifts"], end["files"]) == (str(DAY), {}, [])
+    with pytest.raises(InvalidRequest, match="2026-01-12 is later than end_date 2026-01-11"):
+        reconcile(end_date=DAY - timedelta(days=1))
 
 
 def test_what_is_lost_ends_the_run_red_and_is_on_record(

@@ -98,7 +98,9 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
         victim = eventually(lambda: running_on(client, place, keeper))
         os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
         state = eventually(lambda: final_state(client, parent.id), 600)
-        table = {row["portion"]: row["state"] for row in rows_of(artifacts_of(client, parent.id)["backfill-portions"])}
+        table = {
+            day: cells[0] for day, cells in rows_of(artifacts_of(client, parent.id)["backfill-report"].data).items()
+        }
         print(f"{state.name}: {table}")
         assert state.type is StateType.FAILED
         lost = [portion for portion, ended in table.items() if ended == "Crashed"]

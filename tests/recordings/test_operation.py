@@ -94,7 +94,7 @@ NOTHING: dict[str, Any] = {
         ("restore", {"start_date": DAY, "prefixes": ["connect/"]}, "restore from 2026-01-12, below connect/"),
         ("release", {"dry_run": True}, "dry run: release originals of calls"),
         ("release", {"end_date": DAY}, "release originals of calls, up to 2026-01-12"),
-        ("reconcile", {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 to 2026-01-18"),
+        ("reconcile", {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 ... 2026-01-18"),
         ("reconcile", {"start_date": DAY, "end_date": DAY, "repair": True}, "repair table and calls, 2026-01-12"),
     ],
 )  # fmt: skip

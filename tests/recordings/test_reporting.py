@@ -104,7 +104,7 @@ def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
         "**2** recordings archived, **10.0** minutes, **4 MB → 1 MB** (4,000,000 → 1,000,000 bytes), 75.0 % smaller",
         "**not everything went well**",
         "| failed | 1 |",
-        "| settled by earlier runs | 5 |",
+        "| accounted for by earlier runs | 5 |",
         "| unavailable | 1 |",
         "**accepted risk, unversioned**: It is off. Turn it on.",
         "| requests to S3 | $0.000100 | $0.0100 |",

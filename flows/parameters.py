@@ -1,0 +1,31 @@
+"""What the run form sends, made sense of before a flow sees it: an empty field is a parameter left out."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+
+def one_of(names: Sequence[str]) -> Any:
+    """A parameter that is one of these, as the run form offers them."""
+    return Field(json_schema_extra={"enum": list(names)})
+
+
+def _left_out(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _required(value: Any) -> Any:
+    if _left_out(value) is None:
+        raise ValueError("it is empty: give a UTC day, as 2026-01-12")
+    return value
+
+
+def _trimmed(value: Any) -> Any:
+    return "" if value is None else value.strip() if isinstance(value, str) else value
+
+
+Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: decided by the run
+RequiredDay = Annotated[date, BeforeValidator(_required)]
+Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for

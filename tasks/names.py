@@ -1,0 +1,37 @@
+"""What a flow run is called: what it does and for which days, so that a list of runs can be read."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from prefect.runtime import flow_run
+
+from recordings.recording import span
+from recordings.run import window
+
+
+def named(verb: str) -> Callable[[], str]:
+    """A name for Prefect to ask for: ``archive 2026-01-17``, ``dry run: backfill 2026-01 ... 2026-03``."""
+    return lambda: name_of(verb, flow_run.parameters, scheduled_on())
+
+
+def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
+    """The name of a run with these parameters; without days where they make no sense, as the run itself will say."""
+    try:
+        first, last = window(
+            scheduled_on,
+            parameters.get("start_date"),
+            parameters.get("end_date"),
+            min_age_days=parameters.get("min_age_days", 7),
+            lookback_days=parameters.get("lookback_days", 7),
+        )
+        days = span(first, last)
+    except (ValueError, OverflowError):
+        days = ""
+    dry = "dry run: " if parameters.get("dry_run") else ""
+    return f"{dry}{' '.join(filter(None, (verb, days, parameters.get('shard'))))}"
+
+
+def scheduled_on() -> date:
+    """The UTC day for which this flow run was scheduled."""
+    return datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC).date()
