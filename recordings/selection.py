@@ -95,25 +95,28 @@ def _selected_from_table(
     asked = _asked_for(of_bucket[of_bucket["status"].isin(_HOLDS_REPLACEMENT)], operation)
     now = states[states["key"].isin(asked["key"])]
     archived = _asked_for(now[now["status"].isin(_HOLDS_REPLACEMENT)], operation)
-    is_converted = archived["version_before"].notna()
     nothing = [f"the audit table has nothing archived{_where(operation)}"] if asked.empty else []
     vain, notes = _told(operation, [] if operation.contact_ids or operation.of_run else nothing)
     vain += [*_contacts_not_found(of_bucket, asked, operation), *_run_in_vain(of_bucket, asked, operation, files)]
-    released = now[now["status"].eq(Status.RELEASED)]
     if operation.kind == "restore":
-        vain += _released(released, operation)
-    elif not released.empty:
-        notes.append(f"released before: {_by_run(released)}")
-    restored = now[now["status"].eq(Status.RESTORED)]
-    if not restored.empty:
-        notes.append(f"restored before: {_by_run(restored)}")
-    if not is_converted.all():
-        never = plural(int((~is_converted).sum()), "recording")
-        notes.append(f"never converted, so nothing to {operation.kind}: {never}")
-    again = now[now["status"].isin(_HOLDS_REPLACEMENT) & ~now["key"].isin(archived["key"])]
-    if not again.empty:
-        notes.append(f"archived again since: {_by_run(again)}")
-    return list(rows_of(archived[is_converted])), vain, notes
+        vain += _released(now[now["status"].eq(Status.RELEASED)], operation)
+    rows = list(rows_of(archived))
+    converted = [row for row in rows if row.version_before]
+    if len(converted) < len(rows):
+        notes.append(
+            f"never converted, so nothing to {operation.kind}: {plural(len(rows) - len(converted), 'recording')}"
+        )
+    return converted, vain, [*notes, *_done_before(now, archived, operation)]
+
+
+def _done_before(now: pd.DataFrame, archived: pd.DataFrame, operation: Operation) -> Iterator[str]:
+    """What became of recordings that are not archived any more as it was asked: by which run, and when."""
+    others = now[~now["key"].isin(archived["key"])]
+    for status, of_status in others.groupby("status"):
+        if status == Status.RELEASED and operation.kind == "restore":
+            continue  # asked for in vain
+        done = label(str(status)) if status in (Status.RELEASED, Status.RESTORED) else "archived again"
+        yield f"{done} before: {_by_run(of_status)}"
 
 
 def _told(operation: Operation, nothing: list[str]) -> tuple[list[str], list[str]]:

@@ -90,7 +90,7 @@ def contacts_of(found: Selection) -> list[str | None]:
             {"start_date": DAY, "end_date": DAY},
             ["c1"],
             [f"released originals cannot come back from 2026-01-12 to 2026-01-12: 1 by run r2 {WHEN_LATER}"],
-            [f"restored before: 1 by run r3 {WHEN_LATER}", "never converted, so nothing to restore: 1 recording"],
+            ["never converted, so nothing to restore: 1 recording", f"restored before: 1 by run r3 {WHEN_LATER}"],
         ),
         ({"prefixes": ["else/"]}, [], ["the audit table has nothing archived below else/"], []),
         (
