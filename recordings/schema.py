@@ -141,6 +141,13 @@ the commit, the image and the versions of this software, Python and the librarie
 run could not learn is null. `_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a
 `run_id` are those of the flow run's id.
 
+## How table and bucket differed
+
+Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.parquet`,
+a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `contact_id`, `difference` (its code, as
+explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
+record lists the file with its digest, and `verify_audit` checks it.
+
 ## What is true now
 
 `archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
@@ -204,7 +211,7 @@ from datetime import date
 from recordings.manifest import audit_dataset
 
 audit = audit_dataset("{example}", date(2026, 1, 1), date(2026, 1, 31))
-counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL").df()
+counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL ORDER BY ALL").df()
 ```
 
 ## Spark

@@ -31,6 +31,7 @@ from tests.deployed import artifacts_of, eventually
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
         written = pd.read_parquet(f"{audit_uri}/{file}")
         assert dict(zip(written["key"], written["difference"], strict=True)) == codes
         assert written.loc[~written["is_loss"], "key"].tolist() == [key_of(7)]
+        assert not [name for name in written.columns if f"`{name}`" not in DOCUMENT]
         start, end = (
             json.loads(Path(audit_uri, f"_runs/{run_id}.{which}.json").read_text()) for which in ("start", "end")
         )
