@@ -1,46 +1,50 @@
 """Compare the audit table with the bucket."""
 
-from datetime import date
-
 from prefect import flow, unmapped
 
-from recordings.operation import OperationSummary
+from flows.parameters import Day
+from recordings.outcome import OperationSummary
 from tasks.operations import (
     begin_reconciliation,
     compare,
     days_to_reconcile,
     end_operation,
     find_drift,
+    named,
     repair_batch,
     settle,
 )
 
 
-@flow(name="reconcile-audit", flow_run_name="reconcile {bucket}", persist_result=False)
+@flow(name="reconcile-audit", flow_run_name=named("reconcile"), persist_result=False)
 def reconcile_audit(
-    bucket: str,
-    prefixes: list[str],
-    audit_uri: str,
-    start_date: date | None = None,
-    end_date: date | None = None,
+    *,
+    start_date: Day = None,
+    end_date: Day = None,
     repair: bool = False,
+    prefixes: list[str],
+    bucket: str,
+    audit_uri: str,
 ) -> OperationSummary:
-    """Every difference between table and bucket is reported; with repair, what is safe is mended.
+    """Every difference between table and bucket is reported and put on record; with repair, what is safe is mended.
+
+    The dates are the selection. Without them it is one week: that of the last scheduled archiving run.
 
     Args:
+        start_date: First UTC day of calls. Empty: six days before the last.
+        end_date: Last UTC day of calls. Empty: a week before the time the run is scheduled for.
+        repair: Write the rows that are missing, also those of runs that died, and set the tags that are missing, for
+            the calls of these dates. Nothing else is ever changed.
+        prefixes: Where the recordings lie, as connect/my-instance/CallRecordings/.
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/.
-        audit_uri: The audit table.
-        start_date: First UTC day of calls. Left out: six days before the last.
-        end_date: Last UTC day of calls. Left out: a week before the time the run is scheduled for.
-        repair: Write the rows that are missing, those of runs that died too, and set the tags that are missing.
-            Nothing else is ever mended.
+        audit_uri: The audit table. The differences are written to its _differences folder, a file for each run.
 
     Returns:
-        The summary, with the drifts counted by code.
+        The summary, with the differences counted by code.
 
     Raises:
-        OperationFailed: A repair did not succeed, or a day could not be compared; carries the summary.
+        OperationFailed: Something is lost (vanished, changed-since, original-gone, resurrected), a day could not be
+            compared, or a repair did not succeed. Carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
     operation = begin_reconciliation(**locals())

@@ -1,40 +1,48 @@
 """Delete originals whose replacements have proved themselves. Runs under a role of its own."""
 
-from datetime import date
 from typing import Annotated
 
 from prefect import flow, unmapped
 from pydantic import Field
 
-from recordings.operation import OperationSummary
-from tasks.operations import begin_operation, end_operation, release_batch, select, settle
+from flows.parameters import Day
+from recordings.outcome import OperationSummary
+from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
 
 
-@flow(name="release-originals", flow_run_name="release {bucket}", persist_result=False)
+@flow(name="release-originals", flow_run_name=named("release"), persist_result=False)
 def release_originals(
+    *,
+    start_date: Day = None,
+    end_date: Day = None,
+    prefixes: list[str] | None = None,
+    everything: bool = False,
+    dry_run: bool = True,
+    grace_days: Annotated[int, Field(ge=0)] = 30,
+    missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
-    grace_days: Annotated[int, Field(ge=0)] = 30,
-    start_date: date | None = None,
-    end_date: date | None = None,
-    dry_run: bool = True,
 ) -> OperationSummary:
     """Each archived recording's original is deleted, if all that speaks for the replacement holds once more.
 
     Args:
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
+        everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
+        dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
+        grace_days: Originals of recordings that were archived fewer days ago stay.
+        missing_ok: Succeed although nothing was ever archived in what was selected.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table: without a row there, nothing is released.
-        grace_days: Originals archived more recently stay.
-        start_date: First UTC day of calls.
-        end_date: Last UTC day of calls.
-        dry_run: Only say what would be released. Switch it off to delete.
+        audit_uri: The audit table. Without a row there, nothing is released.
 
     Returns:
         The summary: what was freed, and by reason what was left.
 
     Raises:
-        OperationFailed: A replacement did not prove itself; its original stays. Carries the summary.
-        InvalidRequest: The parameters do not permit it. Nothing was touched.
+        OperationFailed: A replacement did not prove itself, and its original stays; or what was selected does not
+            exist. Carries the summary.
+        InvalidRequest: Nothing is selected, or a parameter cannot be meant. Nothing was touched.
     """
     operation = begin_operation("release", **locals())
     settled = settle(operation)

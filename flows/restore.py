@@ -1,42 +1,49 @@
 """Put originals back as current."""
 
-from datetime import date
-
 from prefect import flow, unmapped
 
-from recordings.operation import OperationSummary
-from tasks.operations import begin_operation, end_operation, restore_batch, select, settle
+from flows.parameters import Day, Words
+from recordings.outcome import OperationSummary
+from tasks.operations import begin_operation, end_operation, named, restore_batch, select, settle
 
 
-@flow(name="restore-recordings", flow_run_name="restore {bucket}", persist_result=False)
+@flow(name="restore-recordings", flow_run_name=named("restore"), persist_result=False)
 def restore_recordings(
+    *,
+    contact_ids: list[str] | None = None,
+    start_date: Day = None,
+    end_date: Day = None,
+    prefixes: list[str] | None = None,
+    run_id: Words = "",
+    everything: bool = False,
+    dry_run: bool = True,
+    missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
-    start_date: date | None = None,
-    end_date: date | None = None,
-    contact_ids: list[str] | None = None,
-    run_id: str | None = None,
-    dry_run: bool = False,
-    prefixes: list[str] | None = None,
 ) -> OperationSummary:
-    """Each archived recording that is asked for becomes what it was, tagged archive=exempt so that it stays so.
+    """Each archived recording that is selected becomes what it was, tagged archive=exempt so that it stays so.
+
+    Select by contact, date, prefix or run; what is given narrows together. Nothing selected: nothing is done.
 
     Args:
+        contact_ids: Contact ids of the calls, one in each field. Empty: all contacts of what else is selected.
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
+        run_id: Only what this archiving run archived. Empty: all runs.
+        everything: Restore all that is archived, if nothing above is filled in.
+        dry_run: Only say what would be restored, and write nothing. Switch it off to restore.
+        missing_ok: Succeed although some of what was selected does not exist or cannot come back.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. Only where it has nothing archived of the bucket, the objects' provenance is asked.
-        start_date: First UTC day of calls.
-        end_date: Last UTC day of calls.
-        contact_ids: Only these contacts. One that does not come back ends the run red, with its reason.
-        run_id: Only what this run archived. A run that nobody knows ends this one red.
-        dry_run: Only say what would be done. Nothing is written.
-        prefixes: Only below these; without an audit table, they are what is searched.
+        audit_uri: The audit table. If it has nothing archived of the bucket, the metadata of the objects is read
+            instead.
 
     Returns:
-        The summary, naming by reason what could not be restored: original-gone is one.
+        The summary, naming by reason what could not be restored.
 
     Raises:
-        OperationFailed: Not everything went well; carries the summary.
-        InvalidRequest: The parameters do not permit it. Nothing was touched.
+        OperationFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
+        InvalidRequest: Nothing is selected, or a parameter cannot be meant. Nothing was touched.
     """
     operation = begin_operation("restore", **locals())
     settled = settle(operation)

@@ -16,6 +16,7 @@ from recordings.files import PARTITION, AuditFiles, open_table
 from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
+DIFFERENCES = "_differences"  # where recordings.reconcile keeps what it finds
 _LISTING = (".end.json", ".done.json")  # the records that list files
 _FILES_AT_ONCE = 16
 
@@ -83,11 +84,12 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> Verification
         **{name: Flaw.CHANGED for of_kind in records.values() for name, record in of_kind.items() if record is None},
     }
     rows = {file["name"]: file.get("rows", 0) for file in listed}
-    dates = sorted(filter(None, map(_date_of, there)))
+    of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
+    dates = sorted(filter(None, map(_date_of, of_days)))
     return Verification(
         audit_uri=audit_uri,
-        files=len(there),
-        rows=sum(rows[name] for name in (there & rows.keys()) - flaws.keys()),
+        files=len(of_days),
+        rows=sum(rows[name] for name in (of_days & rows.keys()) - flaws.keys()),
         runs=sum(record is not None for record in records[".end.json"].values()),
         first_date=dates[0] if dates else None,
         last_date=dates[-1] if dates else None,
@@ -143,7 +145,7 @@ def _record(data: bytes) -> Mapping[str, Any] | None:
 
 def _files_of_table(files: AuditFiles) -> set[str]:
     """Also those of folders that are no day's, but that other readers would take for one."""
-    folders = [folder for folder in files.folders() if folder.startswith(f"{PARTITION}=")]
+    folders = [each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 

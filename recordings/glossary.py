@@ -78,7 +78,6 @@ REASONS: Mapping[str, Term] = {
         "Find out who wrote it (CloudTrail); the original may still be there as an earlier version.",
     ),
     "not-carried": Term("A replacement would lose something that the object has; the sentence names it.", _LEFT_ALONE),
-    "not-converted": Term("The recording was never converted, so there is nothing to restore."),
     "not-deleted": Term(
         "A release ended before it deleted the original, which is still there.", "Run the release again."
     ),
@@ -184,6 +183,10 @@ DIFFERENCES: Mapping[str, Term] = {
     "class-differs": Term(
         "The storage class is not the one that the table says.", "Look for a lifecycle rule that moves objects."
     ),
+    "new-since": Term(
+        "An object came after its day was archived: the audit table has rows for others of that day, not for it.",
+        "Archive that day again.",
+    ),
     "original-gone": Term(
         "The original is gone, and no release deleted it.",
         "Look into CloudTrail and the lifecycle rules for what deletes noncurrent versions.",
@@ -195,6 +198,10 @@ DIFFERENCES: Mapping[str, Term] = {
     "restore-untold": Term(
         "A restore brought the original back and ended before it wrote its row.",
         "Reconcile with repair=True writes the row.",
+    ),
+    "resurrected": Term(
+        "The audit table says that a release deleted the original, and it is there.",
+        "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
     "retention-overdue": Term("The call is older than retention_years.", "Delete it, if your retention rules say so."),
     "row-missing": Term(

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
-from io import BytesIO
 from itertools import count
 from typing import Any
 
-import pandas as pd
-
 from recordings.accounting import accounted, ended
-from recordings.errors import Changed, StoreRefused
+from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.evidence import RUNS, listed_digests
 from recordings.files import AuditFiles
 from recordings.manifest import (
@@ -29,6 +26,7 @@ from recordings.manifest import (
     Status,
     file_of,
     parquet_bytes,
+    rows_in,
 )
 from recordings.operation import DONE, Operation
 from recordings.pool import Pool
@@ -150,16 +148,18 @@ def _names(intent: Intent, day: date) -> Iterator[str]:
 
 
 def untold(files: AuditFiles, day: date, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
-    """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run."""
+    """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run.
+
+    Raises AuditDamaged where a file of that day cannot be read.
+    """
     names = (name for name in files.names(f"{PARTITION}={day}") if name.endswith(".parquet"))
-    told = {end for name in names for end in _ends(files.read(name))}
+    told = {end for name in names for end in _ends(name, files.read(name))}
     return [row for row in rows if not told & {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key)}]
 
 
-def _ends(parquet: bytes) -> Iterator[tuple[str | None, ...]]:
+def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
     """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
-    frame = pd.read_parquet(BytesIO(parquet), columns=list(_TELLING))
-    for bucket, run_id, status, reason, key, before, after in frame.itertuples(index=False, name=None):
+    for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
         if status in DONE:
             yield bucket, *_deed(status, key, before, after)
         elif status not in STATES and _is_definite(status, reason):
@@ -228,8 +228,15 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
 
 
 def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[str, str], str]:
-    """By kind and key, the run that last set out to do it and did not say how it ended."""
-    return {(intent.kind, row.key): intent.run_id for intent in intents for row in owed(files, intent)}
+    """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
+    return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
+
+
+def _perhaps_owed(files: AuditFiles, intent: Intent) -> Sequence[ManifestRow]:
+    try:
+        return owed(files, intent)
+    except AuditDamaged:
+        return intent.rows
 
 
 def _read(data: bytes) -> Intent | None:

@@ -186,9 +186,25 @@ def write_rows(files: AuditFiles, rows: Iterable[ManifestRow], *, run_id: str, w
 
 
 def file_of(name: str, data: bytes) -> ManifestFile:
-    """A file of the table as a record lists it."""
-    rows: int = pq.read_metadata(BytesIO(data)).num_rows
+    """A file of the table as a record lists it. Raises AuditDamaged where it is none."""
+    with _damage_of(name):
+        rows: int = pq.read_metadata(BytesIO(data)).num_rows
     return ManifestFile(name=name, rows=rows, sha256=hashlib.sha256(data).hexdigest())
+
+
+def rows_in(name: str, data: bytes, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """These columns of one file, row by row. Raises AuditDamaged where it cannot be read."""
+    with _damage_of(name):
+        frame = pd.read_parquet(BytesIO(data), columns=list(columns))
+    return iter(frame.itertuples(index=False, name=None))
+
+
+@contextmanager
+def _damage_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise AuditDamaged(name, str(error).splitlines()[0].rstrip(".")) from error
 
 
 def parquet_bytes(rows: Collection[ManifestRow]) -> bytes:

@@ -4,14 +4,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from io import BytesIO
+
+import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
-from recordings.manifest import ManifestRow, Status, current, read_audit
+from recordings.evidence import DIFFERENCES
+from recordings.files import AuditFiles
+from recordings.glossary import label, plural
+from recordings.manifest import ManifestFile, ManifestRow, Status, current, file_of, read_audit
 from recordings.operation import Operation, begun
 from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.recording import Day
+from recordings.recording import Day, contact_id_in, date_in
 from recordings.release import is_committed
 from recordings.resample import found_row
 from recordings.s3.objects import Version
@@ -19,7 +25,8 @@ from recordings.s3.store import Store
 from recordings.selection import rows_of
 
 _YEAR_DAYS = 365.25
-FAILURES = ("unavailable", "bug")  # drifts that say nothing of the bucket: the comparison itself failed
+FAILURES = ("unavailable", "bug")  # differences that say nothing of the bucket: the comparison itself failed
+LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # somebody deleted or wrote what we rely on
 
 Runs = Mapping[tuple[str, str], str]  # by kind and key, the run that had set out and wrote no row
 
@@ -33,18 +40,51 @@ class Drift:
     sentence: str
     row: ManifestRow | None = None
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether a recording, an original, or a deletion that the table vouches for is not as it says."""
+        return self.code in LOSSES
+
+
+def write_differences(files: AuditFiles, operation: Operation, drifts: Sequence[Drift]) -> list[ManifestFile]:
+    """The differences as ``_differences/<run_id>.parquet``, a row each; no file where there are none."""
+    if not drifts:
+        return []
+    rows = [
+        {
+            "run_id": operation.run_id,
+            "compared_at": operation.started_at,
+            "bucket": operation.bucket,
+            "recording_date": date_in(drift.key),
+            "key": drift.key,
+            "contact_id": contact_id_in(drift.key),
+            "difference": drift.code,
+            "is_loss": drift.is_loss,
+            "sentence": drift.sentence,
+        }
+        for drift in drifts
+    ]
+    data = BytesIO()
+    pd.DataFrame(rows).to_parquet(data, index=False)
+    name = f"{DIFFERENCES}/{operation.run_id}.parquet"
+    files.create(name, data.getvalue())
+    return [file_of(name, data.getvalue())]
+
 
 def reconcile_day(
     store: Store, day: Day, operation: Operation, pool: Pool, *, retention_years: float, runs: Runs | None = None
 ) -> list[Drift]:
     """Every drift of one day below one prefix, in key order."""
     frame = read_audit(operation.audit_uri, day.date, day.date, session=store.session)
-    known = {row.key: row for row in rows_of(current(frame[frame["bucket"] == store.bucket]))}
+    of_bucket = frame[frame["bucket"] == store.bucket]
+    known = {row.key: row for row in rows_of(current(of_bucket)) if row.key.startswith(day.key_prefixes)}
+    named = frozenset(of_bucket["key"])
     versions = _versions_by_key(store, day)
-    keys = sorted(versions.keys() | {key for key in known if key.startswith(day.key_prefixes)})
+    keys = sorted(versions.keys() | known.keys())
 
     def compared(key: str) -> list[Drift]:
-        return _compared(store, key, known.get(key), versions.get(key, []), operation, runs or {})
+        is_new = bool(known) and key not in named
+        return _compared(store, key, known.get(key), versions.get(key, []), operation, runs or {}, is_new=is_new)
 
     drifts = pool.map(compared, keys)
     overdue = _overdue(day, versions, operation, retention_years)
@@ -61,7 +101,14 @@ def _versions_by_key(store: Store, day: Day) -> Mapping[str, list[Version]]:
 
 
 def _compared(
-    store: Store, key: str, row: ManifestRow | None, versions: Sequence[Version], operation: Operation, runs: Runs
+    store: Store,
+    key: str,
+    row: ManifestRow | None,
+    versions: Sequence[Version],
+    operation: Operation,
+    runs: Runs,
+    *,
+    is_new: bool,
 ) -> list[Drift]:
     """The drifts of one recording; what cannot be looked at is one, and no other recording suffers from it."""
     found: list[Drift] = []
@@ -69,6 +116,10 @@ def _compared(
     def look() -> None:
         found.clear()
         found.extend(_drifts(store, key, row, versions, operation, runs))
+        if is_new and not found and any(version.is_current and version.etag for version in versions):
+            found.append(
+                Drift(code="new-since", key=key, sentence="no run has looked at it, though at others of its day")
+            )
 
     try:
         patience()(look)
@@ -90,7 +141,8 @@ def _drifts(
             yield from _unknown(store, key, operation)
         return
     if lying is None:
-        yield Drift(code="vanished", key=key, sentence=f"the table says {row.status}; nothing current lies there")
+        sentence = f"the table says {label(row.status)}, but nothing is current there: {_left(versions)}"
+        yield Drift(code="vanished", key=key, sentence=sentence)
         return
     if lying.version_id != (row.version_after or UNVERSIONED):
         yield from _changed(store, key, row, lying, operation, runs)
@@ -101,6 +153,14 @@ def _drifts(
     yield from _replacement(store, row, lying, operation)
 
 
+def _left(versions: Sequence[Version]) -> str:
+    left, deleted = [each for each in versions if each.etag], [each for each in versions if each.is_current]
+    when = f", below a delete marker of {deleted[0].last_modified:%Y-%m-%d at %H:%M} UTC" if deleted else ""
+    return (
+        f"{plural(len(left), 'older version')} can be brought back{when}" if left else f"no older version is left{when}"
+    )
+
+
 def _unknown(store: Store, key: str, operation: Operation) -> Iterator[Drift]:
     """An object without a state in the table: a recording not archived yet, or a replacement whose row was lost."""
     row = found_row(store, key)
@@ -108,7 +168,7 @@ def _unknown(store: Store, key: str, operation: Operation) -> Iterator[Drift]:
         yield Drift(
             code="row-missing",
             key=key,
-            sentence=f"archived by run {row.run_id}; the table has no row for it",
+            sentence=f"archived by run {row.run_id}, but the table has no row for it",
             row=replace(begun(row, operation), status=Status.ALREADY_ARCHIVED, reason="row-missing: rebuilt"),
         )
 
@@ -122,10 +182,10 @@ def _changed(
     if ours:
         yield from ours
     elif run_id and row.holds_replacement:
-        sentence = f"run {run_id} set out to restore it and wrote no row; version {lying.version_id} is current"
+        sentence = f"run {run_id} set out to restore it and wrote no row, and version {lying.version_id} is current"
         yield Drift(code="restore-untold", key=key, sentence=sentence)
     else:
-        sentence = f"the table knows version {row.version_after}; version {lying.version_id} is current"
+        sentence = f"version {lying.version_id} is current, but the table knows {row.version_after}"
         yield Drift(code="changed-since", key=key, sentence=sentence)
 
 
@@ -134,7 +194,12 @@ def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Oper
         sentence = f"the table says {row.storage_class_after}, S3 {lying.storage_class}"
         yield Drift(code="class-differs", key=row.key, sentence=sentence)
     if not is_committed(store.tags(row.key, row.version_after)):
-        mended = replace(begun(row, operation), status=Status.ALREADY_ARCHIVED, reason="tag-missing: tagged again")
+        mended = replace(
+            begun(row, operation),
+            status=Status.ALREADY_ARCHIVED,
+            reason="tag-missing: tagged again",
+            read_back=row.read_back,
+        )
         still = row.status is not Status.RELEASED  # a released recording stays released: its tag is for people to set
         yield Drift(
             code="tag-missing", key=row.key, sentence="not tagged converted=True", row=mended if still else None
@@ -143,11 +208,14 @@ def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Oper
 
 def _original(row: ManifestRow, versions: Sequence[Version], runs: Runs) -> Iterator[Drift]:
     there = any(version.version_id == row.version_before for version in versions)
+    if row.status is Status.RELEASED and there:
+        sentence = f"run {row.run_id} says that it deleted version {row.version_before}, and it is there"
+        yield Drift(code="resurrected", key=row.key, sentence=sentence)
     if row.status is Status.RELEASED or not row.original_kept or there:
         return
     run_id = runs.get(("release", row.key))
     if run_id:
-        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row; it is gone"
+        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row, and it is gone"
         yield Drift(code="release-untold", key=row.key, sentence=sentence)
     else:
         sentence = f"version {row.version_before} is gone, and no release says so"

@@ -9,7 +9,8 @@ from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
 from recordings.files import AuditFiles
 from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import TAG_LIMIT, BatchRows, ManifestRow, Status
-from recordings.operation import Operation, OperationResult, begun, state_after
+from recordings.operation import Operation, begun, state_after
+from recordings.outcome import OperationResult
 from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
@@ -48,11 +49,11 @@ def release_batch(
     proofs = [each for each in proved if isinstance(each, Proof)]
     rows = [each for each in proved if isinstance(each, ManifestRow)]
     if operation.dry_run:
-        return OperationResult([*rows, *(proof.row for proof in proofs)], [])
+        return OperationResult(operation, [*rows, *(proof.row for proof in proofs)], [])
     intent = set_out(files, operation, batch, [proof.row for proof in proofs])
     rows += pool.map(lambda proof: delete_original(store, proof), proofs)
     rows = confirmed(intent, rows, lambda row: found_released(store, row), pool)
-    return OperationResult(rows, conclude(files, intent, rows))
+    return OperationResult(operation, rows, conclude(files, intent, rows))
 
 
 def prove(store: Store, row: ManifestRow, operation: Operation) -> Proof | ManifestRow:
@@ -100,6 +101,7 @@ def _checked(store: Store, proof: ManifestRow, operation: Operation) -> Manifest
         begun(proof, operation),
         status=Status.RELEASED,
         verified=True,
+        read_back=proof.read_back,  # it is of this very replacement
         tagged=CONVERTED_TAG in tags.items(),
         original_kept=False,
         finished_at=datetime.now(UTC),
@@ -107,7 +109,7 @@ def _checked(store: Store, proof: ManifestRow, operation: Operation) -> Manifest
     try:
         original = store.head(proof.key, _original_version(proof))
     except Changed:
-        reason = "found-gone: the original no longer exists"
+        reason = "found-gone: the original no longer exists; this run did not delete it"
         return replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
     _check_is_free(proof, original)
     return replace(row, state_at=state_after(proof, original.answered_at))
@@ -132,7 +134,8 @@ def _check_grace(proof: ManifestRow, current: StoredObject, operation: Operation
     """By S3's clock at both ends, to the second: its Date header knows no less."""
     archived_at = (proof.state_at or current.answered_at).replace(microsecond=0)
     if current.answered_at < archived_at + timedelta(days=operation.grace_days):
-        raise Skipped("in-grace", f"archived less than {operation.grace_days} days ago")
+        due = archived_at + timedelta(days=operation.grace_days)
+        raise Skipped("in-grace", f"archived less than {operation.grace_days} days ago; due on {due:%Y-%m-%d}")
 
 
 def _check_replacement(store: Store, proof: ManifestRow, current: StoredObject) -> None:

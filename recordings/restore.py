@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from recordings.accounting import accounted, ended
+from recordings.accounting import accounted
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Rejected, Skipped, Unproven
 from recordings.files import AuditFiles
 from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import BatchRows, ManifestRow, Status
-from recordings.operation import Operation, OperationResult, begun, state_after
+from recordings.operation import Operation, begun, state_after
+from recordings.outcome import OperationResult
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, Provenance, exempted, provenance_of
 from recordings.s3.objects import StoredObject
@@ -23,20 +24,19 @@ def restore_batch(
 ) -> OperationResult:
     """Say which originals will come back, bring them back, write the rows."""
     if operation.dry_run:
-        return OperationResult(pool.map(lambda row: restore_recording(store, row, operation), batch.rows), [])
-    wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement and row.version_before]
+        rows = pool.map(lambda row: restore_recording(store, row, operation), batch.rows)
+        return OperationResult(operation, rows, [])
+    wanted = [begun(row, operation) for row in batch.rows if row.holds_replacement]
     intent = set_out(files, operation, batch, wanted)
     rows = pool.map(lambda row: restore_recording(store, row, operation), batch.rows)
     rows = confirmed(intent, rows, lambda row: found_restored(store, row), pool)
-    return OperationResult(rows, conclude(files, intent, rows))
+    return OperationResult(operation, rows, conclude(files, intent, rows))
 
 
 def restore_recording(store: Store, row: ManifestRow, operation: Operation) -> ManifestRow:
     """Bring the original back, or say why not. ``row`` is the recording's current row, or says why it has none."""
     if not row.holds_replacement:
         return row
-    if not row.version_before:  # as small as it gets when it was found
-        return ended(begun(row, operation), Status.SKIPPED, "not-converted: left as it was, so nothing to restore")
     return accounted(begun(row, operation), lambda: _restore(store, begun(row, operation), operation))
 
 

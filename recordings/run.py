@@ -103,7 +103,7 @@ def plan_run(
     )
     started_at = datetime.now(UTC)
     return Run(
-        run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}",
+        run_id=run_id_of(started_at, flow_run_id),
         bucket=bucket,
         prefixes=normal_prefixes(prefixes),
         audit_uri=str(audit_location(audit_uri)),
@@ -123,6 +123,11 @@ def plan_run(
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )
+
+
+def run_id_of(started_at: datetime, flow_run_id: str) -> str:
+    """A run's id: when it began, and the last eight digits of the flow run that it is in Prefect."""
+    return f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}"
 
 
 def window(

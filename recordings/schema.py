@@ -112,6 +112,7 @@ says under `schema_version`.
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
 
@@ -139,6 +140,13 @@ null where the Prefect server has no accounts), the flow run of the backfill tha
 the commit, the image and the versions of this software, Python and the libraries that touch samples and files. What the
 run could not learn is null. `_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a
 `run_id` are those of the flow run's id.
+
+## How table and bucket differed
+
+Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.parquet`,
+a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `contact_id`, `difference` (its code, as
+explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
+record lists the file with its digest, and `verify_audit` checks it.
 
 ## What is true now
 
@@ -206,7 +214,7 @@ from datetime import date
 from recordings.manifest import audit_dataset
 
 audit = audit_dataset("{example}", date(2026, 1, 1), date(2026, 1, 31))
-counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL").df()
+counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL ORDER BY ALL").df()
 ```
 
 ## Spark

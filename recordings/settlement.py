@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from recordings.accounting import accounted
+from recordings.errors import AuditDamaged
 from recordings.evidence import listed_digests
 from recordings.files import AuditFiles
 from recordings.intents import (
@@ -61,10 +62,17 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
     listed = listed_digests(files)
     for intent in reversed(intents):
-        looked = _looked_at(store, files, intent, pool)
-        settlement.rows += _write(files, intent, looked)
-        # What a record lists already is not listed anew: its bytes may have been changed since.
-        manifest = [file for file in files_of(files, intent) if file.name not in listed]
+        try:
+            looked = _looked_at(store, files, intent, pool)
+            settlement.rows += _write(files, intent, looked)
+            # What a record lists already is not listed anew: its bytes may have been changed since.
+            manifest = [file for file in files_of(files, intent) if file.name not in listed]
+        except AuditDamaged as error:
+            settlement.problems.append(
+                f"what {intent.kind} {intent.run_id} had done is not known, and left out: {error}"
+            )
+            settlement.unsettled |= {row.key for row in intent.rows}
+            continue
         settlement.files += manifest
         unknown = [row for row in looked if row.status is Status.FAILED]
         settlement.problems += [

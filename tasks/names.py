@@ -12,7 +12,7 @@ from recordings.run import window
 
 def named(verb: str) -> Callable[[], str]:
     """A name for Prefect to ask for: ``archive 2026-01-17``, ``dry run: backfill 2026-01 ... 2026-03``."""
-    return lambda: name_of(verb, flow_run.parameters, _scheduled_on())
+    return lambda: name_of(verb, flow_run.parameters, scheduled_on())
 
 
 def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
@@ -32,5 +32,6 @@ def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
     return f"{dry}{' '.join(filter(None, (verb, days, parameters.get('shard'))))}"
 
 
-def _scheduled_on() -> date:
+def scheduled_on() -> date:
+    """The UTC day for which this flow run was scheduled."""
     return datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC).date()

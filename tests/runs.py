@@ -43,9 +43,10 @@ def operate_and_tell(
 
 def operate(bucket: str, audit_uri: str, kind: str, day: date) -> Any:
     """Two days, from ``day`` on."""
-    window = {"bucket": bucket, "audit_uri": audit_uri, "start_date": day, "end_date": day + timedelta(days=1)}
+    window: dict[str, Any] = {"bucket": bucket, "audit_uri": audit_uri, "dry_run": False}
+    window |= {"start_date": day, "end_date": day + timedelta(days=1)}
     if kind == "release":
-        return release_originals(**window, grace_days=0, dry_run=False)
+        return release_originals(**window, grace_days=0)
     return restore_recordings(**window)
 
 

@@ -104,7 +104,7 @@ def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.Mon
     assert report_savings(audit_uri).recordings == 1
     assert reconcile_audit(prefixes=[PREFIX], **what).drifts == {}
     assert release_originals(**what, grace_days=0).counts == {"released": 1}  # a dry run
-    assert restore_recordings(**what).counts == {"restored": 1}
+    assert restore_recordings(**what, everything=True, dry_run=False).counts == {"restored": 1}
 
 
 def test_a_role_is_renewed_and_a_client_is_made_as_the_block_says(

@@ -77,6 +77,18 @@ def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
     assert "/runs/flow-run/" in told["body"]
 
 
+def test_a_loss_is_told(webhook: Webhook, client: Any, bucket: Bucket, archived: Any, audit_uri: str) -> None:
+    """By the weekly reconciliation as it is deployed."""
+    bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1))
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
+    dates = {"start_date": str(DAY), "end_date": str(DAY)}
+    weekly = deployment(client, "reconcile-weekly")
+    client.create_flow_run_from_deployment(weekly.id, parameters={**place, **dates})
+    told = eventually(lambda: webhook.about(f"compare table and {bucket.name}, {DAY}"))
+    assert told["subject"] == f"Recording archive: compare table and {bucket.name}, {DAY} Failed"
+    assert f"{key_of(1)}: vanished, the table says archived, but nothing is current there" in told["body"]
+
+
 def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: Any) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number)[: None if number else 100])

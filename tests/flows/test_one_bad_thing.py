@@ -26,7 +26,7 @@ from flows.restore import restore_recordings
 from recordings import errors
 from recordings.audio import PROFILES, convert
 from recordings.manifest import read_audit
-from recordings.operation import OperationFailed
+from recordings.outcome import OperationFailed
 from recordings.summary import RunFailed
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import RARE_ERRORS, ErrorProxy, S3Error, faulty_proxy, unknown_error
@@ -181,17 +181,18 @@ PREPARE: dict[str, Callable[[World, date], None]] = {
 def run(flow: str, world: World, first: date, last: date) -> Any:
     """The flow over these days."""
     name, audit, days = world.bucket.name, world.audit_uri, {"start_date": first, "end_date": last}
+    place = {"bucket": name, "audit_uri": audit}
     match flow:
         case "archive":
             return world.archive(first, last)
         case "restore":
-            return restore_recordings(name, audit, **days)
+            return restore_recordings(**place, **days, dry_run=False)
         case "release":
-            return release_originals(name, audit, grace_days=0, dry_run=False, **days)
+            return release_originals(**place, **days, grace_days=0, dry_run=False)
         case "estimate":
             return estimate_savings(name, [PREFIX], audit, **days)
         case _:
-            return reconcile_audit(name, [PREFIX], audit, repair=True, **days)
+            return reconcile_audit(**place, **days, prefixes=[PREFIX], repair=True)
 
 
 def is_red(flow: str, world: World, first: date, last: date) -> tuple[bool, Any]:
@@ -287,7 +288,7 @@ def test_the_others_are_done_and_written(case: Case, world: World, monkeypatch: 
         assert red
     else:  # a reconciliation writes no row about what it cannot look at
         assert summary.drifts.get("unreadable") == 1
-        assert all(words in artifact("reconcile-drift") for words in told(case))
+        assert all(words in artifact("reconcile-differences") for words in told(case))
 
     red, summary = is_red(case.flow, world, day, day)  # once the error has passed
     assert not red, summary

@@ -16,7 +16,7 @@ from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.evidence import verify_audit
 from recordings.manifest import read_audit
-from recordings.operation import OperationFailed
+from recordings.outcome import OperationFailed
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 
@@ -80,7 +80,9 @@ def test_a_hidden_checksum_is_read_from_the_body(
     bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
 ) -> None:
     with through(hidden=("x-amz-checksum",)):
-        assert release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False).counts == {"released": 3}
+        assert release_originals(
+            bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False
+        ).counts == {"released": 3}
 
 
 @pytest.mark.parametrize("what", ["hold", "lock"])
@@ -98,10 +100,12 @@ def test_a_hidden_hold_is_not_taken_for_none(
         until = datetime.now(UTC) + timedelta(days=1)
         bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
     with through(hidden=("x-amz-object-lock",)), pytest.raises(OperationFailed) as failed:
-        release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     assert failed.value.summary.counts == {"failed": 1, "released": 2}
     assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
-    assert release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False).counts == {"skipped": 1}
+    assert release_originals(
+        bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False
+    ).counts == {"skipped": 1}
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -115,7 +119,7 @@ def test_mfa_delete_is_said_before_anything_is_done(
         return web.Response(text=MFA, content_type="application/xml") if asks else None
 
     with through(answer), pytest.raises(InvalidRequest, match="MFA Delete enabled: no role can delete"):
-        release_originals(bucket.name, audit_uri, grace_days=0, dry_run=dry_run)
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=dry_run)
     assert (bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))) == before
 
 
@@ -124,10 +128,10 @@ def test_a_deletion_that_is_refused_costs_one(
     bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, status: int, code: str
 ) -> None:
     with through(refusing("DELETE", contact(1), status=status, code=code)), pytest.raises(OperationFailed):
-        release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     gone = {key for key in archived if archived[key] not in [each["VersionId"] for each in bucket.versions(key)]}
     assert gone == set(archived) - {KEY}
-    release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+    release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     told = read_audit(audit_uri).query("status == 'released'")
     assert sorted(told["key"]) == sorted(archived)
     assert verify_audit(audit_uri).discrepancies == ()
@@ -136,7 +140,7 @@ def test_a_deletion_that_is_refused_costs_one(
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging"), {"unreadable": 1}),
+        (refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging"), {"unreadable": 1, "new-since": 1}),
         (refusing("HEAD", contact(7), status=400), {"unreadable": 1}),
         (refusing("HEAD", contact(7)), {"unreadable": 1}),
     ],
@@ -146,7 +150,9 @@ def test_what_cannot_be_looked_at_is_a_drift(
 ) -> None:
     bucket.put(key_of(7), a_call())
     with through(answer):
-        summary = reconcile_audit(bucket.name, [PREFIX], audit_uri, start_date=DAY, end_date=DAY)
+        summary = reconcile_audit(
+            bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+        )
     assert summary.drifts == found
 
 
@@ -154,8 +160,10 @@ def test_what_cannot_be_looked_at_is_a_drift(
 def test_a_restore_by_provenance_passes_over_what_it_cannot_look_at(
     bucket: Bucket, archived: dict[str, str], tmp_path: Path, through: Any, status: int
 ) -> None:
-    with through(refusing("HEAD", contact(1), status=status)):
-        summary = restore_recordings(bucket.name, str(tmp_path / "lost"))
+    lost = str(tmp_path / "lost")
+    with through(refusing("HEAD", contact(1), status=status)), pytest.raises(OperationFailed) as failed:
+        restore_recordings(bucket=bucket.name, audit_uri=lost, everything=True, dry_run=False)
+    summary = failed.value.summary
     assert (summary.counts, summary.reasons) == ({"restored": 2, "skipped": 1}, {"unreadable": 1})
     rows = read_audit(str(tmp_path / "lost")).query("status == 'skipped'")
     assert rows["key"].tolist() == [KEY]

@@ -1,12 +1,22 @@
 """Table and bucket compared: each drift is named, and only what is safe is mended."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 
 from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
@@ -14,12 +24,14 @@ from flows.release import release_originals
 from recordings.errors import InvalidRequest
 from recordings.evidence import verify_audit
 from recordings.manifest import current, read_audit
-from recordings.operation import OperationFailed, OperationSummary
+from recordings.outcome import OperationFailed, OperationSummary
 from recordings.settings import settings
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.deployed import artifacts_of, eventually
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
 
 @pytest.fixture
@@ -30,16 +42,72 @@ def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]
     )  # fmt: skip
 
 
-def test_after_a_run_there_is_none(archived: dict[str, str], reconcile: Any) -> None:
-    summary = reconcile()
-    assert (summary.drifts, summary.counts) == ({}, {})
-
-
-def test_recordings_not_archived_yet_are_no_drift(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, a_call: Any
+def test_after_a_run_there_is_none(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any
 ) -> None:
+    """And that is on record, too. Of a day of which nothing is archived, no recording is new."""
+    bucket.put(key_of(7, DAY + timedelta(days=1)), a_call())
+    summary = reconcile(end_date=DAY + timedelta(days=1))
+    assert (summary.drifts, summary.counts) == ({}, {})
+    assert str(summary) == f"reconcile {summary.run_id}: table and bucket agree"
+    end = json.loads(Path(audit_uri, f"_runs/{summary.run_id}.end.json").read_text())
+    assert (end["run"]["start_date"], end["drifts"], end["files"]) == (str(DAY), {}, [])
+    with pytest.raises(InvalidRequest, match="2026-01-12 is later than end_date 2026-01-11"):
+        reconcile(end_date=DAY - timedelta(days=1))
+
+
+def test_what_is_lost_ends_the_run_red_and_is_on_record(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any, client: Any
+) -> None:
+    """Deleted, overwritten, and an original deleted by nobody of ours; a new call of an archived day is mentioned."""
+    gone, overwritten, without_original = archived
+    bucket.client.delete_object(Bucket=bucket.name, Key=gone)
+    bucket.put(overwritten, b"theirs")
+    bucket.client.delete_object(Bucket=bucket.name, Key=without_original, VersionId=archived[without_original])
     bucket.put(key_of(7), a_call())
-    assert reconcile().drifts == {}
+    before, found = bucket.snapshot(), {}
+    for repair in (False, True):
+        with pytest.raises(OperationFailed, match=re.escape(f"{gone}: vanished, the table says archived")) as failed:
+            reconcile(repair=repair)
+        summary = failed.value.summary
+        found[summary.run_id] = summary.drifts
+    assert bucket.snapshot() == before, "nothing of this is safe to mend"
+    codes = {gone: "vanished", overwritten: "changed-since", without_original: "original-gone", key_of(7): "new-since"}
+    assert list(found.values()) == [dict.fromkeys(codes.values(), 1)] * 2
+    assert all(f"{key}: {code}" in str(failed.value) for key, code in codes.items() if code != "new-since")
+    assert verify_audit(audit_uri).discrepancies == ()
+    for run_id in found:
+        file = f"_differences/{run_id}.parquet"
+        written = pd.read_parquet(f"{audit_uri}/{file}")
+        assert dict(zip(written["key"], written["difference"], strict=True)) == codes
+        assert written.loc[~written["is_loss"], "key"].tolist() == [key_of(7)]
+        assert not [name for name in written.columns if f"`{name}`" not in DOCUMENT]
+        start, end = (
+            json.loads(Path(audit_uri, f"_runs/{run_id}.{which}.json").read_text()) for which in ("start", "end")
+        )
+        assert start["circumstances"]["flow_run_id"].endswith(run_id.rpartition("-")[2])
+        assert [each["name"] for each in end["files"]] == [file]
+        Path(audit_uri, file).write_bytes(b"")
+    assert [each.flaw for each in verify_audit(audit_uri).discrepancies] == ["changed"] * 2
+    run = client.read_flow_run(start["circumstances"]["flow_run_id"])
+    assert run.name == f"repair table and {bucket.name}, {DAY}"
+    assert _red_tasks(client, run.id) == [f"reconcile {DAY} {PREFIX}"]
+    assert artifacts_of(client, run.id).keys() >= {"reconcile-differences", "reconcile-report"}
+    event = eventually(lambda: _events(client, f"recording-archive.run.{summary.run_id}"))[0]
+    assert (event["event"], event["payload"]["lost"]["vanished"]) == ("recording-archive.lost", 1)
+
+
+def _red_tasks(client: Any, flow_run_id: Any) -> list[str]:
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    failed = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=[StateType.FAILED])))
+    return eventually(
+        lambda: [each.name for each in client.read_task_runs(flow_run_filter=of_run, task_run_filter=failed)]
+    )
+
+
+def _events(client: Any, resource_id: str) -> list[dict[str, Any]]:
+    asked = {"filter": {"resource": {"id": [resource_id]}}}
+    return client.request("POST", "/events/filter", json=asked).json()["events"]
 
 
 def test_rows_are_rebuilt_from_provenance(
@@ -71,31 +139,6 @@ def test_a_missing_tag_is_set_again(bucket: Bucket, archived: dict[str, str], re
     assert reconcile().drifts == {}
 
 
-def _write_over(bucket: Bucket, version: str) -> None:
-    bucket.put(KEY, b"theirs")
-
-
-def _delete(bucket: Bucket, version: str) -> None:
-    bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
-
-
-def _delete_original(bucket: Bucket, version: str) -> None:
-    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=version)
-
-
-@pytest.mark.parametrize(
-    ("what", "code"),
-    [(_write_over, "changed-since"), (_delete, "vanished"), (_delete_original, "original-gone")],
-)
-def test_what_is_not_safe_to_mend_is_only_told(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, what: Any, code: str
-) -> None:
-    what(bucket, archived[KEY])
-    before = bucket.snapshot()
-    assert reconcile(repair=True).drifts == {code: 1}
-    assert bucket.snapshot() == before
-
-
 def test_full_tags_without_ours_are_no_drift(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
     tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
@@ -108,7 +151,7 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
     with monkeypatch.context() as patch:
         patch.setattr("recordings.release.conclude", lambda *_: 1 / 0)
         with pytest.raises(OperationFailed) as failed:
-            release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+            release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     before = bucket.snapshot()
     assert reconcile().drifts == {"release-untold": 3}
     summary = reconcile(repair=True)

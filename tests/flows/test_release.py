@@ -11,7 +11,7 @@ import pytest
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.manifest import current, read_audit
-from recordings.operation import OperationFailed, OperationSummary
+from recordings.outcome import OperationFailed, OperationSummary
 from recordings.settings import settings
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
@@ -22,7 +22,7 @@ KEY = key_of(1)
 
 @pytest.fixture
 def release(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
-    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "grace_days": 0, "dry_run": False}
+    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "grace_days": 0, "dry_run": False}
     return lambda **changes: release_originals(**{**defaults, **changes})
 
 
@@ -42,7 +42,7 @@ def test_exactly_the_originals_go(bucket: Bucket, archived: dict[str, str], rele
 
 def test_the_default_is_a_dry_run(bucket: Bucket, archived: dict[str, str], audit_uri: str) -> None:
     before = bucket.snapshot()
-    assert release_originals(bucket.name, audit_uri, grace_days=0).counts == {"released": 3}
+    assert release_originals(bucket=bucket.name, audit_uri=audit_uri, grace_days=0).counts == {"released": 3}
     assert bucket.snapshot() == before
     assert "released" not in set(pd.read_parquet(audit_uri)["status"])
 
@@ -54,7 +54,8 @@ def test_the_grace_period_is_kept(bucket: Bucket, archived: dict[str, str], rele
 
 
 def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:
-    assert release(start_date=DAY + timedelta(days=1)).counts == {}
+    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
+        release(start_date=DAY + timedelta(days=1))
 
 
 def _untag(bucket: Bucket, version: str) -> None:
@@ -110,12 +111,15 @@ def test_one_that_does_not_prove_itself_stays(
 
 
 @ON_MINISTACK
-def test_without_a_row_nothing_is_released(bucket: Bucket, archived: dict[str, str], tmp_path: Path) -> None:
+def test_without_a_row_nothing_is_released(
+    bucket: Bucket, archived: dict[str, str], release: Any, tmp_path: Path
+) -> None:
     before, asked = bucket.snapshot(), len(bucket.requests())
-    summary = release_originals(bucket.name, str(tmp_path / "lost"), grace_days=0, dry_run=False)
+    summary = release(audit_uri=str(tmp_path / "lost"))
     assert summary.counts == {}
-    assert f"nothing to do; the audit table {tmp_path / 'lost'} has nothing archived of bucket {bucket.name}" in str(
-        summary
+    assert (
+        f"nothing to release; the audit table {tmp_path / 'lost'} has nothing archived of bucket {bucket.name}"
+        in str(summary)
     )
     assert bucket.requests_by_kind(asked) == {"GET": 1}, "how versioning is set: no object was asked"
     assert bucket.snapshot() == before
@@ -154,7 +158,7 @@ def _fill_tags(bucket: Bucket, count: int) -> None:
 def test_a_restored_recording_is_out_of_it(
     bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str
 ) -> None:
-    restore_recordings(bucket.name, audit_uri)
+    restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
     before = bucket.snapshot()
     assert release().counts == {}
     assert bucket.snapshot() == before

@@ -63,9 +63,9 @@ def test_an_outage_of_credentials_is_waited_out(
     bucket: Bucket, archived: dict[str, str], audit_uri: str, endpoint: Endpoint, kind: str
 ) -> None:
     if kind == "release":
-        done = release_originals(bucket=bucket.name, audit_uri=audit_uri, grace_days=0, dry_run=False)
+        done = release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     else:
-        done = restore_recordings(bucket=bucket.name, audit_uri=audit_uri)
+        done = restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
     assert endpoint.refused == len(REFUSED)
     assert done.counts == {f"{kind}d": len(archived)}
     assert set(current(read_audit(audit_uri))["status"]) == {f"{kind}d"}

@@ -1,6 +1,5 @@
 """Archive, then restore: what was there is there again, bit for bit."""
 
-import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,8 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
 from recordings.evidence import verify_audit
-from recordings.operation import OperationFailed, OperationSummary
+from recordings.manifest import read_audit
+from recordings.outcome import OperationFailed, OperationSummary
 from recordings.recording import contact_id_in
 from recordings.settings import settings
 from recordings.summary import RunSummary
@@ -36,7 +36,9 @@ def archive(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
 
 @pytest.fixture
 def restore(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
-    return lambda **changes: restore_recordings(**{"bucket": bucket.name, "audit_uri": audit_uri, **changes})
+    """Of everything, unless something else is said."""
+    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "dry_run": False}
+    return lambda **changes: restore_recordings(**{**defaults, **changes})
 
 
 def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
@@ -96,17 +98,11 @@ def test_only_what_is_asked_for_is_restored(
     contact = pd.read_parquet(audit_uri)["contact_id"][0]
     with pytest.raises(OperationFailed, match="run another: the audit table knows no such run"):
         restore(run_id="another")
-    assert restore(start_date=date(2026, 1, 13)).counts == {}
+    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
+        restore(start_date=date(2026, 1, 13))
+    assert restore(start_date=date(2026, 1, 13), missing_ok=True).counts == {}
     assert restore(contact_ids=[contact]).counts == {"restored": 1}
     assert restore(run_id=run_id).counts == {"restored": 3}
-
-
-def test_a_dry_run_writes_nothing(bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str) -> None:
-    bucket.put(key_of(1), a_call())
-    archive()
-    before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
-    assert restore(dry_run=True).counts == {"restored": 1}
-    assert (bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))) == before
 
 
 def test_provenance_alone_is_enough(bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path) -> None:
@@ -118,27 +114,6 @@ def test_provenance_alone_is_enough(bucket: Bucket, archive: Any, restore: Any, 
     assert all(bucket.body(key) == body for key, body in bodies.items())
 
 
-def test_originals_that_no_longer_exist_are_named(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
-) -> None:
-    version = bucket.put(key_of(1), a_call())["VersionId"]
-    bucket.put(key_of(2), a_call())
-    archive()
-    bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1), VersionId=version)
-    summary = restore()
-    assert (summary.counts, summary.reasons) == ({"restored": 1, "rejected": 1}, {"original-gone": 1})
-    frame = pd.read_parquet(audit_uri)
-    assert frame[frame["status"] == "rejected"]["key"].tolist() == [key_of(1)]
-
-
-def test_somebody_elses_recording_is_not_overwritten(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
-    bucket.put(key_of(1), a_call())
-    archive()
-    bucket.put(key_of(1), b"theirs")
-    assert restore().reasons == {"not-archived": 1}
-    assert bucket.body(key_of(1)) == b"theirs"
-
-
 def test_a_restore_that_died_before_its_row_is_made_good(
     bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch, audit_uri: str
 ) -> None:
@@ -148,12 +123,14 @@ def test_a_restore_that_died_before_its_row_is_made_good(
     archive()
     with monkeypatch.context() as patch:
         patch.setattr(recordings.restore, "conclude", lambda *_: 1 / 0)
-        with pytest.raises(OperationFailed, match=r"no row for 1; 2026-01-12 batch 1 failed: ZeroDivision") as failed:
+        with pytest.raises(
+            OperationFailed, match=r"1 recording without a row; 2026-01-12 batch 1 failed: Zero"
+        ) as failed:
             restore()
     before = bucket.snapshot()
     summary = restore()
     assert (summary.counts, summary.settled) == ({}, 1)
-    assert "1 settled for earlier runs" in str(summary)
+    assert "1 row written for earlier runs that died" in str(summary)
     assert bucket.snapshot() == before
     rows = pd.read_parquet(audit_uri).query("status == 'restored'")
     assert rows["run_id"].tolist() == [failed.value.summary.run_id]
@@ -166,9 +143,8 @@ def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: 
     bucket.put(key_of(1), a_call())
     archive()
     asked = len(bucket.requests())
-    assert "nothing to do; the audit table has no row from 2026-02-01 to the last" in str(
+    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-02-01 to the last"):
         restore(start_date=date(2026, 2, 1))
-    )
     assert bucket.requests_by_kind(asked) == {}
 
 
@@ -197,20 +173,9 @@ def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
     for other in {0, 1, 2} - {number}:
         bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key_of(other))
     with pytest.raises(OperationFailed) as failed:  # the others are not tagged, or not archived any more
-        release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False)
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     assert failed.value.summary.counts["released"] == 1
     return failed.value.summary.run_id
-
-
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [("contact_ids", []), ("contact_ids", [" "]), ("prefixes", []), ("prefixes", ["s3://x/"]), ("prefixes", ["/x/"]),
-     ("bucket", "s3://recordings"), ("run_id", " ")],
-)  # fmt: skip
-def test_what_cannot_be_meant_is_refused(restore: Any, audit_uri: str, parameter: str, value: Any) -> None:
-    with pytest.raises(InvalidRequest, match=parameter.removesuffix("es")):
-        restore(**{parameter: value})
-    assert not Path(audit_uri).exists()
 
 
 @ON_MINISTACK
@@ -254,7 +219,9 @@ def test_a_recording_older_than_versioning_comes_back(unversioned_bucket: Bucket
     bucket.put(key_of(1), body, Tagging="queue=sales")
     bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
-    assert restore_recordings(bucket.name, audit_uri).counts == {"restored": 1}
+    assert restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False).counts == {
+        "restored": 1
+    }
     assert bucket.body(key_of(1)) == body
     assert bucket.tags(key_of(1)) == {"queue": "sales", "archive": "exempt"}
 
@@ -298,7 +265,9 @@ def test_what_was_overwritten_without_versions_is_gone(
     parameters = {"prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
     archive_recordings(bucket=bucket.name, accept=["unversioned"], **parameters)
     before, tags = bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))
-    summary = restore_recordings(bucket.name, audit_uri, dry_run=dry_run)
+    with pytest.raises(OperationFailed) as failed:
+        restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=dry_run)
+    summary = failed.value.summary
     assert (summary.counts, summary.reasons) == ({"rejected": 1}, {"original-gone": 1})
     assert (bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))) == (before, tags)
 
@@ -308,11 +277,11 @@ def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, r
     bucket.put(key_of(1), body, StorageClass="GLACIER_IR")
     assert archive().counts == {"already_archived": 1}
     before = bucket.snapshot()
-    summary = restore()
-    assert (summary.counts, summary.reasons) == ({"skipped": 1}, {"not-converted": 1})
+    assert str(restore()).endswith(
+        "nothing to restore; 1 recording never converted, small when found: nothing to restore"
+    )
     assert bucket.snapshot() == before
-    intents = [json.loads(path.read_text()) for path in Path(audit_uri, "_runs").glob("*.intent.json")]
-    assert [intent["rows"] for intent in intents] == [[]]
+    assert read_audit(audit_uri)["status"].tolist() == ["already_archived"]
 
 
 def test_a_copy_whose_answer_is_lost_is_ours(
@@ -331,33 +300,52 @@ def test_a_copy_whose_answer_is_lost_is_ours(
     assert (bucket.body(key_of(1)), len(bucket.versions(key_of(1)))) == (body, 3)
 
 
-def test_a_contact_that_does_not_come_back_is_named(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
-    """Asked for by name, rejected and skipped end the run red; in a restore of all they are counted."""
+def test_what_does_not_come_back_is_named_and_ends_the_run_red(
+    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+) -> None:
+    """Deleted, overwritten, frozen: the others are restored all the same, and nobody else's bytes are overwritten."""
     version = bucket.put(key_of(1), a_call(1))["VersionId"]
-    bucket.put(key_of(2), a_call(2))
-    bucket.put(key_of(3), a_call(3))
+    for number in (2, 3, 4):
+        bucket.put(key_of(number), a_call(number))
     archive()
     bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1), VersionId=version)
     bucket.put(key_of(2), b"theirs")
-    contacts = [contact_id_in(key_of(number)) for number in (1, 2, 3)]
-    with pytest.raises(OperationFailed) as failed:
-        restore(contact_ids=contacts)
-    summary = failed.value.summary
-    assert summary.counts == {"rejected": 1, "restored": 1, "skipped": 1}
-    assert sorted(problem.partition(":")[2].split(":")[0] for problem in summary.problems) == [
-        " not-archived",
-        " original-gone",
-    ]
-    assert {contact for contact in contacts if contact in str(summary.problems)} == set(contacts[:2])
+    error = S3Error(status=403, code="InvalidObjectState", message="The operation is not valid for the object's class")
+    proxy = ErrorProxy(
+        bucket.server.url, error, lambda asked: (asked.operation, asked.key) == ("CopyObject", key_of(3))
+    )
+    with faulty_proxy(proxy) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(OperationFailed) as failed:
+            restore()
+    assert failed.value.summary.counts == {"rejected": 1, "restored": 1, "skipped": 2}
+    reasons = {key_of(1): "original-gone", key_of(2): "not-archived", key_of(3): "needs-thaw"}
+    assert all(f"{key} was not restored: {code}: " in str(failed.value) for key, code in reasons.items())
+    rows = read_audit(audit_uri).query("status in ('skipped', 'rejected')")
+    assert dict(zip(rows["key"], rows["reason"].str.partition(":")[0], strict=True)) == reasons
+    assert bucket.body(key_of(2)) == b"theirs"
+    assert restore(contact_ids=[contact_id_in(key_of(3))]).counts == {"restored": 1}, "once it is thawed"
+    assert restore(missing_ok=True).reasons == {"original-gone": 1, "not-archived": 1}
 
 
-def test_a_released_bucket_says_why_nothing_comes_back(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+def test_a_form_submitted_as_it_opens_restores_nothing(
+    bucket: Bucket, archive: Any, a_call: Any, audit_uri: str
 ) -> None:
+    """Forms send blanks for what was left out; the second one names a day, and is a dry run still."""
     bucket.put(key_of(1), a_call())
     archive()
-    released = release_originals(bucket.name, audit_uri, grace_days=0, dry_run=False).run_id
-    assert str(restore()).endswith(f"nothing to do; released originals cannot come back: 1 by run {released}")
+    before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
+    blank = {"contact_ids": [], "prefixes": [], "end_date": "", "run_id": " "}
+    form = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
+    with pytest.raises(
+        InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
+    ):
+        restore_recordings(**form)
+    summary = restore_recordings(**form, start_date=str(DAY))
+    assert summary.counts == {"restored": 1}
+    assert str(summary).startswith("dry run: restore 20")
+    assert str(summary).endswith("nothing was written: to restore 1 recording, run it again with dry_run=False")
+    assert (bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))) == before
 
 
 def test_a_listing_waits_for_s3(

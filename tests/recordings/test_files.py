@@ -93,7 +93,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
 
 def test_a_plan_names_the_place_in_one_way(plan: Callable[..., Any]) -> None:
     assert plan(audit_uri="s3://audit/x//").audit_uri == "s3://audit/x"
-    assert plan_operation("restore", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
+    assert plan_operation("reconcile", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
     assert plan(audit_uri="/").audit_uri == "/"
 
 

@@ -15,10 +15,11 @@ from recordings.files import AuditFiles, LocalFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed, set_out
 from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, write_rows
-from recordings.operation import Operation, OperationResult, batches_of, plan_operation
+from recordings.operation import Operation, batches_of, plan_operation
+from recordings.outcome import OperationResult
 from recordings.pool import Budget, Pool
 from recordings.reconcile import reconcile_day
-from recordings.recording import Day
+from recordings.recording import Batch, Day
 from recordings.release import Proof, prove, release_batch
 from recordings.restore import restore_batch
 from recordings.s3.objects import StoredObject
@@ -64,7 +65,7 @@ class World:
         self.pool = Pool(1, Budget(1024 * 1024))  # one thread: the n-th request is always the same
 
     def operation(self, kind: str, **changes: Any) -> Operation:
-        operation = plan_operation(kind, bucket=self.bucket.name, audit_uri=self.uri, **changes)
+        operation = plan_operation(kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **changes)
         record_start(self.files, operation)
         return operation
 
@@ -275,6 +276,24 @@ def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatc
     assert verify_audit(world.uri).discrepancies == ()
 
 
+def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goes_on(world: World) -> None:
+    dead = dies(world, "release", dying_files(world, 2, after=False))
+    other = world.operation("restore")
+    set_out(world.files, other, BatchRows(Batch(DAY + timedelta(days=1), 1, ()), []), [])  # of a day that can be read
+    damaged = f"recording_date={DAY}/r0-0001.parquet"
+    world.files.create(damaged, b"no Parquet")
+    settlement = world.settle(abandoned_after=timedelta(0))
+    assert settlement.unsettled == {row.key for row in world.rows}
+    (problem,) = settlement.problems
+    assert problem.startswith(f"what release {dead} had done is not known, and left out: {damaged} in the audit table")
+    assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [dead]
+    runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
+    assert set(runs) == {("release", row.key) for row in world.rows}
+    Path(world.uri, damaged).unlink()
+    assert world.settle(abandoned_after=timedelta(0)).rows == RECORDINGS
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
+
+
 def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world: World) -> None:
     """Every HEAD would answer 404, as for versions that are gone."""
     from recordings.errors import StoreRefused
@@ -317,6 +336,33 @@ def test_only_the_check_makes_a_proof(world: World) -> None:
         Proof(row, seal=object())
     assert isinstance(prove(world.store, row, world.operation("release")), Proof)
     assert not isinstance(prove(world.store, row, world.operation("release", grace_days=30)), Proof)
+
+
+def test_what_was_read_back_stays_so(world: World) -> None:
+    """A release and a repair of the tag leave the replacement that was read back."""
+    first, second = (
+        replace(row, read_back=True, run_id="r9", started_at=datetime.now(UTC)) for row in world.rows[::2][:2]
+    )
+    proof = prove(world.store, first, world.operation("release"))
+    assert isinstance(proof, Proof)
+    assert proof.row.read_back
+    write_rows(world.files, [second], run_id="r9", wave=1)
+    world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=second.key)
+    day = Day(prefix=PREFIX, date=second.recording_date)
+    (drift,) = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6)
+    assert (drift.code, drift.row and drift.row.read_back) == ("tag-missing", True)
+
+
+def test_an_original_that_is_there_again_after_its_release_is_a_loss(world: World) -> None:
+    """As a row says that was written too early, or a version that a backup brought back."""
+    released = replace(
+        world.rows[0], status=Status.RELEASED, original_kept=False, run_id="r9", state_at=datetime.now(UTC)
+    )
+    write_rows(world.files, [released], run_id="r9", wave=1)
+    day = Day(prefix=PREFIX, date=DAY)
+    (drift,) = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6)
+    assert (drift.code, drift.key, drift.is_loss) == ("resurrected", released.key, True)
+    assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, and it is there"
 
 
 def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
@@ -381,7 +427,7 @@ def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, whe
     files = open_files(uri, lambda name: Store(name, Settings()))
     write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", wave=1)
     rows = list(rows_of(read_audit(uri)))
-    operation = plan_operation("release", bucket=bucket.name, audit_uri=uri)
+    operation = plan_operation("release", bucket=bucket.name, audit_uri=uri, everything=True)
     intent = set_out(files, operation, batches_of(rows)[0], rows)
     assert open_intents(files, bucket.name) == [intent]
     assert open_intents(files, "another") == []

@@ -24,7 +24,7 @@ from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.preflight import check_bucket, inspect_bucket
 from recordings.pricing import prices
-from recordings.reconcile import reconcile_day
+from recordings.reconcile import Drift, reconcile_day, write_differences
 from recordings.recording import Batch, Day
 from recordings.release import check_may_delete, release_batch
 from recordings.resample import resample_batch
@@ -186,6 +186,9 @@ def reconcile(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
     drifts = reconcile_day(world.store, Day(prefix=PREFIX, date=DAY), wanted, pool, retention_years=6)
     assert drifts == []
+    assert write_differences(
+        world.files, wanted, [Drift(code="vanished", key=rows[0].key, sentence="nothing is there")]
+    )
     for row in rows:
         world.root.delete_object_tagging(Bucket=world.recordings, Key=row.key)
     begun_rows = [replace(row, verified=False, tagged=False) for row in rows]

@@ -1,0 +1,219 @@
+"""A restore, release or reconciliation in words that people read: the run's name, and its report in Markdown."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
+from recordings.manifest import ManifestRow
+from recordings.operation import Operation
+from recordings.outcome import Due, OperationResult, OperationSummary
+from recordings.reconcile import LOSSES, Drift
+from recordings.recording import span
+from recordings.reporting import human_bytes, usd
+
+_MOST_LISTED = 100  # recordings in the report; the audit table has all
+_MOST_SAID = 1000  # problems and notes
+_TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile": "Comparison of table and bucket"}
+
+
+def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
+    """What a run does, and to what: ``dry run: restore 3 contacts``."""
+    bucket, window = parameters["bucket"], _window(parameters)
+    if kind == "reconcile":
+        return f"{'repair' if parameters['repair'] else 'compare'} table and {bucket}, {window}"
+    dry = "dry run: " if parameters["dry_run"] else ""
+    if kind == "release":
+        return ", ".join(filter(None, (f"{dry}release originals of {bucket}", window, _below(parameters))))
+    contacts, run_id = parameters["contact_ids"] or [], (parameters["run_id"] or "").strip()
+    named = f"contact {contacts[0]}" if len(contacts) == 1 else plural(len(contacts), "contact") if contacts else ""
+    parts = [named, f"run {run_id}" if run_id else "", window, _below(parameters)]
+    said = ", ".join(filter(None, parts)) or ("everything" if parameters["everything"] else "nothing selected")
+    return f"{dry}restore {said}"
+
+
+def _window(parameters: Mapping[str, Any]) -> str:
+    start, end = parameters["start_date"], parameters["end_date"]
+    if start and end:
+        return span(start, end)
+    return f"from {start}" if start else f"up to {end}" if end else ""
+
+
+def _below(parameters: Mapping[str, Any]) -> str:
+    return f"below {', '.join(parameters['prefixes'])}" if parameters["prefixes"] else ""
+
+
+def report_of(operation: Operation, summary: OperationSummary, results: Sequence[OperationResult]) -> str:
+    """The operation's page, what matters first."""
+    sections = [
+        f"# {_TITLES[operation.kind]} in {operation.bucket}{_dry(operation)}: {_verdict(operation, summary)}",
+        _sentence(summary.next_step),
+        _listed("What went wrong", summary.problems),
+        _listed("What to know", summary.notes),
+        _differences(summary.drifts),
+        _restored(operation, results) if operation.kind == "restore" else "",
+        _freed(operation, summary) if operation.kind == "release" else "",
+        _due(operation, results),
+        _counts(summary),
+        _written_for_others(summary),
+        f"Run `{summary.run_id}`, audit table `{operation.audit_uri}`{_calls(operation)}.",
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _sentence(said: str) -> str:
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def _dry(operation: Operation) -> str:
+    return ", a dry run" if operation.dry_run and operation.kind != "reconcile" else ""
+
+
+def _calls(operation: Operation) -> str:
+    said = _window({"start_date": operation.start_date, "end_date": operation.end_date})
+    return f", calls {said}" if said else ""
+
+
+def _verdict(operation: Operation, summary: OperationSummary) -> str:
+    if any(code in LOSSES for code in summary.drifts):
+        return "**something is lost**"
+    if not summary.succeeded:
+        return "**not everything went well**"
+    if operation.kind == "reconcile":
+        differences = sum(summary.drifts.values())
+        return plural(differences, "difference") if differences else "they agree"
+    done = summary.counts.get(f"{operation.kind}d", 0)
+    if not done:
+        return f"nothing to {operation.kind}"
+    would = "would be " if operation.dry_run else ""
+    return f"{plural(done, 'recording')} {would}{operation.kind}d"
+
+
+def _restored(operation: Operation, results: Sequence[OperationResult]) -> str:
+    """Each recording with the version to listen to, and how."""
+    rows = [row for result in results for row in result.done]
+    if not rows:
+        return ""
+    count = sum(result.counts["restored"] for result in results)
+    first, what = rows[0], "The version that is current now" if not operation.dry_run else "The original's version"
+    return "\n\n".join(
+        [
+            f"## {'To be restored' if operation.dry_run else 'Restored'}",
+            f"{what} is named beside each recording. To listen to it, fetch it and open the file in any player:",
+            f"```\n{_fetch(operation.bucket, first)}\n```",
+            "\n".join(["| recording | version | size |", "|---|---|--:|", *map(_line, rows[:_MOST_LISTED])]),
+            _more(count - len(rows[:_MOST_LISTED]), operation),
+        ]
+    ).rstrip()
+
+
+def _fetch(bucket: str, row: ManifestRow) -> str:
+    version = ["--version-id", row.version_after] if row.version_after else []
+    asked = ["aws", "s3api", "get-object", "--bucket", bucket, "--key", row.key, *version, "call.wav"]
+    return shlex.join(asked)
+
+
+def _line(row: ManifestRow) -> str:
+    return f"| `{row.key}` | `{row.version_after}` | {human_bytes(row.bytes_after or 0)} |"
+
+
+def _more(count: int, operation: Operation) -> str:
+    if count <= 0:
+        return ""
+    there = "" if operation.dry_run else f" The audit table has them all: rows of run `{operation.run_id}`."
+    return f"And {count:,} more.{there}"
+
+
+def _freed(operation: Operation, summary: OperationSummary) -> str:
+    if not summary.counts.get("released"):
+        return ""
+    would = "would free" if operation.dry_run else "freed"
+    return (
+        f"It {would} **{human_bytes(summary.original_bytes)}** of originals "
+        f"({summary.original_bytes:,} bytes), for which S3 charges **{usd(summary.usd_month)} a month** at list prices."
+    )
+
+
+def _due(operation: Operation, results: Sequence[OperationResult]) -> str:
+    """What waits, by the day on which it may go: not one by one."""
+    found: dict[date, Due] = {}
+    for day, due in (item for result in results for item in result.due.items()):
+        found[day] = found.get(day, Due()) + due
+    if not found:
+        return ""
+    lines = [
+        f"| {day} | {due.recordings:,} | {human_bytes(due.size_bytes)} | {usd(due.usd_month)} |"
+        for day, due in sorted(found.items())
+    ]
+    return "\n".join(
+        [
+            "## What falls due later",
+            "",
+            f"Archived less than {plural(operation.grace_days, 'day')} ago, so their originals stay for now.",
+            "",
+            "| may be released on (UTC) | recordings | frees | a month |",
+            "|---|--:|--:|--:|",
+            *lines,
+        ]
+    )
+
+
+def _differences(drifts: Mapping[str, int]) -> str:
+    if not drifts:
+        return ""
+    lines = [
+        f"| {code} | {count:,} | {DIFFERENCES[code].meaning} | {DIFFERENCES[code].way_out} |"
+        for code, count in sorted(drifts.items(), key=lambda item: (item[0] not in LOSSES, item[0]))
+    ]
+    return "\n".join(["| difference | recordings | what it means | what to do |", "|---|--:|---|---|", *lines])
+
+
+def differences_report(drifts: Sequence[Drift]) -> str:
+    """Every difference, by its code: the first keys of each, with what was found."""
+    groups: dict[str, list[Drift]] = {}
+    for drift in sorted(drifts, key=lambda each: (not each.is_loss, each.code)):
+        groups.setdefault(drift.code, []).append(drift)
+    sections = [
+        "\n".join([f"## {code}: {len(group):,}", "", DIFFERENCES[code].meaning, "", *_keys(group)])
+        for code, group in groups.items()
+    ]
+    return "\n\n".join([f"# {plural(len(drifts), 'difference')} between table and bucket", *sections])
+
+
+def _keys(group: Sequence[Drift]) -> Iterator[str]:
+    yield from (f"- {drift.sentence}: `{drift.key}`" for drift in group[:_MOST_LISTED])
+    if len(group) > _MOST_LISTED:
+        yield f"- and {len(group) - _MOST_LISTED:,} more"
+
+
+def _counts(summary: OperationSummary) -> str:
+    would = "would be " if summary.dry_run else ""
+    ends = [f"| {would}{label(status)} | {count:,} |" for status, count in sorted(summary.counts.items())]
+    reasons = [
+        f"| {code} | {count:,} | {meaning(code)} | {way_out(code)} |" for code, count in sorted(summary.reasons.items())
+    ]
+    tables = [
+        "\n".join(["| recordings | |", "|---|--:|", *ends]) if ends else "",
+        "\n".join(["| reason | recordings | what it means | what to do |", "|---|--:|---|---|", *reasons])
+        if reasons
+        else "",
+    ]
+    return "\n\n".join(filter(None, tables))
+
+
+def _written_for_others(summary: OperationSummary) -> str:
+    return f"{plural(summary.settled, 'row')} written for earlier runs that died." if summary.settled else ""
+
+
+def _listed(heading: str, sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    return "\n".join([f"## {heading}", "", *_bullets(sentences)])
+
+
+def _bullets(sentences: Iterable[str]) -> Iterator[str]:
+    said = list(sentences)
+    yield from (f"- {sentence}" for sentence in said[:_MOST_SAID])
+    if len(said) > _MOST_SAID:
+        yield f"- and {len(said) - _MOST_SAID:,} more"

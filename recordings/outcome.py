@@ -1,0 +1,190 @@
+"""What an operation came to: its batches' results, and the summary that its flow returns or fails with."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from recordings.glossary import code_of, label, plural
+from recordings.manifest import STATES, BatchRows, ManifestFile, ManifestRow, Status
+from recordings.operation import DONE, Operation
+from recordings.pricing import prices
+
+_IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
+_FOUND_GONE = "found-gone"  # of one that no longer existed when it was to be released
+_MOST_SAID = 3  # problems in a summary's one line; the record and the report have all
+_MOST_LISTED = 100  # recordings of a batch that the report can name; the audit table has all
+
+
+class OperationResult:
+    """What a batch of an operation came to. A plain class, as Batch is."""
+
+    __slots__ = ("counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
+
+    def __init__(self, operation: Operation, rows: Sequence[ManifestRow], files: Sequence[ManifestFile]) -> None:
+        done = [row for row in rows if row.status in DONE]
+        by_us = [row for row in done if code_of(row.reason) != _FOUND_GONE]
+        waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
+        self.files = tuple(files)
+        self.counts = Counter(row.status.value for row in rows)
+        self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
+        self.size_bytes = sum(_original(row)[0] for row in by_us)
+        self.usd_month = sum(_month(row) for row in by_us)
+        self.due = due_by_date(waiting, operation.grace_days)
+        self.done = done[:_MOST_LISTED]
+        self.failures = [row for row in rows if row.status not in STATES and code_of(row.reason) != _IN_GRACE][
+            :_MOST_LISTED
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Originals that fall due together: how many, and what deleting them will free."""
+
+    recordings: int = 0
+    size_bytes: int = 0
+    usd_month: float = 0
+
+    def __add__(self, other: "Due") -> "Due":
+        return Due(
+            recordings=self.recordings + other.recordings,
+            size_bytes=self.size_bytes + other.size_bytes,
+            usd_month=self.usd_month + other.usd_month,
+        )
+
+
+def due_by_date(rows: Sequence[ManifestRow], grace_days: int) -> dict[date, Due]:
+    """When the originals of these archived rows may be released: by UTC date."""
+    found: dict[date, Due] = {}
+    for row in rows:
+        day = ((row.state_at or row.started_at) + timedelta(days=grace_days)).date()
+        found[day] = found.get(day, Due()) + Due(recordings=1, size_bytes=_original(row)[0], usd_month=_month(row))
+    return found
+
+
+def _original(row: ManifestRow) -> tuple[int, str]:
+    """Size and storage class of the original, which a restored row has on its other side."""
+    restored = row.status is Status.RESTORED
+    size_bytes = row.bytes_after if restored else row.bytes_before
+    storage_class = row.storage_class_after if restored else row.storage_class_before
+    return size_bytes or 0, storage_class or "STANDARD"
+
+
+def _month(row: ManifestRow) -> float:
+    """What keeping the original costs a month, in US dollars at list prices."""
+    size_bytes, storage_class = _original(row)
+    return prices().storage_month(prices().billed_bytes(size_bytes, storage_class), storage_class)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationSummary:
+    """What an operation's flow returns. In a dry run, the counts are of what would be done."""
+
+    run_id: str
+    kind: str
+    dry_run: bool
+    counts: Mapping[str, int]  # by status
+    reasons: Mapping[str, int]  # by the code of the reason
+    original_bytes: int  # of the originals restored or released
+    usd_month: float  # what keeping these originals costs a month, in US dollars at list prices
+    manifest_files: tuple[str, ...]
+    drifts: Mapping[str, int]  # differences found by a reconciliation, by code
+    unrecorded: int  # recordings asked for that no row speaks of
+    settled: int = 0  # rows written for what earlier runs had done before they died
+    notes: tuple[str, ...] = ()  # what people should know, such as why there was nothing to do
+    problems: tuple[str, ...] = ()  # what was asked for in vain, was lost, or could not be looked at or written
+    next_step: str = ""  # how to do for real what a dry run only looked at
+
+    @property
+    def succeeded(self) -> bool:
+        """Every recording asked for is accounted for, none failed, and nothing was asked for in vain."""
+        return not (self.unrecorded or self.problems or self.counts.get(Status.FAILED.value, 0))
+
+    def __str__(self) -> str:
+        would = "would be " if self.dry_run else ""
+        ends = [f"{count:,} {would}{label(status)}" for status, count in sorted(self.counts.items())]
+        differences = [f"{count:,} {code}" for code, count in sorted(self.drifts.items())]
+        settled = f"{plural(self.settled, 'row')} written for earlier runs that died" if self.settled else ""
+        unknown = f"{plural(self.unrecorded, 'recording')} without a row" if self.unrecorded else ""
+        found = f"table and bucket differ: {', '.join(differences)}" if differences else ""
+        said = [*filter(None, (", ".join(ends), found, settled, unknown)), *_shortened(self.problems)]
+        said = [*(said or [_NOTHING[self.kind]]), *self.notes, *filter(None, [self.next_step])]
+        dry = "dry run: " if would and self.kind != "reconcile" else ""
+        return f"{dry}{self.kind} {self.run_id}: {'; '.join(said)}"
+
+
+_DEED = {"restore": Status.RESTORED.value, "release": Status.RELEASED.value}
+_NOTHING = {
+    "restore": "nothing to restore",
+    "release": "nothing to release",
+    "reconcile": "table and bucket agree",
+}
+
+
+def _shortened(problems: Sequence[str]) -> Iterator[str]:
+    yield from problems[:_MOST_SAID]
+    if len(problems) > _MOST_SAID:
+        yield f"and {plural(len(problems) - _MOST_SAID, 'more problem')}"
+
+
+class OperationFailed(Exception):
+    """The operation ended, but not everything in it went well. Its rows and its record are written."""
+
+    def __init__(self, summary: OperationSummary) -> None:
+        super().__init__(f"{summary}. The artifact {summary.kind}-report has all of it, and says what to do")
+        self.summary = summary
+
+
+def summarize(
+    operation: Operation,
+    batches: Sequence[BatchRows],
+    outcomes: Sequence[OperationResult | BaseException],
+    *,
+    drifts: Mapping[str, int],
+    settled: int,
+    manifest: Sequence[ManifestFile],
+    notes: Sequence[str],
+    problems: Sequence[str],
+) -> OperationSummary:
+    """The sums over the batches that were recorded, and what became of the others."""
+    results = [outcome for outcome in outcomes if isinstance(outcome, OperationResult)]
+    counts = sum((result.counts for result in results), Counter[str]())
+    failed = [
+        f"{batch} failed: {type(outcome).__name__}: {outcome}"
+        for batch, outcome in zip(batches, outcomes, strict=True)
+        if isinstance(outcome, BaseException)
+    ]
+    return OperationSummary(
+        run_id=operation.run_id,
+        kind=operation.kind,
+        dry_run=operation.dry_run,
+        counts=dict(counts),
+        reasons=dict(sum((result.reasons for result in results), Counter[str]())),
+        original_bytes=sum(result.size_bytes for result in results),
+        usd_month=sum(result.usd_month for result in results),
+        manifest_files=tuple(file.name for file in manifest),
+        drifts=dict(drifts),
+        unrecorded=sum(len(batch.rows) for batch in batches) - sum(counts.values()),
+        settled=settled,
+        notes=tuple(notes),
+        problems=(*failed, *problems, *_not_done(operation, results)),
+        next_step=_next_step(operation, counts),
+    )
+
+
+def _next_step(operation: Operation, counts: Mapping[str, int]) -> str:
+    to_do = counts.get(_DEED.get(operation.kind, ""), 0)
+    if not operation.dry_run or not to_do:
+        return ""
+    selecting = "" if operation.narrows or operation.everything else " and everything=True, or with a selection"
+    what = f"{operation.kind} {plural(to_do, 'recording')}"
+    return f"nothing was written: to {what}, run it again with dry_run=False{selecting}"
+
+
+def _not_done(operation: Operation, results: Sequence[OperationResult]) -> Iterator[str]:
+    """The recordings that failed; of a restore, each that does not come back, unless that was to be expected."""
+    wants_all = operation.kind == "restore" and not operation.missing_ok
+    participle = {"restore": "restored", "release": "released"}.get(operation.kind, "mended")
+    for row in (row for result in results for row in result.failures):
+        if wants_all or row.status is Status.FAILED:
+            yield f"{row.key} {'would not be' if operation.dry_run else 'was not'} {participle}: {row.reason}"

@@ -1,0 +1,164 @@
+"""What an operation finds of what it is asked for; what it does not find, it names, with why and since when."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.files import AuditFiles
+from recordings.manifest import ManifestRow, Status, write_rows
+from recordings.operation import plan_operation
+from recordings.s3.store import Store
+from recordings.selection import Selection, selected
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.recordings.test_manifest import ROW
+
+AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
+LATER = AT + timedelta(days=1)
+WHEN, WHEN_LATER = "on 2026-01-20 at 12:00 UTC", "on 2026-01-21 at 12:00 UTC"
+
+
+def row(
+    number: int, status: Status = Status.ARCHIVED, run_id: str = "r1", at: datetime = AT, **more: Any
+) -> ManifestRow:
+    named = {"key": key_of(number), "contact_id": f"c{number}", "version_before": f"v{number}", "original_kept": True}
+    return replace(ROW, **{**named, "status": status, "run_id": run_id, "state_at": at, "started_at": at, **more})
+
+
+ROWS = [
+    row(1),
+    row(2),
+    row(2, Status.RELEASED, "r2", LATER),
+    row(3),
+    row(3, Status.RESTORED, "r3", LATER),
+    row(4, Status.ALREADY_ARCHIVED, version_before=None),
+    row(5, Status.REJECTED, reason="truncated: it was cut off"),
+]
+RELEASED = f"its original was released by run r2 {WHEN_LATER}"
+
+
+@pytest.fixture
+def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path) -> Callable[..., Selection]:
+    write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
+
+    def asked(kind: str = "restore", **wanted: Any) -> Selection:
+        operation = plan_operation(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **wanted)
+        return selected(operation, store, files, pool)
+
+    return asked
+
+
+def contacts_of(found: Selection) -> list[str | None]:
+    return [each.contact_id for batch in found.batches for each in batch.rows]
+
+
+@pytest.mark.parametrize(
+    ("asked", "contacts", "problems", "notes"),
+    [
+        ({"contact_ids": ["c1"]}, ["c1"], [], []),
+        ({"contact_ids": ["c1", "c2"]}, ["c1"], [f"contact c2: {RELEASED}"], []),
+        ({"contact_ids": ["c3"]}, [], [], [f"restored before: 1 by run r3 {WHEN_LATER}"]),
+        ({"contact_ids": ["c4"]}, [], [], ["never converted, so nothing to restore: 1 recording"]),
+        (
+            {"contact_ids": ["c5"]},
+            [],
+            [
+                "contact c5: the audit table has no archived recording of it; "
+                f"run r1 left it rejected {WHEN}: truncated: it was cut off"
+            ],
+            [],
+        ),
+        ({"contact_ids": ["c9"]}, [], ["contact c9: the audit table has no archived recording of it"], []),
+        (
+            {"contact_ids": ["c1"], "start_date": DAY + timedelta(days=1)},
+            [],
+            ["contact c1: the audit table has no archived recording of it from 2026-01-13 to the last"],
+            [],
+        ),
+        (
+            {"contact_ids": ["c1"], "run_id": "r9"},
+            [],
+            [f"contact c1: the audit table has no archived recording of it by run r9; run r1 left it archived {WHEN}"],
+            [],
+        ),
+        ({"run_id": "r9"}, [], ["run r9: the audit table knows no such run"], []),
+        ({"run_id": "r2"}, [], ["run r2 archived nothing"], []),
+        (
+            {"start_date": DAY, "end_date": DAY},
+            ["c1"],
+            [f"released originals cannot come back from 2026-01-12 to 2026-01-12: 1 by run r2 {WHEN_LATER}"],
+            ["never converted, so nothing to restore: 1 recording", f"restored before: 1 by run r3 {WHEN_LATER}"],
+        ),
+        ({"prefixes": ["else/"]}, [], ["the audit table has nothing archived below else/"], []),
+        (
+            {"end_date": DAY - timedelta(days=1)},
+            [],
+            ["the audit table has nothing archived from the first day to 2026-01-11"],
+            [],
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_restore_asks_for_in_vain_is_a_problem_unless_it_may_be_missing(
+    select: Any, asked: dict[str, Any], contacts: list[str], problems: list[str], notes: list[str]
+) -> None:
+    found = select(**asked)
+    assert (contacts_of(found), list(found.problems), list(found.notes)) == (contacts, problems, notes)
+    lenient = select(**asked, missing_ok=True)
+    assert (contacts_of(lenient), list(lenient.problems), list(lenient.notes)) == (contacts, [], [*problems, *notes])
+
+
+def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Any) -> None:
+    found = select(run_id="r1")
+    assert contacts_of(found) == ["c1"]
+    assert found.problems == (f"contact c2: {RELEASED}",)
+
+
+def test_a_release_looks_at_what_is_archived_and_counts_nothing_else(select: Any) -> None:
+    found = select("release", everything=True)
+    assert contacts_of(found) == ["c1"], "neither what was never converted nor what is released or restored"
+    assert (len(found.notes), found.problems) == (3, ())
+    assert select("release", start_date=DAY + timedelta(days=1)).problems == (
+        "the audit table has nothing archived from 2026-01-13 to the last",
+    )
+
+
+@pytest.mark.parametrize("kind", ["restore", "release"])
+def test_a_table_that_does_not_know_the_bucket(
+    bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path, kind: str
+) -> None:
+    """A scheduled release of a new bucket has nothing to do; whoever restores wants something."""
+    uri = str(tmp_path / "audit")
+    plan = lambda **asked: plan_operation(kind, bucket=bucket.name, audit_uri=uri, **asked)  # noqa: E731
+    nothing = f"the audit table {uri} has nothing archived of bucket {bucket.name}"
+    everything = selected(plan(everything=True), store, files, pool)
+    below = selected(plan(prefixes=[PREFIX]), store, files, pool)
+    if kind == "release":
+        assert (everything.problems, everything.notes, below.problems) == ((), (nothing,), (nothing,))
+    else:
+        assert everything.problems == ("no object says that it was archived",)
+        assert below.problems == (f"no object below {PREFIX} says that it was archived",)
+        assert everything.notes == (nothing,)
+
+
+def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Bucket) -> None:
+    rows = [row(n, Status.RELEASED, f"run-{n}", AT + timedelta(days=n), bucket=bucket.name) for n in range(10, 18)]
+    write_rows(files, [*rows, *(replace(each, status=Status.ARCHIVED, run_id="r1", state_at=AT) for each in rows)],
+               run_id="r4", wave=1)  # fmt: skip
+    (problem,) = select(prefixes=[PREFIX]).problems
+    assert problem.endswith("others by 4 earlier runs"), problem
+
+
+@pytest.mark.parametrize("kind", ["restore", "release"])
+def test_a_damaged_file_costs_its_day_alone(select: Any, files: AuditFiles, kind: str) -> None:
+    name = f"recording_date={DAY + timedelta(days=1)}/r5-0001.parquet"
+    files.create(name, b"PAR1 and then nothing")
+    found = select(kind, everything=True, missing_ok=True)
+    assert contacts_of(found) == ["c1"]
+    (problem,) = found.problems
+    assert problem.startswith(
+        f"calls of {DAY + timedelta(days=1)} are left out: {name} in the audit table cannot be read"
+    )
+    assert select(kind, end_date=DAY, missing_ok=True).problems == ()
