@@ -1,6 +1,7 @@
-"""The audit notebook, run over a table as an analyst would run it."""
+"""The audit notebook: opened for a person by ``make notebook``, or run over a table as an analyst would run it."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+AUDIT = Path(".demo/audit")
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "audit_report.ipynb"
 
 
@@ -21,3 +23,18 @@ def executed(audit_uri: str) -> nbformat.NotebookNode:
         where = {"metadata": {"path": str(NOTEBOOK.parent)}}
         NotebookClient(node, kernel_name="python3", config=config, timeout=300, resources=where).execute()
     return node
+
+
+def main() -> None:
+    """Become a Jupyter Lab that shows the notebook over the table at ARCHIVE_AUDIT_URI, by default the demo's."""
+    audit_uri = os.environ.get("ARCHIVE_AUDIT_URI") or str(AUDIT.absolute())
+    if audit_uri == str(AUDIT.absolute()) and not AUDIT.is_dir():
+        sys.exit(f"There is no audit table in {AUDIT} yet: make demo writes one. Or set ARCHIVE_AUDIT_URI to your own.")
+    here_only = ("--ip=127.0.0.1", "--port=0", "--ServerApp.answer_yes=True")  # a free port; one Ctrl-C ends it
+    as_root = ("--allow-root",) if os.geteuid() == 0 else ()
+    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, str(NOTEBOOK)]
+    os.execve(sys.executable, lab, {**os.environ, "ARCHIVE_AUDIT_URI": audit_uri})  # noqa: S606 (our own command)
+
+
+if __name__ == "__main__":
+    main()
