@@ -39,7 +39,7 @@ def fill_bucket(bucket: str = BUCKET, calls: Iterable[StoredCall] | None = None)
 
 
 def days_to_archive(audit_uri: str) -> tuple[date, date]:
-    """The first and the last day of calls after those in the audit table. There always is one: the last is put there."""
+    """The first and the last day of calls after those in the audit table. There is always one."""
     from recordings.files import PARTITION, open_table
 
     days = [

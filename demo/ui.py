@@ -59,10 +59,12 @@ def main() -> None:
         os.environ.update(env)
         _say("Putting calls into the bucket ...")
         first, last = _fill(env["ARCHIVE_AUDIT_URI"])
-        _say("Registering the deployments, which takes ten seconds ...")
+        _say("Registering the deployments, which takes up to a minute ...")
         deploy(env)
         _say("Starting a worker ...")
-        servers.enter_context(child([*PREFECT, "worker", "start", "--pool", POOL], env, folder / "worker.log"))
+        worker = [*PREFECT, "worker", "start", "--pool", POOL]
+        soon = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # somebody is waiting
+        servers.enter_context(child(worker, {**env, **soon}, folder / "worker.log"))
         days = first if first == last else f"{first} to {last}"
         _say(WHAT_TO_DO.format(prefect=prefect.url, s3=s3.url, days=days, first=first, last=last))
         signal.pause()

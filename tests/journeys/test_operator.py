@@ -1,0 +1,51 @@
+"""An operator at the Prefect UI: a backfill by its form, the report of its run, and a restore sent off too early."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from demo.servers import Server
+from recordings.manifest import current, read_audit
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import deployment
+from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, submit
+
+
+@pytest.fixture
+def place(client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Any) -> Iterator[str]:
+    """Three calls of a day in a bucket that the deployments know: the audit table's address."""
+    for n in range(3):
+        bucket.put(key_of(n), a_call(n, 1.0 + n))
+    changed = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
+    before = {name: deployment(client, name) for name in ("archive-day", "backfill", "restore")}
+    for each in before.values():
+        known = {name: value for name, value in changed.items() if name in each.parameters}
+        client.request(
+            "PATCH", "/deployments/{id}", path_params={"id": each.id}, json={"parameters": each.parameters | known}
+        )
+    yield changed["audit_uri"]
+    for each in before.values():
+        client.request("PATCH", "/deployments/{id}", path_params={"id": each.id}, json={"parameters": each.parameters})
+
+
+@pytest.mark.usefixtures("worker")
+def test_backfill_by_the_form_then_a_restore_that_names_nothing(
+    page: Any, prefect: Server, place: str, bucket: Bucket
+) -> None:
+    open_run_form(page, prefect.url, "backfill")
+    pick(page, "start_date", DAY)
+    pick(page, "end_date", DAY)
+    assert submit(page) == "Completed"
+    page.get_by_role("tab", name="Subflow Runs").click()
+    page.get_by_role("tabpanel").get_by_role("link", name="archive").first.click()
+    report = open_artifact(page, "archive-report")
+    rows = read_audit(place)
+    assert rows["status"].tolist() == ["archived"] * 3
+    assert f"{rows['bytes_before'].sum():,} → {rows['bytes_after'].sum():,} bytes" in report
+    archived = [bucket.client.head_object(Bucket=bucket.name, Key=key_of(n))["VersionId"] for n in range(3)]
+
+    open_run_form(page, prefect.url, "restore")
+    submit(page)
+    assert [bucket.client.head_object(Bucket=bucket.name, Key=key_of(n))["VersionId"] for n in range(3)] == archived
+    assert current(read_audit(place))["status"].tolist() == ["archived"] * 3
