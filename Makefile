@@ -56,7 +56,7 @@ docs: $(READY) ## Write the generated documents anew
 
 docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/index.html
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yaml
-	@$(BIN)/pdoc --output-directory .site/api flows recordings
+	@$(BIN)/pdoc --docformat google --output-directory .site/api flows recordings
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

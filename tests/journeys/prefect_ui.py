@@ -1,5 +1,6 @@
 """The Prefect UI, as a person uses it."""
 
+import re
 from datetime import date
 
 from playwright.sync_api import Page
@@ -18,8 +19,10 @@ def open_run_form(page: Page, url: str, deployment: str) -> None:
 def pick(page: Page, parameter: str, day: date) -> None:
     """Choose a date of the form."""
     page.get_by_label(parameter).click()
-    page.get_by_label("Date (yyyy-MM-dd)").fill(day.isoformat())
+    typed = page.get_by_label("Date (yyyy-MM-dd)")
+    typed.fill(day.isoformat())
     page.keyboard.press("Escape")
+    typed.wait_for(state="detached")  # it fades
 
 
 def submit(page: Page) -> str:
@@ -35,5 +38,6 @@ def open_artifact(page: Page, key: str) -> str:
     """From a run's page, the text of an artifact that it published."""
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("tabpanel").get_by_role("link", name=key).click()
-    page.get_by_text("Created").first.wait_for()
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()  # the newest of this key
+    page.get_by_text("Flow Run", exact=True).first.wait_for()
     return page.inner_text("body")

