@@ -1,7 +1,9 @@
 """Somebody who has just cloned this: make demo, make ui, the hint that it prints, and the README's Python."""
 
+import os
 import re
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from datetime import date, timedelta
@@ -12,6 +14,7 @@ import pytest
 
 from demo.calls import DAYS
 from recordings.manifest import read_audit
+from tests.bucket import PREFIX, Bucket, key_of
 from tests.checkout import ROOT, copy_checkout, interrupt, make, making, read_until
 from tests.journeys.prefect_ui import open_run_form, pick, submit
 
@@ -72,3 +75,23 @@ def test_ui_has_a_day_to_archive_keeps_others_out_and_ends_quietly(checkout: Pat
             urllib.request.urlopen(server)
     fresh = read_audit(str(checkout / ".demo" / "audit"), start=DAYS[-1] + timedelta(days=1))
     assert fresh["status"].tolist() == ["archived"] * 13
+
+
+def test_the_readmes_python_runs_as_typed(bucket: Bucket, a_call: Any, tmp_path: Path) -> None:
+    """With the names of a bucket that is there, and without a Prefect server: Prefect starts one of its own."""
+    (snippet,) = re.findall(r"```python\n(.+?)```", README, re.S)
+    bucket.put(key_of(1), a_call())
+    names = {
+        "my-connect-bucket": bucket.name,
+        "connect/my-instance/CallRecordings/": PREFIX,
+        "s3://my-audit-bucket/recordings": f"s3://{bucket.name}/audit",
+    }
+    for name, ours in names.items():
+        assert name in snippet
+        snippet = snippet.replace(name, ours)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env["PREFECT_HOME"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-"], input=snippet, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "RunSummary(" in done.stdout
+    assert "Contents" not in bucket.client.list_objects_v2(Bucket=bucket.name, Prefix="audit/")

