@@ -9,6 +9,8 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from demo.servers import HOST, free_port
+
 AUDIT = Path(".demo/audit")
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "audit_report.ipynb"
 
@@ -30,7 +32,7 @@ def main() -> None:
     audit_uri = os.environ.get("ARCHIVE_AUDIT_URI") or str(AUDIT.absolute())
     if audit_uri == str(AUDIT.absolute()) and not AUDIT.is_dir():
         sys.exit(f"There is no audit table in {AUDIT} yet: make demo writes one. Or set ARCHIVE_AUDIT_URI to your own.")
-    here_only = ("--ip=127.0.0.1", "--port=0", "--ServerApp.answer_yes=True")  # a free port; one Ctrl-C ends it
+    here_only = (f"--ip={HOST}", f"--port={free_port()}", "--ServerApp.answer_yes=True")  # one Ctrl-C ends it
     as_root = ("--allow-root",) if os.geteuid() == 0 else ()
     lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, str(NOTEBOOK)]
     os.execve(sys.executable, lab, {**os.environ, "ARCHIVE_AUDIT_URI": audit_uri})  # noqa: S606 (our own command)

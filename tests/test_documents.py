@@ -1,5 +1,6 @@
 """The documents as a site: every page is there, and every link leads somewhere."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -62,3 +63,13 @@ def test_every_decision_is_listed_with_its_title() -> None:
     for path in folder.glob("0*.md"):
         number, title = path.read_text().splitlines()[0].removeprefix("# ").split(". ", 1)
         assert f"- {number}: [{title}]({path.name})\n" in listed
+
+
+def test_the_readme_begins_with_a_sentence_and_two_commands_and_its_money_is_in_the_table_of_costs() -> None:
+    readme, costs = (ROOT / "README.md").read_text(), (ROOT / "docs" / "costs.md").read_text()
+    heading, sentence, commands = readme.split("\n\n")[:3]
+    assert heading.startswith("# ")
+    assert re.fullmatch(r"[^.]+\.", sentence)
+    assert re.findall(r"^make \w+", commands, re.M) == ["make demo", "make test"]
+    assert set(re.findall(r"\$[\d,.]*\d", readme)) <= set(re.findall(r"\$[\d,.]*\d", costs))
+    assert readme.count("per 1,000 minutes") == 1
