@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui notebook deploy check test fuzz soak bench screenshots docs docs-site lint format lock clean-demo clean
+.PHONY: help demo ui notebook deploy check test fuzz soak bench screenshots docs docs-site install lint format lock clean-demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,8 @@ docs: $(READY) ## Write the generated documents anew
 docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/index.html
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yaml
 	@$(BIN)/pdoc --docformat google --output-directory .site/api flows recordings
+
+install: $(READY) ## Install the locked dependencies into .venv, as every other target does first
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
