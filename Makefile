@@ -49,6 +49,7 @@ bench: $(READY) ## Measure what docs/performance.md claims
 
 screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
 	@$(BIN)/python -m demo.screenshots
+	@$(BIN)/python -m demo.tour
 
 docs: $(READY) ## Write the generated documents anew
 	@$(BIN)/python -m recordings.schema > docs/audit-table.md

@@ -34,7 +34,8 @@ def main() -> None:
         sys.exit(f"There is no audit table in {AUDIT} yet: make demo writes one. Or set ARCHIVE_AUDIT_URI to your own.")
     here_only = (f"--ip={HOST}", f"--port={free_port()}", "--ServerApp.answer_yes=True")  # one Ctrl-C ends it
     as_root = ("--allow-root",) if os.geteuid() == 0 else ()
-    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, str(NOTEBOOK)]
+    page = (f"--ServerApp.root_dir={NOTEBOOK.parent}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}")
+    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, *page]
     os.execve(sys.executable, lab, {**os.environ, "ARCHIVE_AUDIT_URI": audit_uri})  # noqa: S606 (our own command)
 
 
