@@ -69,7 +69,7 @@ def read_until(process: subprocess.Popen[str], phrase: str) -> str:
     raise AssertionError(f"it ended without {phrase!r}:\n{shown}")
 
 
-def interrupt(process: subprocess.Popen[str]) -> str:
-    """Ctrl-C: a signal to the terminal's whole process group. Returns what is still printed."""
-    os.killpg(process.pid, signal.SIGINT)
+def interrupt(process: subprocess.Popen[str], by: signal.Signals = signal.SIGINT) -> str:
+    """Ctrl-C, or another signal, to the terminal's whole process group. Returns what is still printed."""
+    os.killpg(process.pid, by)
     return process.communicate(timeout=60)[0]

@@ -1,6 +1,7 @@
 """An auditor: the notebook in Jupyter Lab over an archived table, and the check that no file of it is missing."""
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def test_the_notebook_runs_in_jupyter_lab_and_agrees_with_the_table(audit_uri: s
         for column in ("bytes_before", "bytes_after"):
             page.locator("table", has_text=f"{archived[column].sum():,}").first.wait_for()
         page.close()
-        ended = interrupt(lab)
+        ended = interrupt(lab, signal.SIGTERM)  # without a terminal, Jupyter does not handle Ctrl-C
     assert "Traceback" not in ended
     assert verify_audit(audit_uri) == []
 
