@@ -110,7 +110,11 @@ def _trouble(summary: RunSummary, failures: Sequence[ManifestRow]) -> str:
     more = len(summary.unlisted) - len(days)
     days += [f"- and {plural(more, 'more day')}"] if more > 0 else []
     first = [] if summary.succeeded else [f"- {_plain(_reason(row))} {_as_code(row.key)}" for row in red(failures)[:3]]
-    where = ["", "The artifact `archive-failures` lists all that did not become small, by reason."] if failures else []
+    where = (
+        ["", "The artifact `archive-failures` groups what did not become small by reason; the audit table lists each."]
+        if failures
+        else []
+    )
     return "\n".join([*first, *days, *where]).strip()
 
 
@@ -241,7 +245,7 @@ def _named(code: str, rows: Sequence[ManifestRow], count: int) -> str:
     """One reason's recordings: a list, because lines of a list are broken where a table would have to be scrolled."""
     statuses = ", ".join(sorted({label(row.status) for row in rows}))
     lines = [f"- {_plain(_sentence(row))} {_as_code(row.key)}" for row in rows[:_KEYS_SHOWN]]
-    more = [f"- and {count - len(lines):,} more"] if count > len(lines) else []
+    more = [f"- and {count - len(lines):,} more, in the audit table"] if count > len(lines) else []
     return "\n".join([f"## {code} ({statuses}): {count:,}", "", *lines, *more])
 
 

@@ -126,7 +126,7 @@ def _first_of(failures: Sequence[ManifestRow], summary: RunSummary) -> str:
         return ""
     rows = red(failures)
     first = first_three(rows, summary.counts.get(rows[0].status, 0))
-    return f"{first}. The artifact archive-failures of {url_for('flow-run', obj_id=flow_run.id)} lists all by reason"
+    return f"{first}. The artifact archive-failures of {url_for('flow-run', obj_id=flow_run.id)} groups all by reason"
 
 
 def _announce_success(run: Run, findings: Sequence[Finding]) -> None:

@@ -338,7 +338,7 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
         f"(AccessDenied): Access Denied; the role needs s3:GetObject, or to use the KMS key, there: `{keys[0]}`"
         in report
     )
-    assert "The artifact `archive-failures` lists all" in report
+    assert "The artifact `archive-failures` groups what did not become small by reason" in report
     assert f"| refused | 4 | {meaning('refused')} | {way_out('refused')} |" in artifact("archive-failures")
     states = task_states(failed.value.summary.run_id)
     assert states.pop(f"list {DAY + timedelta(days=1)} {PREFIX}")[0] is StateType.FAILED

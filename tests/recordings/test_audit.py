@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from recordings import audit
 from recordings.audit import audit_wave
 from recordings.files import AuditFiles
 from recordings.manifest import BatchRows, Status, read_audit
@@ -60,6 +61,16 @@ def test_a_failed_stage_leaves_a_row_for_each(
     assert frame["reason"][0] == "stage-failed: RuntimeError: boom"
     assert result.tally.counts == {"failed": expected.count("failed"), **({"rejected": 1} if failing else {})}
     assert len(result.failures) == 3
+
+
+def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
+    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_FAILURES_SHOWN", 2)
+    run = plan("bucket-b")
+    rows = [_rows(batch, run, Status.REJECTED, Status.REJECTED, Status.FAILED)]
+    result = audit_wave(files, run, 1, [batch], [rows, rows, rows])
+    assert [row.status for row in result.failures] == [Status.FAILED, Status.REJECTED]
 
 
 def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: Callable[..., Run], batch: Batch) -> None:

@@ -134,7 +134,7 @@ def test_failures_are_grouped_by_reason_with_what_to_do() -> None:
     assert report.startswith("# What did not become small: 1,235 recordings")
     assert f"| truncated | 1,234 | {meaning('truncated')} | {way_out('truncated')} |" in report
     assert report.index("## refused (failed): 1") < report.index("## truncated (rejected): 1,234")
-    assert f"- 9 bytes &lt;are> left: `{key_of(19)}`\n- and 1,214 more" in report
+    assert f"- 9 bytes &lt;are> left: `{key_of(19)}`\n- and 1,214 more, in the audit table" in report
     assert key_of(20) not in report
     assert f"(AccessDenied); the role needs s3:GetObject: `{key_of(99)}`" in report
     tables = [line for line in report.splitlines() if line.startswith("|")]
