@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recordings.charts import charts
+from recordings.excel import workbook
 from recordings.figures import by_day, figures
 from recordings.files import LocalFiles
 from recordings.manifest import as_parquet, current, file_schema, read_audit
@@ -94,7 +95,7 @@ def _write_record(files: LocalFiles, day: date, *, minutes: float) -> None:
     """What the day's archiving run leaves when it ends, as far as a report reads it."""
     run_day = day + timedelta(days=8)
     run = {
-        "run_id": f"{run_day:%Y%m%d}T030000Z",
+        "run_id": f"{run_day:%Y%m%d}T030000Z-archived",
         "profile_name": "alaw-mono",
         "started_at": f"{run_day} 03:00:00+00:00",
     }
@@ -149,7 +150,10 @@ def _shared(random: np.random.Generator, count: int, sizes: Any) -> dict[str, An
 
 def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
     schema = file_schema()
-    table = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in schema}, schema=schema)
+    nothing = pa.nulls(len(columns["key"]))  # for columns that these rows have nothing to say in
+    table = pa.table(
+        {field.name: pa.array(columns.get(field.name, nothing)).cast(field.type) for field in schema}, schema=schema
+    )
     for wave, start in enumerate(range(0, len(table), ROWS_A_FILE)):
         (folder / f"{name}-{wave:04d}.parquet").write_bytes(as_parquet(table.slice(start, ROWS_A_FILE)))
 
@@ -160,8 +164,9 @@ def report(root: str, start: date | None, end: date | None) -> str:
     result = savings(files, price_list, start, end)
     found = figures(result, price_list, as_of, 6)
     html = page(result, found, price_list, charts(result, price_list, as_of, 6), "synthetic", {})
-    csv = by_day(result).to_csv()
-    return f"{found.recordings:,} recordings, {len(html) / 1e3:,.0f} kB of HTML, {len(csv) / 1e6:,.1f} MB of CSV"
+    sheets = {"days": by_day(result), "runs": result.runs, "not small": result.not_small}
+    csv = sum(len(sheet.to_csv()) for sheet in sheets.values()) + len(workbook(sheets))
+    return f"{found.recordings:,} recordings, {len(html) / 1e3:,.0f} kB of HTML, {csv / 1e6:,.1f} MB of CSV and Excel"
 
 
 def current_by_sql(root: str, start: date | None, end: date | None) -> str:

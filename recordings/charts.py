@@ -94,13 +94,18 @@ def _svg(figure: Figure) -> str:
 
 
 def _dates(axes: Axes, days: pd.DatetimeIndex) -> None:
-    """A tick for each of a few days, and years, months or days as they fit of more."""
+    """A tick for each of a few days; of more, as they fit."""
     first, last = days.min().normalize(), days.max().normalize()
     if (last - first).days < _FEW_DAYS:
         axes.set_xticks(pd.date_range(first, last))
         axes.xaxis.set_major_formatter(DateFormatter("%d %b\n%Y" if first == last else "%d %b"))  # type: ignore[no-untyped-call]
         axes.set_xlim(first - pd.Timedelta(days=1), last + pd.Timedelta(days=1))  # type: ignore[arg-type]
-        return
+    else:
+        _moments(axes)
+
+
+def _moments(axes: Axes) -> None:
+    """Ticks from years to seconds, as they fit."""
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -219,10 +224,10 @@ def _few(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _places(axes: Axes, runs: pd.DataFrame) -> Any:
-    """Where the runs stand: a few side by side, each under its start, however close or far apart; more by date."""
+    """Where the runs stand: a few side by side, each under its start, however far apart; more by their time."""
     starts = pd.DatetimeIndex(runs.index)
     if len(starts) > _FEW_RUNS:
-        _dates(axes, starts.tz_convert(None))
+        _moments(axes)
         return starts.tz_convert(None)
     axes.set_xticks(range(len(starts)), [f"{start:%d %b}\n{start:%H:%M}" for start in starts])
     axes.set_xlim(-0.6, len(starts) - 0.4)

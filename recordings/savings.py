@@ -27,27 +27,36 @@ SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
 SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
 
+# What was once shown of a version (verified, read back, tagged) stays true of it, whichever row said so. Only few
+# recordings have rows that may differ in this.
+_SHOWN = f"""
+CREATE TEMP TABLE shown AS
+SELECT recording_date, bucket, key, version_after,
+  bool_or(verified) AS verified, bool_or(read_back) AS read_back, bool_or(tagged) AS tagged
+FROM rows
+WHERE version_after <> 'null' AND (recording_date, bucket, key) IN (
+  SELECT (recording_date, bucket, key) FROM rows
+  WHERE read_back OR (status IN {SMALL_STATES} AND NOT (verified AND tagged))
+)
+GROUP BY ALL
+"""  # noqa: S608 (constants of ours)
+
 # Each state's row with the moment its successor took over, and for recordings without a state their last attempt.
-# What was once shown of a version (verified, read back, tagged) stays true of it, whichever row said so.
 _HISTORY = f"""
 CREATE TEMP TABLE history AS
 SELECT recording_date, bucket, key, run_id, status, reason, bytes_before, bytes_after, duration_after_s, snr_db,
-  storage_class_before, storage_class_after, original_kept, state_at, started_at, verified, read_back, tagged, is_state,
-  newest = 1 AS stands, next_at
+  storage_class_before, storage_class_after, original_kept, state_at, started_at, is_state, newest = 1 AS stands,
+  next_at, states.verified OR shown.verified AS verified, states.read_back OR shown.read_back AS read_back,
+  states.tagged OR shown.tagged AS tagged
 FROM (
   SELECT *, row_number() OVER newest_first AS newest, lag(state_at) OVER newest_first AS next_at
   FROM (
-    SELECT * REPLACE (
-        CASE WHEN status IN {_STATES} THEN state_at END AS state_at,
-        verified OR (version_after IS NOT NULL AND bool_or(verified) OVER of_version) AS verified,
-        read_back OR (version_after IS NOT NULL AND bool_or(read_back) OVER of_version) AS read_back,
-        tagged OR (version_after IS NOT NULL AND bool_or(tagged) OVER of_version) AS tagged
-      ), status IN {_STATES} AS is_state
+    SELECT * REPLACE (CASE WHEN status IN {_STATES} THEN state_at END AS state_at), status IN {_STATES} AS is_state
     FROM rows
-    WINDOW of_version AS (PARTITION BY recording_date, bucket, key, version_after, etag_after)
   )
   WINDOW newest_first AS (PARTITION BY recording_date, bucket, key ORDER BY is_state DESC, {CURRENT_ORDER})
-)
+) AS states
+LEFT JOIN shown USING (recording_date, bucket, key, version_after)
 WHERE is_state OR newest = 1
 """  # noqa: S608 (constants of ours)
 
@@ -156,6 +165,7 @@ def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFram
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
         with damage_named(rows, duckdb.Error):
             _view_rows(sql, rows)
+            sql.execute(_SHOWN)
             sql.execute(_HISTORY)
         return sql.execute(_SUMS).df(), sql.execute(_NOT_SMALL).df()
 

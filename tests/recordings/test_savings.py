@@ -313,6 +313,10 @@ def test_runs_close_together_or_alone_stand_side_by_side(sum_up: SumUp) -> None:
         runs = pd.DataFrame({"started_at": started[:count], "share": 1.0, **measured})
         (_, svg), _ = list(charts(replace(result, runs=runs), PRICES, AS_OF, 6))[-2:]
         assert re.findall(r">(\d\d:\d\d)<", svg) == ["03:00", "03:01", "00:00"][:count]
+    started = pd.date_range("2026-01-20 03:00", periods=12, freq="10s", tz="UTC")
+    many = pd.DataFrame({"started_at": started, "share": 1.0, **measured})
+    (_, svg), _ = list(charts(replace(result, runs=many), PRICES, AS_OF, 6))[-2:]
+    assert len(re.findall(r">(\d\d:\d\d)<", svg)) > 1  # minutes, and not one day
 
 
 def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: SumUp) -> None:
