@@ -159,7 +159,7 @@ def report(root: str, start: date | None, end: date | None) -> str:
     files, price_list, as_of = LocalFiles(Path(root)), prices(), date(2026, 1, 1)
     result = savings(files, price_list, start, end)
     found = figures(result, price_list, as_of, 6)
-    html = page(result, found, price_list, charts(result, price_list, as_of, 6), "synthetic")
+    html = page(result, found, price_list, charts(result, price_list, as_of, 6), "synthetic", {})
     csv = by_day(result).to_csv()
     return f"{found.recordings:,} recordings, {len(html) / 1e3:,.0f} kB of HTML, {len(csv) / 1e6:,.1f} MB of CSV"
 

@@ -10,7 +10,7 @@ from tasks.report import publish_report, sum_up
 
 @flow(name="report-savings", flow_run_name="report {audit_uri}", persist_result=False)
 def report_savings(audit_uri: str, start_date: date | None = None, end_date: date | None = None) -> Figures:
-    """Publish an HTML page with charts and two CSV files beside the audit table, and the key figures as an artifact.
+    """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 
     Args:
         audit_uri: The audit table: s3://bucket/prefix or a local folder.
@@ -21,7 +21,8 @@ def report_savings(audit_uri: str, start_date: date | None = None, end_date: dat
         The key figures.
 
     Raises:
-        InvalidRequest: The parameters make no sense. Nothing was written.
+        InvalidRequest: The parameters make no sense, or no audit table lies there. Nothing was written.
+        AuditDamaged: A file of the table cannot be read; the error names it. Nothing was written.
     """
     savings = sum_up(audit_uri, start_date, end_date)
     return publish_report(audit_uri, savings)

@@ -189,7 +189,7 @@ def _durations(result: Savings) -> tuple[str, str]:
     at = _places(axes, runs)
     axes.plot(at, runs["wall_s"] / unit_s, "o", color=BLUE, markersize=4, label="from start to end")
     axes.plot(at, runs["cpu_s"] / unit_s, "x", color=ORANGE, markersize=5, label="of it, CPU time")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * runs["wall_s"].max() / unit_s or 1)
     _legend(figure)
     return f"{title}: how long they took", _svg(figure)
 
@@ -204,7 +204,7 @@ def _cost(result: Savings) -> tuple[str, str]:
     axes.plot(
         at, runs["marginal_usd"] / thousands, "x", color=BLUE, markersize=5, label="requests, KMS, retrieval, CPU"
     )
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * billed.max() or 1)
     axes.yaxis.set_major_formatter(_DOLLARS)
     _legend(figure, 1)
     return f"{title}: cost per 1,000 minutes archived", _svg(figure)

@@ -55,13 +55,14 @@ class Verification:
 
     def __str__(self) -> str:
         dates = f", calls of {self.first_date} to {self.last_date}" if self.first_date else ""
-        counts = ", ".join((_counted(self.files, "file"), _counted(self.rows, "row"), _counted(self.runs, "run")))
-        found = _counted(len(self.discrepancies), "discrepancy", "discrepancies") if self.discrepancies else ""
+        counts = ", ".join((counted(self.files, "file"), counted(self.rows, "row"), counted(self.runs, "run")))
+        found = counted(len(self.discrepancies), "discrepancy", "discrepancies") if self.discrepancies else ""
         verdict = found or "all as the runs wrote them"
         return "\n".join([f"{self.audit_uri}: {counts}{dates}: {verdict}", *map(str, self.discrepancies)])
 
 
-def _counted(number: int, singular: str, plural: str = "") -> str:
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """``1 file``, ``2 files``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

@@ -113,7 +113,7 @@ says under `schema_version`.
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
 <audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
-<audit_uri>/_reports/                                           reports on the table, HTML and CSV
+<audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
 
 pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
@@ -186,6 +186,9 @@ frame = pd.read_parquet("{example}", partitioning=day)
 ```
 
 Without `partitioning`, pandas makes categories of text of the dates, and no date is equal to one.
+
+Excel knows no time zones: `recordings.excel.for_excel(frame).to_excel("audit.xlsx", index=False)` writes all times in
+UTC without one.
 
 ## Athena and Glue
 

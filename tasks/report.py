@@ -1,7 +1,8 @@
-"""The savings report as Prefect carries it out: sums from the audit table, files beside it, an artifact."""
+"""The savings report as Prefect carries it out: sums of the audit table, files beside it, an artifact."""
 
 from datetime import UTC, date, datetime
 
+import pandas as pd
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -10,6 +11,7 @@ from prefect.runtime import flow_run
 
 from recordings.charts import charts
 from recordings.evidence import check_table
+from recordings.excel import workbook
 from recordings.figures import Figures, by_day, figures
 from recordings.files import AuditFiles, audit_location, open_table
 from recordings.page import page, savings_report
@@ -31,25 +33,29 @@ def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
 
 @task(task_run_name="publish report", cache_policy=NO_CACHE, persist_result=False)
 def publish_report(audit_uri: str, result: Savings) -> Figures:
-    """Write page and CSV files, and the artifact that names them."""
+    """Write the page, CSV files and a workbook beside the audit table, and the artifact that links to them."""
     scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
     as_of, retention_years = scheduled_at.date(), settings().retention_years
     key_figures = figures(result, prices(), as_of, retention_years)
     drawn = charts(result, prices(), as_of, retention_years)
-    contents = {
-        "report": (".html", page(result, key_figures, prices(), drawn, audit_uri)),
-        "by day": ("-days.csv", by_day(result).to_csv(index=False)),
-        "by run": ("-runs.csv", result.runs.to_csv(index=False)),
-    }
-    began = datetime.now(UTC)
-    stem = f"_reports/{began:%Y%m%dT%H%M%SZ}-{str(flow_run.id)[-8:]}"
-    links = {}
-    for name, (ending, content) in contents.items():
-        _files(audit_uri).create(stem + ending, content.encode())
-        links[name] = f"{audit_location(audit_uri)}/{stem}{ending}"
+    sheets = {"days": by_day(result), "runs": result.runs, "not small": result.not_small}
+    contents = {f"{name} (CSV)": (f"-{name.replace(' ', '-')}.csv", _csv(sheet)) for name, sheet in sheets.items()}
+    contents["the same for Excel"] = (".xlsx", workbook(sheets))
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{str(flow_run.id)[-8:]}"
+    beside = {name: stem + ending for name, (ending, _) in contents.items()}
+    html = page(result, key_figures, prices(), drawn, audit_uri, beside).encode()
+    contents = {"page": (".html", html), **contents}
+    folder = f"{audit_location(audit_uri)}/_reports"
+    for ending, content in contents.values():
+        _files(audit_uri).create(f"_reports/{stem}{ending}", content)
+    links = {name: f"{folder}/{stem}{ending}" for name, (ending, _) in contents.items()}
     create_markdown_artifact(savings_report(key_figures, links), key="savings-report", description=audit_uri)
-    get_run_logger().info("report: %s", links["report"])
+    get_run_logger().info("report: %s", links["page"])
     return key_figures
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False).encode()
 
 
 def _files(audit_uri: str) -> AuditFiles:

@@ -1,10 +1,13 @@
 """Sums over the audit table by SQL: each recording counts once, at what is true now, to the byte."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -242,7 +245,7 @@ def test_all_that_is_not_small_is_listed_with_its_key(sum_up: SumUp) -> None:
 def test_a_report_on_nothing_is_still_a_report(sum_up: SumUp) -> None:
     result = sum_up()
     found = figures(result, PRICES, AS_OF, 6)
-    html = page(result, found, PRICES, charts(result, PRICES, AS_OF, 6), "audit")
+    html = page(result, found, PRICES, charts(result, PRICES, AS_OF, 6), "audit", {})
     assert (found.recordings, found.saved_now, found.all_in_per_1000_minutes) == (0, 0, None)
     assert html.count("<img") == 0
 
@@ -250,20 +253,66 @@ def test_a_report_on_nothing_is_still_a_report(sum_up: SumUp) -> None:
 def test_the_page_asks_nobody_for_anything(sum_up: SumUp) -> None:
     odd = replace(ROW, key="b.wav", status=Status.REJECTED, reason="<script>: x", state_at=None)
     result = sum_up(ROW, odd)
-    html = page(result, figures(result, PRICES, AS_OF, 6), PRICES, charts(result, PRICES, AS_OF, 6), "s3://a/<b>")
+    html = page(result, figures(result, PRICES, AS_OF, 6), PRICES, charts(result, PRICES, AS_OF, 6), "s3://a/<b>", {})
     assert "<script" not in html
     assert 'src="http' not in html
     assert "url(http" not in html
     assert f"<td>{4 * GB:,}</td><td>{GB:,}</td>" in html
 
 
-def test_the_artifact_links_to_what_lies_in_s3(sum_up: SumUp) -> None:
-    text = savings_report(
-        figures(sum_up(ROW), PRICES, AS_OF, 6), {"report": "s3://audit/a+b/_reports/x.html", "by day": "audit/x.csv"}
-    )
+def test_the_artifact_links_to_page_and_files(sum_up: SumUp, tmp_path: Path) -> None:
+    local = tmp_path / "my audit" / "x (1).csv"
+    links = {"page": "s3://audit/a+b/_reports/x.html", "days": str(local)}
+    text = savings_report(figures(sum_up(ROW), PRICES, AS_OF, 6), links)
     assert "(https://console.aws.amazon.com/s3/object/audit?prefix=a%2Bb/_reports/x.html)" in text
-    assert "- by day: `audit/x.csv`" in text
+    address = re.findall(r"^- days: \[`.*`\]\((file:///[^ ()]+)\)$", text, re.M)
+    assert [url2pathname(urlsplit(each).path) for each in address] == [str(local)]
     assert f"({4 * GB:,} → {GB:,} bytes)" in text
+
+
+def test_every_report_says_which_recordings_it_is_of(sum_up: SumUp) -> None:
+    result = sum_up(*every_status())
+    found = figures(result, PRICES, AS_OF, 6)
+    said = (
+        "4 recordings are small now (2 archived, 1 found small already, 1 archived with the original deleted since); "
+        "5 are not."
+    )
+    html = page(result, found, PRICES, [], "audit", {"days (CSV)": "x days.csv"})
+    for text in (html, savings_report(found, {})):
+        assert said in text
+        assert re.search(r"read back[^|<]*(</td><td>| \| )1 of 4", text)
+    assert '<a href="x%20days.csv">days (CSV)</a>' in html
+    assert '<td class="text">calls/2026/01/12/failed.wav</td><td class="text">failed: code-failed: a sent' in html
+
+
+def test_a_long_list_is_cut_on_the_page_and_says_so(sum_up: SumUp) -> None:
+    rejected = [replace(ROW, key=f"{n}.wav", status=Status.REJECTED, state_at=None) for n in range(103)]
+    result = sum_up(*rejected)
+    html = page(result, figures(result, PRICES, AS_OF, 6), PRICES, [], "audit", {})
+    assert "<p>And 3 more, which the CSV lists.</p>" in html
+    assert html.count(".wav") == 100
+    assert len(result.not_small) == 103
+
+
+@pytest.mark.parametrize(
+    ("days", "labels"), [(1, ["12 Jan"]), (3, ["12 Jan", "13 Jan", "14 Jan"]), (40, ["Feb"])], ids=str
+)
+def test_a_chart_of_few_days_names_each(sum_up: SumUp, days: int, labels: list[str]) -> None:
+    result = sum_up(*(replace(ROW, recording_date=DAY + timedelta(days=n)) for n in range(days)))
+    (_, svg), *_ = charts(result, PRICES, AS_OF, 6)
+    texts = re.findall(r"<text[^>]*>([^<]+)<", svg)
+    assert [label for label in texts if label in labels] == labels
+    assert not [text for text in texts if re.fullmatch(r"\d\d:\d\d", text)]
+
+
+def test_runs_close_together_or_alone_stand_side_by_side(sum_up: SumUp) -> None:
+    started = pd.to_datetime(["2026-01-20 03:00", "2026-01-20 03:01", "2026-03-01 00:00"], utc=True)
+    measured = dict.fromkeys(("wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"), 100.0)
+    result = sum_up(ROW)
+    for count in (1, 3):
+        runs = pd.DataFrame({"started_at": started[:count], "share": 1.0, **measured})
+        (_, svg), _ = list(charts(replace(result, runs=runs), PRICES, AS_OF, 6))[-2:]
+        assert re.findall(r">(\d\d:\d\d)<", svg) == ["03:00", "03:01", "00:00"][:count]
 
 
 def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: SumUp) -> None:
