@@ -5,16 +5,19 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PYTHONUTF8 := 1
 
-.PHONY: help demo ui deploy check test fuzz soak bench screenshots docs lint format lock clean-demo clean
+.PHONY: help demo ui notebook deploy check test fuzz soak bench screenshots docs docs-site install lint format lock clean-demo clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Archive three days of synthetic calls on an embedded S3, from nothing
 	@$(BIN)/python -m demo
 
 ui: $(READY) ## The same servers with the Prefect UI, deployments and a worker, until Ctrl-C
 	@$(BIN)/python -m demo.ui
+
+notebook: $(READY) ## Open the audit report in Jupyter Lab, over the table at ARCHIVE_AUDIT_URI or the demo's
+	@$(BIN)/python -m demo.notebook
 
 deploy: $(READY) ## Deploy to the Prefect server and ECS that the environment names: deployments/README.md
 	@$(BIN)/python -m deployments.deploy
@@ -46,10 +49,17 @@ bench: $(READY) ## Measure what docs/performance.md claims
 
 screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
 	@$(BIN)/python -m demo.screenshots
+	@$(BIN)/python -m demo.tour
 
 docs: $(READY) ## Write the generated documents anew
 	@$(BIN)/python -m recordings.schema > docs/audit-table.md
 	@$(BIN)/python -m recordings.scenarios > docs/costs.md
+
+docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/index.html
+	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yaml
+	@$(BIN)/pdoc --docformat google --output-directory .site/api flows recordings
+
+install: $(READY) ## Install the locked dependencies into .venv, as every other target does first
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -65,10 +75,10 @@ lock: $(READY) ## Resolve the dependencies anew
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras
 
 clean-demo: ## Remove the demo's data: the next demo begins from nothing
-	@rm -rf .demo
+	@[ ! -d .demo ] || $(PYTHON) -m demo.program
 
 clean: clean-demo ## Remove the demo's data, the environment and all caches
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .site notebooks/.ipynb_checkpoints
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/development.txt requirements/uv.txt
@@ -76,6 +86,5 @@ $(READY): requirements/development.txt requirements/uv.txt
 	@echo "Installing the locked dependencies into .venv ..."
 	@$(PYTHON) -m venv .venv || { echo "On Debian: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/development.txt
-	@$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements/development.txt
 	@touch $(READY)

@@ -1,27 +1,28 @@
-"""The demo's bucket: versioned, and filled once."""
+"""The demo's bucket: versioned, filled once, and given another day of calls whenever all are archived."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import date, timedelta
 from urllib.parse import urlencode
 
 import boto3
 
-from demo.calls import StoredCall, demo_calls
+from demo.calls import DAYS, StoredCall, calls_of, demo_calls
 
 BUCKET = "demo-recordings"
 
 
 def fill_bucket(bucket: str = BUCKET, calls: Iterable[StoredCall] | None = None) -> bool:
-    """Create the versioned bucket and put the calls into it; False if it is already there."""
+    """Create the versioned bucket and put the calls into it that are not there; False if all are."""
     s3 = boto3.client("s3")
-    if any(existing["Name"] == bucket for existing in s3.list_buckets()["Buckets"]):
-        return False
-    s3.create_bucket(Bucket=bucket)
+    if all(existing["Name"] != bucket for existing in s3.list_buckets()["Buckets"]):
+        s3.create_bucket(Bucket=bucket)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    there = {each["Key"] for page in pages for each in page.get("Contents", [])}
 
-    def put(call: StoredCall) -> Any:
-        return s3.put_object(
+    def put(call: StoredCall) -> None:
+        s3.put_object(
             Bucket=bucket,
             Key=call.key,
             Body=call.body,
@@ -31,6 +32,20 @@ def fill_bucket(bucket: str = BUCKET, calls: Iterable[StoredCall] | None = None)
             ContentType=call.content_type,
         )
 
+    missing = [call for call in (demo_calls() if calls is None else calls) if call.key not in there]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(put, demo_calls() if calls is None else calls))
-    return True
+        list(threads.map(put, missing))
+    return bool(missing)
+
+
+def days_to_archive(audit_uri: str) -> tuple[date, date]:
+    """The first and the last day of calls after those in the audit table. There is always one."""
+    from recordings.files import PARTITION, open_table
+
+    days = [
+        name.removeprefix(f"{PARTITION}=") for name in open_table(audit_uri).folders() if name.startswith(PARTITION)
+    ]
+    first = date.fromisoformat(max(days)) + timedelta(days=1) if days else DAYS[0]
+    last = max(first, DAYS[-1] + timedelta(days=1))
+    fill_bucket(calls=calls_of(last))
+    return first, last

@@ -80,12 +80,7 @@ def demo_calls() -> Iterator[StoredCall]:
     """Three days of calls of 3 s to 3 min, and one of each kind that a run must leave alone or recognise."""
     random = np.random.default_rng(2026)
     for day in DAYS:
-        for _ in range(CALLS_PER_DAY):
-            duration_s = float(np.clip(random.lognormal(3.4, 0.8), 3, 180))
-            tags = {"queue": str(random.choice(["sales", "support"]))}
-            yield StoredCall(
-                key=_key(random, day), body=call(random, duration_s), tags=tags, metadata={"site": "north"}
-            )
+        yield from _calls(random, day)
     first, second, third = DAYS
     yield StoredCall(key=_key(random, first, folder="ivr/"), body=call(random, 9))
     yield StoredCall(key=f"{PREFIX}{second:%Y/%m/%d}/shift-notes.txt", body=b"not a call", content_type="text/plain")
@@ -96,6 +91,18 @@ def demo_calls() -> Iterator[StoredCall]:
         tags={"convert-batch": "done"},
         storage_class="GLACIER_IR",
     )
+
+
+def calls_of(day: date) -> Iterator[StoredCall]:
+    """A day of calls, all of which can be archived."""
+    yield from _calls(np.random.default_rng(day.toordinal()), day)
+
+
+def _calls(random: np.random.Generator, day: date) -> Iterator[StoredCall]:
+    for _ in range(CALLS_PER_DAY):
+        duration_s = float(np.clip(random.lognormal(3.4, 0.8), 3, 180))
+        tags = {"queue": str(random.choice(["sales", "support"]))}
+        yield StoredCall(key=_key(random, day), body=call(random, duration_s), tags=tags, metadata={"site": "north"})
 
 
 def _key(random: np.random.Generator, day: date, folder: str = "") -> str:

@@ -1,6 +1,7 @@
-"""The audit notebook, run over a table as an analyst would run it."""
+"""The audit notebook: opened for a person by ``make notebook``, or run over a table as an analyst would run it."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from demo.servers import HOST, free_port
+
+AUDIT = Path(".demo/audit")
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "audit_report.ipynb"
 
 
@@ -22,3 +26,19 @@ def executed(audit_uri: str) -> nbformat.NotebookNode:
             env={**os.environ, "ARCHIVE_AUDIT_URI": audit_uri}
         )
     return node
+
+
+def main() -> None:
+    """Become a Jupyter Lab that shows the notebook over the table at ARCHIVE_AUDIT_URI, by default the demo's."""
+    audit_uri = os.environ.get("ARCHIVE_AUDIT_URI") or str(AUDIT.absolute())
+    if audit_uri == str(AUDIT.absolute()) and not AUDIT.is_dir():
+        sys.exit(f"There is no audit table in {AUDIT} yet: make demo writes one. Or set ARCHIVE_AUDIT_URI to your own.")
+    here_only = (f"--ip={HOST}", f"--port={free_port()}", "--ServerApp.answer_yes=True")  # one Ctrl-C ends it
+    as_root = ("--allow-root",) if os.geteuid() == 0 else ()
+    page = (f"--ServerApp.root_dir={NOTEBOOK.parent}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}")
+    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, *page]
+    os.execve(sys.executable, lab, {**os.environ, "ARCHIVE_AUDIT_URI": audit_uri})  # noqa: S606 (our own command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,21 +1,22 @@
-"""``python -m demo.screenshots``: the pictures in docs/images, by Chromium, of what real runs publish."""
+"""``python -m demo.screenshots``: pictures in docs/images, by Chromium, of what real runs publish."""
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import boto3
 import numpy as np
-from nbconvert import HTMLExporter
+from PIL import Image
 
+from demo.browser import Scheme, new_page
+from demo.browser import chromium as chromium
 from demo.bucket import BUCKET, fill_bucket
 from demo.calls import PREFIX, StoredCall, call
-from demo.notebook import executed
-from demo.servers import prefect_server, run_to_end, s3_server, tell_the_rest
+from demo.servers import prefect_server, s3_server, tell_the_rest
 
 IMAGES = Path("docs/images")
 AUDIT_BUCKET, AUDIT_URI = "demo-audit", "s3://demo-audit/calls"
@@ -27,21 +28,15 @@ CHROMIUM_FLAGS = (
 )
 
 
-def chromium() -> str | None:
-    """Where Chromium is; None if it is not installed."""
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def screenshot(url: str, image: Path, *, width: int, height: int, settle_ms: int = 0) -> None:
-    """A picture of a page as a browser without a window shows it. ``settle_ms`` lets scripts draw it first."""
-    browser = chromium()
-    if browser is None:
-        raise RuntimeError("chromium is not installed: apt-get install chromium")
+def screenshot(url: str, image: Path, *, shows: str, width: int, height: int, scheme: Scheme = "light") -> None:
+    """A picture of a page, ``width`` by ``height`` pixels, once it shows this text; in 256 colours: small."""
+    with new_page(width=width, height=height, scheme=scheme) as page:
+        page.goto(url)
+        page.get_by_text(shows).first.wait_for()
+        page.wait_for_timeout(2000)  # until charts and fonts are drawn
+        taken = page.screenshot()
     image.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
-        size = (f"--window-size={width},{height}", f"--screenshot={image.absolute()}")
-        settle = (f"--virtual-time-budget={settle_ms}",) if settle_ms else ()
-        run_to_end([browser, *CHROMIUM_FLAGS, f"--user-data-dir={profile}", *settle, *size, url], {})
+    Image.open(BytesIO(taken)).quantize(256).save(image, optimize=True)
 
 
 def demo_days() -> Iterator[StoredCall]:
@@ -71,14 +66,19 @@ def main() -> None:
             os.environ.update({**prefect.env, "PREFECT_LOGGING_LEVEL": "WARNING"})
             _archive()
             tell_the_rest()
-            for key in ("savings-forecast", "archive-report", "savings-report"):
-                url = f"{prefect.url}/artifacts/artifact/{_newest_artifact(key)}"
-                screenshot(url, IMAGES / f"artifact-{key}.png", width=1280, height=1400, settle_ms=15000)
-        page, _ = HTMLExporter(exclude_input=True).from_notebook_node(executed(AUDIT_URI))  # type: ignore[no-untyped-call]
-        for name, html in (("report", _report()), ("notebook", page)):
-            path = Path(folder) / f"{name}.html"
-            path.write_text(html, encoding="utf-8")
-            screenshot(f"file://{path}", IMAGES / f"{name}.png", width=1000, height=2100, settle_ms=5000)
+            url = f"{prefect.url}/v2/artifacts/artifact/{_newest_artifact('archive-report')}"
+            picture = IMAGES / "artifact-archive-report.png"
+            screenshot(url, picture, shows="recordings archived", width=1280, height=1100)
+        page = Path(folder) / "report.html"
+        page.write_text(_report(), encoding="utf-8")
+        _picture_of(page, "report", width=1000, height=1100)
+        _picture_of(page, "report-narrow", width=400, height=900)
+        _picture_of(page, "report-dark", width=400, height=900, scheme="dark")
+
+
+def _picture_of(page: Path, name: str, *, width: int, height: int, scheme: Scheme = "light") -> None:
+    image = IMAGES / f"{name}.png"
+    screenshot(page.as_uri(), image, shows="recordings", width=width, height=height, scheme=scheme)
 
 
 def _report() -> str:
@@ -90,15 +90,12 @@ def _report() -> str:
 
 
 def _archive() -> None:
-    """A forecast, then a run for each day, as a schedule would have them, then a report."""
+    """A run for each day, as a schedule would have them, then a report."""
     from flows.archive import archive_recordings  # only now: Prefect reads its address on import
-    from flows.estimate import estimate_savings
     from flows.report import report_savings
 
     boto3.client("s3").create_bucket(Bucket=AUDIT_BUCKET)
     fill_bucket(calls=demo_days())
-    last_day = FIRST_DAY + timedelta(days=DAYS - 1)
-    estimate_savings(BUCKET, [PREFIX], AUDIT_URI, FIRST_DAY, last_day)
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
         archive_recordings(bucket=BUCKET, prefixes=[PREFIX], audit_uri=AUDIT_URI, start_date=day, end_date=day)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -150,7 +151,7 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 15) -> None:
 
 
 def wait_until_healthy(
-    url: str, process: subprocess.Popen[bytes], authority: str | None = None, patience_s: float = 120
+    url: str, process: subprocess.Popen[Any], authority: str | None = None, patience_s: float = 120
 ) -> None:
     """Return when the server of this process answers. Raises RuntimeError if the process ends before that."""
     deadline = time.monotonic() + patience_s

@@ -27,12 +27,12 @@ def main(images: Path) -> None:
             deploy(env)
             with child([*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"]], env, folder / "worker.log"):
                 pages = backfill()
-            for picture, path in pages.items():
-                screenshot(f"{prefect.url}/{path}", images / f"{picture}.png", width=1400, height=1100, settle_ms=40000)
+            for picture, (path, shows) in pages.items():
+                screenshot(f"{prefect.url}/v2/{path}", images / f"{picture}.png", shows=shows, width=1400, height=900)
 
 
-def backfill() -> dict[str, str]:
-    """Archive the demo's days by the deployment; returns the pages that are worth a look, by the picture's name."""
+def backfill() -> dict[str, tuple[str, str]]:
+    """Archive the demo's days by the deployment; returns by the picture's name the page, and a text that it shows."""
     from prefect.client.orchestration import get_client  # only now: Prefect reads its address on import
 
     with get_client(sync_client=True) as client:
@@ -42,10 +42,8 @@ def backfill() -> dict[str, str]:
         while not (state := client.read_flow_run(run.id).state) or not state.is_final():
             time.sleep(1)
     return {
-        "deployments": "deployments",
-        "run-form": f"deployments/deployment/{deployment.id}/run",
-        "flow-run": f"runs/flow-run/{run.id}",
-        "artifacts": "artifacts",
+        "run-form": (f"deployments/deployment/{deployment.id}/run", "end_date"),
+        "flow-run": (f"runs/flow-run/{run.id}", "Completed"),
     }
 
 

@@ -1,23 +1,33 @@
-"""``make ui``: the demo's servers stay up, with the deployments registered and a worker to run them, until Ctrl-C."""
+"""The demo's servers stay up, with the Prefect UI, the deployments, and a worker that runs them, until Ctrl-C.
+
+Each start has a day of calls that nobody has archived. Everything lies in .demo; make clean-demo removes it.
+"""
 
 import os
 import signal
 import sys
-import threading
 from contextlib import ExitStack
-from pathlib import Path
 
-from demo.bucket import BUCKET, fill_bucket
-from demo.calls import PREFIX
+from demo.program import FOLDER, start
 from demo.servers import Server, child, prefect_server, run_to_end, s3_server
 
-FOLDER = Path(".demo").absolute()
 POOL = "local"
 PREFECT = [sys.executable, "-m", "prefect"]
+WHAT_TO_DO = """
+Prefect UI:   {prefect}
+S3 endpoint:  {s3}
+
+Nobody has archived the calls of {days} yet. In the Prefect UI, choose Deployments, backfill, Run,
+Custom run; set start_date to {first} and end_date to {last}; then Submit.
+Ctrl-C here ends the servers.
+"""
 
 
 def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str]:
     """What ``prefect.yaml`` and a worker need to know of these servers."""
+    from demo.bucket import BUCKET
+    from demo.calls import PREFIX
+
     here = {
         "ARCHIVE_WORK_POOL": POOL,
         "ARCHIVE_BUCKET": BUCKET,
@@ -39,21 +49,41 @@ def deploy(env: dict[str, str]) -> None:
 
 
 def main() -> None:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    folder = FOLDER.absolute()
     with ExitStack() as servers:
-        s3 = servers.enter_context(s3_server(FOLDER / "s3"))
-        prefect = servers.enter_context(prefect_server(FOLDER / "prefect"))
-        env = deployment_env(s3, prefect, str(FOLDER / "audit"))
+        _say("Starting an S3 server ...")
+        s3 = servers.enter_context(s3_server(folder / "s3"))
+        _say("Starting a Prefect server ...")
+        prefect = servers.enter_context(prefect_server(folder / "prefect"))
+        env = deployment_env(s3, prefect, str(folder / "audit"))
         os.environ.update(env)
-        fill_bucket()
+        _say("Putting calls into the bucket ...")
+        first, last = _fill(env["ARCHIVE_AUDIT_URI"])
+        _say("Registering the deployments, which takes up to a minute ...")
         deploy(env)
-        servers.enter_context(child([*PREFECT, "worker", "start", "--pool", POOL], env, FOLDER / "worker.log"))
-        print(f"Prefect UI:   {prefect.url}\nS3 endpoint:  {s3.url}\n\nRun the deployment backfill with start_date")
-        print("2026-01-12 and end_date 2026-01-14, or look at what make demo ran. Ctrl-C ends all of it.", flush=True)
-        stop.wait()
+        _say("Starting a worker ...")
+        worker = [*PREFECT, "worker", "start", "--pool", POOL]
+        soon = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # somebody is waiting
+        servers.enter_context(child(worker, {**env, **soon}, folder / "worker.log"))
+        days = first if first == last else f"{first} to {last}"
+        _say(WHAT_TO_DO.format(prefect=prefect.url, s3=s3.url, days=days, first=first, last=last))
+        signal.pause()
+
+
+def _fill(audit_uri: str) -> tuple[object, object]:
+    """The days to archive, the first and the last."""
+    from demo.bucket import (
+        days_to_archive,
+        fill_bucket,
+    )  # only now: it takes a moment, and from here on Ctrl-C is quiet
+
+    fill_bucket()
+    return days_to_archive(audit_uri)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    start("make ui", __doc__, main)

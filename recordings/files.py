@@ -2,7 +2,7 @@
 
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +108,15 @@ class LocalFiles:
     def create(self, name: str, data: bytes) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            _link_once(file.name, path, data)
+        unfinished = path.parent / f".{uuid.uuid4()}"  # not by tempfile: others may read the table, as the umask says
+        try:
+            with unfinished.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            _link_once(unfinished, path, data)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
@@ -132,10 +136,10 @@ class LocalFiles:
             return []
 
 
-def _link_once(temporary: str, path: Path, data: bytes) -> None:
+def _link_once(unfinished: Path, path: Path, data: bytes) -> None:
     """Make a finished file appear under its name; one that is there already stays, and is an error if it differs."""
     try:
-        os.link(temporary, path)
+        os.link(unfinished, path)
     except FileExistsError:
         if path.read_bytes() != data:
             raise

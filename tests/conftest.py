@@ -1,6 +1,10 @@
-"""Real parts for all tests: S3 servers over HTTP, and a fresh versioned bucket for each test that asks for one."""
+"""Real parts for all tests: S3 servers over HTTP, a fresh bucket for each test that asks, Prefect with a worker.
+
+Prefect is imported only by the fixtures that need it, so that the tests of the domain begin at once.
+"""
 
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +16,8 @@ import numpy as np
 import pytest
 
 from demo.calls import call
-from demo.servers import Server, s3_server
+from demo.servers import Server, child, prefect_server, s3_server, tell_the_rest
+from demo.ui import PREFECT, deploy, deployment_env
 from tests.bucket import DAY, PREFIX, Bucket
 from tests.seaweed import HAS_WHEEL, seaweed_server
 
@@ -98,3 +103,43 @@ def plan(tmp_path: Path) -> Callable[..., Any]:
         return plan_run(**{**parameters, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real Prefect server of the locked versions, and this process as its client."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        os.environ.update(server.env)  # for processes that tests start
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: f"{server.url}/api", PREFECT_HOME: Path(server.env["PREFECT_HOME"])}):
+            yield server
+            tell_the_rest()
+
+
+@pytest.fixture(scope="session")
+def client(prefect: Server) -> Iterator[Any]:
+    """A client of the server."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def env(prefect: Server, ministack: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the deployments' worker, with every deployment of prefect.yaml registered."""
+    audit_uri = str(tmp_path_factory.mktemp("deployed") / "audit")
+    bucket = {"ARCHIVE_BUCKET": Bucket(ministack).name, "ARCHIVE_PREFIX": PREFIX}
+    env = deployment_env(ministack, prefect, audit_uri) | bucket
+    deploy(env)
+    return env
+
+
+@pytest.fixture(scope="session")
+def worker(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the local pool."""
+    start = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"], "--work-queue", "default"]
+    log = tmp_path_factory.mktemp("worker") / "worker.log"
+    with child(start, {**env, "PREFECT_WORKER_QUERY_SECONDS": "1"}, log) as process:
+        yield process

@@ -2,45 +2,24 @@
 
 import os
 import re
-import shutil
-import signal
 import subprocess
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
+import boto3
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-INSTALLED = ["-o", ".venv/.ready"]  # this very environment: it is not installed anew
+from demo.bucket import fill_bucket
+from demo.calls import DAYS, calls_of
+from demo.servers import Server
+from tests.checkout import ROOT, copy_checkout, interrupt, make, making, read_until
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What git knows of this project, and this environment."""
-    folder = tmp_path / "checkout"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PREFECT_", "MAKE"))}
-
-
-def make(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["make", *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return copy_checkout(tmp_path / "checkout")
 
 
 def test_help_is_the_default_and_lists_every_target() -> None:
@@ -52,69 +31,63 @@ def test_help_is_the_default_and_lists_every_target() -> None:
 
 
 def test_test_runs_pytest_after_the_set_up() -> None:
-    assert ".venv/bin/python -m pytest" in make(ROOT, *INSTALLED, "-n", "test")
+    assert ".venv/bin/python -m pytest" in make(ROOT, "-n", "test")
 
 
 def test_lint_is_clean() -> None:
-    make(ROOT, *INSTALLED, "lint")
+    make(ROOT, "lint")
 
 
-@pytest.mark.timeout(300)
-def test_demo_archives_and_the_second_time_finds_nothing_to_do(checkout: Path) -> None:
-    first = make(checkout, *INSTALLED, "demo")
-    promised = re.search(r"<!-- checked by tests/test_makefile.py -->\s+```\s(.+?)```", README, re.S)
-    assert promised
-    assert promised[1] in re.sub(" +$", "", first, flags=re.M), first
-    assert re.search(r"\$[0-9.]+ per 1,000 minutes", first)
-    assert "100%" in first
-    (read,) = re.findall(r"^  (\.venv/bin/python -c .+)$", first, re.M)
-    assert f"\n{read}\n" in README
-    shown = subprocess.run(read, shell=True, cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S602
-    heading, *lines = shown.stdout.splitlines()
-    assert heading.split() == ["recording_date", "status", "bytes_before", "bytes_after"]
-    assert (len(lines), sum(" archived " in line for line in lines)) == (43, 40)
-    assert "--- Logging error ---" not in first
-    second = make(checkout, *INSTALLED, "demo")
-    assert "Nothing left to archive: 42 recordings are settled" in second
-    frame = pd.read_parquet(checkout / ".demo" / "audit")
-    assert frame["status"].value_counts()["archived"] == 40
+@pytest.mark.parametrize("program", ["demo", "demo.ui", "demo.program"])
+def test_the_demos_programs_say_what_they_do(program: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", program, "--help"]
+    shown = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert re.match(rb"usage: make \S+\n\n.{20}", shown.stdout), shown
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def ui(checkout: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        ["make", *INSTALLED, "ui"],
-        cwd=checkout,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def an_audit_record(checkout: Path) -> bool:
+    return any(checkout.glob(".demo/audit/_runs/*"))
 
 
-@pytest.mark.timeout(300)
-def test_ui_stays_up_until_interrupted_and_leaves_nothing_behind(ui: subprocess.Popen[str]) -> None:
-    assert ui.stdout
-    lines = iter(ui.stdout.readline, "")
-    addresses = [
-        re.search(r"^(?:Prefect UI|S3 endpoint): +(\S+)$", line) for line, _ in zip(lines, range(2), strict=False)
-    ]
-    prefect, s3 = (address[1] for address in addresses if address)
-    count = urllib.request.Request(f"{prefect}/api/deployments/count", b"{}", {"Content-Type": "application/json"})
-    assert int(urllib.request.urlopen(count).read()) >= 2
-    assert b"<title>Prefect" in urllib.request.urlopen(prefect).read()
-    os.killpg(ui.pid, signal.SIGINT)  # as Ctrl-C does
-    ui.wait(60)
-    for server in (prefect, s3):
-        with pytest.raises(urllib.error.URLError):
-            urllib.request.urlopen(server)
+@pytest.mark.parametrize(
+    ("target", "phrase", "moment"),
+    [
+        ("demo", "Starting an S3 server", None),
+        ("demo", "Filling", None),
+        ("demo", "Archiving", None),
+        ("demo", "Archiving", an_audit_record),
+        ("ui", "Registering", None),
+    ],
+)
+def test_ctrl_c_ends_it_quietly_at_any_moment(
+    checkout: Path, target: str, phrase: str, moment: Callable[[Path], bool] | None
+) -> None:
+    with making(checkout, target) as process:
+        shown = read_until(process, phrase)
+        while moment and not moment(checkout):
+            time.sleep(0.05)
+        shown += interrupt(process)
+    assert shown.endswith(f"{target}] Error 130\n"), shown
+    assert "Stopped, with all servers." in shown
+    assert "Traceback" not in shown
+    assert "rror logging" not in shown
+    assert not processes_of(checkout)
+
+
+def processes_of(checkout: Path) -> list[str]:
+    """The commands of the processes that work in this checkout."""
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(checkout) in line]
+
+
+def test_a_bucket_whose_filling_was_interrupted_is_filled_the_next_time(s3: Server) -> None:
+    calls = list(calls_of(DAYS[0]))
+    assert fill_bucket("half-filled", calls[:5])
+    assert fill_bucket("half-filled", calls)
+    assert not fill_bucket("half-filled", calls)
+    versions = boto3.client("s3").list_object_versions(Bucket="half-filled")["Versions"]
+    assert sorted(each["Key"] for each in versions) == sorted(each.key for each in calls)
 
 
 def test_clean_leaves_only_what_is_committed(checkout: Path) -> None:

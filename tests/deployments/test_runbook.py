@@ -41,3 +41,12 @@ def test_its_programs_and_files_exist() -> None:
 def test_each_started_deployment_is_there() -> None:
     names = {each["name"] for each in DECLARED}
     assert set(re.findall(r"deployment run [a-z-]+/([a-z-]+)", RUNBOOK)) <= names
+
+
+def test_its_commands_are_those_of_the_environment_that_its_first_step_creates() -> None:
+    code = re.findall(r"^ *```\n(.+?)^ *```", RUNBOOK, re.M | re.S) + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", RUNBOOK)
+    commands = [line.strip() for text in code for line in text.splitlines()]
+    assert len([line for line in commands if line.startswith(".venv/bin/")]) > 8
+    assert not [line for line in commands if re.match(r"(prefect|prefect-aws|python3?|pip|uv) ", line)]
+    assert commands.index("make install") < min(n for n, line in enumerate(commands) if ".venv/" in line)
+    assert "\ninstall: $(READY)" in (ROOT / "Makefile").read_text()

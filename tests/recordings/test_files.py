@@ -1,5 +1,8 @@
 """One place for writer and readers: whatever is given as ``audit_uri``, it is refused, or all look there."""
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from contextlib import chdir
@@ -200,3 +203,14 @@ def test_a_folder_that_may_not_be_looked_at_is_not_empty(tmp_path: Path) -> None
     (tmp_path / "audit").write_text("a file")
     with pytest.raises(NotADirectoryError):
         read_audit(str(tmp_path / "audit"))
+
+
+@pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("027", 0o640), ("077", 0o600)])
+def test_a_local_file_has_the_mode_that_the_umask_leaves(umask: str, mode: int, tmp_path: Path) -> None:
+    write = (
+        "from pathlib import Path; from recordings.files import LocalFiles; LocalFiles(Path('.')).create('a/b', b'')"
+    )
+    command = ["sh", "-c", f'umask {umask}; exec "$0" -c "$1"', sys.executable, write]
+    root = Path(__file__).parents[2]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+    assert [(path.name, path.stat().st_mode & 0o777) for path in (tmp_path / "a").iterdir()] == [("b", mode)]
