@@ -277,9 +277,7 @@ def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, r
     bucket.put(key_of(1), body, StorageClass="GLACIER_IR")
     assert archive().counts == {"already_archived": 1}
     before = bucket.snapshot()
-    assert str(restore()).endswith(
-        "nothing to restore; 1 recording never converted, small when found: nothing to restore"
-    )
+    assert str(restore()).endswith("nothing to restore; never converted, so nothing to restore: 1 recording")
     assert bucket.snapshot() == before
     assert read_audit(audit_uri)["status"].tolist() == ["already_archived"]
 
