@@ -73,3 +73,10 @@ def test_the_readme_begins_with_a_sentence_and_two_commands_and_its_money_is_in_
     assert re.findall(r"^make \w+", commands, re.M) == ["make demo", "make test"]
     assert set(re.findall(r"\$[\d,.]*\d", readme)) <= set(re.findall(r"\$[\d,.]*\d", costs))
     assert readme.count("per 1,000 minutes") == 1
+
+
+def test_every_picture_is_shown_by_a_document_and_small() -> None:
+    shown = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert f"images/{picture.name})" in shown
+        assert picture.stat().st_size < 150_000
