@@ -13,6 +13,7 @@ from typing import Any
 
 from recordings.errors import InvalidRequest
 from recordings.files import PARTITION, AuditFiles, open_table
+from recordings.glossary import plural
 from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
@@ -55,15 +56,10 @@ class Verification:
 
     def __str__(self) -> str:
         dates = f", calls of {self.first_date} to {self.last_date}" if self.first_date else ""
-        counts = ", ".join((counted(self.files, "file"), counted(self.rows, "row"), counted(self.runs, "run")))
-        found = counted(len(self.discrepancies), "discrepancy", "discrepancies") if self.discrepancies else ""
+        counts = ", ".join((plural(self.files, "file"), plural(self.rows, "row"), plural(self.runs, "run")))
+        found = plural(len(self.discrepancies), "discrepancy", "discrepancies") if self.discrepancies else ""
         verdict = found or "all as the runs wrote them"
         return "\n".join([f"{self.audit_uri}: {counts}{dates}: {verdict}", *map(str, self.discrepancies)])
-
-
-def counted(number: int, singular: str, plural: str = "") -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def verify_audit(audit_uri: str, session: Session | None = None) -> Verification:

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recordings.evidence import counted
 from recordings.figures import Figures, by_reason, by_status
 from recordings.files import audit_location
+from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.reporting import human_bytes, months, percent_saved, usd
 from recordings.savings import Savings
@@ -73,7 +73,7 @@ def population(figures: Figures) -> str:
         )
         if count
     ]
-    are = f"{counted(figures.recordings, 'recording')} {'is' if figures.recordings == 1 else 'are'} small now"
+    are = f"{plural(figures.recordings, 'recording')} {'is' if figures.recordings == 1 else 'are'} small now"
     of_them = f" ({', '.join(parts)})" if figures.archived < figures.recordings else ""
     others = f"{figures.not_small:,} {'is' if figures.not_small == 1 else 'are'} not"
     return f"{are}{of_them}; {others}. Bytes, minutes and dollars are of the small ones."
@@ -98,7 +98,7 @@ def money(figures: Figures) -> list[Row]:
         ("saved per month now", usd(figures.saved_now)),
         ("saved per month once the originals are released", usd(figures.saved_once_released)),
         ("saved by storage so far", usd(figures.saved_so_far)),
-        (f"spent on {counted(figures.runs, 'run')}", usd(figures.spent_on_runs)),
+        (f"spent on {plural(figures.runs, 'run')}", usd(figures.spent_on_runs)),
         ("spent on worker and server", usd(figures.spent_standing)),
         ("saved less spent so far", usd(figures.net_so_far)),
         ("runs, worker and server per 1,000 minutes archived", _per_1000(figures)),
