@@ -196,6 +196,12 @@ def test_an_image_that_is_not_there_is_built_and_pushed_once(tmp_path: Path) -> 
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ARCHIVE_IMAGE": "repository/archive:7"}
     subprocess.run([ROOT / "deployments" / "image.sh"], env=env, check=True)
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[1:] == ["buildx build --platform linux/arm64 --tag repository/archive:7 --push ."]
+    (build,) = asked[1:]
+    commit, named = (
+        "--build-arg ARCHIVE_COMMIT=([0-9a-f]{40}(-dirty)?)?",
+        "--build-arg ARCHIVE_IMAGE=repository/archive:7",
+    )
+    built = f"buildx build --platform linux/arm64 {commit} {named} --tag repository/archive:7 --push \\."
+    assert re.fullmatch(built, build)
     subprocess.run([ROOT / "deployments" / "image.sh"], env={"PATH": env["PATH"]}, check=True)
     assert len((tmp_path / "asked").read_text().splitlines()) == 2
