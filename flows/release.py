@@ -7,6 +7,7 @@ from pydantic import Field
 
 from flows.parameters import Day
 from recordings.outcome import OperationSummary
+from recordings.request import MAX_DAYS
 from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
 
 
@@ -18,7 +19,7 @@ def release_originals(
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
-    grace_days: Annotated[int, Field(ge=0)] = 30,
+    grace_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] = 30,
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,

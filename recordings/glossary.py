@@ -52,7 +52,10 @@ REASONS: Mapping[str, Term] = {
     ),
     "found-archived": Term("An earlier run archived the recording, and the audit table had no row for it."),
     "found-converted": Term("Somebody else had already converted the recording to the format asked for."),
-    "found-gone": Term("The original had been deleted before this release."),
+    "found-gone": Term(
+        "The original had been deleted before this release, and not by a release.",
+        "Look into CloudTrail and the lifecycle rules for what deletes noncurrent versions.",
+    ),
     "held": Term(
         "The recording, or its original, is under a legal hold.",
         "Lift the hold, or archive with include_held=True; a release waits for the hold to be lifted.",
@@ -186,6 +189,10 @@ DIFFERENCES: Mapping[str, Term] = {
     "new-since": Term(
         "An object came after its day was archived: the audit table has rows for others of that day, not for it.",
         "Archive that day again.",
+    ),
+    "not-compared": Term(
+        "S3 refused to show a recording that the table has a row of; the sentence has its answer.",
+        "Grant what the sentence names, and compare that day again.",
     ),
     "original-gone": Term(
         "The original is gone, and no release deleted it.",

@@ -10,7 +10,7 @@ from recordings.errors import InvalidRequest
 from recordings.files import audit_location
 from recordings.manifest import BatchRows, ManifestRow, Status
 from recordings.recording import Batch
-from recordings.request import check_bucket_name, check_dates, normal_prefixes
+from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.run import run_id_of
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
@@ -72,7 +72,9 @@ def plan_operation(
     """
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
-    below = normal_prefixes(prefixes or [""])
+    is_open = prefixes is None or (not prefixes and kind != "reconcile")  # the dates of a reconciliation are no place
+    below = normal_prefixes([""] if is_open else prefixes or [])
+    check_range("grace_days", grace_days, 0, MAX_DAYS)
     _check_entries(kind, "contact_ids", contact_ids)
     _check_entries(kind, "prefixes", prefixes)
     started_at = datetime.now(UTC)
@@ -144,3 +146,4 @@ def batches_of(rows: Sequence[ManifestRow]) -> list[BatchRows]:
 
 
 DONE = (Status.RESTORED, Status.RELEASED)
+FOUND_GONE = "found-gone"  # the reason of a released row whose original had been deleted by somebody else

@@ -7,11 +7,10 @@ from datetime import date, timedelta
 
 from recordings.glossary import code_of, label, plural
 from recordings.manifest import STATES, BatchRows, ManifestFile, ManifestRow, Status
-from recordings.operation import DONE, Operation
+from recordings.operation import DONE, FOUND_GONE, Operation
 from recordings.pricing import prices
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
-_FOUND_GONE = "found-gone"  # of one that no longer existed when it was to be released
 _MOST_SAID = 3  # problems in a summary's one line; the record and the report have all
 _MOST_LISTED = 100  # recordings of a batch that the report can name; the audit table has all
 
@@ -23,7 +22,7 @@ class OperationResult:
 
     def __init__(self, operation: Operation, rows: Sequence[ManifestRow], files: Sequence[ManifestFile]) -> None:
         done = [row for row in rows if row.status in DONE]
-        by_us = [row for row in done if code_of(row.reason) != _FOUND_GONE]
+        by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
         waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
         self.files = tuple(files)
         self.counts = Counter(row.status.value for row in rows)
@@ -32,9 +31,13 @@ class OperationResult:
         self.usd_month = sum(_month(row) for row in by_us)
         self.due = due_by_date(waiting, operation.grace_days)
         self.done = done[:_MOST_LISTED]
-        self.failures = [row for row in rows if row.status not in STATES and code_of(row.reason) != _IN_GRACE][
-            :_MOST_LISTED
-        ]
+        self.failures = [row for row in rows if _is_left(row)][:_MOST_LISTED]
+
+
+def _is_left(row: ManifestRow) -> bool:
+    """Whether people should look at it: not done, and not only waiting; or done by nobody knows whom."""
+    code = code_of(row.reason)
+    return code == FOUND_GONE or (row.status not in STATES and code != _IN_GRACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,5 +189,5 @@ def _not_done(operation: Operation, results: Sequence[OperationResult]) -> Itera
     wants_all = operation.kind == "restore" and not operation.missing_ok
     participle = {"restore": "restored", "release": "released"}.get(operation.kind, "mended")
     for row in (row for result in results for row in result.failures):
-        if wants_all or row.status is Status.FAILED:
+        if wants_all or row.status is Status.FAILED or code_of(row.reason) == FOUND_GONE:
             yield f"{row.key} {'would not be' if operation.dry_run else 'was not'} {participle}: {row.reason}"

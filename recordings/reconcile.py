@@ -11,21 +11,22 @@ import pandas as pd
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.evidence import DIFFERENCES
 from recordings.files import AuditFiles
-from recordings.glossary import label, plural
+from recordings.glossary import code_of, label, plural
 from recordings.manifest import ManifestFile, ManifestRow, Status, current, file_of, read_audit
-from recordings.operation import Operation, begun
+from recordings.operation import FOUND_GONE, Operation, begun
 from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day, contact_id_in, date_in
 from recordings.release import is_committed
 from recordings.resample import found_row
+from recordings.restore import found_restored
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.selection import rows_of
 
 _YEAR_DAYS = 365.25
-FAILURES = ("unavailable", "bug")  # differences that say nothing of the bucket: the comparison itself failed
+FAILURES = ("unavailable", "bug", "not-compared")  # these say nothing of the bucket: the comparison itself failed
 LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # somebody deleted or wrote what we rely on
 
 Runs = Mapping[tuple[str, str], str]  # by kind and key, the run that had set out and wrote no row
@@ -88,7 +89,19 @@ def reconcile_day(
 
     drifts = pool.map(compared, keys)
     overdue = _overdue(day, versions, operation, retention_years)
-    return [drift for of_key in [*drifts, overdue] for drift in of_key]
+    return [drift for of_key in [*drifts, _found_gone(of_bucket, known), overdue] for drift in of_key]
+
+
+def _found_gone(rows: pd.DataFrame, known: Mapping[str, ManifestRow]) -> list[Drift]:
+    """Originals that a release found gone, and that no other release says it deleted."""
+    released = list(rows_of(rows[rows["status"].eq(Status.RELEASED)]))
+    told = {(row.key, row.version_before) for row in released if code_of(row.reason) != FOUND_GONE}
+    gone = [row for row in known.values() if row.status is Status.RELEASED and code_of(row.reason) == FOUND_GONE]
+    return [
+        Drift(code="original-gone", key=row.key, sentence=f"run {row.run_id} found version {row.version_before} gone")
+        for row in gone
+        if (row.key, row.version_before) not in told
+    ]
 
 
 def _versions_by_key(store: Store, day: Day) -> Mapping[str, list[Version]]:
@@ -96,7 +109,8 @@ def _versions_by_key(store: Store, day: Day) -> Mapping[str, list[Version]]:
     for prefix in day.key_prefixes:
         for page in store.list_versions(prefix):
             for version in page:
-                found[version.key].append(version)
+                if not version.key.endswith("/"):  # a folder's placeholder
+                    found[version.key].append(version)
     return found
 
 
@@ -124,7 +138,10 @@ def _compared(
     try:
         patience()(look)
     except (RecordingError, StoreRefused) as error:
-        found.append(Drift(code="unreadable", key=key, sentence=str(error)))
+        if row is None:  # an object that no run has archived, perhaps none of ours
+            found.append(Drift(code="unreadable", key=key, sentence=str(error)))
+        else:
+            found.append(Drift(code="not-compared", key=key, sentence=str(error)))
     except StoreUnavailable as error:
         found.append(Drift(code="unavailable", key=key, sentence=str(error)))
     except Exception as error:  # a bug: told, and the run ends red after all the others are done
@@ -177,16 +194,29 @@ def _changed(
     store: Store, key: str, row: ManifestRow, lying: Version, operation: Operation, runs: Runs
 ) -> Iterator[Drift]:
     """Another version is current than the table knows; ours again, if a run died before it wrote its row."""
-    ours = list(_unknown(store, key, operation))
+    sentence = f"version {lying.version_id} is current, but the table knows {row.version_after}"
+    try:
+        ours = list(_unknown(store, key, operation))
+    except (RecordingError, StoreRefused) as error:  # what the listing shows is certain all the same
+        yield Drift(code="changed-since", key=key, sentence=f"{sentence}; {error}")
+        return
     run_id = runs.get(("restore", key))
     if ours:
         yield from ours
-    elif run_id and row.holds_replacement:
+    elif run_id and row.holds_replacement and _is_original(store, row):
         sentence = f"run {run_id} set out to restore it and wrote no row, and version {lying.version_id} is current"
         yield Drift(code="restore-untold", key=key, sentence=sentence)
     else:
-        sentence = f"version {lying.version_id} is current, but the table knows {row.version_after}"
         yield Drift(code="changed-since", key=key, sentence=sentence)
+
+
+def _is_original(store: Store, row: ManifestRow) -> bool:
+    """Whether what lies there is the original brought back, and not what somebody else wrote."""
+    try:
+        found_restored(store, row)
+    except RecordingError:
+        return False
+    return True
 
 
 def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Operation) -> Iterator[Drift]:

@@ -9,7 +9,7 @@ from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
 from recordings.files import AuditFiles
 from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import TAG_LIMIT, BatchRows, ManifestRow, Status
-from recordings.operation import Operation, begun, state_after
+from recordings.operation import FOUND_GONE, Operation, begun, state_after
 from recordings.outcome import OperationResult
 from recordings.patience import patience
 from recordings.pool import Pool
@@ -109,7 +109,7 @@ def _checked(store: Store, proof: ManifestRow, operation: Operation) -> Manifest
     try:
         original = store.head(proof.key, _original_version(proof))
     except Changed:
-        reason = "found-gone: the original no longer exists; this run did not delete it"
+        reason = f"{FOUND_GONE}: the original no longer exists; this run did not delete it"
         return replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
     _check_is_free(proof, original)
     return replace(row, state_at=state_after(proof, original.answered_at))

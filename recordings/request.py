@@ -12,6 +12,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 # "Referencing access points" in the S3 user guide. An Object Lambda access point (s3-object-lambda) is none: what it
 # answers is not what lies in the bucket.
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[/:][a-z0-9.-]{1,63}")
+MAX_DAYS = 36500
+FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
 
 
@@ -53,9 +55,18 @@ def _check_prefix(prefix: str) -> None:
 
 
 def check_dates(start_date: date | None, end_date: date | None) -> None:
-    """Raises InvalidRequest for a range of dates without a day, or one that begins in the future."""
+    """Raises InvalidRequest for a range of dates without a day, or one that lies where no call can."""
     today = datetime.now(UTC).date()
     if start_date and end_date and start_date > end_date:
         raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
-    if start_date and start_date > today:
-        raise InvalidRequest(f"start_date {start_date} lies in the future: today is {today} (UTC)")
+    for name, day in (("start_date", start_date), ("end_date", end_date)):
+        if day and day > today:
+            raise InvalidRequest(f"{name} {day} lies in the future: today is {today} (UTC)")
+        if day and day < FIRST_DAY:
+            raise InvalidRequest(f"{name} {day} lies before {FIRST_DAY}: check the year")
+
+
+def check_range(parameter: str, value: float, least: float, most: float) -> None:
+    """Raises InvalidRequest for a number that is out of range."""
+    if not least <= value <= most:
+        raise InvalidRequest(f"{parameter} is {value}: it must be from {least} to {most}")

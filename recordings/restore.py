@@ -61,6 +61,7 @@ def _restore(store: Store, row: ManifestRow, operation: Operation) -> ManifestRo
     except Changed as error:
         raise Rejected("original-gone", f"version {provenance.original_version} no longer exists") from error
     original = replace(original, version_id=provenance.original_version)  # S3 may not name a version that is `null`
+    store.check_locks_are_shown(row.key, original.version_id)  # they go with the original
     tags, metadata = _marked(store.tags(row.key, original.version_id), original)
     row = replace(_before(row, current), sha256_after=provenance.original_sha256)
     if operation.dry_run:

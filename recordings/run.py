@@ -10,7 +10,7 @@ from recordings.errors import InvalidRequest
 from recordings.files import audit_location
 from recordings.finding import ACCEPTABLE
 from recordings.recording import Window
-from recordings.request import check_bucket_name, check_dates, normal_prefixes
+from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
@@ -91,10 +91,10 @@ def plan_run(
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
     for code in accept:
         _check_known("accept", code, ACCEPTABLE)
-    _check_range("min_age_days", min_age_days, 0, 36500)
-    _check_range("lookback_days", lookback_days, 1, 36500)
-    _check_range("batch_size", batch_size, 1, 1000)
-    _check_range("readback_percent", readback_percent, 0, 100)
+    check_range("min_age_days", min_age_days, 0, MAX_DAYS)
+    check_range("lookback_days", lookback_days, 1, MAX_DAYS)
+    check_range("batch_size", batch_size, 1, 1000)
+    check_range("readback_percent", readback_percent, 0, 100)
     if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     check_profile_available(PROFILES[profile])
@@ -136,7 +136,7 @@ def window(
     """First and last day, decided from the schedule where they were left out. Raises InvalidRequest."""
     check_dates(start_date, end_date)
     end = end_date or scheduled_on - timedelta(days=min_age_days)
-    start = start_date or end - timedelta(days=min(lookback_days - 1, (end - date.min).days))
+    start = start_date or max(FIRST_DAY, end - timedelta(days=lookback_days - 1))
     check_dates(start, end)  # a start_date alone may be later than the end that follows from the schedule
     return start, end
 
@@ -144,8 +144,3 @@ def window(
 def _check_known(parameter: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
         raise InvalidRequest(f"{parameter} {value!r} is unknown: choose one of {', '.join(known)}")
-
-
-def _check_range(parameter: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise InvalidRequest(f"{parameter} is {value}: it must be from {least} to {most}")

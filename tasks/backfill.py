@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -46,6 +46,7 @@ from recordings.evidence import end_records
 from recordings.history import record_covered
 from recordings.pool import shared_pool
 from recordings.recording import Day
+from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.estimate import publish_forecast
 from tasks.run import begin_run, preflight
@@ -220,7 +221,7 @@ def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion,
     stands = stand(backfill, portions, place.store.session, shared_pool())
     summary = summarize_backfill(portions, settled, stands, ended)
     report = backfill_report(backfill, portions, summary, settled, stands, ended)
-    create_markdown_artifact(report, key="backfill-report", description=str(summary))
+    publish(report, key="backfill-report", description=str(summary))
     record_covered(place.files, [backfill.run.run_id], backfill.run)
     if summary.failed:
         failure = BackfillFailed(summary)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
@@ -16,6 +15,7 @@ from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report, usd
 from recordings.run import Run
 from recordings.settings import settings
+from tasks.artifacts import publish
 from tasks.run import begin_run, forecast_survey
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -58,7 +58,7 @@ def publish_forecast(
         findings_report(findings),
     ]
     report = "\n\n".join(filter(None, sections))
-    create_markdown_artifact(report, key="savings-forecast", description=f"{run.bucket}, {days}")
+    publish(report, key="savings-forecast", description=f"{run.bucket}, {days}")
     saved = usd(ahead.saved_month.expected)
     get_run_logger().info("%s left to archive would save %s a month", plural(ahead.recordings, "recording"), saved)
     return ahead

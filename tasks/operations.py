@@ -8,7 +8,6 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -16,6 +15,8 @@ from prefect.states import Failed
 from prefect.tasks import Task
 
 from recordings import release, restore, settlement
+from recordings.errors import StoreRefused
+from recordings.evidence import check_table
 from recordings.glossary import plural
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed
@@ -23,6 +24,8 @@ from recordings.manifest import BatchRows, Status, write_rows
 from recordings.operation import Operation, plan_operation
 from recordings.operation_report import differences_report, report_of, run_name
 from recordings.outcome import OperationFailed, OperationResult, OperationSummary, summarize
+from recordings.patience import patience
+from recordings.places import nothing_below
 from recordings.pool import shared_pool
 from recordings.reconcile import FAILURES, LOSSES, Drift, reconcile_day, write_differences
 from recordings.recording import Day, days_between
@@ -33,6 +36,7 @@ from recordings.settings import settings
 from recordings.settlement import Settlement, close_settled
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
+from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.names import scheduled_on
 from tasks.stages import stage
@@ -67,6 +71,8 @@ def begin_operation(kind: str, **parameters: Any) -> Operation:
     operation = plan_operation(kind, flow_run_id=str(flow_run.id), **parameters)
     if kind == "release":
         release.check_may_delete(workplace(operation).releasing_store)
+    if kind == "release" or (kind == "reconcile" and not operation.repair):  # a repair may write a lost table anew
+        check_table(workplace(operation).files, operation.audit_uri)
     if operation.is_recorded:
         record_start(workplace(operation).files, operation, circumstances=circumstances())
     return operation
@@ -187,11 +193,11 @@ def end_operation(
 
 def _publish(operation: Operation, summary: OperationSummary, results: Sequence[OperationResult]) -> None:
     report = report_of(operation, summary, results)
-    create_markdown_artifact(report, key=f"{operation.kind}-report", description=str(summary))
+    publish(report, key=f"{operation.kind}-report", description=str(summary))
     left = [row for result in results for row in result.failures]
     if left:
         page = failures_report(left, summary.reasons, title="What was left as it is")
-        create_markdown_artifact(page, key=f"{operation.kind}-left", description="What was left as it is, and why")
+        publish(page, key=f"{operation.kind}-left", description="What was left as it is, and why")
 
 
 def _announce_losses(summary: OperationSummary) -> None:
@@ -216,16 +222,26 @@ def compare(operation: Operation, days: Sequence[Day], found: Sequence[list[Drif
         for day, error in zip(days, found, strict=True)
         if isinstance(error, BaseException)
     ]
+    files = write_differences(workplace(operation).files, operation, drifts)
     bad = [f"{each.key}: {each.code}, {each.sentence}" for each in drifts if each.is_loss or each.code in FAILURES]
     rows = [drift.row for drift in drifts if drift.row is not None]
     notes = [f"run it again with repair=True to mend {plural(len(rows), 'recording')}"]
     if drifts:
         page, said = differences_report(drifts), plural(len(drifts), "difference")
-        create_markdown_artifact(page, key="reconcile-differences", description=f"{said} between table and bucket")
+        publish(page, key="reconcile-differences", description=f"{said} between table and bucket")
     return Selection(
         rows if operation.repair else [],
-        [*failed, *bad],
+        [*_nothing_below(operation), *failed, *bad],
         notes if rows and not operation.repair else [],
         drifts=Counter(drift.code for drift in drifts),
-        files=write_differences(workplace(operation).files, operation, drifts),
+        files=files,
     )
+
+
+def _nothing_below(operation: Operation) -> list[str]:
+    """The prefixes below which no day can lie: mistyped, or all is lost."""
+    try:
+        findings = patience()(lambda: nothing_below(workplace(operation).store, operation.prefixes))
+    except StoreRefused as error:
+        return [str(error)]
+    return [finding.sentence for finding in findings]

@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime
 
 import pandas as pd
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -19,6 +18,7 @@ from recordings.pricing import prices
 from recordings.request import check_dates
 from recordings.savings import Savings, savings
 from recordings.settings import settings
+from tasks.artifacts import publish
 from tasks.workplace import session
 
 
@@ -49,7 +49,7 @@ def publish_report(audit_uri: str, result: Savings) -> Figures:
     for ending, content in contents.values():
         _files(audit_uri).create(f"_reports/{stem}{ending}", content)
     links = {name: f"{folder}/{stem}{ending}" for name, (ending, _) in contents.items()}
-    create_markdown_artifact(savings_report(key_figures, links), key="savings-report", description=audit_uri)
+    publish(savings_report(key_figures, links), key="savings-report", description=audit_uri)
     get_run_logger().info("report: %s", links["page"])
     return key_figures
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
@@ -28,6 +28,7 @@ from recordings.reporting import failures_report, first_three, red, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
+from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -106,10 +107,10 @@ def end_run(
     report = run_report(
         run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead, failures=failures
     )
-    create_markdown_artifact(report, key="archive-report", description=str(summary))
+    publish(report, key="archive-report", description=str(summary))
     if failures:
         shown = failures_report(failures, sums.reasons)
-        create_markdown_artifact(shown, key="archive-failures", description="What did not become small, and why")
+        publish(shown, key="archive-failures", description="What did not become small, and why")
     _announce_rejects(summary)
     if not summary.succeeded:
         failure = RunFailed(summary, _first_of(failures, summary))

@@ -63,6 +63,8 @@ _NOT_CONFIGURED = {
     "ReplicationConfigurationNotFoundError",
     "OwnershipControlsNotFoundError",
 }
+# "No such thing here", where Object Lock was never set for the bucket or the version: AWS's codes, and SeaweedFS's.
+_NOT_LOCKED = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLegalHold"}
 _MAY_PASS = (CredentialRetrievalError, HTTPClientError, NotConnectedError, ResponseParserError, TransportError)
 # As AWS words a denial: "User: arn:... is not authorized to perform: kms:Decrypt on resource: arn:... because ..."
 _DENIED_ACTION = re.compile(r"not authorized to perform: (\w[\w-]*:\w+)")
@@ -148,6 +150,14 @@ def is_not_configured(error: StoreRefused) -> bool:
     """Whether S3 only said that this part of the bucket's configuration was never set."""
     cause = error.__cause__
     return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") in _NOT_CONFIGURED
+
+
+def is_not_locked(error: StoreRefused) -> bool:
+    """Whether S3 only said that there is no hold or lock."""
+    cause = error.__cause__
+    said = cause.response.get("Error", {}) if isinstance(cause, ClientError) else {}
+    without_locks = said.get("Code") == "InvalidRequest" and "Object Lock Configuration" in said.get("Message", "")
+    return without_locks or said.get("Code") in _NOT_LOCKED
 
 
 def action_of(operation: str, *, of_version: bool = False) -> str:

@@ -21,7 +21,15 @@ from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
-from recordings.s3.errors import RAISED, asked, is_not_configured, is_not_implemented, is_stale, translated
+from recordings.s3.errors import (
+    RAISED,
+    asked,
+    is_not_configured,
+    is_not_implemented,
+    is_not_locked,
+    is_stale,
+    translated,
+)
 from recordings.s3.objects import (
     PROTECTION,
     Acl,
@@ -128,6 +136,15 @@ class Store:
         """The headers of the current version, or of a given one. Raises Changed where it is gone."""
         answer = self._request("head_object", Key=key, ChecksumMode="ENABLED", **of_version(version_id))
         return stored_object(key, answer, self._carriable)
+
+    def check_locks_are_shown(self, key: str, version_id: str | None) -> None:
+        """Raises StoreRefused where the role may not see a version's hold or lock: HEAD would leave them out."""
+        for request in ("get_object_legal_hold", "get_object_retention"):
+            try:
+                self._request(request, Key=key, **of_version(version_id))
+            except StoreRefused as error:
+                if not (is_not_locked(error) or is_not_implemented(error)):
+                    raise
 
     @contextmanager
     def read(

@@ -18,9 +18,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 
+from demo.servers import Server
 from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
+from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.evidence import verify_audit
 from recordings.manifest import current, read_audit
@@ -28,6 +30,7 @@ from recordings.outcome import OperationFailed, OperationSummary
 from recordings.settings import settings
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
+from tests.faults import HidingProxy, faulty_proxy
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
@@ -95,6 +98,77 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     assert artifacts_of(client, run.id).keys() >= {"reconcile-differences", "reconcile-report"}
     event = eventually(lambda: _events(client, f"recording-archive.run.{summary.run_id}"))[0]
     assert (event["event"], event["payload"]["lost"]["vanished"]) == ("recording-archive.lost", 1)
+
+
+def test_a_wrong_place_is_not_in_agreement(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """Nor one that is empty now: all of it was deleted, versions and all. A folder's placeholder is no call."""
+    with pytest.raises(InvalidRequest, match=r"prefixes is \[\]: give a list"):
+        reconcile(prefixes=[])
+    with pytest.raises(InvalidRequest, match="holds no audit table"):
+        reconcile(audit_uri=str(tmp_path / "another"))
+    assert not (tmp_path / "another").exists()
+    bucket.put(f"{PREFIX}{DAY:%Y/%m/%d}/", b"")
+    assert reconcile().drifts == {}
+    wrong = PREFIX.upper()
+    for prefixes in ([wrong], [""], [PREFIX, wrong]):
+        with pytest.raises(OperationFailed, match="No YYYY/MM/DD/ lies below prefix"):
+            reconcile(prefixes=prefixes)
+    for line in bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]:
+        bucket.client.delete_object(Bucket=bucket.name, Key=line["Key"], VersionId=line["VersionId"])
+    with pytest.raises(OperationFailed, match="No YYYY/MM/DD/ lies below prefix") as failed:
+        reconcile()
+    assert failed.value.summary.drifts == {"vanished": 3}
+
+
+def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
+    s3: Server, bucket: Bucket, archived: dict[str, str], reconcile: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing shows that it was overwritten; of the others nothing can be said, so the run is no success."""
+    bucket.put(KEY, b"theirs")
+    with faulty_proxy(HidingProxy(s3.url, without=["s3:GetObject", "s3:GetObjectVersionTagging"])) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(OperationFailed, match=f"{re.escape(KEY)}: changed-since") as failed:
+            reconcile()
+    assert failed.value.summary.drifts == {"changed-since": 1, "not-compared": 2}
+
+
+def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.restore.restore_recording", lambda *_: 1 / 0)
+        with pytest.raises(OperationFailed):
+            restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
+    assert reconcile().drifts == {}
+    bucket.put(KEY, b"theirs")
+    with pytest.raises(OperationFailed) as failed:
+        reconcile()
+    assert failed.value.summary.drifts == {"changed-since": 1}
+
+
+def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=archived[KEY])
+    with pytest.raises(OperationFailed, match=f"{re.escape(KEY)} was not released: found-gone"):
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
+    with pytest.raises(OperationFailed, match=r"found version .* gone") as failed:
+        reconcile()
+    assert failed.value.summary.drifts == {"original-gone": 1}
+
+
+def test_what_is_found_is_on_record_though_prefect_takes_no_artifact(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
+    monkeypatch.setattr("tasks.artifacts.create_markdown_artifact", lambda *_, **__: 1 / 0)
+    with pytest.raises(OperationFailed) as failed:
+        reconcile()
+    run_id = failed.value.summary.run_id
+    assert Path(audit_uri, f"_differences/{run_id}.parquet").is_file()
+    assert Path(audit_uri, f"_runs/{run_id}.end.json").is_file()
 
 
 def _red_tasks(client: Any, flow_run_id: Any) -> list[str]:

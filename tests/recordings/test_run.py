@@ -134,8 +134,14 @@ def test_whatever_is_typed_is_refused_in_words_or_taken_whole(bucket: str, prefi
         assert operation.prefixes[0].startswith(prefix.rstrip("/"))
 
 
-def test_a_window_does_not_begin_before_the_calendar(plan: Plan) -> None:
-    assert plan(**{**OPEN, "end_date": date(1, 1, 3)}).start_date == date.min
+def test_a_window_does_not_begin_before_there_were_recordings(plan: Plan) -> None:
+    assert plan(**{**OPEN, "end_date": date(2000, 1, 3)}).start_date == date(2000, 1, 1)
+
+
+@pytest.mark.parametrize("dates", [{"start_date": date(206, 1, 12)}, {"end_date": date(2206, 1, 12)}])
+def test_a_mistyped_year_is_refused(plan: Plan, dates: dict[str, date]) -> None:
+    with pytest.raises(InvalidRequest, match=f"{next(iter(dates))} .* (check the year|lies in the future)"):
+        plan(**dates)
 
 
 def test_prefixes_end_in_a_slash_and_stand_once(plan: Plan) -> None:
