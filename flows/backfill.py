@@ -45,27 +45,27 @@ def backfill_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
         dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
         max_parallel: How many days are archived at once.
-        accept: Codes of the risks found by preflight that you accept, as unversioned. Empty: none is accepted.
+        accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
         include_held: Also archive recordings under legal hold; the hold goes with them.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
         storage_class: Where they are kept.
-        min_age_days: Younger recordings are left alone.
+        min_age_days: Calls more recent than this many days are left alone.
         readback_percent: Share of the results that is read back, decoded, and compared.
         batch_size: How many recordings one task run works on.
-        shard_above: A day with more recordings is cut by the first letters of their contact ids.
-        deployment: What archives a day, as archive-recordings/archive-day. Empty: this process, day after day.
+        shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
+        deployment: What archives a day, like archive-recordings/archive-day. Empty: this run, one day at a time.
 
     Returns:
         The summary over all days, if all are finished; in a dry run, what is left to do.
 
     Raises:
-        BackfillFailed: Some are not; names them. Run it again, or retry it, for these.
+        BackfillFailed: Some days are not finished; the error names them. Run or retry the backfill to finish them.
         InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
     """
     backfill = begin_backfill(**locals())

@@ -37,7 +37,7 @@ def estimate_savings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
         start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.

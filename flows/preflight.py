@@ -11,13 +11,13 @@ from tasks.inspection import look_at, publish_findings
 
 @flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)
 def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int, Field(ge=0)] = 14) -> list[Finding]:
-    """What an operator should know of the bucket, as an artifact.
+    """List what an operator should know about the bucket, as an artifact.
 
-    No recording is touched. A server that is not AWS is tried with conditional writes, which leave one empty object.
+    No recording is touched. On a server that is not AWS, conditional writes are tried, which leaves one empty object.
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, as connect/my-instance/CallRecordings/.
+        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/.
         oldest_days: Age in days of the oldest calls that you mean to archive; 14 covers the scheduled runs.
 
     Returns:

@@ -26,16 +26,16 @@ def reconcile_audit(
     bucket: str,
     audit_uri: str,
 ) -> OperationSummary:
-    """Every difference between table and bucket is reported and put on record; with repair, what is safe is mended.
+    """Report and record every difference between the audit table and the bucket; with repair, mend what is safe.
 
-    The dates are the selection. Without them it is one week: that of the last scheduled archiving run.
+    The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
 
     Args:
         start_date: First UTC day of calls. Empty: six days before the last.
         end_date: Last UTC day of calls. Empty: a week before the time the run is scheduled for.
         repair: Write the rows that are missing, also those of runs that died, and set the tags that are missing, for
             the calls of these dates. Nothing else is ever changed.
-        prefixes: Where the recordings lie, as connect/my-instance/CallRecordings/.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. The differences are written to its _differences folder, a file for each run.
 

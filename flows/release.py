@@ -24,26 +24,26 @@ def release_originals(
     bucket: str,
     audit_uri: str,
 ) -> OperationSummary:
-    """Each archived recording's original is deleted, if all that speaks for the replacement holds once more.
+    """Delete the original of each archived recording, if every proof of its replacement holds once more.
 
     Args:
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
-        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
+        prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
-        grace_days: Originals of recordings that were archived fewer days ago stay.
-        missing_ok: Succeed although nothing was ever archived in what was selected.
+        grace_days: Keep the originals of recordings that were archived less than this many days ago.
+        missing_ok: Succeed even if nothing in the selection was ever archived.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. Without a row there, nothing is released.
+        audit_uri: The audit table. An original without a row there is never released.
 
     Returns:
-        The summary: what was freed, and by reason what was left.
+        The summary: what was freed, and what was kept, by reason.
 
     Raises:
         OperationFailed: A replacement did not prove itself, and its original stays; or what was selected does not
             exist. Carries the summary.
-        InvalidRequest: Nothing is selected, or a parameter cannot be meant. Nothing was touched.
+        InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     operation = begin_operation("release", **locals())
     settled = settle(operation)

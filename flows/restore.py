@@ -21,29 +21,29 @@ def restore_recordings(
     bucket: str,
     audit_uri: str,
 ) -> OperationSummary:
-    """Each archived recording that is selected becomes what it was, tagged archive=exempt so that it stays so.
+    """Bring back the original of each selected recording, tagged archive=exempt so that no run archives it again.
 
-    Select by contact, date, prefix or run; what is given narrows together. Nothing selected: nothing is done.
+    Select by contact, date, prefix or run; a recording must match all that you give. No selection: nothing is done.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field. Empty: all contacts of what else is selected.
+        contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
-        prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
+        prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         run_id: Only what this archiving run archived. Empty: all runs.
         everything: Restore all that is archived, if nothing above is filled in.
         dry_run: Only say what would be restored, and write nothing. Switch it off to restore.
-        missing_ok: Succeed although some of what was selected does not exist or cannot come back.
+        missing_ok: Succeed even if some of what was selected does not exist or cannot come back.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. If it has nothing archived of the bucket, the metadata of the objects is read
-            instead.
+        audit_uri: The audit table. If it shows nothing archived in the bucket, the metadata of the objects is
+            read instead.
 
     Returns:
         The summary, naming by reason what could not be restored.
 
     Raises:
         OperationFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
-        InvalidRequest: Nothing is selected, or a parameter cannot be meant. Nothing was touched.
+        InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     operation = begin_operation("restore", **locals())
     settled = settle(operation)

@@ -246,8 +246,8 @@ class BackfillFailed(Exception):
     def __init__(self, summary: BackfillSummary) -> None:
         first = "; ".join(summary.reasons[:_MOST_SAID])
         super().__init__(
-            f"{summary}. Not finished: {_list_of(summary.failed)}. {first}. Run it again for these; the artifact "
-            "backfill-report says of each why"
+            f"{summary}. Not finished: {_list_of(summary.failed)}. {first}. Run the backfill again to "
+            "finish them; the artifact backfill-report says why each is not finished"
         )
         self.summary = summary
 
@@ -322,7 +322,7 @@ def _not_finished(summary: BackfillSummary) -> str:
     if not summary.reasons:
         return ""
     lines = [f"- {reason}" for reason in summary.reasons[:_LINES_SHOWN]]
-    way_out = "Run the backfill again for these: days that are finished are left out."
+    way_out = "Run the backfill again to finish them: it skips the days that are finished."
     return "\n".join(["## Not finished", "", *lines, "", way_out])
 
 

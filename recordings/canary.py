@@ -94,7 +94,7 @@ def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
             return (yield from list(_look(place, encryption)))
         except (StoreRefused, Changed) as error:
             refusals.append(error)
-    yield _blind("cannot-replace", f"{place.key} cannot be written, read and marked: {refusals[0]}.")
+    yield _blind("cannot-replace", f"The test object {place.key} cannot be written, read and marked: {refusals[0]}.")
 
 
 def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:

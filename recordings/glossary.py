@@ -77,7 +77,7 @@ REASONS: Mapping[str, Term] = {
     "not-a-recording": Term("The object's key does not end in .wav.", _LEFT_ALONE),
     "not-archived": Term("What lies there now is not a replacement that this software wrote.", _LEFT_ALONE),
     "not-as-written": Term(
-        "The object says that this software wrote it, and its bytes are not those that were written.",
+        "The object says that this software wrote it, but its bytes are not those that were written.",
         "Find out who wrote it (CloudTrail); the original may still be there as an earlier version.",
     ),
     "not-carried": Term("A replacement would lose something that the object has; the sentence names it.", _LEFT_ALONE),
@@ -105,7 +105,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "partial-frame": Term("The sound ends in the middle of a sample.", _LISTEN),
     "provenance-differs": Term(
-        "The replacement does not name this original as the one it was made of, so the original was kept.",
+        "The replacement does not name this original as the one it was made from, so the original was kept.",
         "Compare the object's metadata with the row before you do anything else.",
     ),
     "reads-back-differently": Term(
@@ -125,13 +125,13 @@ REASONS: Mapping[str, Term] = {
         "Look for a lifecycle rule or a person that deletes new objects; the original is kept.",
     ),
     "restored-differs": Term(
-        "S3 shows other bytes after the restore than the original has.",
+        "After the restore, S3 shows bytes that differ from the original's.",
         "Run the restore again and compare the versions.",
     ),
     "row-missing": Term(
         "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
     ),
-    "settled": Term("A run ended before it could write this row; a later run looked and wrote it in its name."),
+    "settled": Term("A run ended before it could write this row; a later run looked and wrote it under that run's id."),
     "short-read": Term(
         "S3 delivered fewer or more bytes than the object has.",
         "Nothing: the recording stays as it is; see if it recurs.",
@@ -180,14 +180,14 @@ REASONS: Mapping[str, Term] = {
 DIFFERENCES: Mapping[str, Term] = {
     "bug": Term("The comparison itself failed, in a way that nobody foresaw.", _REPORT_BUG),
     "changed-since": Term(
-        "Another version is current than the table knows, and no run of this software wrote it.",
+        "The current version is not the one that the table knows, and no run of this software wrote it.",
         "Find out who wrote it (CloudTrail). The next archiving run over the day treats it as a new recording.",
     ),
     "class-differs": Term(
         "The storage class is not the one that the table says.", "Look for a lifecycle rule that moves objects."
     ),
     "new-since": Term(
-        "An object came after its day was archived: the audit table has rows for others of that day, not for it.",
+        "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
         "Archive that day again.",
     ),
     "not-compared": Term(
@@ -207,7 +207,7 @@ DIFFERENCES: Mapping[str, Term] = {
         "Reconcile with repair=True writes the row.",
     ),
     "resurrected": Term(
-        "The audit table says that a release deleted the original, and it is there.",
+        "The audit table says that a release deleted the original, but it is there.",
         "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
     "retention-overdue": Term("The call is older than retention_years.", "Delete it, if your retention rules say so."),
@@ -218,7 +218,7 @@ DIFFERENCES: Mapping[str, Term] = {
     "unavailable": Term("S3 or the network failed during the comparison.", _RERUN),
     "unreadable": Term("S3 refused to show the object; the sentence has its answer.", "Grant what the sentence names."),
     "vanished": Term(
-        "The table says that a recording lies there, and nothing does.",
+        "The table says that there is a recording, but there is none.",
         "Find out who deleted it (CloudTrail); an earlier version may still be there.",
     ),
 }

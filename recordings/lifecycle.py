@@ -38,7 +38,7 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
             "retention-restarts",
             f"{_name(rule)} deletes recordings {expiration['Days']} days after they were written, "
             f"and rewriting those that are {oldest_days} days old restarts that clock.",
-            "Shorten the rule by as much, or archive recordings within a month of the call.",
+            "Shorten the rule's period by as many days, or archive recordings within a month of the call.",
         )
     if "Date" in expiration:
         yield block(

@@ -89,7 +89,7 @@ class ManifestRow:
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
     read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
-    attempts: Annotated[int, "S3 requests for one step that had to be sent, at most: 1 is no retry"] = 0
+    attempts: Annotated[int, "Most S3 requests that any one step needed; 1 means that nothing was retried"] = 0
     state_at: Annotated[datetime | None, "When the bucket came into this state, by S3's clock (UTC)"] = None
     started_at: Annotated[datetime, "When the run took the recording up (UTC)"]
     finished_at: Annotated[datetime | None, "When the row was completed (UTC)"] = None

@@ -76,7 +76,7 @@ def population(figures: Figures) -> str:
     are = f"{plural(figures.recordings, 'recording')} {'is' if figures.recordings == 1 else 'are'} small now"
     of_them = f" ({', '.join(parts)})" if figures.archived < figures.recordings else ""
     others = f"{figures.not_small:,} {'is' if figures.not_small == 1 else 'are'} not"
-    return f"{are}{of_them}; {others}. Bytes, minutes and dollars are of the small ones."
+    return f"{are}{of_them}; {others}. Bytes, minutes and dollars cover the small ones only."
 
 
 def proof(figures: Figures) -> list[Row]:
@@ -97,7 +97,7 @@ def money(figures: Figures) -> list[Row]:
         ("tags, per month", usd(figures.usd_tags)),
         ("saved per month now", usd(figures.saved_now)),
         ("saved per month once the originals are released", usd(figures.saved_once_released)),
-        ("saved by storage so far", usd(figures.saved_so_far)),
+        ("saved on storage so far", usd(figures.saved_so_far)),
         (f"spent on {plural(figures.runs, 'run')}", usd(figures.spent_on_runs)),
         ("spent on worker and server", usd(figures.spent_standing)),
         ("saved less spent so far", usd(figures.net_so_far)),
@@ -190,14 +190,14 @@ def _line(tag: str, cells: Row, texts: int) -> str:
 def _method(figures: Figures, price_list: PriceList) -> str:
     return f"""<h2>How this was counted</h2>
 <ul>
-<li>Each recording counts once, by its last state (S3's clock). Small are those that are archived, that were found small
-already, and that are archived with the original deleted since. Sizes are those of S3.</li>
-<li>A run's own report is of the recordings that this run archived, and of no others.</li>
+<li>Each recording counts once, by its last state (S3's clock). A recording is small if it is archived, with its
+original kept or deleted since, or if a run found it small already. Sizes are those of S3.</li>
+<li>A run's own report covers only the recordings that this run archived.</li>
 <li>Prices: {escape(price_list.source)}; {escape(price_list.region)}, {escape(price_list.as_of)}. First volume tier, no
 discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
 <li>An original counts as a cost for as long as the table does not say that it was released.</li>
-<li>Runs cost what they measured: requests and Fargate time. The worker and a self-hosted server run since the table's
-first run. A range of dates is charged its share of both: as much as it has of the minutes that were archived. Transfer,
+<li>A run costs what it measured: requests and Fargate time. The worker and a self-hosted server count from the table's
+first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. Transfer,
 logs and the audit table's own storage are not counted.</li>
 <li>The projection is of the recordings that are small now, no future ones, each until {figures.retention_years:g} years
 after its call.</li>

@@ -118,7 +118,7 @@ def _versioning(store: Store) -> Iterator[Finding]:
             code="mfa-delete",
             severity=Severity.WARN,
             sentence="MFA Delete is enabled: only the root user, with its MFA device, can delete an original.",
-            way_out="Have the root user switch it off before originals are to be released.",
+            way_out="Have the root user switch it off before you release originals.",
         )
 
 

@@ -158,7 +158,7 @@ def _drifts(
             yield from _unknown(store, key, operation)
         return
     if lying is None:
-        sentence = f"the table says {label(row.status)}, but nothing is current there: {_left(versions)}"
+        sentence = f"the table says {label(row.status)}, but the key has no current version: {_left(versions)}"
         yield Drift(code="vanished", key=key, sentence=sentence)
         return
     if lying.version_id != (row.version_after or UNVERSIONED):
@@ -221,7 +221,7 @@ def _is_original(store: Store, row: ManifestRow) -> bool:
 
 def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Operation) -> Iterator[Drift]:
     if lying.storage_class != row.storage_class_after:
-        sentence = f"the table says {row.storage_class_after}, S3 {lying.storage_class}"
+        sentence = f"the table says {row.storage_class_after}, S3 says {lying.storage_class}"
         yield Drift(code="class-differs", key=row.key, sentence=sentence)
     if not is_committed(store.tags(row.key, row.version_after)):
         mended = replace(
@@ -239,7 +239,7 @@ def _replacement(store: Store, row: ManifestRow, lying: Version, operation: Oper
 def _original(row: ManifestRow, versions: Sequence[Version], runs: Runs) -> Iterator[Drift]:
     there = any(version.version_id == row.version_before for version in versions)
     if row.status is Status.RELEASED and there:
-        sentence = f"run {row.run_id} says that it deleted version {row.version_before}, and it is there"
+        sentence = f"run {row.run_id} says that it deleted version {row.version_before}, but it is there"
         yield Drift(code="resurrected", key=row.key, sentence=sentence)
     if row.status is Status.RELEASED or not row.original_kept or there:
         return
@@ -248,7 +248,7 @@ def _original(row: ManifestRow, versions: Sequence[Version], runs: Runs) -> Iter
         sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row, and it is gone"
         yield Drift(code="release-untold", key=row.key, sentence=sentence)
     else:
-        sentence = f"version {row.version_before} is gone, and no release says so"
+        sentence = f"version {row.version_before} is gone, and no release recorded deleting it"
         yield Drift(code="original-gone", key=row.key, sentence=sentence)
 
 

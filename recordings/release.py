@@ -118,7 +118,7 @@ def _checked(store: Store, proof: ManifestRow, operation: Operation) -> Manifest
 def _check_row(proof: ManifestRow) -> None:
     committed = proof.tagged or (proof.reason or "").startswith(TAG_LIMIT)
     if not (proof.verified and committed and proof.original_kept and proof.version_before and proof.state_at):
-        raise Skipped("unproven", "the audit table does not say verified, tagged, and original kept")
+        raise Skipped("unproven", "the audit table does not show it as verified and tagged, with its original kept")
     if proof.version_before == (proof.version_after or UNVERSIONED):
         raise Skipped("unproven", "original and replacement have the same version id")
 
@@ -146,7 +146,7 @@ def _check_replacement(store: Store, proof: ManifestRow, current: StoredObject) 
     if shown != claimed:
         raise Unproven("replacement-differs", f"S3 shows (version, ETag, bytes) {shown}, the table {claimed}")
     if provenance is None or provenance.original_version != proof.version_before:
-        raise Unproven("provenance-differs", "the replacement does not name this original as its own")
+        raise Unproven("provenance-differs", "the replacement does not name this original as its source")
     sha256 = store.sha256_of(current)
     if sha256 != proof.sha256_after:
         raise Unproven("replacement-differs", f"its SHA-256 is {sha256}, the table says {proof.sha256_after}")

@@ -141,7 +141,9 @@ def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
         f"| **saved now, net of the originals** | **{usd(now)}** | |",
         f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * retained)}** |",
         "",
-        f"The run's own cost is paid for in {months(break_even)} once the originals are released.",
+        "The run's own cost is never earned back."
+        if break_even is None
+        else f"The run's own cost is paid for in {months(break_even)} once the originals are released.",
     ]
     return "\n".join(lines)
 
@@ -303,7 +305,7 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     lines = [f"| {name} | {show(value.expected)} | {_range(value, show, exact)} |" for name, value, show in rows]
     lines.append(f"| cost, once | {usd(forecast.cost.expected)} | {_range(forecast.cost, usd, about)} |")
     reasons = [f"| {code} | {count:,} | {meaning(code)} |" for code, count in sorted(forecast.reasons.items())]
-    stays = ["| would not be archived, of those read | | what it means |", "|---|--:|---|", *reasons] if reasons else []
+    stays = ["| would not be archived | of those read | what it means |", "|---|--:|---|", *reasons] if reasons else []
     return f"""## What it would come to
 
 **{usd(saved)} saved a month, {usd(saved * retention_years * 12)} over {retention_years:g} years**, once originals are \
@@ -321,7 +323,7 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
 requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, and what S3 charges \
 for originals deleted early; it leaves out KMS, waiting, retries, the audit table's own requests, worker and server. \
-Recordings whose damage only the whole body shows count as archived. {GLOSSARY}"""
+Recordings count as archived if only the whole body shows their damage. {GLOSSARY}"""
 
 
 def _hours(hours: float) -> str:

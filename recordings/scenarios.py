@@ -232,22 +232,22 @@ What the table says:
 
 - Storage class is the greater lever: a lifecycle rule to GLACIER_IR, without any of this software, saves four fifths.
   Resampling halves what is left, and `alaw-mono` gives up which speaker said what; `flac-stereo` gives up nothing.
-- DEEP_ARCHIVE beats all of it for recordings that may take half a day to open.
-- Originals are the third of the bill that `grace_days` decides, and all of it where nobody releases them.
-- FLAC's ratio is 25 to 60 % by how noisy the line is; 40 % is assumed. Objects in DEEP_ARCHIVE and GLACIER are billed
-  40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither is counted.
+- DEEP_ARCHIVE is the cheapest way for recordings that may take half a day to open.
+- Originals are a third of the bill, as `grace_days` decides; if nobody releases them, they are nearly all of it.
+- FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Objects in DEEP_ARCHIVE
+  and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither is counted.
 
 ## The published figures
 
-${alaw:,} for A-law mono in GLACIER_IR is met to the dollar (${published:,.2f}) by: 1,536 GB a month in GLACIER_IR over
+${alaw:,} for A-law mono in GLACIER_IR is met to the dollar (${published:,.2f}) from 1,536 GB a month in GLACIER_IR over
 the n-1 months before each, 7/30 of a month in Standard, and processing at $0.11 per 1,000 minutes. It counts originals
-as gone at once. ${everything:,} for everything in S3 Standard is met by no simple rule that we found; by the rule above
-it is ${nothing:,.0f}. We claim the first and not the second.
+as gone at once. We found no simple rule that gives ${everything:,} for everything in S3 Standard; the rule above
+gives ${nothing:,.0f}. We reproduce the first figure and not the second.
 
 ## What archiving costs per 1,000 minutes
 
 Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
-at 3 million minutes a month: **${all_in:.4f}**, where the published system has $0.11. SSE-KMS without a bucket key
+at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. SSE-KMS without a bucket key
 adds ${kms:.4f}.
 """
 

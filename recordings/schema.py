@@ -119,7 +119,7 @@ says under `schema_version`.
 pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
 them. `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
 understands in a prefix; other characters are refused before anything is written. `recording_date` stands in the
-folders' names only, so a reader must be told, or must guess, that it is a date: below, each does.
+folders' names only, so a reader must be told, or must guess, that it is a date: the examples below do that.
 
 Within a file, rows are in key order, so that a reader looking for a key can skip files by their statistics.
 
@@ -152,8 +152,8 @@ record lists the file with its digest, and `verify_audit` checks it.
 
 `archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
 `failed` are attempts. What is true of a recording is its last state by S3's clock; an attempt never supersedes a state.
-Of two rows about one version, that of the run that wrote it counts. `recordings.manifest.current(frame)` gives these
-rows, and so does the view `audit_current` below.
+Where two rows are about one version, the row of the run that wrote the version counts.
+`recordings.manifest.current(frame)` gives these rows, and so does the view `audit_current` below.
 
 ## Glossary
 
@@ -185,7 +185,7 @@ day = ds.partitioning(pa.schema([("recording_date", pa.date32())]), flavor="hive
 frame = pd.read_parquet("{example}", partitioning=day)
 ```
 
-Without `partitioning`, pandas makes categories of text of the dates, and no date is equal to one.
+Without `partitioning`, pandas turns the dates into categories of text, which never equal a date.
 
 Excel knows no time zones: `recordings.excel.for_excel(frame).to_excel("audit.xlsx", index=False)` writes all times in
 UTC without one.
@@ -231,12 +231,13 @@ Spark infers that the partition is a date, unless `spark.sql.sources.partitionCo
 
 Every row of a conversion holds the SHA-256 of the original and of the replacement. S3 itself checked the latter when
 the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
-and so does a batch's `.done.json`. The rows of a run that died between deed and row are written by the next restore,
-release or repair in the dead run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
+and so does a batch's `.done.json`. If a run dies after it acted and before it wrote its rows, the next restore,
+release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
+as `-2`, `-3`.
 `print(recordings.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names every
 file that is missing, changed, or listed by no run. It reads every file. Whoever may overwrite files *and* records could
-still forge both: that is what Object Lock on the audit bucket is for. Readers of ours name a file that they cannot read
-(`AuditDamaged`), with the way out.
+still forge both: Object Lock on the audit bucket prevents that. Our readers raise `AuditDamaged` for a file that
+they cannot read; the error names the file and says what to do.
 
 ## Changes to the schema
 

@@ -118,7 +118,7 @@ class RunSummary:
     def __str__(self) -> str:
         counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(self.counts.items()))
         trouble = [
-            *([f"no row for {self.unrecorded:,}"] if self.unrecorded else ()),
+            *([f"no row for {plural(self.unrecorded, 'recording')}"] if self.unrecorded else ()),
             *(f"could not list {each}" for each in self.unlisted[:3]),
             *([f"and {plural(len(self.unlisted) - 3, 'more day')}"] if len(self.unlisted) > 3 else ()),
             *(f"file {each} of the audit table cannot be read" for each in self.damaged[:3]),
@@ -137,7 +137,7 @@ class RunFailed(Exception):
 
     def __init__(self, summary: RunSummary, first: str = "") -> None:
         why = first or "The rows' reasons say why"
-        super().__init__(f"{summary}. {why}; the next run takes up what failed")
+        super().__init__(f"{summary}. {why}; the next run over these dates takes up what failed")
         self.summary = summary
 
 

@@ -86,7 +86,7 @@ def test_a_loss_is_told(webhook: Webhook, client: Any, bucket: Bucket, archived:
     client.create_flow_run_from_deployment(weekly.id, parameters={**place, **dates})
     told = eventually(lambda: webhook.about(f"compare table and {bucket.name}, {DAY}"))
     assert told["subject"] == f"Recording archive: compare table and {bucket.name}, {DAY} Failed"
-    assert f"{key_of(1)}: vanished, the table says archived, but nothing is current there" in told["body"]
+    assert f"{key_of(1)}: vanished, the table says archived, but the key has no current version" in told["body"]
 
 
 def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: Any) -> None:

@@ -117,7 +117,7 @@ def test_a_wrong_place_is_not_in_agreement(
             reconcile(prefixes=prefixes)
     for line in bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]:
         bucket.client.delete_object(Bucket=bucket.name, Key=line["Key"], VersionId=line["VersionId"])
-    with pytest.raises(OperationFailed, match="No YYYY/MM/DD/ lies below prefix") as failed:
+    with pytest.raises(OperationFailed) as failed:
         reconcile()
     assert failed.value.summary.drifts == {"vanished": 3}
 

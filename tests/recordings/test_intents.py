@@ -362,7 +362,7 @@ def test_an_original_that_is_there_again_after_its_release_is_a_loss(world: Worl
     day = Day(prefix=PREFIX, date=DAY)
     (drift,) = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6)
     assert (drift.code, drift.key, drift.is_loss) == ("resurrected", released.key, True)
-    assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, and it is there"
+    assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, but it is there"
 
 
 def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(

@@ -215,7 +215,7 @@ def test_what_differs_is_listed_by_code_with_its_meaning_losses_first() -> None:
     summary, page = ended(planned("reconcile"), [], drifts={"vanished": 1, "row-missing": 2})
     assert str(summary) == f"reconcile {summary.run_id}: table and bucket differ: 2 row-missing, 1 vanished"
     assert page.startswith("# Comparison of table and bucket in calls: **something is lost**\n")
-    assert page.index("| vanished | 1 | The table says that a recording lies there") < page.index("| row-missing | 2 |")
+    assert page.index("| vanished | 1 | The table says that there is a recording") < page.index("| row-missing | 2 |")
 
 
 def test_reports_use_no_word_of_ours() -> None:
