@@ -40,9 +40,8 @@ def test_the_notebook_runs_in_jupyter_lab_and_agrees_with_the_table(audit_uri: s
         for column in ("bytes_before", "bytes_after"):
             page.locator("table", has_text=f"{archived[column].sum():,}").first.wait_for()
         page.close()
-        ended = interrupt(lab, signal.SIGTERM)  # without a terminal, Jupyter does not handle Ctrl-C
-    assert "Traceback" not in ended
-    assert verify_audit(audit_uri) == []
+        interrupt(lab, signal.SIGTERM)  # without a terminal, Jupyter does not handle Ctrl-C
+    assert not verify_audit(audit_uri).discrepancies
 
 
 def test_without_a_table_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from rich.console import Console
 
-from demo.__main__ import _table
+from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
 from recordings.charts import charts
 from recordings.errors import AuditDamaged, InvalidRequest
@@ -153,7 +153,7 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
     assert saved == pytest.approx(archived["usd_saved"].sum())
     assert "5 recordings are small now (4 archived, 1 found small already)" in population(found)
     console = Console(file=StringIO(), width=200)
-    console.print(_table(read_audit(str(tmp_path))))
+    console.print(table_of_days(read_audit(str(tmp_path))))
     *_, last = console.file.getvalue().strip().splitlines()  # type: ignore[attr-defined]
     assert last.split()[:5] == ["all", str(len(run)), "4", "1", "1"]
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
