@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from recordings.errors import InvalidRequest
-from recordings.evidence import end_records
+from recordings.errors import AuditDamaged, InvalidRequest
+from recordings.evidence import end_records, of_sound
 from recordings.files import AuditFiles
 from recordings.finding import Finding
 from recordings.glossary import label, plural
@@ -91,7 +91,13 @@ class Portions:
         self.left = [portion for portion in self.all if portion not in settled]
 
     def __str__(self) -> str:
-        return f"{plural(len(self.left), 'day')} to archive, {len(self.all) - len(self.left)} finished before"
+        left = len(dates_of(self.left))
+        return f"{plural(left, 'day')} to archive, {len(dates_of(self.all)) - left} finished before"
+
+
+def dates_of(portions: Iterable[Portion]) -> set[date]:
+    """The days of which these are, or are parts."""
+    return {portion.date for portion in portions}
 
 
 def find_portions(backfill: Backfill, settled: Container[Portion], store: Store, pool: Pool) -> Portions:
@@ -127,13 +133,15 @@ def shards_of(letters: Mapping[str, int], shard_above: int) -> list[str]:
 
 def finished(records: Iterable[Record], run: Run) -> dict[Portion, Record]:
     """Portions that such a run, or one that did at least as much, has finished; the newest record of each."""
-    return {
-        Portion(date=day, shard=record["run"]["shard"]): record
-        for record in records
-        if _did_as_much(record, run)
-        for day in days_between(_date(record, "start_date"), _date(record, "end_date"))
-        if day <= _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
-    }
+    return dict(done for of_record in of_sound(lambda each: _done_by(each, run), records) for done in of_record)
+
+
+def _done_by(record: Record, run: Run) -> list[tuple[Portion, Record]]:
+    if not _did_as_much(record, run):
+        return []
+    youngest = _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
+    days = days_between(_date(record, "start_date"), _date(record, "end_date"))
+    return [(Portion(date=day, shard=record["run"]["shard"]), record) for day in days if day <= youngest]
 
 
 def _did_as_much(record: Record, run: Run) -> bool:
@@ -171,17 +179,23 @@ def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -
         return {}
     opened = open_records(files)
     recent = [record for each, record in opened.items() if not is_old(each, run, abandoned_after)]
-    dead = {
-        each: record
-        for each, record in opened.items()
-        if "backfill" in record and is_old(each, run, abandoned_after) and is_like(record, run)
-        if not any(_lies_in(other, record) for other in recent)
-    }
+    backfills = [record for record in opened.values() if "backfill" in record]
+
+    def died(record: Record) -> tuple[str, Record] | None:
+        is_dead = is_old(record["run_id"], run, abandoned_after) and is_like(record, run)
+        lives = any(of_sound(lambda other: _lies_in(other, record), recent))
+        return (record["run_id"], record) if is_dead and not lives and _dates(record) else None
+
+    dead = dict(filter(None, of_sound(died, backfills)))
     if not dead:
         return {}
     settled, covered = finished(end_records(files), run), covered_ids(files)
     weeks = (list(_weeks_left(run_id, record, settled, covered)) for run_id, record in dead.items())
     return dict(left[0] for left in weeks if left)
+
+
+def _dates(record: Record) -> tuple[date, date]:
+    return date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
 
 
 def _lies_in(inner: Record, outer: Record) -> bool:
@@ -193,7 +207,7 @@ def _lies_in(inner: Record, outer: Record) -> bool:
 def _weeks_left(
     run_id: str, record: Record, settled: Mapping[Portion, Record], covered: Container[str]
 ) -> Iterator[tuple[str, list[Window]]]:
-    start, end = date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
+    start, end = _dates(record)
     for number, days in groupby(days_between(start, end), key=lambda day: (day - start).days // 7):
         left = [day for day in days if Portion(date=day) not in settled]
         name = f"{run_id}-week-{number + 1}"
@@ -221,9 +235,10 @@ class Ended:
 class BackfillSummary:
     """What a backfill came to. Counts and sums are of what its days' recordings are now, whichever run made them so."""
 
-    portions: int
-    finished_before: int
-    failed: tuple[str, ...]  # portions that are not finished
+    days: int
+    days_finished: int
+    finished_before: int  # of these days, before this backfill
+    failed: tuple[str, ...]  # days that are not finished, or parts of large days
     counts: Mapping[str, int]  # by status; "planned" in a dry run
     minutes: float
     bytes_before: int
@@ -233,10 +248,10 @@ class BackfillSummary:
     def __str__(self) -> str:
         counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(self.counts.items()))
         if "planned" in self.counts:
-            left = self.portions - self.finished_before
+            left = self.days - self.finished_before
             planned = plural(self.counts["planned"], "recording")
-            return f"dry run: {left} of {plural(self.portions, 'day')} left to archive, {planned} planned"
-        done = f"{self.portions - len(self.failed)} of {plural(self.portions, 'day')} finished"
+            return f"dry run: {left} of {plural(self.days, 'day')} left to archive, {planned} planned"
+        done = f"{self.days_finished} of {plural(self.days, 'day')} finished"
         return f"{done}, {self.finished_before} of them before: {counted or 'nothing to archive'}"
 
 
@@ -257,17 +272,25 @@ def _list_of(names: Sequence[str]) -> str:
     return ", ".join([*names[:_MOST_NAMED], *([f"and {plural(more, 'more day')}"] if more > 0 else [])])
 
 
-def stand(backfill: Backfill, portions: Portions, session: Session | None, pool: Pool) -> Mapping[Portion, Standing]:
-    """What the recordings of each portion are now, by the audit table."""
+def stand(
+    backfill: Backfill, portions: Portions, session: Session | None, pool: Pool
+) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
+    """What the recordings of each portion are now, by the audit table; and why that of a day cannot be read."""
+    damaged: dict[date, str] = {}
     shards: dict[date, list[str]] = {}
     for portion in portions.all:
         shards.setdefault(portion.date, []).append(portion.shard)
-    found = pool.map(lambda day: standing_of(day, shards[day], backfill.run, session), list(shards))
-    return {
-        Portion(date=day, shard=shard): each
-        for day, of_day in zip(shards, found, strict=True)
-        for shard, each in of_day.items()
-    }
+
+    def read(day: date) -> Mapping[str, Standing]:
+        try:
+            return standing_of(day, shards[day], backfill.run, session)
+        except AuditDamaged as error:
+            damaged[day] = str(error)
+            return dict.fromkeys(shards[day], Standing())
+
+    found = zip(shards, pool.map(read, list(shards)), strict=True)
+    stands = {Portion(date=day, shard=shard): each for day, of_day in found for shard, each in of_day.items()}
+    return stands, damaged
 
 
 def summarize_backfill(
@@ -275,15 +298,18 @@ def summarize_backfill(
     settled: Container[Portion],
     stands: Mapping[Portion, Standing],
     ended: Mapping[Portion, Ended],
+    damaged: Mapping[date, str],
 ) -> BackfillSummary:
     """The sums over all portions, those included that were finished before."""
     total = sum(stands.values(), Standing())
-    failed = [each for each in portions.all if each not in settled]
+    failed = [each for each in portions.all if each not in settled or each.date in damaged]
+    days = dates_of(portions.all)
     return BackfillSummary(
-        portions=len(portions.all),
-        finished_before=len(portions.all) - len(portions.left),
+        days=len(days),
+        days_finished=len(days - dates_of(failed)),
+        finished_before=len(days - dates_of(portions.left)),
         failed=tuple(map(str, failed)),
-        reasons=tuple(f"{each} {ended.get(each, 'has no run')}" for each in failed),
+        reasons=tuple(f"{each} {damaged.get(each.date) or ended.get(each, 'has no run')}" for each in failed),
         counts=dict(total.counts),
         minutes=total.minutes,
         bytes_before=total.bytes_before,
@@ -305,7 +331,7 @@ def backfill_report(
     more = [f"And {plural(len(portions.all) - len(lines), 'more line')}."] if len(portions.all) > len(lines) else []
     sections = [
         f"# Backfill of {run.bucket}, {span(run.start_date, run.end_date)}: "
-        f"{len(portions.all) - len(summary.failed)} of {plural(len(portions.all), 'day')} finished",
+        f"{summary.days_finished} of {plural(summary.days, 'day')} finished",
         _not_finished(summary),
         f"**{sum(summary.counts.values()):,}** recordings, **{summary.minutes:,.1f}** minutes archived, "
         f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
@@ -345,7 +371,8 @@ def summarize_dry_run(run: Run, left: Sequence[Day], planned: int) -> BackfillSu
     """What a backfill would have to do."""
     days = (run.end_date - run.start_date).days + 1
     return BackfillSummary(
-        portions=days,
+        days=days,
+        days_finished=days - len({day.date for day in left}),
         finished_before=days - len({day.date for day in left}),
         failed=(),
         counts={"planned": planned},

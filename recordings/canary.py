@@ -15,13 +15,14 @@ from recordings.patience import patience
 from recordings.plan import days_of
 from recordings.recording import Day
 from recordings.run import Run
-from recordings.s3.objects import Encryption, StoredObject
+from recordings.s3.objects import Encryption, StoredObject, Version
 from recordings.s3.store import Store
 
 NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
 _TAGS = {"canary": "of the recording archive"}
 _LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
 _DEAD_AFTER = timedelta(hours=1)  # a canary still held then is of a run that was killed
+_NEWEST = 10  # versions of a canary that are looked at: those of as many runs
 _SAMPLE = 5  # recordings asked how they are encrypted
 
 
@@ -120,11 +121,20 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
 
 
 def _let_go(store: Store, key: str) -> None:
-    """Lift the hold that a run left on the canary when it was killed: nothing else would ever be able to delete it."""
-    with suppress(Changed):  # there is none yet
-        left = store.head(key)
+    """Lift the holds that killed runs left on the canary: nothing else would ever be able to delete it.
+
+    A run holds its canary for a second, so only the newest versions can be of runs that no later one has looked after.
+    """
+    newest = sorted(_versions(store, key), key=lambda version: version.last_modified, reverse=True)[:_NEWEST]
+    for version in newest:
+        left = store.head(key, version.version_id)
         if left.legal_hold and left.answered_at - left.last_modified > _DEAD_AFTER:
             store.put_hold(key, left.version_id, held=False)
+
+
+def _versions(store: Store, key: str) -> Iterator[Version]:
+    with suppress(StoreRefused):  # who may not list versions may still archive
+        yield from (version for page in store.list_versions(key) for version in page if version.etag)
 
 
 def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:

@@ -2,14 +2,15 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from json import loads
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from recordings.errors import InvalidRequest
 from recordings.files import PARTITION, AuditFiles, open_table
@@ -18,8 +19,12 @@ from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
 DIFFERENCES = "_differences"  # where recordings.reconcile keeps what it finds
-_LISTING = (".end.json", ".done.json")  # the records that list files
+_START, _END = ".start.json", ".end.json"
+_LISTING = (_END, ".done.json")  # the records that list files
 _FILES_AT_ONCE = 16
+
+Record = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Flaw(StrEnum):
@@ -78,6 +83,7 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> Verification
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
         **_unlisted(files, there - digests.keys()),
         **{name: Flaw.CHANGED for of_kind in records.values() for name, record in of_kind.items() if record is None},
+        **_starts(files, records[_END]),
     }
     rows = {file["name"]: file.get("rows", 0) for file in listed}
     of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
@@ -86,7 +92,7 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> Verification
         audit_uri=audit_uri,
         files=len(of_days),
         rows=sum(rows[name] for name in (of_days & rows.keys()) - flaws.keys()),
-        runs=sum(record is not None for record in records[".end.json"].values()),
+        runs=sum(record is not None for record in records[_END].values()),
         first_date=dates[0] if dates else None,
         last_date=dates[-1] if dates else None,
         discrepancies=tuple(Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())),
@@ -94,8 +100,9 @@ def verify_audit(audit_uri: str, session: Session | None = None) -> Verification
 
 
 def check_table(files: AuditFiles, audit_uri: str) -> None:
-    """Raises InvalidRequest where no run has ever written: rather a name mistyped than a table that is empty."""
-    if not any(name == RUNS or name.startswith(f"{PARTITION}=") for name in files.folders()):
+    """Raises InvalidRequest where no run has ever written, or nothing of it is left: rather a name mistyped."""
+    folders = (name for name in files.folders() if name == RUNS or name.startswith(f"{PARTITION}="))
+    if not any(True for folder in folders for _ in files.names(folder)):
         raise InvalidRequest(f"audit_uri {audit_uri!r} holds no audit table: name the place that the runs were given")
 
 
@@ -108,7 +115,7 @@ def _date_of(name: str) -> date | None:
 
 def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
     """The records of all runs that ended, oldest first; ``verify_audit`` names those that nobody can read."""
-    return [record for record in _records(files, ".end.json").values() if record is not None]
+    return [record for record in _records(files, _END).values() if record is not None]
 
 
 def listed_digests(files: AuditFiles) -> dict[str, set[str]]:
@@ -134,9 +141,52 @@ def _records(files: AuditFiles, suffix: str) -> dict[str, Mapping[str, Any] | No
 def _record(data: bytes) -> Mapping[str, Any] | None:
     try:
         record = loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and "files" in record else None
+    return record if isinstance(record, dict) and _lists_files(record.get("files")) else None
+
+
+def _lists_files(listed: Any) -> bool:
+    return isinstance(listed, list) and all(isinstance(file, dict) and _names_a_file(file) for file in listed)
+
+
+def _names_a_file(file: Mapping[str, Any]) -> bool:
+    return isinstance(file.get("name"), str) and isinstance(file.get("sha256"), str) and type(file.get("rows", 0)) is int
+
+
+def of_sound(use: Callable[[Record], T], records: Iterable[Record]) -> Iterator[T]:
+    """What ``use`` makes of each record; one that lacks what each of ours has is passed over."""
+    for record in records:
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            yield use(record)
+
+
+def _starts(files: AuditFiles, ended: Mapping[str, Record | None]) -> dict[str, Flaw]:
+    """The start records that are gone or not as they were when their runs ended."""
+    names = {name for name in files.names(RUNS) if name.endswith(_START)}
+    digests = {
+        name.removesuffix(_END) + _START: record["start_sha256"]
+        for name, record in ended.items()
+        if record and isinstance(record.get("start_sha256"), str)  # none in records of earlier versions
+    }
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+        there = dict(zip(sorted(names), threads.map(files.read, sorted(names)), strict=True))
+    changed = (name for name, data in there.items() if digests.get(name, digest_of(data)) != digest_of(data))
+    damaged = (name for name, data in there.items() if not is_object(data))
+    return dict.fromkeys(digests.keys() - names, Flaw.MISSING) | dict.fromkeys([*changed, *damaged], Flaw.CHANGED)
+
+
+def digest_of(data: bytes) -> str:
+    """The SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_object(data: bytes) -> bool:
+    """Whether it is a JSON object, as each record is."""
+    try:
+        return isinstance(loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _files_of_table(files: AuditFiles) -> set[str]:
@@ -148,7 +198,7 @@ def _files_of_table(files: AuditFiles) -> set[str]:
 
 def _changed(files: AuditFiles, digests: Mapping[str, set[str]], there: set[str]) -> list[str]:
     def is_changed(name: str) -> bool:
-        return {hashlib.sha256(files.read(name)).hexdigest()} != digests[name]
+        return {digest_of(files.read(name))} != digests[name]
 
     names = sorted(there & digests.keys())
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:

@@ -40,9 +40,9 @@ def workbook(sheets: Mapping[str, pd.DataFrame]) -> bytes:
 
 
 def _tidy(sheet: Any, column: Any) -> None:
-    """Wide enough to be read, and text that begins with = stays text."""
+    """Wide enough to be read; text that begins with =, or looks like an error of Excel, stays text."""
     longest = max(len(str(cell.value or "")) for cell in column)
     sheet.column_dimensions[column[0].column_letter].width = min(longest, _WIDEST) + 2
     for cell in column:
-        if cell.data_type == "f":
+        if cell.data_type in ("f", "e"):
             cell.data_type = "s"

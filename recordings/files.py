@@ -38,6 +38,8 @@ def audit_location(audit_uri: str) -> AuditLocation:
 
     Raises InvalidRequest where pandas, DuckDB, Athena or Spark would not look for the table at the same place.
     """
+    if not isinstance(audit_uri, str):
+        raise InvalidRequest(f"audit_uri is {audit_uri!r}: give s3://bucket/prefix or a local folder")
     if audit_uri.startswith(_S3):
         bucket, _, prefix = audit_uri.removeprefix(_S3).rstrip("/").partition("/")
         found, flaw = AuditLocation(bucket=bucket, path=prefix), _flaw_of_s3(bucket, prefix)

@@ -1,11 +1,14 @@
 """Records of runs under ``_runs/``: one at the start, one at the end. A start without an end is a run that died."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from recordings.errors import Changed
+from recordings.evidence import digest_of, is_object, of_sound
 from recordings.files import AuditFiles
 from recordings.manifest import ManifestFile
 from recordings.operation import Operation
@@ -16,6 +19,7 @@ DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undo
 
 _FOLDER = "_runs"
 _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
+_STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z-")  # as each run id begins
 
 
 def record_start(files: AuditFiles, run: Run | Operation, **more: Any) -> None:
@@ -27,8 +31,17 @@ def record_end(
     files: AuditFiles, run: Run | Operation, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]
 ) -> None:
     """The run's manifest and what it came to; written last, it commits the run."""
-    record = {"run": asdict(run), **totals, "files": [asdict(file) for file in manifest]}
+    listed = [asdict(file) for file in manifest]
+    record = {"run": asdict(run), **totals, "start_sha256": _start_digest(files, run.run_id), "files": listed}
     files.create(f"{_FOLDER}/{run.run_id}{_END}", _json(record))
+
+
+def _start_digest(files: AuditFiles, run_id: str) -> str | None:
+    """Who asked for what cannot be changed unseen then. None where no start was recorded."""
+    try:
+        return digest_of(files.read(f"{_FOLDER}/{run_id}{_START}"))
+    except (FileNotFoundError, Changed):
+        return None
 
 
 def record_covered(files: AuditFiles, dead_run_ids: Iterable[str], run: Run) -> None:
@@ -41,18 +54,20 @@ def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> Dea
     """Windows of runs like this one that started long ago and never ended, by run id; none if dates were given."""
     if not run.catches_up:
         return {}
-    records = {each: record for each, record in open_records(files).items() if is_old(each, run, abandoned_after)}
-    return {
-        each: _windows(record) for each, record in records.items() if is_like(record, run) and "backfill" not in record
-    }
+    records = [record for each, record in open_records(files).items() if is_old(each, run, abandoned_after)]
+    left = of_sound(lambda record: (record["run_id"], _windows(record), is_like(record, run)), records)
+    backfills = {record["run_id"] for record in records if "backfill" in record}
+    return {each: windows for each, windows, like in left if like and each not in backfills}
 
 
 def open_records(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
     """What runs that have not ended, and that no other has covered, said at their start; by run id, oldest first."""
     names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
     started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
-    open_ids = [each for each in started if not {each + _END, each + _COVERED} & names]
-    return {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in open_ids}
+    open_ids = [each for each in started if not {each + _END, each + _COVERED} & names and _STAMP.match(each)]
+    read = {each: files.read(f"{_FOLDER}/{each}{_START}") for each in open_ids}
+    records = {each: json.loads(data) for each, data in read.items() if is_object(data)}
+    return {each: record for each, record in records.items() if record.get("run_id") == each}
 
 
 def covered_ids(files: AuditFiles) -> set[str]:

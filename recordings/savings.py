@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from recordings.evidence import end_records
+from recordings.evidence import end_records, of_sound
 from recordings.files import AuditFiles
 from recordings.manifest import STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
 from recordings.pricing import Cost, PriceList
@@ -213,11 +213,7 @@ def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
 
 def read_runs(files: AuditFiles) -> pd.DataFrame:
     """Archiving runs that ended: when, for which days, how long, how much, at what cost."""
-    rows = [
-        _run_row(record)
-        for record in end_records(files)
-        if "profile_name" in record.get("run", ())  # restore, release and reconcile have none
-    ]
+    rows = [row for row in of_sound(_run_row, end_records(files)) if row]
     columns = ["run_id", "started_at", "first_day", "last_day", "archived", "failed", *_MEASURED, *_PRICED]
     frame = pd.DataFrame(rows, columns=columns).astype(
         dict.fromkeys(("wall_s", "cpu_s", "minutes", *_PRICED), "float64")
@@ -231,7 +227,10 @@ _MEASURED = ("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after")
 _PRICED = ("marginal_usd", "waiting_usd")
 
 
-def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
+def _run_row(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None for restore, release and reconcile, which have no profile."""
+    if "profile_name" not in record["run"]:
+        return None
     cost, counts, run = Cost(**record["cost"]), record["counts"], record["run"]
     return {
         "run_id": run["run_id"],

@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
@@ -41,6 +42,7 @@ from recordings.backfill import (
     summarize_backfill,
     summarize_dry_run,
 )
+from recordings.errors import InvalidRequest
 from recordings.estimate import Survey
 from recordings.evidence import end_records
 from recordings.history import record_covered
@@ -63,10 +65,24 @@ def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **pa
     """The backfill that these flow parameters ask for, recorded. Raises InvalidRequest before anything is touched."""
     run = begin_run(**parameters, lookback_days=1, overwrite_converted=False)
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
+    _check_deployment(backfill.deployment)
     backfill = replace(backfill, findings=tuple(preflight(run)))
     if not run.dry_run:
         record_backfill(workplace(run).files, backfill, circumstances=circumstances())
     return backfill
+
+
+def _check_deployment(name: str) -> None:
+    if not name:
+        return
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_deployment_by_name(name)
+        except (ObjectNotFound, ValueError) as error:  # the latter for a name without a slash
+            raise InvalidRequest(
+                f"deployment {name!r} does not exist: give the flow's name and its own, as "
+                "archive-recordings/archive-day, or leave it out to run each day in this process"
+            ) from error
 
 
 @stage(task_run_name="find what is left of {backfill.run.bucket}")
@@ -218,8 +234,8 @@ def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion,
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
     settled = finished(end_records(place.files), backfill.run)
-    stands = stand(backfill, portions, place.store.session, shared_pool())
-    summary = summarize_backfill(portions, settled, stands, ended)
+    stands, damaged = stand(backfill, portions, place.store.session, shared_pool())
+    summary = summarize_backfill(portions, settled, stands, ended, damaged)
     report = backfill_report(backfill, portions, summary, settled, stands, ended)
     publish(report, key="backfill-report", description=str(summary))
     record_covered(place.files, [backfill.run.run_id], backfill.run)

@@ -27,6 +27,7 @@ import tasks.stages
 from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
+from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.manifest import current, read_audit
 from recordings.settings import settings
@@ -76,11 +77,11 @@ def test_days_run_in_this_process_and_only_once(
     bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     first = backfill()
-    assert (first.portions, first.finished_before, first.counts) == (3, 0, {"archived": 12})
+    assert (first.days, first.finished_before, first.counts) == (3, 0, {"archived": 12})
     archived_once(bucket, audit_uri, calls)
     before = len(bucket.requests())
     second = backfill()
-    assert (second.portions, second.finished_before, second.counts) == (3, 3, {"archived": 12})
+    assert (second.days, second.finished_before, second.counts) == (3, 3, {"archived": 12})
     assert float(artifact("backfill-progress")) == 100
     assert second.bytes_before == first.bytes_before == sum(map(len, calls.values()))
     assert bucket.requests_by_kind(before)["GET"] == 10  # preflight's and the canary's; no day is looked at
@@ -91,8 +92,28 @@ def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri
     for number, key in enumerate(keys):
         bucket.put(key, a_call(number, 1.0))
     summary = backfill(end_date=DAY, shard_above=2)
-    assert (summary.portions, summary.counts) == (3, {"archived": 4})
-    assert backfill(end_date=DAY, shard_above=2).finished_before == 3
+    assert (summary.days, summary.counts) == (3, {"archived": 4})
+    again = backfill(end_date=DAY, shard_above=2)
+    assert (again.days, again.days_finished, again.finished_before) == (1, 1, 1)
+    assert "1 of 1 day finished" in str(again)
+
+
+def test_a_damaged_file_costs_its_day_alone(backfill: Any, audit_uri: str) -> None:
+    backfill()
+    file = next(Path(audit_uri, "recording_date=2026-01-13").iterdir())
+    file.write_bytes(b"no Parquet")
+    with pytest.raises(BackfillFailed, match=r"2 of 3 days finished.*2026-01-13 .*cannot be read") as failed:
+        backfill()
+    assert failed.value.summary.counts == {"archived": 8}
+
+
+@pytest.mark.parametrize("name", ["nope", "archive-recordings/nope"])
+def test_a_deployment_that_does_not_exist_is_refused_before_anything_is_written(
+    backfill: Any, audit_uri: str, name: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"deployment '{name}' does not exist"):
+        backfill(deployment=name)
+    assert not Path(audit_uri).exists()
 
 
 def test_a_day_that_fails_is_named_and_only_it_is_run_again(
@@ -150,7 +171,7 @@ def test_a_dry_run_ends_in_the_estimate_and_writes_nothing(
 
     before, files, sent = bucket.snapshot(), everything_in(audit_uri), len(bucket.requests())
     summary = backfill(dry_run=True)
-    assert (summary.portions, summary.finished_before, summary.counts) == (3, 1, {"planned": 8})
+    assert (summary.days, summary.finished_before, summary.counts) == (3, 1, {"planned": 8})
     assert str(summary) == "dry run: 2 of 3 days left to archive, 8 recordings planned"
     assert "8 recordings left to archive" in artifact("savings-forecast")
     assert {method for method, _ in bucket.requests()[sent:]} == {"GET"}

@@ -1,21 +1,28 @@
 """Whoever touches a file of the audit table is found out."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
+from recordings.backfill import dead_backfills, finished
 from recordings.errors import InvalidRequest
-from recordings.evidence import Flaw, verify_audit
-from recordings.files import AuditFiles, open_files
-from recordings.history import record_end, record_start
+from recordings.evidence import Flaw, end_records, verify_audit
+from recordings.files import AuditFiles, open_files, open_table
+from recordings.history import dead_runs, record_end, record_start
+from recordings.intents import open_intents
 from recordings.manifest import parquet_bytes, write_rows
 from recordings.run import Run
 from recordings.s3.store import Store
+from recordings.savings import read_runs
 from recordings.settings import Settings
 from tests.bucket import Bucket
 from tests.recordings.test_manifest import ROW
@@ -124,3 +131,59 @@ def test_a_file_that_two_records_see_differently_is_changed(table: Path, files: 
 def test_a_damaged_record_is_named_and_the_others_count(table: Path, files: AuditFiles, data: bytes) -> None:
     files.create("_runs/20260101T000000Z-deadbeef.end.json", data)
     assert _found(table) == ["changed: _runs/20260101T000000Z-deadbeef.end.json"]
+
+
+def test_who_asked_for_a_run_cannot_be_changed_unseen(table: Path) -> None:
+    start = table / "_runs" / f"{RUN_ID}.start.json"
+    start.write_text('{"forged": 1}')
+    assert _found(table) == [f"changed: _runs/{RUN_ID}.start.json"]
+    start.unlink()
+    assert _found(table) == [f"missing: _runs/{RUN_ID}.start.json"]
+
+
+def test_a_table_of_which_nothing_is_left_is_no_table(table: Path) -> None:
+    for file in [each for each in table.rglob("*") if each.is_file()]:
+        file.unlink()
+    with pytest.raises(InvalidRequest, match="holds no audit table"):
+        verify_audit(str(table))
+    with pytest.raises(InvalidRequest, match="audit_uri is None"):
+        verify_audit(None)  # type: ignore[arg-type]  # as an unset variable gives it
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["run", "files", "counts", "cost", "bucket", "prefixes", "run_id", "start_date", "backfill",
+                        "profile_name", "shard", "end_date"])  # fmt: skip
+RECORDS = st.binary(max_size=20) | (JSON | st.dictionaries(KEYS, JSON)).map(lambda value: json.dumps(value).encode())
+
+
+@given(data=RECORDS, ending=st.sampled_from([".start.json", ".end.json", ".done.json", ".intent.json"]))
+@example(data=b"", ending=".start.json")
+@example(data=b'{"files": [{}]}', ending=".end.json")
+@example(data=b'{"files": [], "run": {"shard": ""}}', ending=".end.json")
+@example(data=b'{"files": [], "run": 5}', ending=".end.json")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_no_record_stops_a_flow(table: Path, plan: Callable[..., Run], data: bytes, ending: str) -> None:
+    """Whatever lies there: flows read past it."""
+    name = f"20260101T030405Z-0a1b2c3d{ending}"
+    (table / "_runs" / name).write_bytes(data)
+    files, run, patience = open_table(str(table)), plan(start_date=None, end_date=None), timedelta(hours=1)
+    dead_runs(files, run, abandoned_after=patience)
+    dead_backfills(files, run, abandoned_after=patience)
+    finished(end_records(files), run)
+    read_runs(files)
+    open_intents(files, run.bucket)
+    verify_audit(str(table))
+    (table / "_runs" / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"files": null}', b'{"files": [1]}', b'{"files": [{"name": "a"}]}']
+)
+@pytest.mark.parametrize("ending", [".end.json", ".done.json"])
+def test_a_damaged_record_is_named(table: Path, data: bytes, ending: str) -> None:
+    (table / "_runs" / f"{RUN_ID}{ending}").write_bytes(data)
+    assert f"changed: _runs/{RUN_ID}{ending}" in _found(table)
