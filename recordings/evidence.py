@@ -151,7 +151,8 @@ def _lists_files(listed: Any) -> bool:
 
 
 def _names_a_file(file: Mapping[str, Any]) -> bool:
-    return isinstance(file.get("name"), str) and isinstance(file.get("sha256"), str) and type(file.get("rows", 0)) is int
+    kinds = {"name": str, "sha256": str, "rows": int}
+    return all(isinstance(file.get(key, 0 if kind is int else None), kind) for key, kind in kinds.items())
 
 
 def of_sound(use: Callable[[Record], T], records: Iterable[Record]) -> Iterator[T]:

@@ -92,13 +92,14 @@ def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri
     for number, key in enumerate(keys):
         bucket.put(key, a_call(number, 1.0))
     summary = backfill(end_date=DAY, shard_above=2)
-    assert (summary.days, summary.counts) == (3, {"archived": 4})
+    assert (summary.days, summary.counts) == (1, {"archived": 4})
+    assert len(read_audit(audit_uri)["run_id"].unique()) == 3
     again = backfill(end_date=DAY, shard_above=2)
     assert (again.days, again.days_finished, again.finished_before) == (1, 1, 1)
     assert "1 of 1 day finished" in str(again)
 
 
-def test_a_damaged_file_costs_its_day_alone(backfill: Any, audit_uri: str) -> None:
+def test_a_damaged_file_costs_its_day_alone(backfill: Any, calls: dict[str, bytes], audit_uri: str) -> None:
     backfill()
     file = next(Path(audit_uri, "recording_date=2026-01-13").iterdir())
     file.write_bytes(b"no Parquet")
