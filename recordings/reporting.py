@@ -7,7 +7,7 @@ from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
 from recordings.manifest import ManifestRow, Status
-from recordings.pricing import MONTH_DAYS, Cost, break_even_months
+from recordings.pricing import MONTH_DAYS, Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
@@ -74,7 +74,7 @@ def run_report(
         _statuses(summary),
         _reasons(sums),
         findings_report(findings),
-        _cost(summary),
+        _cost(run, summary),
         _whereabouts(run, summary),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -173,13 +173,24 @@ def findings_report(findings: Iterable[Finding]) -> str:
     return "\n".join(["## What preflight found", *lines]) if lines else ""
 
 
-def _cost(summary: RunSummary) -> str:
+def _cost(run: Run, summary: RunSummary) -> str:
+    less = prices().tags_read_for_less(summary.requests, run.storage_class)
     requests = ", ".join(f"{count:,} {operation}" for operation, count in sorted(summary.requests.items()))
     return f"""## What it cost
 
 {cost_table(summary.cost, summary.minutes_after)}
 
-{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests or "no requests"}."""
+{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests or "no requests"}.{_or_less(less)}"""
+
+
+def _or_less(less: float) -> str:
+    """What the price list leaves open, where it makes a difference."""
+    if not less:
+        return ""
+    return (
+        " AWS does not say clearly what reading the tags of an object in this storage class costs. The dearer price is "
+        f"counted; by the other one, it is {usd(less)} less."
+    )
 
 
 def cost_table(cost: Cost, minutes: float) -> str:

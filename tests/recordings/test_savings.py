@@ -51,7 +51,7 @@ ROW = ManifestRow(
     software_version="1",
 )
 SumUp = Callable[..., Savings]
-BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.01 / 10_000
+BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.0065 / 10_000
 
 
 def later(row: ManifestRow, days: float, status: Status, **changes: Any) -> ManifestRow:
