@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
@@ -98,7 +99,8 @@ def _archive() -> None:
     fill_bucket(calls=demo_days())
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
-        archive_recordings(bucket=BUCKET, prefixes=[PREFIX], audit_uri=AUDIT_URI, start_date=day, end_date=day)
+        where: dict[str, Any] = {"bucket": BUCKET, "prefixes": [PREFIX], "audit_uri": AUDIT_URI}
+        archive_recordings(**where, start_date=day, end_date=day, archive_unprofitable=True)  # the calls are short
     report_savings(AUDIT_URI)
 
 

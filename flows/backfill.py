@@ -38,6 +38,7 @@ def backfill_recordings(
     min_age_days: Annotated[int, Field(ge=0)] = 7,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",
 ) -> BackfillSummary:
@@ -58,6 +59,7 @@ def backfill_recordings(
         min_age_days: Younger recordings are left alone.
         readback_percent: Share of the results that is read back, decoded, and compared.
         batch_size: How many recordings one task run works on.
+        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard_above: A day with more recordings is cut by the first letters of their contact ids.
         deployment: What archives a day, as archive-recordings/archive-day. Empty: this process, day after day.
 

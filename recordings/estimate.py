@@ -10,22 +10,20 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from recordings.audio import Foresight, foresee
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
+from recordings.audio import foresee
+from recordings.decision import check_is_due, check_may_be_replaced, is_done, kept_of, left_as_it_is, source_of
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, work_usd
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.recording import Recording
 from recordings.run import Run
-from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
-from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
-GRACE_DAYS = 30  # after which originals are taken to be released
 _Z_95 = 1.96
 _NOT_DUE = ("not-a-recording", "too-young")  # by the listing alone
 _FOUND = ("found-archived", "found-converted")  # verified and tagged like what a run archives
@@ -82,8 +80,12 @@ class Look:
     recording: Recording
     reason: str | None
     bytes_after: int = 0
-    minutes: float = 0
-    has_tags: bool = False
+    kept: Kept | None = None  # where the headers say how long the recording is
+
+    @property
+    def minutes(self) -> float:
+        """Its length, if it would be archived."""
+        return self.kept.minutes if self.kept and self.reason is None else 0
 
 
 def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool) -> list[Look]:
@@ -100,25 +102,21 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
             tags = without_mark(check_may_be_replaced(store, current, run))
             with source_of(store, current, body) as (source, source_body):
                 foreseen = foresee(source_body, source.size_bytes, run.profile)
-                return replace(_forecast_of(recording, source, foreseen, run), has_tags=bool(tags))
+                kept = kept_of(recording, source, duration_s=foreseen.duration_s, tags=len(tags), run=run)
+                stays = left_as_it_is(
+                    kept,
+                    already=foreseen.already,
+                    again=source is not current,
+                    bytes_after=foreseen.bytes_after,
+                    run=run,
+                )
+                reason = stays.code if stays else None
+                return Look(recording=recording, reason=reason, bytes_after=foreseen.bytes_after, kept=kept)
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:
         _log.error("a bug, met at s3://%s/%s", recording.bucket, recording.key, exc_info=error)
         return Look(recording=recording, reason="bug")
-
-
-def _forecast_of(recording: Recording, source: StoredObject, foreseen: Foresight, run: Run) -> Look:
-    stays = left_as_it_is(
-        already=foreseen.already,
-        bytes_before=source.size_bytes,
-        bytes_after=foreseen.bytes_after,
-        storage_class=recording.storage_class,
-        run=run,
-    )
-    if stays:
-        return Look(recording=recording, reason=stays.code)
-    return Look(recording=recording, reason=None, bytes_after=foreseen.bytes_after, minutes=foreseen.duration_s / 60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,29 +210,19 @@ def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:
     """What this recording would add to the bill, once."""
-    requests = price_list.requests(_requests(look), run.storage_class)
-    if look.reason is not None:
-        return requests
-    size_bytes, storage_class = look.recording.size_bytes, look.recording.storage_class
-    age_days = (run.scheduled_at - look.recording.recorded_at).days + GRACE_DAYS
-    billed = price_list.billed_bytes(size_bytes, storage_class)
-    return (
-        requests
-        + price_list.reading(size_bytes, storage_class)
-        + price_list.task(CPU_S_BY_RECORDING + look.minutes * CPU_S_BY_MINUTE)
-        + price_list.early_deletion(billed, storage_class, age_days)
-    )
+    if look.reason is None and look.kept:
+        return work_usd(look.kept, look.bytes_after, run.terms, price_list)
+    return price_list.requests(_requests(look), run.storage_class)
 
 
 def _requests(look: Look) -> Mapping[str, int]:
-    """What a run asks S3 about this recording, by operation. Tags are read on both versions, so that none is lost."""
+    """What a run asks S3 about a recording that it leaves as it is, by operation."""
     if look.reason in _NOT_DUE:
         return {}
     is_head_first = look.recording.storage_class in CHARGED_FOR_READING
-    counts = Counter(GetObject=1, HeadObject=int(is_head_first), GetObjectTagging=int(look.has_tags))
-    if look.reason is None:
-        counts += Counter(PutObject=1, GetObjectTagging=3 if look.has_tags else 1, PutObjectTagging=1)
-    elif look.reason in _FOUND:
+    has_tags = look.kept is not None and look.kept.tags > 0
+    counts = Counter(GetObject=1, HeadObject=int(is_head_first), GetObjectTagging=int(has_tags))
+    if look.reason in _FOUND:
         counts += Counter(GetObjectTagging=1, PutObjectTagging=1)
     return counts
 

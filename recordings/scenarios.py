@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from recordings.audio import PROFILES
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 
-# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
-# that a run does about a recording of next to no length, Prefect's share included.
-CPU_S_BY_MINUTE = 0.0048
-CPU_S_BY_RECORDING = 0.005
 _BATCH = 200
 _GRACE_DAYS = 30  # release_originals' default
 
@@ -259,8 +256,8 @@ it is ${nothing:,.0f}. We claim the first and not the second.
 
 Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
 at 3 million minutes a month: **${all_in:.4f}**, where the published system has $0.11. SSE-KMS without a bucket key
-adds ${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class or
-to Standard. The dearer one is counted here; by the other one, it is ${less:.4f} less.
+adds ${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class
+or to Standard. The dearer one is counted here; by the other one, it is ${less:.4f} less.
 """
 
 

@@ -46,7 +46,7 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
             yield reason
         case ast.Return(value=ast.Tuple(elts=[ast.Attribute(value=ast.Name(id="Status")), reason])):
             yield reason
-        case ast.Assign(targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT")], value=value):
+        case ast.Assign(targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "NOT_WORTH_IT")], value=value):
             yield value
         case ast.Assign(targets=[ast.Name(id="FOUND_CONVERTED" | "NOT_SMALLER")], value=ast.Tuple(elts=[code, _])):
             yield code
