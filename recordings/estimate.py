@@ -9,19 +9,22 @@ import heapq
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from recordings.audio import foresee
+from recordings.audio import PROFILES, foresee
+from recordings.choice import Choice, Convertible, ways
 from recordings.decision import check_is_due, check_may_be_replaced, is_done, kept_of, left_as_it_is, source_of
-from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, work_usd
+from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, work_usd
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.tag import without_mark
+from recordings.wav import ByteStream
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96
@@ -80,7 +83,12 @@ class Look:
     recording: Recording
     reason: str | None
     bytes_after: int = 0
-    kept: Kept | None = None  # where the headers say how long the recording is
+    convertible: Convertible | None = None  # where the headers say that it can be converted
+
+    @property
+    def kept(self) -> Kept | None:
+        """What lies there."""
+        return self.convertible.kept if self.convertible else None
 
     @property
     def minutes(self) -> float:
@@ -101,7 +109,9 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                 return Look(recording=recording, reason="found-archived")
             tags = without_mark(check_may_be_replaced(store, current, run))
             with source_of(store, current, body) as (source, source_body):
-                foreseen = foresee(source_body, source.size_bytes, run.profile)
+                again = _Again(source_body)
+                foreseen = foresee(again, source.size_bytes, run.profile)
+                sizes = dict(_sizes(again, source.size_bytes))
                 kept = kept_of(recording, source, duration_s=foreseen.duration_s, tags=len(tags), run=run)
                 stays = left_as_it_is(
                     kept,
@@ -111,12 +121,40 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                     run=run,
                 )
                 reason = stays.code if stays else None
-                return Look(recording=recording, reason=reason, bytes_after=foreseen.bytes_after, kept=kept)
+                convertible = Convertible(kept=kept, bytes_by_profile=sizes)
+                return Look(
+                    recording=recording, reason=reason, bytes_after=foreseen.bytes_after, convertible=convertible
+                )
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:
         _log.error("a bug, met at s3://%s/%s", recording.bucket, recording.key, exc_info=error)
         return Look(recording=recording, reason="bug")
+
+
+class _Again:
+    """A stream whose beginning, as far as it was read, can be read once more."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream, self._seen, self._at = stream, bytearray(), 0
+
+    def read(self, size_bytes: int) -> bytes:
+        if self._at == len(self._seen):
+            self._seen += self._stream.read(size_bytes)
+        data = bytes(self._seen[self._at : self._at + size_bytes])
+        self._at += len(data)
+        return data
+
+    def rewind(self) -> None:
+        self._at = 0
+
+
+def _sizes(stream: _Again, size_bytes: int) -> Iterator[tuple[str, int]]:
+    """What the recording would come to under each profile that takes it."""
+    for profile in PROFILES.values():
+        stream.rewind()
+        with suppress(Rejected):
+            yield profile.name, foresee(stream, size_bytes, profile).bytes_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +186,7 @@ def ratio_estimate(known: Sequence[float], sought: Sequence[float], total: float
 class Forecast:
     """What a run over the window would do. Sizes in bytes, money in US dollars at list prices."""
 
+    terms: Terms
     recordings: int  # listed, and not settled by earlier runs
     settled: int
     looked_at: int
@@ -161,6 +200,7 @@ class Forecast:
     originals_month: Interval  # until then
     cost: Interval  # requests, retrieval, CPU time, and deleting originals before their class's shortest time
     reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
+    choices: tuple[Choice, ...]  # of all that could be archived, until each has been kept for the retention
 
     @property
     def cpu_hours(self) -> float:
@@ -178,11 +218,16 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         counted = [value if small else 0.0 for value, small in zip(sought, archived, strict=True)]
         return ratio_estimate(sizes, counted, bytes_listed, survey.count)
 
+    def all_by_size(sought: Iterable[float]) -> float:
+        return ratio_estimate(sizes, [*sought], bytes_listed, survey.count).expected
+
     def by_count(sought: Iterable[float]) -> Interval:
         return ratio_estimate([1.0] * len(looks), [*sought], survey.count, survey.count)
 
+    convertible = [look.convertible for look in looks]
     kept = [_month(look.recording.size_bytes, look.recording.storage_class, price_list) for look in looks]
     return Forecast(
+        terms=run.terms,
         recordings=survey.count,
         settled=survey.settled_count,
         looked_at=len(looks),
@@ -201,6 +246,10 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             _cost_of_runs(survey, run, price_list, runs)
         ),
         reasons=Counter(look.reason for look in looks if look.reason),
+        choices=tuple(
+            Choice(way=way, usd=all_by_size(way.cost_usd(each, price_list) if each else 0.0 for each in convertible))
+            for way in ways(run.terms)
+        ),
     )
 
 

@@ -34,7 +34,7 @@ class Terms:
     """How recordings are archived."""
 
     storage_class: str
-    grace_days: float  # for which an original is kept
+    grace_days: int  # for which an original is kept
     readback_share: float = 0  # of the results that is read back, from 0 to 1
     batch_size: int = 200
 

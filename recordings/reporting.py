@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from recordings.choice import choice_table
 from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
@@ -329,10 +330,24 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 
 {chr(10).join(stays) or "All of those read would be archived."}
 
+## Ways to keep them
+
+{_choices(forecast, retention_years)}
+
 It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
 requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, and what S3 charges \
 for originals deleted early; it leaves out KMS, waiting, retries, the audit table's own requests, worker and server. \
 Recordings whose damage only the whole body shows count as archived. {GLOSSARY}"""
+
+
+def _choices(forecast: Forecast, retention_years: float) -> str:
+    """What the person who pays can choose from."""
+    return f"""All recordings that can be converted, from now until {retention_years:g} years after their calls. What \
+does not pay to be converted is counted as moved by a lifecycle rule.
+
+{choice_table(forecast.choices, forecast.terms, usd)}
+
+Worker and server cost {usd(prices().standing_month)} a month while they run, and are not in the table."""
 
 
 def _hours(hours: float) -> str:
