@@ -12,7 +12,15 @@ from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary
 from recordings.run import STORAGE_CLASSES
 from recordings.settings import settings
-from tasks.backfill import begin_backfill, carry_out, cut_into_portions, days_to_survey, end_backfill, end_dry_run
+from tasks.backfill import (
+    begin_backfill,
+    carry_out,
+    cut_into_portions,
+    days_to_survey,
+    end_backfill,
+    end_dry_run,
+    say_what_is_worth_it,
+)
 from tasks.estimate import survey_day
 from tasks.names import named
 
@@ -75,5 +83,6 @@ def backfill_recordings(
         days = days_to_survey(backfill)
         return end_dry_run(backfill, days, survey_day.map(days, unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
+    say_what_is_worth_it(backfill, portions)
     ended = carry_out(backfill, portions, archive_recordings)
     return end_backfill(backfill, portions, ended)

@@ -15,9 +15,18 @@ from dataclasses import dataclass
 
 from recordings.audio import PROFILES, foresee
 from recordings.choice import Choice, Convertible, ways
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, kept_of, left_as_it_is, source_of
+from recordings.decision import (
+    NOT_WORTH_IT,
+    check_is_due,
+    check_may_be_replaced,
+    is_done,
+    kept_of,
+    left_as_it_is,
+    source_of,
+)
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, work_usd
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, work_usd
+from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.recording import Recording
@@ -155,6 +164,18 @@ def _sizes(stream: _Again, size_bytes: int) -> Iterator[tuple[str, int]]:
         stream.rewind()
         with suppress(Rejected):
             yield profile.name, foresee(stream, size_bytes, profile).bytes_after
+
+
+def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
+    """How many of these recordings are worth archiving, and what becomes of those that are not, in a sentence."""
+    due = [look for look in looks if look.reason in (None, NOT_WORTH_IT) and look.kept]
+    paying = sum(pays(look.kept, look.bytes_after, run.terms, price_list) for look in due if look.kept)
+    losing = len(due) - paying
+    fate = "they are archived all the same" if run.archive_unprofitable else "they are skipped"
+    return (
+        f"{paying:,} of {plural(len(due), 'recording')} that can be archived are worth it; {losing:,} would cost more "
+        f"archived than under a lifecycle rule" + (f", and {fate}" if losing else "")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

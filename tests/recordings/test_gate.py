@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.backfill import Portion, finished, parameters_of
+from recordings.choice import Convertible
 from recordings.decision import left_as_it_is
-from recordings.estimate import look_at
+from recordings.estimate import Look, look_at, worth_it
 from recordings.gate import Kept, Terms, archiving_usd, moving_usd, pays, staying_usd
 from recordings.manifest import ManifestRow
 from recordings.pool import Pool
 from recordings.pricing import load_prices
+from recordings.recording import Recording
 from recordings.run import STORAGE_CLASSES, Run
 from recordings.s3.store import Store
-from tests.bucket import Bucket, key_of
+from tests.bucket import DAY, Bucket, key_of
 from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
@@ -249,3 +252,48 @@ def test_what_is_soon_to_be_deleted_is_not_worth_it(
     assert now.kept
     assert later.kept
     assert now.kept.months_left - later.kept.months_left == pytest.approx((365 * 5 + 200) / 30.4375)
+
+
+def test_a_sample_says_what_is_worth_it_and_what_becomes_of_the_rest(plan_once: Callable[..., Run]) -> None:
+    looks = [
+        look_of(300),
+        look_of(5, reason="not-worth-it"),
+        replace(look_of(300), reason="truncated", convertible=None),
+    ]
+    run = plan_once()
+    said = worth_it(looks, run, PRICES)
+    assert said == (
+        "1 of 2 recordings that can be archived are worth it; 1 would cost more archived than under a lifecycle rule, and "
+        "they are skipped"
+    )
+    assert worth_it(looks, replace(run, archive_unprofitable=True), PRICES).endswith("they are archived all the same")
+
+
+def look_of(seconds: float, reason: str | None = None) -> Look:
+    kept = a_call_of(seconds, months=72)
+    recording = Recording(
+        bucket="b", key=key_of(1), recording_date=DAY, etag='"e"', size_bytes=kept.size_bytes, storage_class="STANDARD"
+    )
+    return Look(
+        recording=recording,
+        reason=reason,
+        bytes_after=mono(kept),
+        convertible=Convertible(kept=kept, bytes_by_profile={"alaw-mono": mono(kept)}),
+    )
+
+
+def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_once: Callable[..., Run]) -> None:
+    """A day whose unprofitable recordings were skipped is not finished for a backfill that wants them archived."""
+    run = plan_once()
+    record = {"run": jsonable(run), "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0}
+    day = Portion(date=run.start_date)
+    everything = replace(run, archive_unprofitable=True)
+    assert day in finished([record], run)
+    assert day not in finished([record], everything)
+    del record["run"]["archive_unprofitable"]  # by a version that archived everything
+    assert day in finished([record], everything)
+    assert parameters_of(day, everything)["archive_unprofitable"]
+
+
+def jsonable(run: Run) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(run), default=str))
