@@ -5,8 +5,9 @@ from typing import Annotated
 from prefect import flow, unmapped
 from pydantic import Field
 
-from flows.parameters import Day
+from flows.parameters import Count, Day
 from recordings.outcome import OperationSummary
+from recordings.settings import settings
 from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
 
 
@@ -18,7 +19,8 @@ def release_originals(
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
-    grace_days: Annotated[int, Field(ge=0)] = 30,
+    grace_days: Annotated[int, Field(ge=0)] = settings().grace_days,
+    grace_days_read_back: Count = None,
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
@@ -31,7 +33,10 @@ def release_originals(
         prefixes: Only below these, as connect/my-instance/CallRecordings/. Empty: all prefixes.
         everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
-        grace_days: Originals of recordings that were archived fewer days ago stay.
+        grace_days: Originals of recordings that were archived fewer days ago stay. Of all that archiving costs, this
+            costs most: docs/costs.md has the figures.
+        grace_days_read_back: The same for recordings that were read back and decoded in full, as readback_percent of
+            the archiving run says. Empty: the same number.
         missing_ok: Succeed although nothing was ever archived in what was selected.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. Without a row there, nothing is released.

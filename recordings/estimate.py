@@ -171,10 +171,10 @@ def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
     due = [look for look in looks if look.reason in (None, NOT_WORTH_IT) and look.kept]
     paying = sum(pays(look.kept, look.bytes_after, run.terms, price_list) for look in due if look.kept)
     losing = len(due) - paying
-    fate = "they are archived all the same" if run.archive_unprofitable else "they are skipped"
+    fate = "archived all the same" if run.archive_unprofitable else "skipped"
     return (
         f"{paying:,} of {plural(len(due), 'recording')} that can be archived are worth it; {losing:,} would cost more "
-        f"archived than under a lifecycle rule" + (f", and {fate}" if losing else "")
+        f"archived than under a lifecycle rule" + (f": {fate}" if losing else "")
     )
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from recordings.audio import PROFILES
 from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
+from recordings.settings import settings
 
 _BATCH = 200
-_GRACE_DAYS = 30  # release_originals' default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Way:
     converts: bool
     opens: str = "at once"
     releases_originals: bool = True
-    grace_days: float = _GRACE_DAYS  # after which the original is released
+    grace_days: int = settings().grace_days  # after which the original is released
 
 
 def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Way:

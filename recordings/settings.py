@@ -33,7 +33,7 @@ class Settings(BaseSettings):
         6, gt=0, description="How long a recording is kept: horizon of reports, and of what is worth archiving"
     )
     grace_days: int = Field(
-        30, ge=0, description="Days that an original is taken to stay: for forecasts, and for what is worth archiving"
+        7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"
     )
     skip_unprofitable: bool = Field(
         True, description="Leave alone what would cost more archived than under a lifecycle rule that only moves it"

@@ -153,8 +153,8 @@ def test_a_releases_report_says_what_is_freed_and_what_falls_due_when_not_one_by
     """What was gone before frees nothing now."""
     later = AT + timedelta(days=2)
     waiting = [
-        row(n, Status.SKIPPED, "in-grace: archived less than 30 days ago", state_at=at)
-        for n, at in ((1, AT), (2, AT), (3, later))
+        row(n, Status.SKIPPED, f"in-grace: archived less than 30 days ago; due on {due}", state_at=at)
+        for n, at, due in ((1, AT, "2026-02-19"), (2, AT, "2026-02-19"), (3, later, "2026-02-21"))
     ]
     gone = row(5, Status.RELEASED, "found-gone: the original no longer exists")
     held = row(6, Status.SKIPPED, "held: the original is under legal hold")

@@ -27,11 +27,11 @@ def test_the_other_published_total_is_met_by_no_simple_rule() -> None:
 
 
 def test_a_bill_by_hand() -> None:
-    """2,556 cohort months of 1,536 GB; 7 and 30 days of 6,144 GB in Standard; 600,000 recordings a month, tagged."""
+    """2,556 cohort months of 1,536 GB; twice 7 days of 6,144 GB in Standard; 600,000 recordings a month, tagged."""
     alaw = BILLS["`alaw-mono` in GLACIER_IR"]
     assert alaw.storage_usd == pytest.approx(2556 * 1536 * 0.004)
     assert alaw.waiting_usd == pytest.approx(72 * 6144 * 7 / 30 * 0.023)
-    assert alaw.originals_usd == pytest.approx(72 * 6144 * 0.023)
+    assert alaw.originals_usd == pytest.approx(72 * 6144 * 7 / 30 * 0.023)
     assert alaw.tags_usd == pytest.approx(2556 * 600_000 / 10_000 * 0.0065)
     requests = 0.6 * 35.45
     cpu = (600_000 * 0.005 + 3_000_000 * 0.0048) / 3600 * (0.03238 + 2 * 0.00356)
