@@ -12,7 +12,7 @@ from recordings.evidence import counted
 from recordings.figures import Figures, by_reason, by_status
 from recordings.files import audit_location
 from recordings.pricing import PriceList
-from recordings.reporting import human_bytes, months, percent_saved, usd
+from recordings.reporting import human_bytes, paid_for, percent_saved, rate_usd, usd
 from recordings.savings import Savings
 
 Row = Sequence[str]
@@ -104,13 +104,13 @@ def money(figures: Figures) -> list[Row]:
         ("runs, worker and server per 1,000 minutes archived", _per_1000(figures)),
         (f"still to be saved {kept}, if the originals stay", usd(figures.projected_as_is)),
         (f"still to be saved {kept}, if they are released now", usd(figures.projected_if_released)),
-        ("time to earn back what was spent, once they are released", months(figures.break_even_months)),
+        ("what was spent, once they are released", paid_for(figures.break_even_months, figures.retention_years)),
     ]
 
 
 def _per_1000(figures: Figures) -> str:
     per_1000 = figures.all_in_per_1000_minutes
-    return "-" if per_1000 is None else usd(per_1000)
+    return "-" if per_1000 is None else rate_usd(per_1000)
 
 
 def _tiles(figures: Figures) -> str:
@@ -197,8 +197,9 @@ already, and that are archived with the original deleted since. Sizes are those 
 discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
 <li>An original counts as a cost for as long as the table does not say that it was released.</li>
 <li>Runs cost what they measured: requests and Fargate time. The worker and a self-hosted server run since the table's
-first run. A range of dates is charged its share of both: as much as it has of the minutes that were archived. Transfer,
-logs and the audit table's own storage are not counted.</li>
+first run. A range of dates is charged its share of both: as much as it has of the minutes that were archived. They cost
+as much for a few recordings as for many: a small archive may not earn them back. Transfer, logs and the audit table's
+own storage are not counted.</li>
 <li>The projection is of the recordings that are small now, no future ones, each until {figures.retention_years:g} years
 after its call.</li>
 </ul>"""

@@ -13,6 +13,7 @@ from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 
+_CENT = 0.01
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
 
@@ -27,7 +28,14 @@ def human_bytes(size_bytes: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars and cents; amounts below ten cents with three significant figures."""
+    """Dollars and cents of a sum; what is below a cent is said to be so."""
+    if 0 < abs(amount) < _CENT:
+        return f"{'minus ' if amount < 0 else ''}less than 1 cent"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+
+
+def rate_usd(amount: float) -> str:
+    """Dollars per something; below ten cents with three significant figures."""
     size = abs(amount)
     decimals = 2 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
@@ -45,6 +53,13 @@ def months(count: float | None) -> str:
     if count < 1:
         return f"{count * MONTH_DAYS:.1f} days"
     return f"{count:.1f} months" if count < 24 else f"{count / 12:.1f} years"
+
+
+def paid_for(count: float | None, retention_years: float) -> str:
+    """When what was spent has been saved, as far as recordings are kept so long."""
+    if count is None or count > 12 * retention_years:
+        return f"not paid for within {retention_years:g} years"
+    return f"paid for in {months(count)}"
 
 
 def percent_saved(before: float, after: float) -> str:
@@ -142,7 +157,7 @@ def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
         f"| **saved now, net of the originals** | **{usd(now)}** | |",
         f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * retained)}** |",
         "",
-        f"The run's own cost is paid for in {months(break_even)} once the originals are released.",
+        f"The run's own cost is {paid_for(break_even, retention_years)} once the originals are released.",
     ]
     return "\n".join(lines)
 
@@ -207,7 +222,7 @@ def cost_table(cost: Cost, minutes: float) -> str:
         ("**all in, if this was the day's only run**", cost.all_in_usd),
     ]
     rows = [
-        f"| {name} | {usd(amount)} | {usd(amount / minutes * 1000) if minutes else '-'} |"
+        f"| {name} | {usd(amount)} | {rate_usd(amount / minutes * 1000) if minutes else '-'} |"
         for name, amount in lines
         if amount or name.startswith("*")
     ]
@@ -302,7 +317,7 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     basis = "the headers of each were read" if is_census else f"the headers of {forecast.looked_at:,} were read"
     saved = forecast.saved_month.expected
     break_even = break_even_months(forecast.cost.expected, saved)
-    verdict = "it never pays" if break_even is None else f"paid for in {months(break_even)}"
+    verdict = paid_for(break_even, retention_years)
     rows: list[tuple[str, Interval, Callable[[float], str]]] = [
         ("recordings archived", forecast.archived, lambda count: f"{count:,.0f}"),
         ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}" if minutes >= 10 else f"{minutes:.2g}"),
