@@ -20,6 +20,16 @@ class Convertible:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Archived recordings taken as alike: bytes are of one of them, as S3 bills it."""
+
+    recordings: int
+    kept: Kept
+    moved_bytes: int  # in the class of the replacements, unconverted
+    bytes_by_profile: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """A way of keeping recordings; without a profile, they keep their bytes."""
 
@@ -58,6 +68,16 @@ class Way:
         if bytes_after is None or not pays(recording.kept, bytes_after, self.terms, price_list):
             return cheapest_unconverted_usd(recording.kept, self.terms, price_list)
         return archiving_usd(recording.kept, bytes_after, self.terms, price_list)
+
+    def cost_of_group_usd(self, group: Group, price_list: PriceList) -> float:
+        """All of a group, every one converted if the way converts: they were."""
+        if self.terms is None:
+            return group.recordings * staying_usd(group.kept, price_list)
+        if self.profile is None:
+            moved = replace(group.kept, size_bytes=group.moved_bytes)
+            return group.recordings * moving_usd(moved, self.terms.storage_class, price_list)
+        bytes_after = group.bytes_by_profile[self.profile]
+        return group.recordings * archiving_usd(group.kept, bytes_after, self.terms, price_list)
 
 
 def ways(terms: Terms) -> Iterator[Way]:

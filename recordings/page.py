@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from recordings.choice import choice_table
 from recordings.evidence import counted
 from recordings.figures import Figures, by_reason, by_status
 from recordings.files import audit_location
@@ -49,6 +50,8 @@ def page(
             _not_small(result),
             "<h2>Money</h2>",
             table(("US dollars, of all recordings that are small now", ""), money(figures)),
+            "<h2>Ways to keep them</h2>",
+            _choices(figures),
             _method(figures, price_list),
         ]
     )
@@ -187,6 +190,22 @@ def _line(tag: str, cells: Row, texts: int) -> str:
     return "<tr>" + "".join(f"{kind}{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
 
 
+def _choices(figures: Figures) -> str:
+    """What the archived recordings cost in other ways, dearest first."""
+    nothing = max((each.usd for each in figures.choices if each.way.terms is None), default=0)
+    rows = [
+        (str(each.way).replace("`", ""), each.way.speakers, each.way.original, usd(each.usd), usd(nothing - each.usd))
+        for each in sorted(figures.choices, key=lambda each: -each.usd)
+    ]
+    headings = ("way", "the two speakers", "the original", "cost", "saved")
+    return f"""<p>{_CHOICES.format(figures=figures)}</p>
+{table(headings, rows, texts=3, kind="keys")}"""
+
+
+_CHOICES = """What was archived, from its archiving until {figures.retention_years:g} years after the call. Worker and
+server are not counted. All of it opens at once. Under a profile that was not used, sizes are the usual ones."""
+
+
 def _method(figures: Figures, price_list: PriceList) -> str:
     return f"""<h2>How this was counted</h2>
 <ul>
@@ -221,7 +240,21 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
 |---|--:|
 {lines}
 
-{where}"""
+{_ways(figures)}{where}"""
+
+
+def _ways(figures: Figures) -> str:
+    """The same table as the page's, in Markdown, with what it recommends."""
+    if not figures.choices:
+        return ""
+    terms = next(each.way.terms for each in figures.choices if each.way.terms)
+    return f"""## Ways to keep them
+
+{_CHOICES.format(figures=figures)}
+
+{choice_table(figures.choices, terms, usd)}
+
+"""
 
 
 def _link(address: str) -> str:

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from rich.console import Console
 
-from demo.__main__ import _table
+from demo.display import table_of_days as _table
 from demo.notebook import NOTEBOOK, executed
 from recordings.charts import charts
 from recordings.errors import AuditDamaged, InvalidRequest
