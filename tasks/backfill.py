@@ -99,7 +99,9 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
     """How much of what is left is worth archiving, by a sample of some of its days, before the first run starts."""
     run = backfill.run
     left = sorted({portion.date for portion in portions.left})
-    chosen = left[:: -(-len(left) // _DAYS_SAMPLED)] if left else []
+    if not left:
+        return
+    chosen = left[:: -(-len(left) // _DAYS_SAMPLED)]
     days = [Day(prefix=prefix, date=day) for day in chosen for prefix in run.prefixes]
     store = workplace(run).store
     try:
