@@ -56,6 +56,7 @@ screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
 docs: $(READY) ## Write the generated documents anew
 	@$(BIN)/python -m recordings.schema > docs/audit-table.md
 	@$(BIN)/python -m recordings.scenarios > docs/costs.md
+	@$(BIN)/python -m recordings.scenarios --plot docs/images/costs.svg
 
 docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/index.html
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yaml

@@ -29,10 +29,12 @@ from recordings.charts import charts
 from recordings.excel import workbook
 from recordings.figures import by_day, figures
 from recordings.files import LocalFiles
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.manifest import as_parquet, current, file_schema, read_audit
 from recordings.page import page
 from recordings.pricing import prices
 from recordings.savings import SMALL_STATES, savings
+from recordings.scenarios import archiving_cost
 
 FIRST_DAY, DAYS = date(2020, 1, 1), 2192
 MONTH = (date(2023, 5, 1), date(2023, 5, 31))
@@ -62,18 +64,17 @@ _CONSTANT = {
 }
 
 
-def write_day(root: Path, number: int) -> None:
-    """The rows of one day of calls: archived a week later, released a month after that."""
+def write_day(root: Path, number: int, recordings: int = ROWS_A_DAY // 2) -> None:
+    """The rows of one day of calls: archived a week later, released a week after that."""
     day = FIRST_DAY + timedelta(days=number)
     random = np.random.default_rng(number)
-    recordings = ROWS_A_DAY // 2
     keys, contacts = _keys(random, day, recordings)
     sizes = random.lognormal(15.5, 0.9, recordings).astype("int64") + 60_000
     rejected = random.random(recordings) < REJECTED
     shared = _shared(random, recordings, sizes)
     folder = root / f"recording_date={day}"
     folder.mkdir(parents=True)
-    for status, age_days in (("archived", 8), ("released", 38)):
+    for status, age_days in (("archived", 8), ("released", 15)):
         statuses = np.where(rejected, "rejected" if status == "archived" else "skipped", status)
         at = np.datetime64(datetime.combine(day + timedelta(days=age_days), datetime.min.time()), "us")
         moments = pa.array(at + random.integers(0, 3_600_000_000, recordings)).cast(pa.timestamp("us", tz="UTC"))
@@ -88,11 +89,13 @@ def write_day(root: Path, number: int) -> None:
             **dict.fromkeys(("state_at", "started_at", "finished_at"), moments),
         }
         _write(folder, status, columns)
-    _write_record(LocalFiles(root), day, minutes=float(sizes.sum()) / 32000 / 60)
+    _write_record(LocalFiles(root), day, recordings, minutes=float(sizes.sum()) / 32000 / 60)
 
 
-def _write_record(files: LocalFiles, day: date, *, minutes: float) -> None:
-    """What the day's archiving run leaves when it ends, as far as a report reads it."""
+def _write_record(files: LocalFiles, day: date, recordings: int, *, minutes: float) -> None:
+    """What the day's archiving run leaves when it ends, as far as a report reads it: time and cost as docs/costs.md."""
+    cost = archiving_cost(recordings, minutes, "GLACIER_IR", prices())
+    cpu_s = recordings * CPU_S_BY_RECORDING + minutes * CPU_S_BY_MINUTE
     run_day = day + timedelta(days=8)
     run = {
         "run_id": f"{run_day:%Y%m%d}T030000Z-archived",
@@ -101,9 +104,10 @@ def _write_record(files: LocalFiles, day: date, *, minutes: float) -> None:
     }
     record = {
         "run": {**run, "start_date": str(day), "end_date": str(day)},
-        "counts": {"archived": ROWS_A_DAY // 2},
-        **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), minutes),
-        "cost": {"requests_usd": minutes / 1e6, "compute_usd": minutes / 1e7},
+        "counts": {"archived": recordings},
+        **dict.fromkeys(("wall_s", "cpu_s"), cpu_s),
+        **dict.fromkeys(("minutes", "bytes_before", "bytes_after"), minutes),
+        "cost": {"requests_usd": cost.requests_usd, "compute_usd": cost.compute_usd},
         "files": [
             {"name": f"recording_date={day}/{wave}.parquet", "rows": 800, "sha256": "0" * 64} for wave in range(11)
         ],
@@ -156,6 +160,18 @@ def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
     )
     for wave, start in enumerate(range(0, len(table), ROWS_A_FILE)):
         (folder / f"{name}-{wave:04d}.parquet").write_bytes(as_parquet(table.slice(start, ROWS_A_FILE)))
+
+
+def page_of_a_year() -> str:
+    """The report of a year of 600,000 recordings a month, a week of originals still kept."""
+    with tempfile.TemporaryDirectory() as root:
+        days, recordings = 366, 600_000 * 12 // 366
+        with ProcessPoolExecutor(os.cpu_count()) as processes:
+            list(processes.map(write_day, [Path(root)] * days, range(days), [recordings] * days, chunksize=8))
+        price_list, as_of = prices(), FIRST_DAY + timedelta(days=days + 10)
+        result = savings(LocalFiles(Path(root)), price_list)
+        drawn = charts(result, price_list, as_of, 6)
+        return page(result, figures(result, price_list, as_of, 6), price_list, drawn, "a synthetic table", {})
 
 
 def report(root: str, start: date | None, end: date | None) -> str:
@@ -212,7 +228,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=DAYS, help="fewer for a quick look; the month measured needs 1247")
     parser.add_argument("--case", choices=CASES, help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the report of a synthetic year instead")
     options = parser.parse_args()
+    if options.page:
+        options.page.write_text(page_of_a_year(), encoding="utf-8")
+        return
     if options.case:
         measure(options.case, options.root)
         return

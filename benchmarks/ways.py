@@ -58,7 +58,14 @@ def by_flow(bucket: str, day: date) -> None:
     from flows.archive import archive_recordings  # Prefect is no part of what the other ways cost
 
     with tempfile.TemporaryDirectory() as audit_uri:
-        archive_recordings(bucket=bucket, prefixes=[PREFIX], audit_uri=audit_uri, start_date=day, end_date=day)
+        archive_recordings(
+            bucket=bucket,
+            prefixes=[PREFIX],
+            audit_uri=audit_uri,
+            start_date=day,
+            end_date=day,
+            archive_unprofitable=True,
+        )
 
 
 def planned(bucket: str, day: date, audit_uri: str) -> Run:

@@ -48,7 +48,7 @@ def _archive() -> None:
     from demo.display import progress_of_the_run, table_of_days
     from flows.archive import archive_recordings  # only now: Prefect reads its address on import
     from recordings.manifest import read_audit
-    from recordings.reporting import usd
+    from recordings.reporting import rate_usd
 
     console = Console(highlight=False)
     with progress_of_the_run(console):
@@ -60,6 +60,7 @@ def _archive() -> None:
             end_date=DAYS[-1],
             batch_size=5,
             readback_percent=10,
+            archive_unprofitable=True,  # a real archive skips calls of a few seconds: they cost more than they save
         )
     frame = read_audit(str(AUDIT))
     console.print("", table_of_days(frame[frame["run_id"] == summary.run_id]), "")
@@ -69,8 +70,8 @@ def _archive() -> None:
     if per_1000 is not None:
         console.print(
             f"{summary.minutes_after:,.1f} minutes archived in {summary.wall_s:.1f} s. At AWS list prices that costs\n"
-            f"{usd(per_1000)} per 1,000 minutes, because these calls last half a minute and S3 charges per request.\n"
-            "README.md says what longer calls cost."
+            f"{rate_usd(per_1000)} per 1,000 minutes, because these calls last half a minute and S3 charges per "
+            "request.\nREADME.md says what longer calls cost."
         )
     console.print(f"\nThe audit table, a row for every recording looked at: {AUDIT}\n  {ONE_LINER}", soft_wrap=True)
 

@@ -37,6 +37,7 @@ def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "ARCHIVE_CODE": os.getcwd(),
         "PYTHONPATH": os.getcwd(),
+        "ARCHIVE_SKIP_UNPROFITABLE": "false",  # the demo's calls are short
     }
     return {**s3.env, **prefect.env, **here}
 

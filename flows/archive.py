@@ -39,6 +39,7 @@ def archive_recordings(
     lookback_days: Annotated[int, Field(ge=1)] = 7,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    archive_unprofitable: bool = False,
     shard: Words = "",
 ) -> RunSummary:
     """Each recording of the window ends provably converted or untouched, with a row in the audit table.
@@ -59,6 +60,7 @@ def archive_recordings(
         lookback_days: How many days to look at where start_date is empty.
         readback_percent: Share of the results that is read back, decoded, and compared.
         batch_size: How many recordings one task run works on.
+        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.
 
     Returns:

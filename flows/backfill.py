@@ -12,7 +12,15 @@ from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary
 from recordings.run import STORAGE_CLASSES
 from recordings.settings import settings
-from tasks.backfill import begin_backfill, carry_out, cut_into_portions, days_to_survey, end_backfill, end_dry_run
+from tasks.backfill import (
+    begin_backfill,
+    carry_out,
+    cut_into_portions,
+    days_to_survey,
+    end_backfill,
+    end_dry_run,
+    say_what_is_worth_it,
+)
 from tasks.estimate import survey_day
 from tasks.names import named
 
@@ -38,6 +46,7 @@ def backfill_recordings(
     min_age_days: Annotated[int, Field(ge=0)] = 7,
     readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
     batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",
 ) -> BackfillSummary:
@@ -58,6 +67,7 @@ def backfill_recordings(
         min_age_days: Calls more recent than this many days are left alone.
         readback_percent: Share of the results that is read back, decoded, and compared.
         batch_size: How many recordings one task run works on.
+        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
         deployment: What archives a day, like archive-recordings/archive-day. Empty: this run, one day at a time.
 
@@ -73,5 +83,6 @@ def backfill_recordings(
         days = days_to_survey(backfill)
         return end_dry_run(backfill, days, survey_day.map(days, unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
+    say_what_is_worth_it(backfill, portions)
     ended = carry_out(backfill, portions, archive_recordings)
     return end_backfill(backfill, portions, ended)

@@ -32,6 +32,7 @@ def estimate_savings(
     storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
     min_age_days: Annotated[int, Field(ge=0)] = 7,
     lookback_days: Annotated[int, Field(ge=1)] = 7,
+    archive_unprofitable: bool = False,
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.
 
@@ -45,6 +46,7 @@ def estimate_savings(
         storage_class: Where they would be kept.
         min_age_days: Younger recordings would be left alone.
         lookback_days: How many days to look at where start_date is empty.
+        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
 
     Returns:
         The forecast.

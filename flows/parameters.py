@@ -28,4 +28,5 @@ def _trimmed(value: Any) -> Any:
 
 Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: decided by the run
 RequiredDay = Annotated[date, BeforeValidator(_required)]
+Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty: decided by another parameter
 Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for

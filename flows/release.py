@@ -5,9 +5,10 @@ from typing import Annotated
 from prefect import flow, unmapped
 from pydantic import Field
 
-from flows.parameters import Day
+from flows.parameters import Count, Day
 from recordings.outcome import OperationSummary
 from recordings.request import MAX_DAYS
+from recordings.settings import settings
 from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
 
 
@@ -19,7 +20,8 @@ def release_originals(
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
-    grace_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] = 30,
+    grace_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] = settings().grace_days,
+    grace_days_read_back: Count = None,
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
@@ -32,7 +34,10 @@ def release_originals(
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
-        grace_days: Keep the originals of recordings that were archived less than this many days ago.
+        grace_days: Keep the originals of recordings that were archived less than this many days ago. Of all that
+            archiving costs, this costs most: docs/costs.md has the figures.
+        grace_days_read_back: The same for recordings that were read back and decoded in full, as readback_percent of
+            the archiving run says. Empty: the same number.
         missing_ok: Succeed even if nothing in the selection was ever archived.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. An original without a row there is never released.

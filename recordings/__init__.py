@@ -12,7 +12,8 @@ Read in this order:
 - many days at once: ``backfill``, ``standing``; afterwards: ``operation``, ``selection``, ``intents``, ``restore``,
   ``release``, ``settlement``, ``reconcile``, ``outcome``, ``operation_report``
 - what it came to, said to people: ``summary``, ``reporting``, ``glossary``; what it costs and saves:
-  ``pricing``, ``savings``, ``scenarios``, ``estimate``; the report: ``figures``, ``charts``, ``page``, ``excel``
+  ``pricing``, ``gate``, ``choice``, ``savings``, ``scenarios``, ``estimate``; the report: ``figures``, ``charts``,
+  ``page``, ``excel``
 - how: ``accounting``, ``patience``, ``pool``, ``settings``, ``errors``
 """
 

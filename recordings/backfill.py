@@ -77,6 +77,7 @@ def parameters_of(portion: Portion, run: Run) -> dict[str, Any]:
         "accept": list(run.accept),
         "batch_size": run.batch_size,
         "readback_percent": run.readback_percent,
+        "archive_unprofitable": run.archive_unprofitable,
         "shard": portion.shard,
     }
 
@@ -152,6 +153,7 @@ def _did_as_much(record: Record, run: Run) -> bool:
         == (run.bucket, run.profile_name, run.storage_class)
         and set(run.prefixes) <= set(theirs["prefixes"])
         and theirs["include_held"] >= run.include_held
+        and theirs.get("archive_unprofitable", True) >= run.archive_unprofitable  # once, there was no such choice
         and not (record["counts"].get("failed") or record["unrecorded"] or record.get("unlisted"))
         and not (record["counts"].get("changed") and not record["counts"].get("archived"))
     )

@@ -20,6 +20,7 @@ from recordings.figures import by_reason, projection, saved_by_day, spent_by_day
 from recordings.pricing import PriceList
 from recordings.reporting import human_bytes, tick_usd
 from recordings.savings import SNR_BIN_DB, Savings
+from recordings.scenarios import DRAWN, PUBLISHED, WAYS, bill
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 _INK, _LINES = "#222222", "#dddddd"
@@ -76,6 +77,35 @@ def charts(result: Savings, price_list: PriceList, as_of: date, retention_years:
             yield _durations(result)
         if (result.runs["minutes"] > 0).any():
             yield _cost(result)
+
+
+def costs_chart(price_list: PriceList) -> str:
+    """Seven ways to keep recordings, as docs/costs.md compares them: what each costs, and for what."""
+    bills = [(name, bill(way, PUBLISHED, price_list)) for name, way in reversed(DRAWN)]
+    parts = (
+        ("storage", BLUE, [each.storage_usd + each.waiting_usd for _, each in bills]),
+        ("originals, until released", RED, [each.originals_usd for _, each in bills]),
+        ("work", ORANGE, [each.work_usd for _, each in bills]),
+        ("tags", GREEN, [each.tags_usd for _, each in bills]),
+    )
+    with rc_context(_STYLE):
+        figure, axes = _axes(height_in=3.6)
+        figure.set_size_inches(7.5, 3.6)
+        left = [0.0] * len(bills)
+        for (label, colour, widths), hatch in zip(parts, ("", "//", "", "\\\\"), strict=True):
+            bars = axes.barh(range(len(bills)), widths, 0.65, left, color=colour, label=label, hatch=hatch)
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.bar_label(bars, [f"${total:,.0f}" for total in left], padding=4)
+        axes.set_yticks(range(len(bills)), [name for name, _ in bills])
+        axes.set_xlabel(
+            "US dollars for six years, 3 million minutes a month; leaving all in Standard costs "
+            f"${bill(WAYS[0], PUBLISHED, price_list).total_usd:,.0f}"
+        )
+        axes.xaxis.set_major_formatter(_DOLLARS)
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.1)
+        _legend(figure, 4)
+        return _svg(figure)
 
 
 def _axes(ylabel: str = "", height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:

@@ -1,17 +1,21 @@
 """What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
 
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 
 from recordings.errors import Changed, Rejected, Skipped
-from recordings.pricing import is_dearer
+from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
+from recordings.pricing import MONTH_DAYS, is_dearer, prices
 from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
+from recordings.settings import settings
 
 EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
+NOT_WORTH_IT = "not-worth-it"
 NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
 _MOST_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
 
@@ -73,13 +77,43 @@ def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContex
     return store.read(current.key, version_id=provenance.original_version)
 
 
-def left_as_it_is(
-    *, already: bool, bytes_before: int, bytes_after: int, storage_class: str, run: Run
-) -> Skipped | None:
+def kept_of(recording: Recording, source: StoredObject, *, duration_s: float, tags: int, run: Run) -> Kept:
+    """What a run would replace. It is kept for ``retention_years`` from the call on, and looked at when scheduled."""
+    age_days = (run.scheduled_at - recording.recorded_at) / timedelta(days=1)
+    return Kept(
+        storage_class=recording.storage_class,
+        size_bytes=source.size_bytes,
+        minutes=duration_s / 60,
+        tags=tags,
+        age_days=age_days,
+        months_left=max(0, settings().retention_years * 12 - age_days / MONTH_DAYS),
+    )
+
+
+def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, run: Run) -> Skipped | None:
     """Why the bytes stay; None if they are to be replaced.
 
-    ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite.
+    ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite. ``again``: it
+    was converted before, and the operator asked for it to be converted once more, whatever it costs.
     """
+    if already and not is_dearer(kept.storage_class, run.storage_class):
+        return Skipped(*FOUND_CONVERTED)
+    if not already and bytes_after >= kept.size_bytes:
+        return Skipped(*NOT_SMALLER)
+    if again or run.archive_unprofitable or pays(kept, bytes_after, run.terms, prices()):
+        return None
     if already:
-        return None if is_dearer(storage_class, run.storage_class) else Skipped(*FOUND_CONVERTED)
-    return Skipped(*NOT_SMALLER) if bytes_after >= bytes_before else None
+        code, sentence = FOUND_CONVERTED
+        return Skipped(
+            code, f"{sentence}; a lifecycle rule moves it to {run.storage_class} for less than a rewrite costs"
+        )
+    return Skipped(NOT_WORTH_IT, _loss(kept, bytes_after, run.terms))
+
+
+def _loss(kept: Kept, bytes_after: int, terms: Terms) -> str:
+    archived = archiving_usd(kept, bytes_after, terms, prices())
+    otherwise = cheapest_unconverted_usd(kept, terms, prices())
+    return (
+        f"archived, its {kept.months_left:.0f} months to come cost ${archived:.6f}; as it is, at most moved to "
+        f"{terms.storage_class} by a lifecycle rule, ${otherwise:.6f}"
+    )

@@ -9,23 +9,33 @@ import heapq
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-from recordings.audio import Foresight, foresee
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
-from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
+from recordings.audio import PROFILES, foresee
+from recordings.choice import Choice, Convertible, ways
+from recordings.decision import (
+    NOT_WORTH_IT,
+    check_is_due,
+    check_may_be_replaced,
+    is_done,
+    kept_of,
+    left_as_it_is,
+    source_of,
+)
+from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, work_usd
+from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.recording import Recording
 from recordings.run import Run
-from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
-from recordings.scenarios import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.tag import without_mark
+from recordings.wav import ByteStream
 
 SAMPLE_SIZE = 200
-GRACE_DAYS = 30  # after which originals are taken to be released
 _Z_95 = 1.96
 _NOT_DUE = ("not-a-recording", "too-young")  # by the listing alone
 _FOUND = ("found-archived", "found-converted")  # verified and tagged like what a run archives
@@ -82,8 +92,17 @@ class Look:
     recording: Recording
     reason: str | None
     bytes_after: int = 0
-    minutes: float = 0
-    has_tags: bool = False
+    convertible: Convertible | None = None  # where the headers say that it can be converted
+
+    @property
+    def kept(self) -> Kept | None:
+        """What lies there."""
+        return self.convertible.kept if self.convertible else None
+
+    @property
+    def minutes(self) -> float:
+        """Its length, if it would be archived."""
+        return self.kept.minutes if self.kept and self.reason is None else 0
 
 
 def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool) -> list[Look]:
@@ -99,8 +118,22 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                 return Look(recording=recording, reason="found-archived")
             tags = without_mark(check_may_be_replaced(store, current, run))
             with source_of(store, current, body) as (source, source_body):
-                foreseen = foresee(source_body, source.size_bytes, run.profile)
-                return replace(_forecast_of(recording, source, foreseen, run), has_tags=bool(tags))
+                again = _Again(source_body)
+                foreseen = foresee(again, source.size_bytes, run.profile)
+                sizes = dict(_sizes(again, source.size_bytes))
+                kept = kept_of(recording, source, duration_s=foreseen.duration_s, tags=len(tags), run=run)
+                stays = left_as_it_is(
+                    kept,
+                    already=foreseen.already,
+                    again=source is not current,
+                    bytes_after=foreseen.bytes_after,
+                    run=run,
+                )
+                reason = stays.code if stays else None
+                convertible = Convertible(kept=kept, bytes_by_profile=sizes)
+                return Look(
+                    recording=recording, reason=reason, bytes_after=foreseen.bytes_after, convertible=convertible
+                )
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:
@@ -108,17 +141,41 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
         return Look(recording=recording, reason="bug")
 
 
-def _forecast_of(recording: Recording, source: StoredObject, foreseen: Foresight, run: Run) -> Look:
-    stays = left_as_it_is(
-        already=foreseen.already,
-        bytes_before=source.size_bytes,
-        bytes_after=foreseen.bytes_after,
-        storage_class=recording.storage_class,
-        run=run,
+class _Again:
+    """A stream whose beginning, as far as it was read, can be read once more."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream, self._seen, self._at = stream, bytearray(), 0
+
+    def read(self, size_bytes: int) -> bytes:
+        if self._at == len(self._seen):
+            self._seen += self._stream.read(size_bytes)
+        data = bytes(self._seen[self._at : self._at + size_bytes])
+        self._at += len(data)
+        return data
+
+    def rewind(self) -> None:
+        self._at = 0
+
+
+def _sizes(stream: _Again, size_bytes: int) -> Iterator[tuple[str, int]]:
+    """What the recording would come to under each profile that takes it."""
+    for profile in PROFILES.values():
+        stream.rewind()
+        with suppress(Rejected):
+            yield profile.name, foresee(stream, size_bytes, profile).bytes_after
+
+
+def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
+    """How many of these recordings are worth archiving, and what becomes of those that are not, in a sentence."""
+    due = [look for look in looks if look.reason in (None, NOT_WORTH_IT) and look.kept]
+    paying = sum(pays(look.kept, look.bytes_after, run.terms, price_list) for look in due if look.kept)
+    losing = len(due) - paying
+    fate = "archived all the same" if run.archive_unprofitable else "skipped"
+    return (
+        f"{paying:,} of {plural(len(due), 'recording')} that can be archived are worth it; {losing:,} would cost more "
+        f"archived than under a lifecycle rule" + (f": {fate}" if losing else "")
     )
-    if stays:
-        return Look(recording=recording, reason=stays.code)
-    return Look(recording=recording, reason=None, bytes_after=foreseen.bytes_after, minutes=foreseen.duration_s / 60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +207,7 @@ def ratio_estimate(known: Sequence[float], sought: Sequence[float], total: float
 class Forecast:
     """What a run over the window would do. Sizes in bytes, money in US dollars at list prices."""
 
+    terms: Terms
     recordings: int  # listed, and not settled by earlier runs
     settled: int
     looked_at: int
@@ -163,6 +221,7 @@ class Forecast:
     originals_month: Interval  # until then
     cost: Interval  # requests, retrieval, CPU time, and deleting originals before their class's shortest time
     reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
+    choices: tuple[Choice, ...]  # of all that could be archived, until each has been kept for the retention
 
     @property
     def cpu_hours(self) -> float:
@@ -180,11 +239,16 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         counted = [value if small else 0.0 for value, small in zip(sought, archived, strict=True)]
         return ratio_estimate(sizes, counted, bytes_listed, survey.count)
 
+    def all_by_size(sought: Iterable[float]) -> float:
+        return ratio_estimate(sizes, [*sought], bytes_listed, survey.count).expected
+
     def by_count(sought: Iterable[float]) -> Interval:
         return ratio_estimate([1.0] * len(looks), [*sought], survey.count, survey.count)
 
+    convertible = [look.convertible for look in looks]
     kept = [_month(look.recording.size_bytes, look.recording.storage_class, price_list) for look in looks]
     return Forecast(
+        terms=run.terms,
         recordings=survey.count,
         settled=survey.settled_count,
         looked_at=len(looks),
@@ -203,6 +267,10 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             _cost_of_runs(survey, run, price_list, runs)
         ),
         reasons=Counter(look.reason for look in looks if look.reason),
+        choices=tuple(
+            Choice(way=way, usd=all_by_size(way.cost_usd(each, price_list) if each else 0.0 for each in convertible))
+            for way in ways(run.terms)
+        ),
     )
 
 
@@ -212,29 +280,19 @@ def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:
     """What this recording would add to the bill, once."""
-    requests = price_list.requests(_requests(look), run.storage_class)
-    if look.reason is not None:
-        return requests
-    size_bytes, storage_class = look.recording.size_bytes, look.recording.storage_class
-    age_days = (run.scheduled_at - look.recording.recorded_at).days + GRACE_DAYS
-    billed = price_list.billed_bytes(size_bytes, storage_class)
-    return (
-        requests
-        + price_list.reading(size_bytes, storage_class)
-        + price_list.task(CPU_S_BY_RECORDING + look.minutes * CPU_S_BY_MINUTE)
-        + price_list.early_deletion(billed, storage_class, age_days)
-    )
+    if look.reason is None and look.kept:
+        return work_usd(look.kept, look.bytes_after, run.terms, price_list)
+    return price_list.requests(_requests(look), run.storage_class)
 
 
 def _requests(look: Look) -> Mapping[str, int]:
-    """What a run asks S3 about this recording, by operation. Tags are read on both versions, so that none is lost."""
+    """What a run asks S3 about a recording that it leaves as it is, by operation."""
     if look.reason in _NOT_DUE:
         return {}
     is_head_first = look.recording.storage_class in CHARGED_FOR_READING
-    counts = Counter(GetObject=1, HeadObject=int(is_head_first), GetObjectTagging=int(look.has_tags))
-    if look.reason is None:
-        counts += Counter(PutObject=1, GetObjectTagging=3 if look.has_tags else 1, PutObjectTagging=1)
-    elif look.reason in _FOUND:
+    has_tags = look.kept is not None and look.kept.tags > 0
+    counts = Counter(GetObject=1, HeadObject=int(is_head_first), GetObjectTagging=int(has_tags))
+    if look.reason in _FOUND:
         counts += Counter(GetObjectTagging=1, PutObjectTagging=1)
     return counts
 

@@ -1,13 +1,19 @@
 """The figures of a report: what sums, prices and runs come to on a given day. Money is in US dollars."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import pandas as pd
 
+from recordings.audio import PROFILES
+from recordings.choice import Choice, Group, ways
+from recordings.gate import Kept, Terms
 from recordings.manifest import Status
 from recordings.pricing import MONTH_DAYS, PriceList, break_even_months
 from recordings.savings import SMALL_STATES, Savings
+from recordings.settings import settings
 
 _OF_SMALL = ("verified", "read_back", "bytes_before", "bytes_after", "minutes")
 _STORED = ("usd_before", "usd_after", "usd_originals", "usd_tags", "usd_saved")
@@ -47,6 +53,7 @@ class Figures:
     projected_if_released: float
     runs: int
     minutes_by_runs: float
+    choices: tuple[Choice, ...]  # ways to keep what was archived, from then until each has been kept long enough
 
     @property
     def net_so_far(self) -> float:
@@ -97,6 +104,7 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         projected_if_released=float(future["released_usd"]),
         runs=len(runs),
         minutes_by_runs=float((runs["minutes"] * runs["share"]).sum()),
+        choices=choices(result, price_list, retention_years),
     )
 
 
@@ -154,6 +162,44 @@ def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataF
         for month in range(horizon + 1)
     ]
     return pd.DataFrame(rows)
+
+
+def choices(result: Savings, price_list: PriceList, retention_years: float) -> tuple[Choice, ...]:
+    """What other ways of keeping the archived recordings would have cost, from their archiving on; none without any.
+
+    Of those in the class that most are in. What another profile would have made of them is taken from its usual share.
+    """
+    archived = result.small[result.small["status"].isin(("archived", "released"))]
+    if archived.empty:
+        return ()
+    storage_class = str(archived.groupby("class_after")["recordings"].sum().idxmax())
+    terms = Terms(storage_class=storage_class, grace_days=settings().grace_days)
+    groups = [
+        _group(line, retention_years) for line in archived[archived["class_after"] == storage_class].to_dict("records")
+    ]
+    return tuple(
+        Choice(way=way, usd=sum(way.cost_of_group_usd(each, price_list) for each in groups)) for way in ways(terms)
+    )
+
+
+def _group(line: Mapping[Any, Any], retention_years: float) -> Group:
+    """A line of the sums as so many recordings that are alike, each as large as S3 bills it on average."""
+    count = line["recordings"]
+    age_days = (pd.Timestamp(line["since"]) - pd.Timestamp(line["recording_date"])).days
+    under = {name: line["billed_after" if name == line["profile"] else f"billed_{name}"] for name in PROFILES}
+    return Group(
+        recordings=count,
+        kept=Kept(
+            storage_class=line["class_before"],
+            size_bytes=round(line["billed_before"] / count),
+            minutes=line["minutes"] / count,
+            tags=0,
+            age_days=age_days,
+            months_left=max(0, retention_years * 12 - age_days / MONTH_DAYS),
+        ),
+        moved_bytes=round(line["billed_moved"] / count),
+        bytes_by_profile={name: round(size_bytes / count) for name, size_bytes in under.items()},
+    )
 
 
 def by_status(result: Savings) -> pd.DataFrame:

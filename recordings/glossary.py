@@ -86,6 +86,11 @@ REASONS: Mapping[str, Term] = {
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
+    "not-worth-it": Term(
+        "Until the end of its retention, the recording would cost more archived than left alone or moved to the same "
+        "storage class by a lifecycle rule, because it is short or soon to be deleted.",
+        "Have a lifecycle rule move it, which costs the least; archive_unprofitable=True archives it all the same.",
+    ),
     "not-wav": Term("The object is not a WAV file, whatever its key says.", _LISTEN),
     "original-differs": Term(
         "The original's ETag or size is not what the audit table says, so it was not deleted.",

@@ -33,10 +33,15 @@ class Operation:
     everything: bool
     missing_ok: bool
     grace_days: int
+    grace_days_read_back: int  # of those that were read back and decoded in full
     repair: bool
     dry_run: bool
     started_at: datetime
     software_version: str = __version__
+
+    def grace_days_of(self, row: ManifestRow) -> int:
+        """For how many days after its archiving a recording's original stays."""
+        return self.grace_days_read_back if row.read_back else self.grace_days
 
     @property
     def narrows(self) -> bool:
@@ -63,6 +68,7 @@ def plan_operation(
     everything: bool = False,
     missing_ok: bool = False,
     grace_days: int = 0,
+    grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
 ) -> Operation:
@@ -91,6 +97,7 @@ def plan_operation(
         everything=everything,
         missing_ok=missing_ok,
         grace_days=grace_days,
+        grace_days_read_back=grace_days if grace_days_read_back is None else grace_days_read_back,
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,

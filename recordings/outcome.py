@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from recordings.glossary import code_of, label, plural
 from recordings.manifest import STATES, BatchRows, ManifestFile, ManifestRow, Status
@@ -29,7 +29,7 @@ class OperationResult:
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
         self.size_bytes = sum(_original(row)[0] for row in by_us)
         self.usd_month = sum(_month(row) for row in by_us)
-        self.due = due_by_date(waiting, operation.grace_days)
+        self.due = due_by_date(waiting)
         self.done = done[:_MOST_LISTED]
         self.failures = [row for row in rows if _is_left(row)][:_MOST_LISTED]
 
@@ -56,11 +56,11 @@ class Due:
         )
 
 
-def due_by_date(rows: Sequence[ManifestRow], grace_days: int) -> dict[date, Due]:
-    """When the originals of these archived rows may be released: by UTC date."""
+def due_by_date(rows: Sequence[ManifestRow]) -> dict[date, Due]:
+    """When the originals of these rows, which are in their grace, may be released: by UTC date."""
     found: dict[date, Due] = {}
     for row in rows:
-        day = ((row.state_at or row.started_at) + timedelta(days=grace_days)).date()
+        day = date.fromisoformat((row.reason or "").rpartition(" ")[2])  # as its reason ends
         found[day] = found.get(day, Due()) + Due(recordings=1, size_bytes=_original(row)[0], usd_month=_month(row))
     return found
 

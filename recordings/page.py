@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from recordings.choice import choice_table
 from recordings.figures import Figures, by_reason, by_status
 from recordings.files import audit_location
 from recordings.glossary import plural
 from recordings.pricing import PriceList
-from recordings.reporting import human_bytes, months, percent_saved, usd
+from recordings.reporting import human_bytes, paid_for, percent_saved, rate_usd, usd
 from recordings.savings import Savings
 
 Row = Sequence[str]
@@ -49,6 +50,8 @@ def page(
             _not_small(result),
             "<h2>Money</h2>",
             table(("US dollars, of all recordings that are small now", ""), money(figures)),
+            "<h2>Ways to keep them</h2>",
+            _choices(figures),
             _method(figures, price_list),
         ]
     )
@@ -104,13 +107,13 @@ def money(figures: Figures) -> list[Row]:
         ("runs, worker and server per 1,000 minutes archived", _per_1000(figures)),
         (f"still to be saved {kept}, if the originals stay", usd(figures.projected_as_is)),
         (f"still to be saved {kept}, if they are released now", usd(figures.projected_if_released)),
-        ("time to earn back what was spent, once they are released", months(figures.break_even_months)),
+        ("what was spent, once they are released", paid_for(figures.break_even_months, figures.retention_years)),
     ]
 
 
 def _per_1000(figures: Figures) -> str:
     per_1000 = figures.all_in_per_1000_minutes
-    return "-" if per_1000 is None else usd(per_1000)
+    return "-" if per_1000 is None else rate_usd(per_1000)
 
 
 def _tiles(figures: Figures) -> str:
@@ -187,6 +190,22 @@ def _line(tag: str, cells: Row, texts: int) -> str:
     return "<tr>" + "".join(f"{kind}{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
 
 
+def _choices(figures: Figures) -> str:
+    """What the archived recordings cost in other ways, dearest first."""
+    nothing = max((each.usd for each in figures.choices if each.way.terms is None), default=0)
+    rows = [
+        (str(each.way).replace("`", ""), each.way.speakers, each.way.original, usd(each.usd), usd(nothing - each.usd))
+        for each in sorted(figures.choices, key=lambda each: -each.usd)
+    ]
+    headings = ("way", "the two speakers", "the original", "cost", "saved")
+    return f"""<p>{_CHOICES.format(figures=figures)}</p>
+{table(headings, rows, texts=3, kind="keys")}"""
+
+
+_CHOICES = """What was archived, from its archiving until {figures.retention_years:g} years after the call. Worker and
+server are not counted. All of it opens at once. Under a profile that was not used, sizes are the usual ones."""
+
+
 def _method(figures: Figures, price_list: PriceList) -> str:
     return f"""<h2>How this was counted</h2>
 <ul>
@@ -197,7 +216,8 @@ original kept or deleted since, or if a run found it small already. Sizes are th
 discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
 <li>An original counts as a cost for as long as the table does not say that it was released.</li>
 <li>A run costs what it measured: requests and Fargate time. The worker and a self-hosted server count from the table's
-first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. Transfer,
+first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. They
+cost as much for a few recordings as for many: a small archive may not earn them back. Transfer,
 logs and the audit table's own storage are not counted.</li>
 <li>The projection is of the recordings that are small now, no future ones, each until {figures.retention_years:g} years
 after its call.</li>
@@ -220,7 +240,21 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
 |---|--:|
 {lines}
 
-{where}"""
+{_ways(figures)}{where}"""
+
+
+def _ways(figures: Figures) -> str:
+    """The same table as the page's, in Markdown, with what it recommends."""
+    if not figures.choices:
+        return ""
+    terms = next(each.way.terms for each in figures.choices if each.way.terms)
+    return f"""## Ways to keep them
+
+{_CHOICES.format(figures=figures)}
+
+{choice_table(figures.choices, terms, usd)}
+
+"""
 
 
 def _link(address: str) -> str:

@@ -1,12 +1,14 @@
 """What S3, KMS and Fargate charge, as dated data, and what follows from it. All amounts are US dollars.
 
-``prices/us-east-1.json`` says where its figures come from; a file of the same form, named by ``ARCHIVE_PRICE_LIST``,
-prices another region or a negotiated discount. Everything here is a pure function of a price list.
+``prices/us-east-1.json`` says of each price on which page it stood and when; a file of the same form, named by
+``ARCHIVE_PRICE_LIST``, prices another region or a negotiated discount. Everything here is a pure function of a price
+list.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from functools import cache
 from pathlib import Path
 
@@ -16,12 +18,14 @@ from recordings.settings import settings
 GB = 1024**3  # S3 bills in binary gigabytes
 MONTH_DAYS = 365.25 / 12
 _MONTH_HOURS = MONTH_DAYS * 24
+_MOST_MONTHS_OLD = 12
 _STANDARD = "STANDARD"
 _US_EAST_1 = Path(__file__).parent / "prices" / "us-east-1.json"
 
-# "Requests-Tier1" of "STANDARD, RRS, and tags", whatever the object's class; reading tags is Tier2, as GET of Standard
-# ("Understanding your AWS billing and usage reports for Amazon S3").
+# "Requests-Tier1" of "STANDARD, RRS, and tags", whatever the object's class ("Understanding your AWS billing and usage
+# reports for Amazon S3").
 _STANDARD_TIER_1 = ("ListObjectsV2", "ListObjectVersions", "PutObjectTagging")
+_READ_TAGS = "GetObjectTagging"
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
 CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
 KMS = "KMS"  # not an S3 operation: requests to KMS, one for each GET and PUT where no bucket key is in use
@@ -55,17 +59,40 @@ SERVER_TASK = TaskSize(vcpu=0.5, memory_gb=1)  # a self-hosted Prefect server; i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a price stood, and when: a year and a month, as 2026-11."""
+
+    page: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """List prices of a region at a date, and what they come to."""
+    """List prices of a region, each with its source, and what they come to."""
 
     region: str
-    as_of: str
-    source: str
+    sources: Mapping[str, Source]  # by the name of the price; of all classes, ``classes``
     classes: Mapping[str, ClassPrice]
     tag_per_10000_months: float
     kms_per_10000: float
     fargate_vcpu_hour: float
     fargate_gb_hour: float
+
+    @property
+    def as_of(self) -> str:
+        """The month in which the oldest of these prices was read."""
+        return min(each.as_of for each in self.sources.values())
+
+    @property
+    def source(self) -> str:
+        """The pages that the prices stood on."""
+        pages = dict.fromkeys(each.page for each in self.sources.values())
+        return f"List prices in US dollars: {'; '.join(pages)}"
+
+    def is_old(self, today: date) -> bool:
+        """Whether a price was read more than twelve months ago."""
+        year, month = map(int, self.as_of.split("-"))
+        return (today.year - year) * 12 + today.month - month > _MOST_MONTHS_OLD
 
     def of_class(self, storage_class: str) -> ClassPrice:
         """The class's prices; those of Standard for a class that is not listed, such as REDUCED_REDUNDANCY."""
@@ -88,26 +115,36 @@ class PriceList:
             max(0.0, min(size_gb, end) - start) * gb_month for (start, gb_month), end in zip(steps, ends, strict=True)
         )
 
-    def tags_month(self, tags: int) -> float:
+    def tags_month(self, tags: float) -> float:
         """Keeping so many object tags for a month."""
         return tags / 10_000 * self.tag_per_10000_months
 
-    def requests(self, counts: Mapping[str, int], write_class: str) -> float:
+    def requests(self, counts: Mapping[str, float], write_class: str) -> float:
         """S3 requests counted by operation, where PUTs write objects of this class.
 
-        GETs are taken to read from Standard (``reading`` is what other classes charge on top), HEADs to ask for objects
-        of ``write_class``.
+        GETs are taken to read from Standard (``reading`` is what other classes charge on top), HEADs and
+        GetObjectTagging to ask for objects of ``write_class``; for the latter, see ``tags_read_for_less``.
         """
         standard, target = self.of_class(_STANDARD), self.of_class(write_class)
         tier_1 = sum(counts.get(operation, 0) for operation in _STANDARD_TIER_1)
-        writes, heads = counts.get("PutObject", 0), counts.get("HeadObject", 0)
-        reads = sum(counts.values()) - counts.get(KMS, 0) - tier_1 - writes - heads
+        writes = counts.get("PutObject", 0)
+        looks = counts.get("HeadObject", 0) + counts.get(_READ_TAGS, 0)
+        reads = sum(counts.values()) - counts.get(KMS, 0) - tier_1 - writes - looks
         return (
             tier_1 * standard.write_per_1000
             + writes * target.write_per_1000
-            + heads * target.read_per_1000
+            + looks * target.read_per_1000
             + reads * standard.read_per_1000
         ) / 1000
+
+    def tags_read_for_less(self, counts: Mapping[str, float], write_class: str) -> float:
+        """How much less ``requests`` come to if AWS charges for reading tags as for a GET of Standard.
+
+        "Understanding your AWS billing and usage reports for Amazon S3" leaves it open: ``Requests-Tier1`` names tags,
+        and both ``Requests-Tier2`` and ``Requests-GIR-Tier2`` are "GET and all other" requests. The dearer one counts.
+        """
+        dearer = self.of_class(write_class).read_per_1000 - self.of_class(_STANDARD).read_per_1000
+        return counts.get(_READ_TAGS, 0) / 1000 * dearer
 
     def kms(self, counts: Mapping[str, int]) -> float:
         """Requests to KMS among the counted ones."""
@@ -139,7 +176,8 @@ def load_prices(path: Path) -> PriceList:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         classes = {name: ClassPrice(**price) for name, price in data.pop("classes").items()}
-        return PriceList(classes=classes, **data)
+        sources = {name: Source(**source) for name, source in data.pop("sources").items()}
+        return PriceList(classes=classes, sources=sources, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidRequest(f"price list {path}: {error}. It must have the form of {_US_EAST_1.name}") from error
 

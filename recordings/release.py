@@ -7,6 +7,7 @@ from recordings.accounting import accounted
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
 from recordings.files import AuditFiles
+from recordings.glossary import plural
 from recordings.intents import conclude, confirmed, set_out
 from recordings.manifest import TAG_LIMIT, BatchRows, ManifestRow, Status
 from recordings.operation import FOUND_GONE, Operation, begun, state_after
@@ -133,9 +134,10 @@ def _original_version(row: ManifestRow) -> str:
 def _check_grace(proof: ManifestRow, current: StoredObject, operation: Operation) -> None:
     """By S3's clock at both ends, to the second: its Date header knows no less."""
     archived_at = (proof.state_at or current.answered_at).replace(microsecond=0)
-    if current.answered_at < archived_at + timedelta(days=operation.grace_days):
-        due = archived_at + timedelta(days=operation.grace_days)
-        raise Skipped("in-grace", f"archived less than {operation.grace_days} days ago; due on {due:%Y-%m-%d}")
+    grace_days = operation.grace_days_of(proof)
+    due = archived_at + timedelta(days=grace_days)
+    if current.answered_at < due:
+        raise Skipped("in-grace", f"archived less than {plural(grace_days, 'day')} ago; due on {due:%Y-%m-%d}")
 
 
 def _check_replacement(store: Store, proof: ManifestRow, current: StoredObject) -> None:

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from recordings.choice import choice_table
 from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
 from recordings.manifest import ManifestRow, Status
-from recordings.pricing import MONTH_DAYS, Cost, break_even_months
+from recordings.pricing import MONTH_DAYS, Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 
+_CENT = 0.01
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
 
@@ -26,7 +28,14 @@ def human_bytes(size_bytes: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars and cents; amounts below ten cents with three significant figures."""
+    """Dollars and cents of a sum; what is below a cent is said to be so."""
+    if 0 < abs(amount) < _CENT:
+        return f"{'minus ' if amount < 0 else ''}less than 1 cent"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
+
+
+def rate_usd(amount: float) -> str:
+    """Dollars per something; below ten cents with three significant figures."""
     size = abs(amount)
     decimals = 2 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
@@ -44,6 +53,13 @@ def months(count: float | None) -> str:
     if count < 1:
         return f"{count * MONTH_DAYS:.1f} days"
     return f"{count:.1f} months" if count < 24 else f"{count / 12:.1f} years"
+
+
+def paid_for(count: float | None, retention_years: float) -> str:
+    """When what was spent has been saved, as far as recordings are kept so long."""
+    if count is None or count > 12 * retention_years:
+        return f"not paid for within {retention_years:g} years"
+    return f"paid for in {months(count)}"
 
 
 def percent_saved(before: float, after: float) -> str:
@@ -74,7 +90,7 @@ def run_report(
         _statuses(summary),
         _reasons(sums),
         findings_report(findings),
-        _cost(summary),
+        _cost(run, summary),
         _whereabouts(run, summary),
     ]
     return "\n\n".join(section for section in sections if section)
@@ -141,9 +157,7 @@ def _savings(summary: RunSummary, sums: Tally, retention_years: float) -> str:
         f"| **saved now, net of the originals** | **{usd(now)}** | |",
         f"| **saved once the originals are released** | **{usd(released)}** | **{usd(released * retained)}** |",
         "",
-        "The run's own cost is never earned back."
-        if break_even is None
-        else f"The run's own cost is paid for in {months(break_even)} once the originals are released.",
+        f"The run's own cost is {paid_for(break_even, retention_years)} once the originals are released.",
     ]
     return "\n".join(lines)
 
@@ -175,13 +189,24 @@ def findings_report(findings: Iterable[Finding]) -> str:
     return "\n".join(["## What preflight found", *lines]) if lines else ""
 
 
-def _cost(summary: RunSummary) -> str:
+def _cost(run: Run, summary: RunSummary) -> str:
+    less = prices().tags_read_for_less(summary.requests, run.storage_class)
     requests = ", ".join(f"{count:,} {operation}" for operation, count in sorted(summary.requests.items()))
     return f"""## What it cost
 
 {cost_table(summary.cost, summary.minutes_after)}
 
-{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests or "no requests"}."""
+{summary.cpu_s:.1f} s of CPU in {summary.wall_s:.1f} s; {requests or "no requests"}.{_or_less(less)}"""
+
+
+def _or_less(less: float) -> str:
+    """What the price list leaves open, where it makes a difference."""
+    if not less:
+        return ""
+    return (
+        " AWS does not say clearly what reading the tags of an object in this storage class costs. The dearer price is "
+        f"counted; by the other one, it is {usd(less)} less."
+    )
 
 
 def cost_table(cost: Cost, minutes: float) -> str:
@@ -197,7 +222,7 @@ def cost_table(cost: Cost, minutes: float) -> str:
         ("**all in, if this was the day's only run**", cost.all_in_usd),
     ]
     rows = [
-        f"| {name} | {usd(amount)} | {usd(amount / minutes * 1000) if minutes else '-'} |"
+        f"| {name} | {usd(amount)} | {rate_usd(amount / minutes * 1000) if minutes else '-'} |"
         for name, amount in lines
         if amount or name.startswith("*")
     ]
@@ -292,7 +317,7 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     basis = "the headers of each were read" if is_census else f"the headers of {forecast.looked_at:,} were read"
     saved = forecast.saved_month.expected
     break_even = break_even_months(forecast.cost.expected, saved)
-    verdict = "it never pays" if break_even is None else f"paid for in {months(break_even)}"
+    verdict = paid_for(break_even, retention_years)
     rows: list[tuple[str, Interval, Callable[[float], str]]] = [
         ("recordings archived", forecast.archived, lambda count: f"{count:,.0f}"),
         ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}" if minutes >= 10 else f"{minutes:.2g}"),
@@ -320,10 +345,24 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 
 {chr(10).join(stays) or "All of those read would be archived."}
 
+## Ways to keep them
+
+{_choices(forecast, retention_years)}
+
 It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
 requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, and what S3 charges \
 for originals deleted early; it leaves out KMS, waiting, retries, the audit table's own requests, worker and server. \
 Recordings count as archived if only the whole body shows their damage. {GLOSSARY}"""
+
+
+def _choices(forecast: Forecast, retention_years: float) -> str:
+    """What the person who pays can choose from."""
+    return f"""All recordings that can be converted, from now until {retention_years:g} years after their calls. What \
+does not pay to be converted is counted as moved by a lifecycle rule.
+
+{choice_table(forecast.choices, forecast.terms, usd)}
+
+Worker and server cost {usd(prices().standing_month)} a month while they run, and are not in the table."""
 
 
 def _hours(hours: float) -> str:

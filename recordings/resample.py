@@ -8,7 +8,15 @@ from recordings import __version__
 from recordings.accounting import accounted
 from recordings.audio import AudioFormat, Conversion, convert
 from recordings.carry import carry_late_changes
-from recordings.decision import check_is_due, check_may_be_replaced, is_done, left_as_it_is, source_of
+from recordings.decision import (
+    NOT_WORTH_IT,
+    check_is_due,
+    check_may_be_replaced,
+    is_done,
+    kept_of,
+    left_as_it_is,
+    source_of,
+)
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
@@ -90,10 +98,10 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow, sen
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     stays = left_as_it_is(
+        kept_of(recording, original, duration_s=conversion.duration_s, tags=len(tags), run=run),
         already=conversion.already,
-        bytes_before=original.size_bytes,
+        again=original is not current,
         bytes_after=len(conversion.body),
-        storage_class=current.storage_class,
         run=run,
     )
     if stays:
@@ -164,6 +172,8 @@ def _left_as_it_is(
     row: ManifestRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
 ) -> ManifestRow:
     """As small as it gets, by somebody else's doing: what it was made of is not known."""
+    if stays.code == NOT_WORTH_IT:
+        raise stays
     if original is not current:
         raise stays  # what lies there is an earlier conversion, of which this one says nothing
     return replace(

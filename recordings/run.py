@@ -9,8 +9,10 @@ from recordings.audio import PROFILES, Profile, check_profile_available
 from recordings.errors import InvalidRequest
 from recordings.files import audit_location
 from recordings.finding import ACCEPTABLE
+from recordings.gate import Terms
 from recordings.recording import Window
 from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
+from recordings.settings import settings
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
@@ -37,6 +39,7 @@ class Run:
     accept: tuple[str, ...]
     batch_size: int
     readback_percent: float
+    archive_unprofitable: bool
     shard: str  # only contact ids that begin with it; empty: all
     catches_up: bool  # no dates were given: windows of runs that never finished are revisited
     software_version: str = __version__
@@ -51,6 +54,16 @@ class Run:
     def oldest_days(self) -> int:
         """The age in days of the oldest recordings in the window."""
         return (self.scheduled_at.date() - self.start_date).days
+
+    @property
+    def terms(self) -> Terms:
+        """Under which recordings are archived."""
+        return Terms(
+            storage_class=self.storage_class,
+            grace_days=settings().grace_days,
+            readback_share=self.readback_percent / 100,
+            batch_size=self.batch_size,
+        )
 
     @property
     def profile(self) -> Profile:
@@ -83,6 +96,7 @@ def plan_run(
     accept: Sequence[str],
     batch_size: int,
     readback_percent: float,
+    archive_unprofitable: bool = False,
     shard: str = "",
 ) -> Run:
     """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
@@ -120,6 +134,7 @@ def plan_run(
         accept=tuple(accept),
         batch_size=batch_size,
         readback_percent=readback_percent,
+        archive_unprofitable=archive_unprofitable or not settings().skip_unprofitable,
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )

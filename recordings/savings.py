@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from recordings.audio import PROFILES
 from recordings.evidence import end_records, of_sound
 from recordings.files import AuditFiles
 from recordings.manifest import STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
@@ -44,10 +45,10 @@ GROUP BY ALL
 # Each state's row with the moment its successor took over, and for recordings without a state their last attempt.
 _HISTORY = f"""
 CREATE TEMP TABLE history AS
-SELECT recording_date, bucket, key, run_id, status, reason, bytes_before, bytes_after, duration_after_s, snr_db,
-  storage_class_before, storage_class_after, original_kept, state_at, started_at, is_state, newest = 1 AS stands,
-  next_at, states.verified OR shown.verified AS verified, states.read_back OR shown.read_back AS read_back,
-  states.tagged OR shown.tagged AS tagged
+SELECT recording_date, bucket, key, run_id, status, reason, profile, bytes_before, bytes_after, duration_after_s,
+  snr_db, storage_class_before, storage_class_after, original_kept, state_at, started_at, is_state,
+  newest = 1 AS stands, next_at, states.verified OR shown.verified AS verified,
+  states.read_back OR shown.read_back AS read_back, states.tagged OR shown.tagged AS tagged
 FROM (
   SELECT *, row_number() OVER newest_first AS newest, lag(state_at) OVER newest_first AS next_at
   FROM (
@@ -60,13 +61,20 @@ LEFT JOIN shown USING (recording_date, bucket, key, version_after)
 WHERE is_state OR newest = 1
 """  # noqa: S608 (constants of ours)
 
+# What each profile usually makes of a recording, as its storage class would bill it.
+_UNDER_PROFILES = ", ".join(
+    f"coalesce(sum(greatest(bytes_before * {profile.size_ratio}, coalesce(after.smallest_bytes, 0))), 0)::BIGINT "
+    f'AS "billed_{name}"'
+    for name, profile in PROFILES.items()
+)
+
 _SUMS = f"""
 SELECT recording_date, run_id, status, is_state,
   CASE WHEN is_state THEN '' ELSE coalesce(split_part(reason, ':', 1), '') END AS code,
   coalesce(before.class, 'STANDARD') AS class_before, coalesce(after.class, 'STANDARD') AS class_after,
   coalesce(original_kept, false) AS kept, stands,
   CAST(coalesce(state_at, started_at) AS DATE) AS since, CAST(next_at AS DATE) AS until,
-  count(*) AS recordings,
+  coalesce(profile, '') AS profile, count(*) AS recordings,
   coalesce(count_if(tagged), 0)::BIGINT AS tags,
   coalesce(count_if(verified), 0)::BIGINT AS verified,
   coalesce(count_if(read_back), 0)::BIGINT AS read_back,
@@ -74,6 +82,8 @@ SELECT recording_date, run_id, status, is_state,
   coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
   coalesce(sum(greatest(bytes_before, coalesce(before.smallest_bytes, 0))), 0)::BIGINT AS billed_before,
   coalesce(sum(greatest(bytes_after, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_after,
+  coalesce(sum(greatest(bytes_before, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_moved,
+  {_UNDER_PROFILES},
   coalesce(sum(duration_after_s) FILTER (WHERE isfinite(duration_after_s)), 0) / 60 AS minutes,
   histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB})
     FILTER (WHERE stands AND is_state AND isfinite(snr_db)) AS snr_db

@@ -1,20 +1,23 @@
 """What keeping a contact centre's recordings for years costs, one way or another: an honest comparison.
 
-``python -m recordings.scenarios > docs/costs.md`` writes the page that this repository shows.
+``python -m recordings.scenarios > docs/costs.md`` writes the page that this repository shows, and with ``--plot FILE``
+its picture.
 """
 
+import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from recordings.audio import PROFILES
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, reading_back_usd
+from recordings.glossary import plural
+from recordings.pcm import TELEPHONE_HZ
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
+from recordings.settings import settings
+from recordings.wav import alaw_wav_bytes
 
-# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
-# that a run does about a recording of next to no length, Prefect's share included.
-CPU_S_BY_MINUTE = 0.0048
-CPU_S_BY_RECORDING = 0.005
 _BATCH = 200
-_GRACE_DAYS = 30  # release_originals' default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Way:
     converts: bool
     opens: str = "at once"
     releases_originals: bool = True
+    grace_days: int = settings().grace_days  # after which the original is released
 
 
 def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Way:
@@ -98,13 +102,15 @@ class Bill:
 
     way: Way
     storage_usd: float  # where the recordings end
-    standard_usd: float  # before they get there, and originals that are not released yet
+    waiting_usd: float  # in Standard, before they get there
+    originals_usd: float  # in Standard, until they are released
     work_usd: float  # requests, CPU time, worker and server; or lifecycle transitions
+    tags_usd: float  # one for each recording that was converted, for as long as it is kept
 
     @property
     def total_usd(self) -> float:
         """The sum."""
-        return self.storage_usd + self.standard_usd + self.work_usd
+        return self.storage_usd + self.waiting_usd + self.originals_usd + self.work_usd + self.tags_usd
 
 
 def compare(workload: Workload, price_list: PriceList, ways: Iterable[Way] = WAYS) -> list[Bill]:
@@ -125,8 +131,10 @@ def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
     return Bill(
         way=way,
         storage_usd=_stored(gb_month, way.storage_class, workload, price_list),
-        standard_usd=_in_standard(way, workload, price_list),
+        waiting_usd=_in_standard(workload, workload.days_before, price_list),
+        originals_usd=_originals(way, workload, price_list),
         work_usd=work_month * workload.months,
+        tags_usd=price_list.tags_month(workload.calls_month) * sum(range(workload.months)) if way.converts else 0,
     )
 
 
@@ -134,13 +142,17 @@ def _stored(gb_month: float, storage_class: str, workload: Workload, price_list:
     return sum(price_list.volume_month(gb_month * month, storage_class) for month in range(workload.months))
 
 
-def _in_standard(way: Way, workload: Workload, price_list: PriceList) -> float:
-    waiting = price_list.volume_month(workload.gb_month * workload.days_before / 30, "STANDARD") * workload.months
+def _in_standard(workload: Workload, days: float, price_list: PriceList) -> float:
+    """So many days in Standard for all that comes in."""
+    return price_list.volume_month(workload.gb_month * days / 30, "STANDARD") * workload.months
+
+
+def _originals(way: Way, workload: Workload, price_list: PriceList) -> float:
     if not way.converts:
-        return waiting
+        return 0
     if not way.releases_originals:
-        return waiting + _stored(workload.gb_month, "STANDARD", workload, price_list)
-    return waiting + price_list.volume_month(workload.gb_month * _GRACE_DAYS / 30, "STANDARD") * workload.months
+        return _stored(workload.gb_month, "STANDARD", workload, price_list)
+    return _in_standard(workload, way.grace_days, price_list)
 
 
 def archiving_cost(recordings: float, minutes: float, storage_class: str, price_list: PriceList) -> Cost:
@@ -170,7 +182,7 @@ def archiving_cost(recordings: float, minutes: float, storage_class: str, price_
 def published_total(price_list: PriceList, workload: Workload = PUBLISHED) -> float:
     """The published figure for A-law mono in GLACIER_IR, from its ingredients."""
     kept = _stored(workload.gb_month / 4, "GLACIER_IR", workload, price_list)
-    waiting = price_list.volume_month(workload.gb_month * workload.days_before / 30, "STANDARD") * workload.months
+    waiting = _in_standard(workload, workload.days_before, price_list)
     processing = PUBLISHED_PROCESSING_BY_1000_MINUTES * workload.minutes_month / 1000 * workload.months
     return kept + waiting + processing
 
@@ -180,21 +192,95 @@ def comparison_table(workload: Workload, price_list: PriceList) -> str:
     bills = compare(workload, price_list)
     minutes = workload.minutes_month * workload.months
     lines = [
-        "| way | where it ends | in Standard before | work | **total** | per 1,000 minutes | opens |",
-        "|---|--:|--:|--:|--:|--:|---|",
+        "| way | where it ends | in Standard before | originals | work | tags | **total** | 1,000 minutes | opens |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for each in bills:
-        figures = (each.storage_usd, each.standard_usd, each.work_usd)
+        figures = (each.storage_usd, each.waiting_usd, each.originals_usd, each.work_usd, each.tags_usd)
         cells = " | ".join(f"${amount:,.0f}" for amount in figures)
         by_1000 = each.total_usd / minutes * 1000
         lines.append(f"| {each.way.name} | {cells} | **${each.total_usd:,.0f}** | ${by_1000:.3f} | {each.way.opens} |")
     return "\n".join(lines)
 
 
+GRACES_DAYS, LENGTHS_MINUTES, KEPT_MONTHS = (30, 7, 1), (1 / 6, 1, 5, 30), (6, 12, 24, 72)
+_LONGEST_S = 3600
+_BY_RULE, _BY_GRACE = _moving("GLACIER_IR"), _converting("alaw-mono", "GLACIER_IR")
+# Seven ways of which a picture can be made: doing nothing, and keeping originals for ever, would dwarf all others.
+DRAWN = (
+    ("lifecycle rule to GLACIER_IR", _BY_RULE),
+    ("alaw-stereo, originals 7 days", replace(_converting("alaw-stereo", "GLACIER_IR"), grace_days=7)),
+    ("flac-stereo, originals 7 days", replace(_converting("flac-stereo", "GLACIER_IR"), grace_days=7)),
+    ("alaw-mono, originals 30 days", replace(_BY_GRACE, grace_days=30)),
+    ("alaw-mono, originals 7 days", replace(_BY_GRACE, grace_days=7)),
+    ("alaw-mono, originals 1 day", replace(_BY_GRACE, grace_days=1)),
+    ("lifecycle rule to DEEP_ARCHIVE", _moving("DEEP_ARCHIVE", "after 12 hours")),
+)
+
+
+def graces_table(workload: Workload, price_list: PriceList) -> str:
+    """Totals of each profile by how long originals stay, as Markdown."""
+    heading = " | ".join(plural(days, "day") for days in GRACES_DAYS)
+    rows = (
+        [profile, *(bill(replace(way, grace_days=days), workload, price_list).total_usd for days in GRACES_DAYS)]
+        for profile, way in ((name, _converting(name, "GLACIER_IR")) for name in PROFILES)
+    )
+    lines = [f"| `{profile}` | {' | '.join(f'${total:,.0f}' for total in totals)} |" for profile, *totals in rows]
+    return "\n".join([f"| originals stay | {heading} |", "|---|--:|--:|--:|", *lines])
+
+
+def lengths_table(workload: Workload, price_list: PriceList) -> str:
+    """Totals for the same minutes in calls of other lengths, as Markdown; and what of them is for tags."""
+    lines = [f"| calls of | lifecycle rule to GLACIER_IR | {_BY_GRACE.name} | of it, tags |", "|---|--:|--:|--:|"]
+    for minutes in LENGTHS_MINUTES:
+        calls = replace(workload, minutes_by_call=minutes)
+        rule, archived = bill(_BY_RULE, calls, price_list), bill(_BY_GRACE, calls, price_list)
+        length = f"{minutes:g} min" if minutes >= 1 else f"{minutes * 60:.0f} s"
+        lines.append(f"| {length} | ${rule.total_usd:,.0f} | ${archived.total_usd:,.0f} | ${archived.tags_usd:,.0f} |")
+    return "\n".join(lines)
+
+
+def gate_table(price_list: PriceList) -> str:
+    """From which length on converting pays, by how long a recording is still kept, as Markdown."""
+    lines = [
+        f"| originals stay | {' | '.join(f'kept {months} months' for months in KEPT_MONTHS)} |",
+        f"|---|{'--:|' * len(KEPT_MONTHS)}",
+    ]
+    for days in GRACES_DAYS:
+        terms = Terms(storage_class="GLACIER_IR", grace_days=days)
+        found = (shortest_s(months, terms, price_list) for months in KEPT_MONTHS)
+        lines.append(f"| {plural(days, 'day')} | {' | '.join('never' if s is None else f'{s} s' for s in found)} |")
+    return "\n".join(lines)
+
+
+def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None:
+    """The first whole second from which on converting such a call to A-law mono pays; None below an hour."""
+    for seconds in range(1, _LONGEST_S + 1):
+        frames = seconds * TELEPHONE_HZ
+        call = Kept(
+            storage_class="STANDARD",
+            size_bytes=4 * frames,
+            minutes=seconds / 60,
+            tags=0,
+            age_days=PUBLISHED.days_before,
+            months_left=months,
+        )
+        if pays(call, alaw_wav_bytes(channels=1, frames=frames), terms, price_list):
+            return seconds
+    return None
+
+
 def document(price_list: PriceList) -> str:
     """The whole of docs/costs.md."""
     month = archiving_cost(PUBLISHED.calls_month, PUBLISHED.minutes_month, "GLACIER_IR", price_list)
+    less = price_list.tags_read_for_less({"GetObjectTagging": PUBLISHED.calls_month}, "GLACIER_IR")
     thousands = PUBLISHED.minutes_month / 1000
+    small = round(PUBLISHED.bytes_by_call * PROFILES["alaw-mono"].size_ratio)
+    read_back = (
+        PUBLISHED.calls_month
+        * PUBLISHED.months
+        * reading_back_usd(small, PUBLISHED.minutes_by_call, "GLACIER_IR", price_list)
+    )
     everything, alaw = PUBLISHED_TOTALS.values()
     return _DOCUMENT.format(
         source=price_list.source,
@@ -209,6 +295,15 @@ def document(price_list: PriceList) -> str:
         compute=month.compute_usd / thousands,
         standing=month.standing_usd / thousands,
         all_in=month.all_in_usd / thousands,
+        less=less / thousands,
+        graces=graces_table(PUBLISHED, price_list),
+        day=_in_standard(PUBLISHED, 1, price_list),
+        grace_days=settings().grace_days,
+        lengths=lengths_table(PUBLISHED, price_list),
+        gate=gate_table(price_list),
+        tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
+        read_back=read_back,
+        days_of_grace=read_back / _in_standard(PUBLISHED, 1, price_list),
         kms=price_list.kms({"KMS": round(2 * PUBLISHED.calls_month)}) / thousands,
     )
 
@@ -223,19 +318,50 @@ _DOCUMENT = """\
 ## Ways to keep six years of calls
 
 3 million minutes a month for 72 months, 6 TB a month as Connect writes it, calls of 5 minutes. Everything spends its
-first 7 days in Standard; a converted original is released after 30 more. Volume discounts of Standard are counted.
-Month n stores what came in during the n-1 months before it, as the published example counts.
+first 7 days in Standard; a converted original is released after {grace_days} more. Volume discounts of Standard are
+counted. Month n stores what came in during the n-1 months before it, as the published example counts.
 
 {table}
+
+![What seven of these ways cost over six years](images/costs.svg)
 
 What the table says:
 
 - Storage class is the greater lever: a lifecycle rule to GLACIER_IR, without any of this software, saves four fifths.
-  Resampling halves what is left, and `alaw-mono` gives up which speaker said what; `flac-stereo` gives up nothing.
+  `alaw-mono` takes off three fifths of what is left, and gives up which speaker said what; `flac-stereo` gives up
+  nothing.
 - DEEP_ARCHIVE is the cheapest way for recordings that may take half a day to open.
-- Originals are a third of the bill, as `grace_days` decides; if nobody releases them, they are nearly all of it.
+- Each day that originals stay costs ${day:,.0f}. Where nobody releases them, they cost more than doing nothing.
 - FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Objects in DEEP_ARCHIVE
   and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither is counted.
+
+## How long originals stay
+
+The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_DAYS` or say otherwise to a release
+([why](decisions/0051-a-week-of-grace.md)):
+
+{graces}
+
+Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
+{days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
+(`grace_days_read_back`): that pays for those who would otherwise wait longer.
+
+## How long the calls are
+
+The same 3 million minutes a month, in calls of other lengths. Short calls are billed as at least 128 KiB in GLACIER_IR,
+and requests and tags are paid per recording:
+
+{lengths}
+
+A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six years, ${tag:,.0f}.
+
+## What is not worth converting
+
+A run leaves alone what would cost more converted than moved by a lifecycle rule
+([how it decides](decisions/0050-never-at-a-loss.md)). For calls as Connect writes them, `alaw-mono` in GLACIER_IR pays
+from this length on:
+
+{gate}
 
 ## The published figures
 
@@ -248,9 +374,18 @@ gives ${nothing:,.0f}. We reproduce the first figure and not the second.
 
 Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
 at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. SSE-KMS without a bucket key
-adds ${kms:.4f}.
+adds ${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class
+or to Standard. The dearer one is counted here; by the other one, it is ${less:.4f} less.
 """
 
 
 if __name__ == "__main__":
-    print(document(prices()), end="")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the picture into this file instead")
+    plot = parser.parse_args().plot
+    if plot:
+        from recordings.charts import costs_chart  # Matplotlib takes a second to load
+
+        plot.write_text(costs_chart(prices()))
+    else:
+        print(document(prices()), end="")

@@ -29,7 +29,15 @@ class Settings(BaseSettings):
     rejects_alarm_percent: float = Field(
         1, ge=0, description="A run that rejects a larger share of its recordings says so in an event"
     )
-    retention_years: float = Field(6, gt=0, description="Horizon of the savings in reports")
+    retention_years: float = Field(
+        6, gt=0, description="How long a recording is kept: horizon of reports, and of what is worth archiving"
+    )
+    grace_days: int = Field(
+        7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"
+    )
+    skip_unprofitable: bool = Field(
+        True, description="Leave alone what would cost more archived than under a lifecycle rule that only moves it"
+    )
     price_list: Path | None = Field(
         None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"
     )

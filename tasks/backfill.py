@@ -42,11 +42,14 @@ from recordings.backfill import (
     summarize_backfill,
     summarize_dry_run,
 )
-from recordings.errors import InvalidRequest
-from recordings.estimate import Survey
+from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
+from recordings.estimate import Survey, look_at, worth_it
 from recordings.evidence import end_records
+from recordings.glossary import plural
 from recordings.history import record_covered
+from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
+from recordings.pricing import prices
 from recordings.recording import Day
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
@@ -56,6 +59,7 @@ from tasks.stages import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
+_DAYS_SAMPLED = 12
 _PREFECTS_WORDS = "Flow run encountered an exception: "
 _CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
@@ -104,6 +108,25 @@ def end_dry_run(backfill: Backfill, days: Sequence[Day], surveys: Sequence[Surve
     summary = summarize_dry_run(backfill.run, days, ahead.recordings)
     get_run_logger().info("%s", summary)
     return summary
+
+
+@stage(task_run_name="sample what is left of {backfill.run.bucket}")
+def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
+    """How much of what is left is worth archiving, by a sample of some of its days, before the first run starts."""
+    run = backfill.run
+    left = sorted({portion.date for portion in portions.left})
+    if not left:
+        return
+    chosen = left[:: -(-len(left) // _DAYS_SAMPLED)]
+    days = [Day(prefix=prefix, date=day) for day in chosen for prefix in run.prefixes]
+    store = workplace(run).store
+    try:
+        survey = survey_of(shared_pool().map(lambda day: list_day(store, day, run), days))
+    except (StoreUnavailable, StoreRefused, Changed) as error:
+        get_run_logger().warning("nobody could see how much of this is worth archiving: %s", error)
+        return
+    said = worth_it(look_at(store, survey.sample, run, shared_pool()), run, prices())
+    get_run_logger().info("a sample of %d of the %s left: %s", len(chosen), plural(len(left), "day"), said)
 
 
 def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:

@@ -33,7 +33,7 @@ def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
         include_held=False,
         accept=[],
         batch_size=200,
-        readback_percent=0.0,
+        readback_percent=1.0,
     )
     return run, check_prefixes(workplace(run).store, run.prefixes)
 

@@ -74,11 +74,12 @@ def archived_once(bucket: Bucket, audit_uri: str, calls: dict[str, bytes]) -> No
 
 
 def test_days_run_in_this_process_and_only_once(
-    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = backfill()
     assert (first.days, first.finished_before, first.counts) == (3, 0, {"archived": 12})
     archived_once(bucket, audit_uri, calls)
+    assert "a sample of 3 of the 3 days left: 0 of 12 recordings that can be archived are worth it" in caplog.text
     before = len(bucket.requests())
     second = backfill()
     assert (second.days, second.finished_before, second.counts) == (3, 3, {"archived": 12})

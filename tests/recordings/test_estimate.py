@@ -119,7 +119,7 @@ def test_a_backlog_in_glacier_ir_pays_for_reading_and_for_its_shortest_time(
     for storage_class in ("STANDARD", "GLACIER_IR"):
         bucket.put(key_of(1), body, StorageClass=storage_class)
         costs[storage_class] = estimate(plan(bucket.name)).cost.expected
-    age_days = (plan().scheduled_at - a_recording(1).recorded_at).days + 30
+    age_days = (plan().scheduled_at - a_recording(1).recorded_at) / timedelta(days=1) + 7
     head_first = 0.01 / 1000
     dearer = len(body) / GB * 0.03 + (0.01 - 0.0004) / 1000 + len(body) / GB * 0.004 * (90 - age_days) / MONTH_DAYS
     assert costs["GLACIER_IR"] - costs["STANDARD"] == pytest.approx(dearer + head_first)

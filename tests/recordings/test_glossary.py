@@ -13,6 +13,7 @@ from recordings.manifest import Status
 
 FILES = sorted(Path(recordings.__file__).parent.rglob("*.py"))
 CODE = re.compile(r"([a-z]+(?:-[a-z]+)*)(?::|\Z)")
+NAMED = {"reason", "code", "TAG_LIMIT", "FOUND_GONE", "NOT_WORTH_IT"}  # what holds a reason, or begins one
 RAISED = {"Rejected", "Skipped", "Changed", "Unproven"}
 
 
@@ -46,7 +47,9 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
             yield reason
         case ast.Return(value=ast.Tuple(elts=[ast.Attribute(value=ast.Name(id="Status")), reason])):
             yield reason
-        case ast.Assign(targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE")], value=value):
+        case ast.Assign(
+            targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE" | "NOT_WORTH_IT")], value=value
+        ):
             yield value
         case ast.Assign(targets=[ast.Name(id="FOUND_CONVERTED" | "NOT_SMALLER")], value=ast.Tuple(elts=[code, _])):
             yield code

@@ -338,6 +338,16 @@ def test_only_the_check_makes_a_proof(world: World) -> None:
     assert not isinstance(prove(world.store, row, world.operation("release", grace_days=30)), Proof)
 
 
+def test_what_was_read_back_may_be_released_sooner(world: World) -> None:
+    row = world.rows[0]
+    of_proof = world.operation("release", grace_days=30, grace_days_read_back=0)
+    early = prove(world.store, row, of_proof)
+    assert not isinstance(early, Proof)
+    assert (early.reason or "").startswith("in-grace: archived less than 30 days ago")
+    assert isinstance(prove(world.store, replace(row, read_back=True), of_proof), Proof)
+    assert isinstance(prove(world.store, row, world.operation("release", grace_days_read_back=30)), Proof)
+
+
 def test_what_was_read_back_stays_so(world: World) -> None:
     """A release and a repair of the tag leave the replacement that was read back."""
     first, second = (

@@ -1,6 +1,8 @@
 """Prices by hand: worked examples of public price pages, read in November 2026, and our own sums beside them."""
 
 import json
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from recordings.pricing import (
     GB,
     MONTH_DAYS,
     Cost,
+    PriceList,
+    Source,
     TaskSize,
     break_even_months,
     is_dearer,
@@ -66,12 +70,18 @@ def test_storage_of_a_terabyte_for_a_month() -> None:
 
 
 def test_requests_of_a_million_recordings() -> None:
-    """GET $0.40, PUT into GLACIER_IR $20, tags read $0.40 and put $5, 2 listings for each 200 recordings $0.05."""
-    assert PRICES.requests(MILLION, "GLACIER_IR") == pytest.approx(25.85)
+    """GET $0.40, PUT into GLACIER_IR $20, tags read $10 and put $5, 2 listings for each 200 recordings $0.05."""
+    assert PRICES.requests(MILLION, "GLACIER_IR") == pytest.approx(35.45)
+
+
+def test_reading_tags_may_cost_as_little_as_a_get_of_standard() -> None:
+    """Requests-Tier2 is $0.0004 per 1,000 and Requests-GIR-Tier2 $0.01: AWS's words allow for both."""
+    assert PRICES.tags_read_for_less(MILLION, "GLACIER_IR") == pytest.approx(10 - 0.40)
+    assert PRICES.tags_read_for_less(MILLION, "STANDARD") == 0
 
 
 def test_requests_to_kms_are_not_s3s() -> None:
-    assert PRICES.requests({**MILLION, "KMS": 2_000_000}, "GLACIER_IR") == pytest.approx(25.85)
+    assert PRICES.requests({**MILLION, "KMS": 2_000_000}, "GLACIER_IR") == pytest.approx(35.45)
 
 
 def test_a_head_is_asked_of_the_dearer_class() -> None:
@@ -90,8 +100,24 @@ def test_what_is_deleted_early_is_billed_to_its_90th_day() -> None:
     assert PRICES.early_deletion(GB, "STANDARD", 0) == 0
 
 
-def test_tags_cost_a_cent_for_ten_thousand_a_month() -> None:
-    assert PRICES.tags_month(36_000_000) == pytest.approx(36)
+def test_tags_cost_two_thirds_of_a_cent_for_ten_thousand_a_month() -> None:
+    """ "Amazon S3 pricing": $0.0065 per 10,000 tags per month; ten million are $6.50."""
+    assert PRICES.tags_month(10_000_000) == pytest.approx(6.50)
+
+
+@pytest.mark.parametrize("path", sorted(US_EAST_1.parent.glob("*.json")), ids=lambda path: path.stem)
+def test_every_price_has_a_source_and_was_read_within_a_year(path: Path) -> None:
+    """By the calendar, on purpose: a list that nobody has read again for a year must not pass."""
+    shipped = load_prices(path)
+    assert set(shipped.sources) == {each.name for each in fields(PriceList)} - {"region", "sources"}
+    assert not shipped.is_old(datetime.now(UTC).date()), "read the price pages again and renew as_of"
+
+
+def test_a_list_is_as_old_as_its_oldest_price() -> None:
+    renewed = {name: Source(page="a page", as_of="2027-05") for name in PRICES.sources}
+    mixed = replace(PRICES, sources={**renewed, "kms_per_10000": Source(page="another page", as_of="2026-11")})
+    assert (mixed.as_of, mixed.source) == ("2026-11", "List prices in US dollars: a page; another page")
+    assert [mixed.is_old(date(2027, month, 1)) for month in (11, 12)] == [False, True]
 
 
 def test_worker_and_server_cost_some_20_dollars_a_month() -> None:
@@ -110,7 +136,7 @@ def test_a_run_by_kind() -> None:
         standing_days=MONTH_DAYS,
     )
     hour = 0.03238 + 2 * 0.00356
-    assert cost.marginal_usd == pytest.approx(25.85 + 0.03 + 2 + hour)
+    assert cost.marginal_usd == pytest.approx(35.45 + 0.03 + 2 + hour)
     assert cost.all_in_usd == pytest.approx(cost.marginal_usd + hour + PRICES.standing_month)
     assert (cost + Cost(kms_usd=1)).kms_usd == pytest.approx(1.03)
 

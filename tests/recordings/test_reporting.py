@@ -16,7 +16,9 @@ from recordings.reporting import (
     first_three,
     human_bytes,
     months,
+    paid_for,
     percent_saved,
+    rate_usd,
     run_report,
     tick_usd,
     usd,
@@ -62,10 +64,31 @@ def test_sizes(size: float, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "words"), [(0, "$0.00"), (1234.5, "$1,234.50"), (0.00512, "$0.00512"), (-3, "-$3.00"), (0.1, "$0.10")]
+    ("amount", "words"),
+    [
+        (0, "$0.00"),
+        (1234.5, "$1,234.50"),
+        (-3, "-$3.00"),
+        (0.01, "$0.01"),
+        (0.00999, "less than 1 cent"),
+        (-0.0000378, "minus less than 1 cent"),
+    ],
 )
 def test_dollars(amount: float, words: str) -> None:
     assert usd(amount) == words
+
+
+@pytest.mark.parametrize(("amount", "words"), [(0.00512, "$0.00512"), (0.1, "$0.10"), (-0.0144, "-$0.0144")])
+def test_dollars_per_something(amount: float, words: str) -> None:
+    assert rate_usd(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("months_count", "words"),
+    [(3, "paid for in 3.0 months"), (336, "not paid for within 6 years"), (None, "not paid for within 6 years")],
+)
+def test_what_is_not_earned_back_while_recordings_are_kept_is_not_dated(months_count: float | None, words: str) -> None:
+    assert paid_for(months_count, 6) == words
 
 
 @pytest.mark.parametrize(("amount", "words"), [(0, "$0"), (2500, "$2,500"), (0.025, "$0.025"), (-0.5, "-$0.5")])
@@ -107,7 +130,7 @@ def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
         "| accounted for by earlier runs | 5 |",
         "| unavailable | 1 |",
         "**accepted risk, unversioned**: It is off. Turn it on.",
-        "| requests to S3 | $0.000100 | $0.0100 |",
+        "| requests to S3 | less than 1 cent | $0.0100 |",
         "| **all in, if this was the day's only run** | $0.70 | $70.03 |",
         "paid for in 0.0 days once the originals are released",
     ):

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from recordings.charts import charts
 from recordings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
 from recordings.files import AuditFiles, LocalFiles
+from recordings.gate import Terms
 from recordings.history import record_end
 from recordings.manifest import ManifestRow, Status, current, read_audit, write_rows
 from recordings.page import page, savings_report
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.savings import SMALL_STATES, Savings, savings
 from tests.recordings.tables import every_status
+from tests.recordings.test_gate import a_call_of, costs_by_hand
 from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
@@ -51,7 +53,7 @@ ROW = ManifestRow(
     software_version="1",
 )
 SumUp = Callable[..., Savings]
-BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.01 / 10_000
+BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.0065 / 10_000
 
 
 def later(row: ManifestRow, days: float, status: Status, **changes: Any) -> ManifestRow:
@@ -378,3 +380,28 @@ def test_sql_and_pandas_agree_on_what_is_true_now(tmp_path_factory: Any, rows: l
     states = by_status(result).loc[lambda frame: frame.index.isin([*SMALL_STATES, "restored"])]
     assert states["bytes_before"].to_dict() == expected
     assert by_day(result)["recordings"].sum() == len({(row.recording_date, row.key) for row in rows})
+
+
+def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> None:
+    """Fifty calls of five minutes and fifty of ten seconds, archived on the eighth day: each by hand."""
+    long, short = (9_600_044, 2_400_058, 300.0), (320_044, 80_058, 10.0)
+    rows = [
+        replace(ROW, key=f"{n}.wav", bytes_before=before, bytes_after=after, duration_after_s=seconds)
+        for n, (before, after, seconds) in enumerate([long, short] * 50)
+    ]
+    found = {str(each.way): each.usd for each in figures(sum_up(*rows), PRICES, AS_OF, 6).choices}
+    terms = Terms(storage_class="GLACIER_IR", grace_days=7)
+    by_hand = [
+        (before, costs_by_hand(kept, after, terms), costs_by_hand(kept, round(before / 2), terms)[1])
+        for before, after, seconds in (long, short)
+        for kept in [a_call_of(seconds, months=72 - 8 / MONTH_DAYS)]
+    ]
+    months = 72 - 8 / MONTH_DAYS
+    assert found["do nothing"] == pytest.approx(50 * sum(size for size, *_ in by_hand) / GB * 0.023 * months)
+    rule = sum(costs[0] for _, costs, _ in by_hand)
+    assert found["lifecycle rule to GLACIER_IR, no conversion"] == pytest.approx(50 * rule, rel=1e-4)
+    archived = sum(costs[1] for _, costs, _ in by_hand)
+    assert found["`alaw-mono` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * archived, rel=1e-3)
+    stereo = sum(each for *_, each in by_hand)
+    assert found["`alaw-stereo` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * stereo, rel=1e-3)
+    assert "Recommended: `alaw-mono`" in savings_report(figures(sum_up(*rows), PRICES, AS_OF, 6), {})

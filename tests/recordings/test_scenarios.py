@@ -5,8 +5,20 @@ from pathlib import Path
 
 import pytest
 
+from recordings.charts import costs_chart
 from recordings.pricing import prices
-from recordings.scenarios import PUBLISHED, PUBLISHED_TOTALS, WAYS, bill, compare, document, published_total
+from recordings.scenarios import (
+    PUBLISHED,
+    PUBLISHED_TOTALS,
+    WAYS,
+    bill,
+    compare,
+    document,
+    gate_table,
+    graces_table,
+    lengths_table,
+    published_total,
+)
 
 BILLS = {each.way.name: each for each in compare(PUBLISHED, prices())}
 
@@ -27,11 +39,13 @@ def test_the_other_published_total_is_met_by_no_simple_rule() -> None:
 
 
 def test_a_bill_by_hand() -> None:
-    """2,556 cohort months of 1,536 GB; 7 and 30 days of 6,144 GB in Standard; 600,000 recordings a month."""
+    """2,556 cohort months of 1,536 GB; twice 7 days of 6,144 GB in Standard; 600,000 recordings a month, tagged."""
     alaw = BILLS["`alaw-mono` in GLACIER_IR"]
     assert alaw.storage_usd == pytest.approx(2556 * 1536 * 0.004)
-    assert alaw.standard_usd == pytest.approx(72 * 6144 * (7 / 30 + 1) * 0.023)
-    requests = 0.6 * 25.85
+    assert alaw.waiting_usd == pytest.approx(72 * 6144 * 7 / 30 * 0.023)
+    assert alaw.originals_usd == pytest.approx(72 * 6144 * 7 / 30 * 0.023)
+    assert alaw.tags_usd == pytest.approx(2556 * 600_000 / 10_000 * 0.0065)
+    requests = 0.6 * 35.45
     cpu = (600_000 * 0.005 + 3_000_000 * 0.0048) / 3600 * (0.03238 + 2 * 0.00356)
     assert alaw.work_usd == pytest.approx(72 * (requests + cpu + prices().standing_month), rel=1e-4)
 
@@ -56,3 +70,28 @@ def test_short_calls_are_billed_as_128_kib_in_glacier_ir() -> None:
 
 def test_the_page_is_what_the_program_writes() -> None:
     assert (Path(__file__).parents[2] / "docs" / "costs.md").read_text() == document(prices())
+
+
+def test_the_picture_is_what_the_program_draws() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "images" / "costs.svg").read_text() == costs_chart(prices())
+
+
+def test_a_tag_costs_more_the_shorter_the_calls_are() -> None:
+    """2,556 cohort months of 3 million recordings of a minute at $0.0065 per 10,000: $4,984."""
+    minute = replace(PUBLISHED, minutes_by_call=1)
+    assert bill(BILLS["`alaw-mono` in GLACIER_IR"].way, minute, prices()).tags_usd == pytest.approx(4984.2)
+    assert "| 1 min | $69,510 | $34,675 | $4,984 |" in lengths_table(PUBLISHED, prices())
+
+
+def test_a_day_of_originals_by_hand() -> None:
+    """6,144 GB a month for a 30th of it, 72 times: $339; from 30 days to 7, $7,800."""
+    table = graces_table(PUBLISHED, prices())
+    assert "| originals stay | 30 days | 7 days | 1 day |" in table
+    assert "| `alaw-mono` | $32,353 | $24,552 | $22,517 |" in table
+    assert pytest.approx(23 * 72 * 6144 / 30 * 0.023, abs=1) == 32_353 - 24_552
+
+
+def test_the_table_of_what_pays_is_the_gates() -> None:
+    table = gate_table(prices())
+    assert "| 30 days | never | 59 s | 22 s | 13 s |" in table
+    assert "| 1 day | 38 s | 23 s | 16 s | 12 s |" in table

@@ -1,0 +1,129 @@
+"""Is a recording worth converting? What it costs until the end of its retention, if it stays, is moved, or is archived.
+
+Pure functions of a price list; all amounts are US dollars from now on, for one recording. Worker and server run whether
+a recording is archived or not, and are not counted; neither are KMS requests and the waiting time of a task.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
+
+# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
+# that a run does about a recording of next to no length, Prefect's share included.
+CPU_S_BY_MINUTE = 0.0048
+CPU_S_BY_RECORDING = 0.005
+_KEYS_PER_LISTING = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A recording as it lies in the bucket, and for how long it is still to be kept."""
+
+    storage_class: str
+    size_bytes: int
+    minutes: float
+    tags: int
+    age_days: float
+    months_left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How recordings are archived."""
+
+    storage_class: str
+    grace_days: int  # for which an original is kept
+    readback_share: float = 0  # of the results that is read back, from 0 to 1
+    batch_size: int = 200
+
+
+def staying_usd(kept: Kept, price_list: PriceList) -> float:
+    """It stays as it is, where it is."""
+    return _month(kept.size_bytes, kept.storage_class, price_list) * kept.months_left
+
+
+def moving_usd(kept: Kept, storage_class: str, price_list: PriceList) -> float:
+    """A lifecycle rule moves it, as it is, into the class; free of charge if it lies there."""
+    if kept.storage_class == storage_class:
+        return staying_usd(kept, price_list)
+    transition = price_list.of_class(storage_class).transition_per_1000 / 1000
+    early = _early(kept, kept.age_days, price_list)
+    return transition + early + _storing(kept.size_bytes, storage_class, kept.months_left, price_list)
+
+
+def archiving_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
+    """It is converted, tagged and kept under ``terms``; its original is deleted after the grace."""
+    grace_months = terms.grace_days / MONTH_DAYS
+    original = _month(kept.size_bytes, kept.storage_class, price_list) + price_list.tags_month(kept.tags)
+    return (
+        work_usd(kept, bytes_after, terms, price_list)
+        + price_list.requests(_listings(terms), terms.storage_class)
+        + _storing(bytes_after, terms.storage_class, kept.months_left, price_list)
+        + price_list.tags_month(1) * kept.months_left
+        + original * grace_months
+    )
+
+
+def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
+    """Requests for this recording alone, retrieval, CPU time, and what its original costs for being deleted early."""
+    counts = archiving_requests(kept.storage_class, has_tags=kept.tags > 0)
+    return (
+        price_list.requests(counts, terms.storage_class)
+        + price_list.reading(kept.size_bytes, kept.storage_class)
+        + price_list.task(CPU_S_BY_RECORDING + kept.minutes * CPU_S_BY_MINUTE)
+        + terms.readback_share * reading_back_usd(bytes_after, kept.minutes, terms.storage_class, price_list)
+        + _early(kept, kept.age_days + terms.grace_days, price_list)
+    )
+
+
+def reading_back_usd(size_bytes: int, minutes: float, storage_class: str, price_list: PriceList) -> float:
+    """Reading a result from S3 once more and decoding it."""
+    request = price_list.requests({"GetObject": 1}, storage_class)
+    return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_BY_MINUTE)
+
+
+def archiving_requests(storage_class: str, *, has_tags: bool) -> Mapping[str, int]:
+    """What a run asks S3 about a recording that it archives, but for its share of listings.
+
+    Tags are read on both versions, so that none is lost.
+    """
+    return Counter(
+        HeadObject=int(storage_class in CHARGED_FOR_READING),
+        GetObject=1,
+        PutObject=1,
+        GetObjectTagging=4 if has_tags else 1,
+        PutObjectTagging=1,
+    )
+
+
+def pays(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> bool:
+    """Whether archiving costs less than leaving it alone, and than a lifecycle rule that only moves it."""
+    return archiving_usd(kept, bytes_after, terms, price_list) < cheapest_unconverted_usd(kept, terms, price_list)
+
+
+def cheapest_unconverted_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:
+    """It stays or is moved by a lifecycle rule into the class of ``terms``, whichever costs less."""
+    return min(staying_usd(kept, price_list), moving_usd(kept, terms.storage_class, price_list))
+
+
+def _listings(terms: Terms) -> Mapping[str, float]:
+    """A recording's share of the listings of its day and of its batch."""
+    return {"ListObjectsV2": 1 / _KEYS_PER_LISTING, "ListObjectVersions": 1 / terms.batch_size}
+
+
+def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
+    return price_list.storage_month(price_list.billed_bytes(size_bytes, storage_class), storage_class)
+
+
+def _storing(size_bytes: int, storage_class: str, months: float, price_list: PriceList) -> float:
+    """A new object in the class: what is deleted earlier is billed for the shortest time."""
+    shortest = price_list.of_class(storage_class).shortest_days / MONTH_DAYS
+    return _month(size_bytes, storage_class, price_list) * max(months, shortest)
+
+
+def _early(kept: Kept, age_days: float, price_list: PriceList) -> float:
+    """What leaving its class at this age costs on top."""
+    billed = price_list.billed_bytes(kept.size_bytes, kept.storage_class)
+    return price_list.early_deletion(billed, kept.storage_class, age_days)

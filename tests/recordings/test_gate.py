@@ -1,0 +1,299 @@
+"""The gate: sums by hand, an independent one beside ours for whatever hypothesis draws, and a real bucket."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.backfill import Portion, finished, parameters_of
+from recordings.choice import Convertible
+from recordings.decision import left_as_it_is
+from recordings.estimate import Look, look_at, worth_it
+from recordings.gate import Kept, Terms, archiving_usd, moving_usd, pays, staying_usd
+from recordings.manifest import ManifestRow
+from recordings.pool import Pool
+from recordings.pricing import load_prices
+from recordings.recording import Recording
+from recordings.run import STORAGE_CLASSES, Run
+from recordings.s3.store import Store
+from tests.bucket import DAY, Bucket, key_of
+from tests.recordings.test_pricing import US_EAST_1
+
+PRICES = load_prices(US_EAST_1)
+RAW = json.loads(US_EAST_1.read_text())
+IR = PRICES.classes["GLACIER_IR"]
+TAGS_READ_FOR_LESS = replace(PRICES, classes={**PRICES.classes, "GLACIER_IR": replace(IR, read_per_1000=0.0004)})
+
+
+def a_call_of(seconds: float, *, months: float, storage_class: str = "STANDARD", tags: int = 0) -> Kept:
+    """As Connect writes it: 32,000 bytes a second, a week old."""
+    return Kept(
+        storage_class=storage_class,
+        size_bytes=round(32_000 * seconds) + 44,
+        minutes=seconds / 60,
+        tags=tags,
+        age_days=7,
+        months_left=months,
+    )
+
+
+def mono(kept: Kept) -> int:
+    return (kept.size_bytes - 44) // 4 + 58
+
+
+def test_five_minutes_for_six_years_by_hand() -> None:
+    """9,600,044 bytes are 0.0089407 GB: 72 months in GLACIER_IR, after a transition, $0.002575 + $0.00002.
+
+    As A-law 2,400,058 bytes, 0.0022352 GB: $0.00064374. Requests: GET 0.0004, PUT 0.02, tags read 0.01 and put 0.005,
+    and of listings at 0.005 one for 1,000 and one for 200: 0.03543 per 1,000. CPU 0.029 s at $0.0395 an hour:
+    $0.00000032. The tag for 72 months: $0.0000468. The original for 30 days, 0.98563 months, in Standard: $0.00020268.
+    """
+    kept = a_call_of(300, months=72)
+    terms = Terms(storage_class="GLACIER_IR", grace_days=30)
+    assert staying_usd(kept, PRICES) == pytest.approx(0.0089407 * 0.023 * 72, rel=1e-4)
+    assert moving_usd(kept, "GLACIER_IR", PRICES) == pytest.approx(0.00259494, rel=1e-4)
+    by_hand = 0.00064374 + 0.00003543 + 0.00000032 + 0.0000468 + 0.00020268
+    assert archiving_usd(kept, mono(kept), terms, PRICES) == pytest.approx(by_hand, rel=1e-3)
+    assert pays(kept, mono(kept), terms, PRICES)
+
+
+@pytest.mark.parametrize(
+    ("grace_days", "months", "at_least_s", "or_s"),
+    [
+        (30, 6, None, None),  # a month in Standard costs more than a quarter less of six in GLACIER_IR saves
+        (30, 12, 59, 35),
+        (30, 72, 13, 12),
+        (7, 6, 52, 26),
+        (7, 12, 26, 16),
+        (7, 72, 12, 11),
+        (1, 6, 38, 20),
+        (1, 12, 23, 14),
+        (1, 72, 12, 11),
+    ],
+)
+def test_from_which_length_on_converting_pays(
+    grace_days: int, months: int, at_least_s: int | None, or_s: int | None
+) -> None:
+    """In whole seconds; ``or_s`` if AWS bills reading tags as a GET of Standard, which the gate does not assume.
+
+    By hand, for a year and a day's grace: above 16.4 s a result is more than 128 KiB. A second saves 24,000 bytes of 12
+    months at $0.004, $0.0000010729, and costs 32,000 bytes of a day at $0.023, $0.0000000225. Requests but for the PUT,
+    which costs as much as the rule's transition, are $0.00001543, CPU $0.00000006, 12 months of a tag $0.0000078:
+    $0.00002329 / $0.0000010504 are 22.2 s.
+    """
+    terms = Terms(storage_class="GLACIER_IR", grace_days=grace_days)
+
+    def first(price_list: Any) -> int | None:
+        calls = (a_call_of(seconds, months=months) for seconds in range(1, 4000))
+        return next((round(kept.minutes * 60) for kept in calls if pays(kept, mono(kept), terms, price_list)), None)
+
+    assert (first(PRICES), first(TAGS_READ_FOR_LESS)) == (at_least_s, or_s)
+
+
+def test_what_is_read_back_and_what_is_tagged_must_earn_more() -> None:
+    """Read back: $0.03 a GB and $0.01 per 1,000. Tags of a recording: three more reads, and the original's own tags."""
+    kept = a_call_of(60, months=72)
+    plain, all_read = (Terms(storage_class="GLACIER_IR", grace_days=30, readback_share=share) for share in (0, 1))
+    dearer = archiving_usd(kept, mono(kept), all_read, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
+    assert dearer == pytest.approx(mono(kept) / 1024**3 * 0.03 + 0.00001, rel=0.01)
+    tagged = replace(kept, tags=5)
+    dearer = archiving_usd(tagged, mono(kept), plain, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
+    assert dearer == pytest.approx(3 * 0.00001 + 5 * 0.00000065 * 30 / 30.4375)
+
+
+def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, float]:
+    """What leaving it to the lifecycle rule and what archiving it cost, from the price list's JSON alone."""
+    here, there = RAW["classes"][kept.storage_class], RAW["classes"][terms.storage_class]
+    standard, gib, month_days = RAW["classes"]["STANDARD"], 1024**3, 365.25 / 12
+
+    def keeping(size: int, prices: Any, months: float) -> float:
+        return max(size, prices.get("smallest_bytes", 0)) / gib * prices["storage_gb_month"] * months
+
+    def early(days: float) -> float:
+        return keeping(kept.size_bytes, here, max(0, here.get("shortest_days", 0) - days) / month_days)
+
+    months = max(kept.months_left, there.get("shortest_days", 0) / month_days)
+    rule = keeping(kept.size_bytes, here, kept.months_left)
+    if kept.storage_class != terms.storage_class:
+        transition = there.get("transition_per_1000", 0) / 1000
+        rule = min(rule, transition + early(kept.age_days) + keeping(kept.size_bytes, there, months))
+    heads = 1 if kept.storage_class in ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA") else 0
+    requests = (
+        here["read_per_1000"]
+        + there["write_per_1000"]
+        + (heads + (4 if kept.tags else 1)) * there["read_per_1000"]
+        + standard["write_per_1000"] * (1 + 1 / 1000 + 1 / terms.batch_size)
+    ) / 1000
+    cpu_s = 0.005 + kept.minutes * 0.0048 * (1 + terms.readback_share)
+    tag_month = RAW["tag_per_10000_months"] / 10_000
+    archived = (
+        requests
+        + kept.size_bytes / gib * here.get("retrieval_gb", 0)
+        + cpu_s / 3600 * (RAW["fargate_vcpu_hour"] + 2 * RAW["fargate_gb_hour"])
+        + terms.readback_share * (bytes_after / gib * there.get("retrieval_gb", 0) + there["read_per_1000"] / 1000)
+        + keeping(bytes_after, there, months)
+        + tag_month * kept.months_left
+        + (keeping(kept.size_bytes, here, 1) + kept.tags * tag_month) * terms.grace_days / month_days
+        + early(kept.age_days + terms.grace_days)
+    )
+    return rule, archived
+
+
+@given(
+    seconds=st.floats(0.1, 7200),
+    months=st.floats(0, 150),
+    storage_class=st.sampled_from(STORAGE_CLASSES),
+    target=st.sampled_from(STORAGE_CLASSES),
+    tags=st.integers(0, 10),
+    grace_days=st.integers(0, 90),
+    readback_percent=st.sampled_from([0.0, 1.0, 100.0]),
+    ratio=st.floats(0.01, 1.5),
+)
+def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
+    plan_once: Callable[..., Run],
+    seconds: float,
+    months: float,
+    storage_class: str,
+    target: str,
+    tags: int,
+    grace_days: int,
+    readback_percent: float,
+    ratio: float,
+) -> None:
+    """And nothing that would have paid is held back."""
+    kept = a_call_of(seconds, months=months, storage_class=storage_class, tags=tags)
+    run = plan_once(storage_class=target, readback_percent=readback_percent)
+    terms = replace(run.terms, grace_days=grace_days)
+    bytes_after = round(kept.size_bytes * ratio)
+    rule, archived = costs_by_hand(kept, bytes_after, terms)
+    assert pays(kept, bytes_after, terms, PRICES) == (archived < rule) or archived == pytest.approx(rule)
+    rule, archived = costs_by_hand(kept, bytes_after, run.terms)
+    if left_as_it_is(kept, already=False, again=False, bytes_after=bytes_after, run=run) is None:
+        assert archived <= rule * (1 + 1e-9)
+
+
+@pytest.fixture(scope="module")
+def plan_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """Runs that skip what does not pay."""
+    from datetime import UTC, date, datetime
+
+    from recordings.run import plan_run
+
+    def make(**changes: Any) -> Run:
+        parameters: dict[str, Any] = {
+            **{"flow_run_id": "f" * 32, "scheduled_at": datetime(2026, 2, 1, 3, tzinfo=UTC), "bucket": "recordings"},
+            **{"prefixes": ["a/"], "audit_uri": "audit", "start_date": date(2026, 1, 1), "end_date": date(2026, 1, 1)},
+            **{"min_age_days": 7, "lookback_days": 7, "profile": "alaw-mono", "storage_class": "GLACIER_IR"},
+            **{"dry_run": False, "overwrite_converted": False, "include_held": False, "accept": []},
+            **{"batch_size": 200, "readback_percent": 1.0},
+        }
+        return gated(plan_run(**parameters | changes))
+
+    return make
+
+
+def gated(run: Run) -> Run:
+    """The run as it is outside tests."""
+    return replace(run, archive_unprofitable=False)
+
+
+def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_before(
+    bucket: Bucket,
+    store: Store,
+    pool: Pool,
+    plan: Any,
+    listed: Any,
+    archive: Any,
+    a_call: Any,
+    converted_by_others: bytes,
+) -> None:
+    """At six years: two calls too short, two long enough, one too short for its tags, and one that is small already."""
+    lengths = {key_of(1): 4.0, key_of(2): 11.0, key_of(3): 14.0, key_of(4): 60.0}
+    for number, (key, seconds) in enumerate(lengths.items()):
+        bucket.put(key, a_call(number, seconds))
+    bucket.put(key_of(5), a_call(5, 14.0), Tagging="queue=sales")
+    bucket.put(key_of(6), converted_by_others)
+    run, before = gated(plan(bucket.name)), bucket.snapshot()
+    recordings = listed(run)
+    looks = {look.recording.key: look for look in look_at(store, recordings, run, pool)}
+    rows: dict[str, ManifestRow] = {row.key: row for row in archive(run)}
+
+    states = {key: str(row.status) for key, row in rows.items()}
+    assert states == {
+        **{key_of(n): "skipped" for n in (1, 2, 5)},
+        **{key_of(n): "archived" for n in (3, 4)},
+        key_of(6): "already_archived",
+    }
+    for key, row in rows.items():
+        assert looks[key].reason == ((row.reason or "").partition(":")[0] or None)
+    assert (rows[key_of(1)].reason or "").startswith("not-worth-it: archived, its 71 months to come cost $0.0001")
+    assert "a lifecycle rule moves it to GLACIER_IR for less" in (rows[key_of(6)].reason or "")
+    rewritten = {key for key, *_ in set(bucket.snapshot()) - set(before)}
+    assert rewritten == {key_of(3), key_of(4)}
+    assert bucket.tags(key_of(1)) == {}
+
+    rest = {row.key: str(row.status) for row in archive(replace(run, archive_unprofitable=True))}
+    assert rest == dict.fromkeys(map(key_of, range(1, 7)), "archived")
+
+
+def test_what_is_soon_to_be_deleted_is_not_worth_it(
+    bucket: Bucket, store: Store, pool: Pool, plan: Any, listed: Any, a_call: Any
+) -> None:
+    bucket.put(key_of(1), a_call(1, 60.0))
+    run = gated(plan(bucket.name))
+    late = replace(run, scheduled_at=run.scheduled_at + timedelta(days=365 * 5 + 200))
+    (now,), (later,) = (look_at(store, listed(each), each, pool) for each in (run, late))
+    assert (now.reason, later.reason) == (None, "not-worth-it")
+    assert now.kept
+    assert later.kept
+    assert now.kept.months_left - later.kept.months_left == pytest.approx((365 * 5 + 200) / 30.4375)
+
+
+def test_a_sample_says_what_is_worth_it_and_what_becomes_of_the_rest(plan_once: Callable[..., Run]) -> None:
+    looks = [
+        look_of(300),
+        look_of(5, reason="not-worth-it"),
+        replace(look_of(300), reason="truncated", convertible=None),
+    ]
+    run = plan_once()
+    said = worth_it(looks, run, PRICES)
+    assert said == (
+        "1 of 2 recordings that can be archived are worth it; 1 would cost more archived than under a lifecycle rule: "
+        "skipped"
+    )
+    assert worth_it(looks, replace(run, archive_unprofitable=True), PRICES).endswith(": archived all the same")
+
+
+def look_of(seconds: float, reason: str | None = None) -> Look:
+    kept = a_call_of(seconds, months=72)
+    recording = Recording(
+        bucket="b", key=key_of(1), recording_date=DAY, etag='"e"', size_bytes=kept.size_bytes, storage_class="STANDARD"
+    )
+    return Look(
+        recording=recording,
+        reason=reason,
+        bytes_after=mono(kept),
+        convertible=Convertible(kept=kept, bytes_by_profile={"alaw-mono": mono(kept)}),
+    )
+
+
+def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_once: Callable[..., Run]) -> None:
+    """A day whose unprofitable recordings were skipped is not finished for a backfill that wants them archived."""
+    run = plan_once()
+    record = {"run": jsonable(run), "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0}
+    day = Portion(date=run.start_date)
+    everything = replace(run, archive_unprofitable=True)
+    assert day in finished([record], run)
+    assert day not in finished([record], everything)
+    del record["run"]["archive_unprofitable"]  # by a version that archived everything
+    assert day in finished([record], everything)
+    assert parameters_of(day, everything)["archive_unprofitable"]
+
+
+def jsonable(run: Run) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(run), default=str))
