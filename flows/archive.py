@@ -3,24 +3,23 @@
 from typing import Annotated
 
 from prefect import allow_failure, flow, unmapped
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.parameters import Day, Words, one_of
 from recordings.audio import PROFILES
 from recordings.plan import Plan, days_of
 from recordings.run import STORAGE_CLASSES
-from recordings.settings import settings
 from recordings.summary import RunSummary
 from tasks.names import named
 from tasks.run import Progress, begin_run, end_run, open_record, preflight
+from tasks.runner import bounded
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
 
 @flow(
     name="archive-recordings",
     flow_run_name=named("archive"),
-    task_runner=ThreadPoolTaskRunner(max_workers=settings().batches_in_flight),  # type: ignore[arg-type]  # invariant
+    task_runner=bounded(),
     persist_result=False,
 )
 def archive_recordings(

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from json import loads
 from pathlib import PurePosixPath
@@ -17,7 +17,8 @@ from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
 DIFFERENCES = "_differences"  # where recordings.reconcile keeps what it finds
-_LISTING = (".end.json", ".done.json")  # the records that list files
+_END = ".end.json"
+_LISTING = (_END, ".done.json")  # the records that list files
 _FILES_AT_ONCE = 16
 
 
@@ -115,6 +116,12 @@ def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
     return [record for record in _records(files, ".end.json").values() if record is not None]
 
 
+def records_since(files: AuditFiles, moment: datetime) -> list[Mapping[str, Any]]:
+    """The same of the runs that began at this moment or later: a run's id begins with it. No other record is read."""
+    first = f"{RUNS}/{moment:%Y%m%dT%H%M%SZ}"
+    return [record for record in _records(files, _END, first).values() if record is not None]
+
+
 def listed_digests(files: AuditFiles) -> dict[str, set[str]]:
     """The digests that the runs' records list, by name: two of them where runs saw a file differently."""
     records = (record for suffix in _LISTING for record in _records(files, suffix).values())
@@ -128,9 +135,9 @@ def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     return digests
 
 
-def _records(files: AuditFiles, suffix: str) -> dict[str, Mapping[str, Any] | None]:
-    """By name, oldest first; None for what is no record."""
-    names = sorted(name for name in files.names(RUNS) if name.endswith(suffix))
+def _records(files: AuditFiles, suffix: str, first: str = "") -> dict[str, Mapping[str, Any] | None]:
+    """By name, oldest first, those named ``first`` or later; None for what is no record."""
+    names = sorted(name for name in files.names(RUNS) if name.endswith(suffix) and name >= first)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return dict(zip(names, map(_record, threads.map(files.read, names)), strict=True))
 

@@ -55,6 +55,13 @@ def open_records(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
     return {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in open_ids}
 
 
+def records_without_end(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
+    """What all runs that have not ended said at their start, also those that another has covered; by run id."""
+    names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
+    started = (name.removesuffix(_START) for name in sorted(names) if name.endswith(_START))
+    return {each: json.loads(files.read(f"{_FOLDER}/{each}{_START}")) for each in started if each + _END not in names}
+
+
 def covered_ids(files: AuditFiles) -> set[str]:
     """What other runs have covered."""
     names = (name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER))
@@ -63,7 +70,7 @@ def covered_ids(files: AuditFiles) -> set[str]:
 
 def is_old(run_id: str, run: Run, age: timedelta) -> bool:
     """Whether a run began longer than ``age`` before this one."""
-    return run.started_at - _started_at(run_id) > age
+    return run.started_at - began_at(run_id) > age
 
 
 def is_like(record: Mapping[str, Any], run: Run) -> bool:
@@ -79,7 +86,8 @@ def _windows(record: Mapping[str, Any]) -> list[Window]:
     return [Window(prefix=prefix, start_date=start, end_date=end, shard=shard) for prefix in record["prefixes"]]
 
 
-def _started_at(run_id: str) -> datetime:
+def began_at(run_id: str) -> datetime:
+    """When a run began, by its id."""
     return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from recordings.accounting import accounted
 from recordings.errors import AuditDamaged
@@ -44,7 +44,8 @@ class Settlement:
         self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the files are accounted for
         self.problems: list[str] = []
         self.rows = 0
-        self.unsettled: set[str] = set()  # keys of which nobody could see whether a dead run did something to them
+        # Keys of which nobody could see whether a dead run did something to them, each with the day of its call.
+        self.unsettled: dict[str, date] = {}
 
 
 def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
@@ -71,7 +72,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
             settlement.problems.append(
                 f"what {intent.kind} {intent.run_id} had done is not known, and left out: {error}"
             )
-            settlement.unsettled |= {row.key for row in intent.rows}
+            settlement.unsettled |= {row.key: row.recording_date for row in intent.rows}
             continue
         settlement.files += manifest
         unknown = [row for row in looked if row.status is Status.FAILED]
@@ -79,7 +80,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
             f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
             for row in unknown
         ]
-        settlement.unsettled |= {row.key for row in unknown}
+        settlement.unsettled |= {row.key: row.recording_date for row in unknown}
         if not unknown and is_over(files, intent, abandoned_after=abandoned_after):
             settlement.over.append((intent, manifest))
     return settlement
