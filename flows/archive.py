@@ -11,7 +11,7 @@ from recordings.plan import Plan, days_of
 from recordings.run import STORAGE_CLASSES
 from recordings.summary import RunSummary
 from tasks.names import named
-from tasks.run import Progress, begin_run, end_run, open_record, preflight
+from tasks.run import Progress, begin_run, end_run, open_ledger, open_record, preflight
 from tasks.runner import bounded
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
@@ -75,12 +75,13 @@ def archive_recordings(
     listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
     plan = Plan(days, listings, run)
     progress = Progress(plan)
-    outcomes = []
+    ledger = open_ledger(run)
     for number, wave in enumerate(plan.waves, start=1):
         resampled = resample_recordings.map(wave, unmapped(run))
         verified = verify_recordings.map(allow_failure(resampled), unmapped(run))
         tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
         stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
-        outcomes.append(audit_wave.submit(number, wave, run, *stages).result(raise_on_failure=False))
+        last = number == len(plan.waves)
+        audit_wave.submit(number, wave, run, ledger, last, *stages).result(raise_on_failure=False)
         progress.wave_ended(number)
-    return end_run(run, dead, plan, findings, outcomes)
+    return end_run(run, dead, plan, findings, ledger)
