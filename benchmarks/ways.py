@@ -49,7 +49,7 @@ def ours(bucket: str, day: date) -> None:
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:
                 tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))
-            audit_wave(ledger, run, number, wave, [tagged], last=number == len(plan.waves))
+            audit_wave(ledger, number, wave, [tagged], last=number == len(plan.waves))
         if ledger.failures:
             raise RuntimeError(f"{len(ledger.failures)} recordings were not archived: {ledger.failures[0].reason}")
 

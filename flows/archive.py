@@ -82,6 +82,6 @@ def archive_recordings(
         tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
         stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
         last = number == len(plan.waves)
-        audit_wave.submit(number, wave, run, ledger, last, *stages).result(raise_on_failure=False)
+        audit_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
         progress.wave_ended(number)
     return end_run(run, dead, plan, findings, ledger)

@@ -27,10 +27,10 @@ class Ledger:
     the provenance of the replacements; so they wait for some minutes at most.
     """
 
-    __slots__ = ("_files", "_oldest_s", "_run", "_waiting", "failures", "files", "tally")
+    __slots__ = ("_files", "_oldest_s", "_waiting", "failures", "files", "run", "tally")
 
     def __init__(self, files: AuditFiles, run: Run) -> None:
-        self._files, self._run = files, run
+        self._files, self.run = files, run
         self._waiting: dict[int, list[ManifestRow]] = {}  # by wave: one that is told again counts once
         self._oldest_s = 0.0
         self.files: list[ManifestFile] = []
@@ -54,7 +54,7 @@ class Ledger:
         for row in chain.from_iterable(self._waiting.values()):
             by_day.setdefault(row.recording_date, []).append(row)
         for day, rows in sorted(by_day.items()):
-            self.files += write_rows(self._files, rows, run_id=self._run.run_id, wave=number)
+            self.files += write_rows(self._files, rows, run_id=self.run.run_id, wave=number)
             self.tally += tally(rows)
             failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
             self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # none that failed is missing
@@ -64,13 +64,7 @@ class Ledger:
 
 
 def audit_wave(
-    ledger: Ledger,
-    run: Run,
-    number: int,
-    wave: Sequence[Batch],
-    stages: Sequence[Sequence[StageOutcome]],
-    *,
-    last: bool,
+    ledger: Ledger, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]], *, last: bool
 ) -> None:
     """Put the wave's rows into the ledger, and write that if it is due, or if this is the ``last`` wave.
 
@@ -80,7 +74,7 @@ def audit_wave(
     rows = [
         row
         for batch, outcomes in zip(wave, outcomes_by_batch, strict=True)
-        for row in completed_rows(batch, outcomes, run)
+        for row in completed_rows(batch, outcomes, ledger.run)
     ]
     ledger.add(number, rows)
     if last or ledger.is_due:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from recordings.errors import InvalidRequest
-from recordings.evidence import end_records
+from recordings.evidence import end_records, records_since
 from recordings.files import AuditFiles
 from recordings.finding import Finding
 from recordings.glossary import label, plural
@@ -134,6 +134,11 @@ def finished(records: Iterable[Record], run: Run) -> dict[Portion, Record]:
         for day in days_between(_date(record, "start_date"), _date(record, "end_date"))
         if day <= _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
     }
+
+
+def finished_since(files: AuditFiles, run: Run) -> dict[Portion, Record]:
+    """The same by the records of runs that began on the first day of calls or later: no other can have done it."""
+    return finished(records_since(files, run.start_date), run)
 
 
 def _did_as_much(record: Record, run: Run) -> bool:

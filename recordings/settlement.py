@@ -10,6 +10,7 @@ from recordings.evidence import listed_digests
 from recordings.files import AuditFiles
 from recordings.intents import (
     Intent,
+    began_before,
     close,
     damaged_intents,
     files_of,
@@ -61,7 +62,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     if not intents:
         return settlement
     patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
-    listed = listed_digests(files)
+    listed = listed_digests(files, began_before(intents[0]))  # the oldest
     for intent in reversed(intents):
         try:
             looked = _looked_at(store, files, intent, pool)

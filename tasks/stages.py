@@ -101,7 +101,6 @@ def tag_recordings(verified: BatchRows | BaseException, run: Run) -> BatchTold:
 def audit_wave(
     number: int,
     wave: Sequence[Batch],
-    run: Run,
     ledger: audit.Ledger,
     last: bool,
     resampled: Sequence[audit.StageOutcome],
@@ -109,4 +108,4 @@ def audit_wave(
     tagged: Sequence[audit.StageOutcome],
 ) -> None:
     """Take the rows of the recordings of a few batches, whichever stage failed; write what has gathered, if due."""
-    audit.audit_wave(ledger, run, number, wave, (resampled, verified, tagged), last=last)
+    audit.audit_wave(ledger, number, wave, (resampled, verified, tagged), last=last)

@@ -54,7 +54,7 @@ def test_a_failed_stage_leaves_a_row_for_each(
     for after in range(failing + 1, 3):
         stages[after] = [None]
     result = Ledger(files, run)
-    audit_wave(result, run, 1, [batch], stages, last=True)
+    audit_wave(result, 1, [batch], stages, last=True)
     frame = read_audit(str(tmp_path / "audit"))
     assert frame["key"].tolist() == [recording.key for recording in batch.recordings]
     expected = ["failed", "failed", "failed" if failing == 0 else "rejected"]
@@ -71,7 +71,7 @@ def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
     run = plan("bucket-b")
     rows = [_rows(batch, run, Status.REJECTED, Status.REJECTED, Status.FAILED)]
     result = Ledger(files, run)
-    audit_wave(result, run, 1, [batch], [rows, rows, rows], last=True)
+    audit_wave(result, 1, [batch], [rows, rows, rows], last=True)
     assert [row.status for row in result.failures] == [Status.FAILED, Status.REJECTED]
 
 
@@ -79,7 +79,7 @@ def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: Callab
     run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.ARCHIVED)
     result = Ledger(files, run)
-    audit_wave(result, run, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]], last=True)
+    audit_wave(result, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]], last=True)
     assert result.tally.counts == {"failed": 3, "archived": 3}
 
 
@@ -88,7 +88,7 @@ def _told(ledger: Ledger, run: Run, batch: Batch, waves: int, *, last: bool = Tr
     rows = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.FAILED)
     for number in range(1, waves + 1):
         is_last = last and number == waves
-        audit_wave(ledger, run, number, [batch], [[rows], [rows], [rows]], last=is_last)
+        audit_wave(ledger, number, [batch], [[rows], [rows], [rows]], last=is_last)
 
 
 def test_rows_of_many_waves_make_few_files(
