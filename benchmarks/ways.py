@@ -22,7 +22,7 @@ from obstore.store import S3Store
 
 from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
 from recordings import ffmpeg
-from recordings.audit import audit_wave
+from recordings.audit import Ledger, audit_wave
 from recordings.files import LocalFiles
 from recordings.manifest import BatchRows
 from recordings.pcm import BLOCK_BYTES
@@ -45,12 +45,13 @@ def ours(bucket: str, day: date) -> None:
         store.shows_tag_counts = True  # as a run proves before its first recording
         of_day = Day(prefix=PREFIX, date=day)
         plan = Plan([of_day], [list_day(store, of_day, run)], run)
+        ledger = Ledger(files, run)
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:
                 tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))
-            failures = audit_wave(files, run, number, wave, [tagged]).failures
-            if failures:
-                raise RuntimeError(f"{len(failures)} recordings were not archived: {failures[0].reason}")
+            audit_wave(ledger, number, wave, [tagged], last=number == len(plan.waves))
+        if ledger.failures:
+            raise RuntimeError(f"{len(ledger.failures)} recordings were not archived: {ledger.failures[0].reason}")
 
 
 def by_flow(bucket: str, day: date) -> None:

@@ -3,24 +3,23 @@
 from typing import Annotated
 
 from prefect import allow_failure, flow, unmapped
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.parameters import Day, Words, one_of
 from recordings.audio import PROFILES
 from recordings.plan import Plan, days_of
 from recordings.run import STORAGE_CLASSES
-from recordings.settings import settings
 from recordings.summary import RunSummary
 from tasks.names import named
-from tasks.run import Progress, begin_run, end_run, open_record, preflight
+from tasks.run import Progress, begin_run, end_run, open_ledger, open_record, preflight
+from tasks.runner import bounded
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 
 
 @flow(
     name="archive-recordings",
     flow_run_name=named("archive"),
-    task_runner=ThreadPoolTaskRunner(max_workers=settings().batches_in_flight),  # type: ignore[arg-type]  # invariant
+    task_runner=bounded(),
     persist_result=False,
 )
 def archive_recordings(
@@ -78,12 +77,13 @@ def archive_recordings(
     listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
     plan = Plan(days, listings, run)
     progress = Progress(plan)
-    outcomes = []
+    ledger = open_ledger(run)
     for number, wave in enumerate(plan.waves, start=1):
         resampled = resample_recordings.map(wave, unmapped(run))
         verified = verify_recordings.map(allow_failure(resampled), unmapped(run))
         tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
         stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
-        outcomes.append(audit_wave.submit(number, wave, run, *stages).result(raise_on_failure=False))
+        last = number == len(plan.waves)
+        audit_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
         progress.wave_ended(number)
-    return end_run(run, dead, plan, findings, outcomes)
+    return end_run(run, dead, plan, findings, ledger)

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from prefect import flow, unmapped
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.archive import archive_recordings
@@ -11,7 +10,6 @@ from flows.parameters import RequiredDay, Words, one_of
 from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary
 from recordings.run import STORAGE_CLASSES
-from recordings.settings import settings
 from tasks.backfill import (
     begin_backfill,
     carry_out,
@@ -23,12 +21,13 @@ from tasks.backfill import (
 )
 from tasks.estimate import survey_day
 from tasks.names import named
+from tasks.runner import bounded
 
 
 @flow(
     name="backfill-recordings",
     flow_run_name=named("backfill"),
-    task_runner=ThreadPoolTaskRunner(max_workers=settings().threads),  # type: ignore[arg-type]  # invariant
+    task_runner=bounded(),
     persist_result=False,
 )
 def backfill_recordings(

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from prefect import flow, unmapped
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.parameters import Day, one_of
@@ -11,15 +10,15 @@ from recordings.audio import PROFILES
 from recordings.estimate import Forecast
 from recordings.plan import days_of
 from recordings.run import STORAGE_CLASSES
-from recordings.settings import settings
 from tasks.estimate import begin_estimate, publish_forecast, survey_day
 from tasks.names import named
+from tasks.runner import bounded
 
 
 @flow(
     name="estimate-savings",
     flow_run_name=named("estimate"),
-    task_runner=ThreadPoolTaskRunner(max_workers=settings().threads),  # type: ignore[arg-type]  # invariant
+    task_runner=bounded(),
     persist_result=False,
 )
 def estimate_savings(

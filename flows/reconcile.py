@@ -4,19 +4,11 @@ from prefect import flow, unmapped
 
 from flows.parameters import Day
 from recordings.outcome import OperationSummary
-from tasks.operations import (
-    begin_reconciliation,
-    compare,
-    days_to_reconcile,
-    end_operation,
-    find_drift,
-    named,
-    repair_batch,
-    settle,
-)
+from tasks.operations import Comparison, begin_reconciliation, end_comparison, named, repair_batch, settle
+from tasks.runner import bounded
 
 
-@flow(name="reconcile-audit", flow_run_name=named("reconcile"), persist_result=False)
+@flow(name="reconcile-audit", flow_run_name=named("reconcile"), task_runner=bounded(), persist_result=False)
 def reconcile_audit(
     *,
     start_date: Day = None,
@@ -49,8 +41,7 @@ def reconcile_audit(
     """
     operation = begin_reconciliation(**locals())
     settled = settle(operation)
-    days = days_to_reconcile(operation)
-    found = find_drift.map(days, unmapped(operation)).result(raise_on_failure=False)
-    comparison = compare(operation, days, found)
-    outcomes = repair_batch.map(comparison.batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, settled, comparison, outcomes)
+    comparison = Comparison(operation)
+    for batches in comparison:
+        comparison.add(batches, repair_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
+    return end_comparison(operation, settled, comparison)

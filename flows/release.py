@@ -9,10 +9,11 @@ from flows.parameters import Count, Day
 from recordings.outcome import OperationSummary
 from recordings.request import MAX_DAYS
 from recordings.settings import settings
-from tasks.operations import begin_operation, end_operation, named, release_batch, select, settle
+from tasks.operations import Search, begin_operation, end_operation, named, release_batch, settle
+from tasks.runner import bounded
 
 
-@flow(name="release-originals", flow_run_name=named("release"), persist_result=False)
+@flow(name="release-originals", flow_run_name=named("release"), task_runner=bounded(), persist_result=False)
 def release_originals(
     *,
     start_date: Day = None,
@@ -52,6 +53,7 @@ def release_originals(
     """
     operation = begin_operation("release", **locals())
     settled = settle(operation)
-    selection = select(operation, settled)
-    outcomes = release_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, settled, selection, outcomes)
+    search = Search(operation, settled)
+    for batches in search:
+        search.add(batches, release_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
+    return end_operation(operation, settled, search)

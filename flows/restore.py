@@ -4,10 +4,11 @@ from prefect import flow, unmapped
 
 from flows.parameters import Day, Words
 from recordings.outcome import OperationSummary
-from tasks.operations import begin_operation, end_operation, named, restore_batch, select, settle
+from tasks.operations import Search, begin_operation, end_operation, named, restore_batch, settle
+from tasks.runner import bounded
 
 
-@flow(name="restore-recordings", flow_run_name=named("restore"), persist_result=False)
+@flow(name="restore-recordings", flow_run_name=named("restore"), task_runner=bounded(), persist_result=False)
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,
@@ -47,6 +48,7 @@ def restore_recordings(
     """
     operation = begin_operation("restore", **locals())
     settled = settle(operation)
-    selection = select(operation, settled)
-    outcomes = restore_batch.map(selection.batches, unmapped(operation)).result(raise_on_failure=False)
-    return end_operation(operation, settled, selection, outcomes)
+    search = Search(operation, settled)
+    for batches in search:
+        search.add(batches, restore_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
+    return end_operation(operation, settled, search)

@@ -9,8 +9,8 @@ Read in this order:
 - is a bucket safe to work on: ``preflight``, ``finding``, ``places``, ``lifecycle``, ``conditional``, ``canary``
 - S3: ``s3`` (``session``, ``errors``, ``objects``, ``store``)
 - the audit table: ``manifest``, ``files``, ``history``, ``evidence``, ``schema``
-- many days at once: ``backfill``, ``standing``; afterwards: ``operation``, ``selection``, ``intents``, ``restore``,
-  ``release``, ``settlement``, ``reconcile``, ``outcome``, ``operation_report``
+- many days at once: ``backfill``, ``standing``; afterwards: ``operation``, ``selection``, ``left``, ``intents``,
+  ``restore``, ``release``, ``settlement``, ``reconcile``, ``outcome``, ``operation_report``
 - what it came to, said to people: ``summary``, ``reporting``, ``glossary``; what it costs and saves:
   ``pricing``, ``gate``, ``choice``, ``savings``, ``scenarios``, ``estimate``; the report: ``figures``, ``charts``,
   ``page``, ``excel``

@@ -1,45 +1,84 @@
-"""The end of a wave: a row for each of its recordings, whichever stage failed, written to the audit table."""
+"""The end of a wave: a row for each of its recordings, whichever stage failed, for the audit table."""
 
+import time
 from collections.abc import Sequence
+from datetime import date
+from itertools import chain
 
 from recordings.accounting import ended, unfinished
 from recordings.files import AuditFiles
 from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, write_rows
 from recordings.recording import Batch
+from recordings.reporting import failed_first
 from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.summary import Tally, tally
 
 _FAILURES_SHOWN = 100
+_ROWS_OF_A_FILE, _OLDEST_S = 10_000, 300
 
 StageOutcome = BatchRows | BaseException | None  # None: never begun, because an earlier stage failed
 
 
-class WaveResult:
-    """What a wave came to. A plain class, as Batch is."""
+class Ledger:
+    """The rows of a run: gathered until they make a file worth its name, then written. A plain class, as Batch is.
 
-    __slots__ = ("failures", "files", "tally")
+    Each file costs every later reader a request or two. Rows that a crash takes along are written by the next run, from
+    the provenance of the replacements; so they wait for some minutes at most.
+    """
 
-    def __init__(self, files: Sequence[ManifestFile], tally: Tally, failures: Sequence[ManifestRow]) -> None:
-        self.files = tuple(files)
-        self.tally = tally
-        self.failures = tuple(failures)  # a sample, for people to read
+    __slots__ = ("_files", "_oldest_s", "_waiting", "failures", "files", "run", "tally")
+
+    def __init__(self, files: AuditFiles, run: Run) -> None:
+        self._files, self.run = files, run
+        self._waiting: dict[int, list[ManifestRow]] = {}  # by wave: one that is told again counts once
+        self._oldest_s = 0.0
+        self.files: list[ManifestFile] = []
+        self.tally = Tally()  # of what is written
+        self.failures: list[ManifestRow] = []  # a sample of what is written, for people to read
+
+    def add(self, number: int, rows: Sequence[ManifestRow]) -> None:
+        """Take these rows of a wave."""
+        self._oldest_s = self._oldest_s if self._waiting else time.monotonic()
+        self._waiting[number] = list(rows)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether so many rows wait, or for so long, that they are to be written."""
+        is_old = time.monotonic() - self._oldest_s >= _OLDEST_S
+        return is_old or sum(map(len, self._waiting.values())) >= _ROWS_OF_A_FILE
+
+    def write(self, number: int) -> None:
+        """Write all that waits, a file for each day; a day whose file is written waits no more if the next fails."""
+        by_day: dict[date, list[ManifestRow]] = {}
+        for row in chain.from_iterable(self._waiting.values()):
+            by_day.setdefault(row.recording_date, []).append(row)
+        for day, rows in sorted(by_day.items()):
+            self.files += write_rows(self._files, rows, run_id=self.run.run_id, wave=number)
+            self.tally += tally(rows)
+            failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
+            self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # none that failed is missing
+            for wave, waiting in self._waiting.items():
+                self._waiting[wave] = [row for row in waiting if row.recording_date != day]
+        self._waiting = {}
 
 
 def audit_wave(
-    files: AuditFiles, run: Run, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]]
-) -> WaveResult:
-    """Write the wave's rows. ``stages`` holds, in their order, each stage's outcomes for the wave's batches."""
+    ledger: Ledger, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]], *, last: bool
+) -> None:
+    """Put the wave's rows into the ledger, and write that if it is due, or if this is the ``last`` wave.
+
+    ``stages`` holds, in their order, each stage's outcomes for the wave's batches.
+    """
     outcomes_by_batch = zip(*stages, strict=True)
     rows = [
         row
         for batch, outcomes in zip(wave, outcomes_by_batch, strict=True)
-        for row in completed_rows(batch, outcomes, run)
+        for row in completed_rows(batch, outcomes, ledger.run)
     ]
-    written = write_rows(files, rows, run_id=run.run_id, wave=number)
-    failures = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
-    failures.sort(key=lambda row: row.status is not Status.FAILED)  # in a sample, what failed must not be missing
-    return WaveResult(written, tally(rows), failures[:_FAILURES_SHOWN])
+    ledger.add(number, rows)
+    if last or ledger.is_due:
+        ledger.write(number)
 
 
 def completed_rows(batch: Batch, outcomes: Sequence[StageOutcome], run: Run) -> list[ManifestRow]:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from recordings.errors import AuditDamaged, InvalidRequest
-from recordings.evidence import end_records, of_sound
+from recordings.evidence import end_records, of_sound, records_since
 from recordings.files import AuditFiles
 from recordings.finding import Finding
 from recordings.glossary import label, plural
@@ -143,6 +143,11 @@ def _done_by(record: Record, run: Run) -> list[tuple[Portion, Record]]:
     youngest = _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
     days = days_between(_date(record, "start_date"), _date(record, "end_date"))
     return [(Portion(date=day, shard=record["run"]["shard"]), record) for day in days if day <= youngest]
+
+
+def finished_since(files: AuditFiles, run: Run) -> dict[Portion, Record]:
+    """The same by the records of runs that began on the first day of calls or later: no other can have done it."""
+    return finished(records_since(files, run.start_date), run)
 
 
 def _did_as_much(record: Record, run: Run) -> bool:

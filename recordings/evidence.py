@@ -6,22 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from json import loads
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from recordings.errors import InvalidRequest
 from recordings.files import PARTITION, AuditFiles, open_table
 from recordings.glossary import plural
+from recordings.request import check_dates
 from recordings.s3.session import Session
 
 RUNS = "_runs"  # where recordings.history keeps the records
 DIFFERENCES = "_differences"  # where recordings.reconcile keeps what it finds
 _START, _END = ".start.json", ".end.json"
 _LISTING = (_END, ".done.json")  # the records that list files
-_FILES_AT_ONCE = 16
+_FILES_AT_ONCE, _RECORDS_AT_ONCE = 16, 256
 
 Record = Mapping[str, Any]
 T = TypeVar("T")
@@ -67,36 +68,67 @@ class Verification:
         return "\n".join([f"{self.audit_uri}: {counts}{dates}: {verdict}", *map(str, self.discrepancies)])
 
 
-def verify_audit(audit_uri: str, session: Session | None = None) -> Verification:
+def verify_audit(
+    audit_uri: str, session: Session | None = None, *, start: date | None = None, end: date | None = None
+) -> Verification:
     """What was checked, and each file of the table that is missing, changed or not accounted for.
 
-    Raises InvalidRequest where there is no audit table.
+    With ``start`` or ``end``, only the files of calls of these dates, and only the records of runs that began on the
+    first of them or later; a record that cannot be read is named, whatever it lists. Six years are read file by file:
+    memory does not grow with the rows.
+
+    Raises InvalidRequest where there is no audit table, or no such range.
     """
+    check_dates(start, end)
     files = open_table(audit_uri, session)
     check_table(files, audit_uri)
-    records = {suffix: _records(files, suffix) for suffix in _LISTING}
-    listed = [file for of_kind in records.values() for record in of_kind.values() if record for file in record["files"]]
-    digests = _digests(listed)
-    there = _files_of_table(files)
+    asked = _Dates(start, end)
+    digests: dict[str, set[str]] = defaultdict(set)
+    rows: dict[str, int] = {}
+    starts: dict[str, str] = {}  # the digest of each start record, by its name
+    unreadable, runs = list[str](), 0
+    for name, record in _records_named(files, _LISTING, _first_name(start)):
+        runs += record is not None and name.endswith(_END)
+        if record is None:
+            unreadable.append(name)
+            continue
+        if isinstance(record.get("start_sha256"), str):  # none in records of earlier versions
+            starts[name.removesuffix(_END) + _START] = record["start_sha256"]
+        for file in record["files"]:
+            if asked.has(file["name"]):
+                digests[file["name"]].add(file["sha256"])
+                rows[file["name"]] = file.get("rows", 0)
+    there = {name for name in _files_of_table(files, asked) if asked.has(name)}
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
         **_unlisted(files, there - digests.keys()),
-        **{name: Flaw.CHANGED for of_kind in records.values() for name, record in of_kind.items() if record is None},
-        **_starts(files, records[_END]),
+        **dict.fromkeys(unreadable, Flaw.CHANGED),
+        **_starts(files, starts, _first_name(start)),
     }
-    rows = {file["name"]: file.get("rows", 0) for file in listed}
     of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
     dates = sorted(filter(None, map(_date_of, of_days)))
     return Verification(
         audit_uri=audit_uri,
         files=len(of_days),
         rows=sum(rows[name] for name in (of_days & rows.keys()) - flaws.keys()),
-        runs=sum(record is not None for record in records[_END].values()),
+        runs=runs,
         first_date=dates[0] if dates else None,
         last_date=dates[-1] if dates else None,
         discrepancies=tuple(Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())),
     )
+
+
+class _Dates(NamedTuple):
+    start: date | None
+    end: date | None
+
+    def has(self, name: str) -> bool:
+        """Whether a file or folder is of these dates; without dates each is."""
+        if self.start is None and self.end is None:
+            return True
+        day = _date_of(name)
+        return day is not None and (self.start or date.min) <= day <= (self.end or date.max)
 
 
 def check_table(files: AuditFiles, audit_uri: str) -> None:
@@ -115,13 +147,23 @@ def _date_of(name: str) -> date | None:
 
 def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
     """The records of all runs that ended, oldest first; ``verify_audit`` names those that nobody can read."""
-    return [record for record in _records(files, _END).values() if record is not None]
+    return [record for _, record in _records_named(files, (_END,)) if record is not None]
 
 
-def listed_digests(files: AuditFiles) -> dict[str, set[str]]:
-    """The digests that the runs' records list, by name: two of them where runs saw a file differently."""
-    records = (record for suffix in _LISTING for record in _records(files, suffix).values())
+def records_since(files: AuditFiles, moment: datetime | date) -> list[Mapping[str, Any]]:
+    """The same of the runs that began at this moment or later. No other record is read."""
+    return [record for _, record in _records_named(files, (_END,), _first_name(moment)) if record is not None]
+
+
+def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
+    """The digests that the records of runs that began since then list, by name: two where they differ."""
+    records = (record for _, record in _records_named(files, _LISTING, _first_name(since)))
     return _digests(file for record in records if record for file in record["files"])
+
+
+def _first_name(moment: datetime | date | None) -> str:
+    """The first name that a record of a run that began then can have: a run's id begins with its time."""
+    return f"{RUNS}/{moment:%Y%m%dT%H%M%SZ}" if moment else ""
 
 
 def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
@@ -131,11 +173,15 @@ def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     return digests
 
 
-def _records(files: AuditFiles, suffix: str) -> dict[str, Mapping[str, Any] | None]:
-    """By name, oldest first; None for what is no record."""
-    names = sorted(name for name in files.names(RUNS) if name.endswith(suffix))
+def _records_named(
+    files: AuditFiles, suffixes: tuple[str, ...], first: str = ""
+) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """By name, oldest first, those named ``first`` or later, some at a time; None for what is no record."""
+    names = sorted(name for name in files.names(RUNS) if name.endswith(suffixes) and name >= first)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        return dict(zip(names, map(_record, threads.map(files.read, names)), strict=True))
+        for start in range(0, len(names), _RECORDS_AT_ONCE):
+            some = names[start : start + _RECORDS_AT_ONCE]
+            yield from zip(some, map(_record, threads.map(files.read, some)), strict=True)
 
 
 def _record(data: bytes) -> Mapping[str, Any] | None:
@@ -162,19 +208,18 @@ def of_sound(use: Callable[[Record], T], records: Iterable[Record]) -> Iterator[
             yield use(record)
 
 
-def _starts(files: AuditFiles, ended: Mapping[str, Record | None]) -> dict[str, Flaw]:
-    """The start records that are gone or not as they were when their runs ended."""
-    names = {name for name in files.names(RUNS) if name.endswith(_START)}
-    digests = {
-        name.removesuffix(_END) + _START: record["start_sha256"]
-        for name, record in ended.items()
-        if record and isinstance(record.get("start_sha256"), str)  # none in records of earlier versions
-    }
+def _starts(files: AuditFiles, digests: Mapping[str, str], first: str) -> dict[str, Flaw]:
+    """The start records that are gone or not as they were when their runs ended; of those named ``first`` or later."""
+    names = sorted(name for name in files.names(RUNS) if name.endswith(_START) and name >= first)
+    changed = []
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        there = dict(zip(sorted(names), threads.map(files.read, sorted(names)), strict=True))
-    changed = (name for name, data in there.items() if digests.get(name, digest_of(data)) != digest_of(data))
-    damaged = (name for name, data in there.items() if not is_object(data))
-    return dict.fromkeys(digests.keys() - names, Flaw.MISSING) | dict.fromkeys([*changed, *damaged], Flaw.CHANGED)
+        for start in range(0, len(names), _RECORDS_AT_ONCE):
+            some = names[start : start + _RECORDS_AT_ONCE]
+            for name, data in zip(some, threads.map(files.read, some), strict=True):
+                digest = digest_of(data)
+                if digests.get(name, digest) != digest or not is_object(data):
+                    changed.append(name)
+    return dict.fromkeys(digests.keys() - set(names), Flaw.MISSING) | dict.fromkeys(changed, Flaw.CHANGED)
 
 
 def digest_of(data: bytes) -> str:
@@ -190,9 +235,10 @@ def is_object(data: bytes) -> bool:
         return False
 
 
-def _files_of_table(files: AuditFiles) -> set[str]:
+def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:
     """Also those of folders that are no day's, but that other readers would take for one."""
-    folders = [each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES]
+    there = (each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES)
+    folders = [each for each in there if asked.has(each)]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 

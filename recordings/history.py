@@ -62,10 +62,20 @@ def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> Dea
 
 def open_records(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
     """What runs that have not ended, and that no other has covered, said at their start; by run id, oldest first."""
+    return _started(files, unless=(_END, _COVERED))
+
+
+def records_without_end(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
+    """What all runs that have not ended said at their start, also those that another has covered; by run id."""
+    return _started(files, unless=(_END,))
+
+
+def _started(files: AuditFiles, *, unless: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
+    """Start records without a record of these kinds. What is none of ours is passed over; ``verify_audit`` names it."""
     names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
     started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
-    open_ids = [each for each in started if not {each + _END, each + _COVERED} & names and _STAMP.match(each)]
-    read = {each: files.read(f"{_FOLDER}/{each}{_START}") for each in open_ids}
+    ids = [each for each in started if _STAMP.match(each) and not any(each + kind in names for kind in unless)]
+    read = {each: files.read(f"{_FOLDER}/{each}{_START}") for each in ids}
     records = {each: json.loads(data) for each, data in read.items() if is_object(data)}
     return {each: record for each, record in records.items() if record.get("run_id") == each}
 
@@ -78,7 +88,7 @@ def covered_ids(files: AuditFiles) -> set[str]:
 
 def is_old(run_id: str, run: Run, age: timedelta) -> bool:
     """Whether a run began longer than ``age`` before this one."""
-    return run.started_at - _started_at(run_id) > age
+    return run.started_at - began_at(run_id) > age
 
 
 def is_like(record: Mapping[str, Any], run: Run) -> bool:
@@ -94,7 +104,8 @@ def _windows(record: Mapping[str, Any]) -> list[Window]:
     return [Window(prefix=prefix, start_date=start, end_date=end, shard=shard) for prefix in record["prefixes"]]
 
 
-def _started_at(run_id: str) -> datetime:
+def began_at(run_id: str) -> datetime:
+    """When a run began, by its id."""
     return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
 
 

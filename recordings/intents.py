@@ -35,6 +35,8 @@ _INTENT, _DONE, _END = ".intent.json", ".done.json", ".end.json"
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
+_LONGEST_RUN = timedelta(days=8)
+
 Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back
 
 
@@ -133,12 +135,17 @@ def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[Mani
             files.create(name, data)
             return [*found, file_of(name, data)]
         except _TAKEN:
-            if name not in listed_digests(files):
+            if name not in listed_digests(files, began_before(intent)):
                 found.append(file_of(name, files.read(name)))
             rows = untold(files, day, rows)
         if not rows:
             break
     return found
+
+
+def began_before(intent: Intent) -> datetime:
+    """Before any run began whose record may list the batch's files: its own, and those that settle it."""
+    return intent.written_at - _LONGEST_RUN
 
 
 def _names(intent: Intent, day: date) -> Iterator[str]:

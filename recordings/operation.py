@@ -145,11 +145,11 @@ def state_after(row: ManifestRow, at: datetime) -> datetime:
     return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
 
 
-def batches_of(rows: Sequence[ManifestRow]) -> list[BatchRows]:
-    """The rows in batches, oldest call first."""
+def batches_of(rows: Sequence[ManifestRow], *, first: int = 1) -> list[BatchRows]:
+    """The rows in batches, oldest call first, numbered from ``first`` on: a run's numbers name its files."""
     ordered = sorted(rows, key=lambda row: (row.recording_date, row.key))
     cuts = [ordered[n : n + BATCH_SIZE] for n in range(0, len(ordered), BATCH_SIZE)]
-    return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=1)]
+    return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=first)]
 
 
 DONE = (Status.RESTORED, Status.RELEASED)

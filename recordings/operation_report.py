@@ -2,19 +2,18 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
 from recordings.manifest import ManifestRow
 from recordings.operation import Operation
-from recordings.outcome import Due, OperationResult, OperationSummary
+from recordings.outcome import OperationSummary, OperationSums
 from recordings.reconcile import LOSSES, Drift
 from recordings.recording import span
 from recordings.reporting import human_bytes, usd
 
 _MOST_LISTED = 100  # recordings in the report; the audit table has all
-_MOST_SAID = 1000  # problems and notes
+_MOST_SAID = 100  # problems, and notes
 _TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile": "Comparison of table and bucket"}
 
 
@@ -44,7 +43,7 @@ def _below(parameters: Mapping[str, Any]) -> str:
     return f"below {', '.join(parameters['prefixes'])}" if parameters["prefixes"] else ""
 
 
-def report_of(operation: Operation, summary: OperationSummary, results: Sequence[OperationResult]) -> str:
+def report_of(operation: Operation, summary: OperationSummary, sums: OperationSums) -> str:
     """The operation's page, what matters first."""
     sections = [
         f"# {_TITLES[operation.kind]} in {operation.bucket}{_dry(operation)}: {_verdict(operation, summary)}",
@@ -52,9 +51,9 @@ def report_of(operation: Operation, summary: OperationSummary, results: Sequence
         _listed("What went wrong", summary.problems),
         _listed("What to know", summary.notes),
         _differences(summary.drifts),
-        _restored(operation, results) if operation.kind == "restore" else "",
+        _restored(operation, sums) if operation.kind == "restore" else "",
         _freed(operation, summary) if operation.kind == "release" else "",
-        _due(operation, results),
+        _due(operation, sums),
         _counts(summary),
         _written_for_others(summary),
         f"Run `{summary.run_id}`, audit table `{operation.audit_uri}`{_calls(operation)}.",
@@ -90,12 +89,12 @@ def _verdict(operation: Operation, summary: OperationSummary) -> str:
     return f"{plural(done, 'recording')} {would}{operation.kind}d"
 
 
-def _restored(operation: Operation, results: Sequence[OperationResult]) -> str:
+def _restored(operation: Operation, sums: OperationSums) -> str:
     """Each recording with the version to listen to, and how."""
-    rows = [row for result in results for row in result.done]
+    rows = sums.done
     if not rows:
         return ""
-    count = sum(result.counts["restored"] for result in results)
+    count = sums.counts["restored"]
     first, what = rows[0], "The version that is current now" if not operation.dry_run else "The original's version"
     return "\n\n".join(
         [
@@ -135,16 +134,13 @@ def _freed(operation: Operation, summary: OperationSummary) -> str:
     )
 
 
-def _due(operation: Operation, results: Sequence[OperationResult]) -> str:
+def _due(operation: Operation, sums: OperationSums) -> str:
     """What waits, by the day on which it may go: not one by one."""
-    found: dict[date, Due] = {}
-    for day, due in (item for result in results for item in result.due.items()):
-        found[day] = found.get(day, Due()) + due
-    if not found:
+    if not sums.due:
         return ""
     lines = [
         f"| {day} | {due.recordings:,} | {human_bytes(due.size_bytes)} | {usd(due.usd_month)} |"
-        for day, due in sorted(found.items())
+        for day, due in sorted(sums.due.items())
     ]
     return "\n".join(
         [
@@ -169,22 +165,24 @@ def _differences(drifts: Mapping[str, int]) -> str:
     return "\n".join(["| difference | recordings | what it means | what to do |", "|---|--:|---|---|", *lines])
 
 
-def differences_report(drifts: Sequence[Drift]) -> str:
-    """Every difference, by its code: the first keys of each, with what was found."""
-    groups: dict[str, list[Drift]] = {}
-    for drift in sorted(drifts, key=lambda each: (not each.is_loss, each.code)):
-        groups.setdefault(drift.code, []).append(drift)
+def differences_report(examples: Mapping[str, Sequence[Drift]], counts: Mapping[str, int], files: Sequence[str]) -> str:
+    """The differences by their code: how many, the first keys of each, with what was found; and where all are."""
+    codes = sorted(counts, key=lambda code: (code not in LOSSES, code))
     sections = [
-        "\n".join([f"## {code}: {len(group):,}", "", DIFFERENCES[code].meaning, "", *_keys(group)])
-        for code, group in groups.items()
+        "\n".join(
+            [f"## {code}: {counts[code]:,}", "", DIFFERENCES[code].meaning, "", *_keys(examples[code], counts[code])]
+        )
+        for code in codes
     ]
-    return "\n\n".join([f"# {plural(len(drifts), 'difference')} between table and bucket", *sections])
+    all_of_them = f"All of them: {', '.join(f'`{name}`' for name in files)}, in the folder of the audit table."
+    title = f"# {plural(sum(counts.values()), 'difference')} between table and bucket"
+    return "\n\n".join([title, *sections, all_of_them])
 
 
-def _keys(group: Sequence[Drift]) -> Iterator[str]:
-    yield from (f"- {drift.sentence}: `{drift.key}`" for drift in group[:_MOST_LISTED])
-    if len(group) > _MOST_LISTED:
-        yield f"- and {len(group) - _MOST_LISTED:,} more"
+def _keys(examples: Sequence[Drift], count: int) -> Iterator[str]:
+    yield from (f"- {drift.sentence}: `{drift.key}`" for drift in examples)
+    if count > len(examples):
+        yield f"- and {count - len(examples):,} more"
 
 
 def _counts(summary: OperationSummary) -> str:

@@ -1,29 +1,35 @@
 """What an operation came to: its batches' results, and the summary that its flow returns or fails with."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
 
 from recordings.glossary import code_of, label, plural
 from recordings.manifest import STATES, BatchRows, ManifestFile, ManifestRow, Status
 from recordings.operation import DONE, FOUND_GONE, Operation
 from recordings.pricing import prices
+from recordings.reporting import failed_first
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
 _MOST_SAID = 3  # problems in a summary's one line; the record and the report have all
-_MOST_LISTED = 100  # recordings of a batch that the report can name; the audit table has all
+_MOST_LISTED = 100  # recordings that the report can name; the audit table has all
+LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that are held, locked, exempt or unproven
 
 
 class OperationResult:
     """What a batch of an operation came to. A plain class, as Batch is."""
 
-    __slots__ = ("counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
+    __slots__ = ("again", "counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
 
     def __init__(self, operation: Operation, rows: Sequence[ManifestRow], files: Sequence[ManifestFile]) -> None:
         done = [row for row in rows if row.status in DONE]
         by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
         waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
+        left = [row for row in rows if row.status not in STATES and code_of(row.reason) != _IN_GRACE]
         self.files = tuple(files)
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
@@ -31,13 +37,81 @@ class OperationResult:
         self.usd_month = sum(_month(row) for row in by_us)
         self.due = due_by_date(waiting)
         self.done = done[:_MOST_LISTED]
-        self.failures = [row for row in rows if _is_left(row)][:_MOST_LISTED]
+        self.failures = failed_first([row for row in rows if _is_left(row)])[:_MOST_LISTED]
+        self.again = _look_again(left, operation.started_at.date())
+        for row in waiting:
+            _sooner(self.again, row.recording_date, _due(row))
 
 
 def _is_left(row: ManifestRow) -> bool:
     """Whether people should look at it: not done, and not only waiting; or done by nobody knows whom."""
     code = code_of(row.reason)
     return code == FOUND_GONE or (row.status not in STATES and code != _IN_GRACE)
+
+
+def _look_again(left: Iterable[ManifestRow], today: date) -> dict[date, date]:
+    """By day of calls, when a release has to look again: at what failed at once, at what is held or locked later."""
+    again: dict[date, date] = {}
+    for row in left:
+        days = 0 if row.status is Status.FAILED else LOOK_AGAIN_DAYS
+        _sooner(again, row.recording_date, today + timedelta(days=days))
+    return again
+
+
+def _sooner(again: dict[date, date], day: date, on: date) -> None:
+    again[day] = min(on, again.get(day, on))
+
+
+class OperationSums:
+    """What an operation has come to so far. Bounded: of its recordings it names the first, and counts all."""
+
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
+        self.counts, self.reasons = Counter[str](), Counter[str]()
+        self.size_bytes, self.usd_month, self.unrecorded = 0, 0.0, 0
+        self.due: dict[date, Due] = {}
+        self.done: list[ManifestRow] = []
+        self.failures: list[ManifestRow] = []
+        self.files: list[ManifestFile] = []
+        self.lost: list[str] = []  # batches that nothing came of, each with the reason
+        self.again: dict[date, date] = {}
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[OperationResult | BaseException]) -> None:
+        """Count these batches in; ``outcomes`` has what came of each."""
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            if isinstance(outcome, OperationResult):
+                self._add(outcome, len(batch.rows))
+            else:
+                self.lost.append(f"{batch} failed: {type(outcome).__name__}: {outcome}")
+                self.unrecorded += len(batch.rows)
+                for row in batch.rows:
+                    _sooner(self.again, row.recording_date, self._operation.started_at.date())
+
+    def _add(self, result: OperationResult, recordings: int) -> None:
+        self.counts += result.counts
+        self.reasons += result.reasons
+        self.size_bytes += result.size_bytes
+        self.usd_month += result.usd_month
+        self.unrecorded += recordings - sum(result.counts.values())
+        self.add_due(result.due)
+        self.done = [*self.done, *result.done][:_MOST_LISTED]
+        self.failures = failed_first([*self.failures, *result.failures])[:_MOST_LISTED]
+        self.files += result.files
+        for day, on in result.again.items():
+            _sooner(self.again, day, on)
+
+    def add_due(self, due: Mapping[date, "Due"]) -> None:
+        """Count in what falls due later."""
+        for day, each in due.items():
+            self.due[day] = self.due.get(day, Due()) + each
+
+    def add_waiting(self, waiting: Mapping[date, "Due"]) -> None:
+        """Count in what the table alone shows to be in its grace period, of which no batch was made."""
+        self.add_due(waiting)
+        count = sum(each.recordings for each in waiting.values())
+        if count:
+            self.counts += Counter({Status.SKIPPED.value: count})
+            self.reasons += Counter({_IN_GRACE: count})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +134,26 @@ def due_by_date(rows: Sequence[ManifestRow]) -> dict[date, Due]:
     """When the originals of these rows, which are in their grace, may be released: by UTC date."""
     found: dict[date, Due] = {}
     for row in rows:
-        day = date.fromisoformat((row.reason or "").rpartition(" ")[2])  # as its reason ends
+        day = _due(row)
         found[day] = found.get(day, Due()) + Due(recordings=1, size_bytes=_original(row)[0], usd_month=_month(row))
+    return found
+
+
+def _due(row: ManifestRow) -> date:
+    return date.fromisoformat((row.reason or "").rpartition(" ")[2])  # as its reason ends
+
+
+def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
+    """The same for archived rows, each with its grace: a frame with state_at, bytes_before and storage_class_before."""
+    days = (archived["state_at"] + graces).dt.date
+    classes = archived["storage_class_before"].fillna("STANDARD")
+    groups: Iterable[Any] = archived["bytes_before"].fillna(0).groupby([days, classes])
+    found: dict[date, Due] = {}
+    for (day, kept_in), sizes in groups:
+        billed = int(sizes.clip(lower=prices().billed_bytes(0, kept_in)).sum())
+        usd_month = prices().storage_month(billed, kept_in)
+        due = Due(recordings=len(sizes), size_bytes=int(sizes.sum()), usd_month=usd_month)
+        found[day] = found.get(day, Due()) + due
     return found
 
 
@@ -140,8 +232,7 @@ class OperationFailed(Exception):
 
 def summarize(
     operation: Operation,
-    batches: Sequence[BatchRows],
-    outcomes: Sequence[OperationResult | BaseException],
+    sums: OperationSums,
     *,
     drifts: Mapping[str, int],
     settled: int,
@@ -149,29 +240,22 @@ def summarize(
     notes: Sequence[str],
     problems: Sequence[str],
 ) -> OperationSummary:
-    """The sums over the batches that were recorded, and what became of the others."""
-    results = [outcome for outcome in outcomes if isinstance(outcome, OperationResult)]
-    counts = sum((result.counts for result in results), Counter[str]())
-    failed = [
-        f"{batch} failed: {type(outcome).__name__}: {outcome}"
-        for batch, outcome in zip(batches, outcomes, strict=True)
-        if isinstance(outcome, BaseException)
-    ]
+    """What the operation came to, in all."""
     return OperationSummary(
         run_id=operation.run_id,
         kind=operation.kind,
         dry_run=operation.dry_run,
-        counts=dict(counts),
-        reasons=dict(sum((result.reasons for result in results), Counter[str]())),
-        original_bytes=sum(result.size_bytes for result in results),
-        usd_month=sum(result.usd_month for result in results),
+        counts=dict(sums.counts),
+        reasons=dict(sums.reasons),
+        original_bytes=sums.size_bytes,
+        usd_month=sums.usd_month,
         manifest_files=tuple(file.name for file in manifest),
         drifts=dict(drifts),
-        unrecorded=sum(len(batch.rows) for batch in batches) - sum(counts.values()),
+        unrecorded=sums.unrecorded,
         settled=settled,
         notes=tuple(notes),
-        problems=(*failed, *problems, *_not_done(operation, results)),
-        next_step=_next_step(operation, counts),
+        problems=(*sums.lost, *problems, *_not_done(operation, sums)),
+        next_step=_next_step(operation, sums.counts),
     )
 
 
@@ -184,10 +268,16 @@ def _next_step(operation: Operation, counts: Mapping[str, int]) -> str:
     return f"nothing was written: to {what}, run it again with dry_run=False{selecting}"
 
 
-def _not_done(operation: Operation, results: Sequence[OperationResult]) -> Iterator[str]:
+def _not_done(operation: Operation, sums: OperationSums) -> Iterator[str]:
     """The recordings that failed; of a restore, each that does not come back, unless that was to be expected."""
     wants_all = operation.kind == "restore" and not operation.missing_ok
     participle = {"restore": "restored", "release": "released"}.get(operation.kind, "mended")
-    for row in (row for result in results for row in result.failures):
-        if wants_all or row.status is Status.FAILED or code_of(row.reason) == FOUND_GONE:
-            yield f"{row.key} {'would not be' if operation.dry_run else 'was not'} {participle}: {row.reason}"
+    would = f"{'would not be' if operation.dry_run else 'was not'} {participle}"
+    left = [row for row in sums.failures if wants_all or row.status is Status.FAILED]
+    gone = [row for row in sums.failures if code_of(row.reason) == FOUND_GONE]
+    yield from (f"{row.key} {would}: {row.reason}" for row in [*left, *gone])
+    failed = [status for status in sums.counts if status == Status.FAILED or (wants_all and status not in STATES)]
+    more = sum(sums.counts[status] for status in failed) + sums.reasons[FOUND_GONE] - len(left) - len(gone)
+    if more > 0:
+        there = "" if operation.dry_run else f"; the audit table has them all, as rows of run {operation.run_id}"
+        yield f"{plural(more, 'more recording')} {would}{there}"

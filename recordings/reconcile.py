@@ -1,7 +1,7 @@
 """Do table and bucket tell the same story? Where they do not, what is safe is mended."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -10,9 +10,9 @@ import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.evidence import DIFFERENCES
-from recordings.files import AuditFiles
+from recordings.files import AuditFiles, open_table
 from recordings.glossary import code_of, label, plural
-from recordings.manifest import ManifestFile, ManifestRow, Status, current, file_of, read_audit
+from recordings.manifest import STATE_COLUMNS, ManifestFile, ManifestRow, Only, Status, current, file_of, rows_of_days
 from recordings.operation import FOUND_GONE, Operation, begun
 from recordings.patience import patience
 from recordings.pool import Pool
@@ -23,9 +23,10 @@ from recordings.resample import found_row
 from recordings.restore import found_restored
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.selection import rows_of
 
 _YEAR_DAYS = 365.25
+_MOST_NAMED = 100  # differences of each kind that reports name; the files have all
+_DIFFERENCES_OF_A_FILE = 20_000
 FAILURES = ("unavailable", "bug", "not-compared")  # these say nothing of the bucket: the comparison itself failed
 LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # somebody deleted or wrote what we rely on
 
@@ -46,9 +47,60 @@ class Drift:
         """Whether a recording, an original, or a deletion that the table vouches for is not as it says."""
         return self.code in LOSSES
 
+    @property
+    def is_bad(self) -> bool:
+        """Whether it ends the run red: something is lost, or could not be compared."""
+        return self.code in LOSSES or self.code in FAILURES
 
-def write_differences(files: AuditFiles, operation: Operation, drifts: Sequence[Drift]) -> list[ManifestFile]:
-    """The differences as ``_differences/<run_id>.parquet``, a row each; no file where there are none."""
+
+class Drifts:
+    """The differences that a reconciliation has found so far: counted, the first named, and all of them written."""
+
+    def __init__(self, operation: Operation, files: AuditFiles) -> None:
+        self.counts = Counter[str]()  # by code
+        self.examples: dict[str, list[Drift]] = {}  # the first of each code
+        self.mendable = 0
+        self.files: list[ManifestFile] = []
+        self._operation, self._audit_files = operation, files
+        self._unwritten: list[Drift] = []
+        self._bad: list[str] = []
+
+    def add(self, drifts: Iterable[Drift]) -> None:
+        """Count these in, and write what has gathered if that is much."""
+        for drift in drifts:
+            self.counts[drift.code] += 1
+            examples = self.examples.setdefault(drift.code, [])
+            if len(examples) < _MOST_NAMED:
+                examples.append(drift)
+                if drift.is_bad:
+                    self._bad.append(f"{drift.key}: {drift.code}, {drift.sentence}")
+            self.mendable += drift.row is not None
+            self._unwritten.append(replace(drift, row=None))
+        if len(self._unwritten) >= _DIFFERENCES_OF_A_FILE:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is not written yet."""
+        number = len(self.files) + 1
+        self.files += write_differences(self._audit_files, self._operation, self._unwritten, number=number)
+        self._unwritten = []
+
+    @property
+    def problems(self) -> list[str]:
+        """What is lost or could not be compared: the first of each kind, and how many more."""
+        bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
+        more = bad - len(self._bad)
+        said = f"and {plural(more, 'more recording')}: all are in {DIFFERENCES}/{self._operation.run_id}.parquet"
+        return [*self._bad, *([said] if more else [])]
+
+
+def write_differences(
+    files: AuditFiles, operation: Operation, drifts: Sequence[Drift], *, number: int = 1
+) -> list[ManifestFile]:
+    """The differences as ``_differences/<run_id>.parquet``, a row each; no file where there are none.
+
+    Where there are many, those that follow lie in ``<run_id>-2.parquet`` and so on.
+    """
     if not drifts:
         return []
     rows = [
@@ -67,7 +119,7 @@ def write_differences(files: AuditFiles, operation: Operation, drifts: Sequence[
     ]
     data = BytesIO()
     pd.DataFrame(rows).to_parquet(data, index=False)
-    name = f"{DIFFERENCES}/{operation.run_id}.parquet"
+    name = f"{DIFFERENCES}/{operation.run_id}{f'-{number}' if number > 1 else ''}.parquet"
     files.create(name, data.getvalue())
     return [file_of(name, data.getvalue())]
 
@@ -76,10 +128,19 @@ def reconcile_day(
     store: Store, day: Day, operation: Operation, pool: Pool, *, retention_years: float, runs: Runs | None = None
 ) -> list[Drift]:
     """Every drift of one day below one prefix, in key order."""
-    frame = read_audit(operation.audit_uri, day.date, day.date, session=store.session)
-    of_bucket = frame[frame["bucket"] == store.bucket]
-    known = {row.key: row for row in rows_of(current(of_bucket)) if row.key.startswith(day.key_prefixes)}
-    named = frozenset(of_bucket["key"])
+    files = open_table(operation.audit_uri, store.session)
+    only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
+    deleted = set[tuple[str, str]]()
+    columns = (*STATE_COLUMNS, "reason", "version_before")
+
+    def states(rows: pd.DataFrame) -> pd.DataFrame:
+        named.update(rows["key"])
+        released = rows[rows["status"].eq(Status.RELEASED)]
+        by_us = released[~released["reason"].fillna("").astype(str).str.startswith(FOUND_GONE)]
+        deleted.update(zip(by_us["key"], by_us["version_before"], strict=True))
+        return current(rows)
+
+    known = {row.key: row for row in rows_of_days(files, [day.date], columns, only, states)}
     versions = _versions_by_key(store, day)
     keys = sorted(versions.keys() | known.keys())
 
@@ -89,18 +150,16 @@ def reconcile_day(
 
     drifts = pool.map(compared, keys)
     overdue = _overdue(day, versions, operation, retention_years)
-    return [drift for of_key in [*drifts, _found_gone(of_bucket, known), overdue] for drift in of_key]
+    return [drift for of_key in [*drifts, _found_gone(known, deleted), overdue] for drift in of_key]
 
 
-def _found_gone(rows: pd.DataFrame, known: Mapping[str, ManifestRow]) -> list[Drift]:
-    """Originals that a release found gone, and that no other release says it deleted."""
-    released = list(rows_of(rows[rows["status"].eq(Status.RELEASED)]))
-    told = {(row.key, row.version_before) for row in released if code_of(row.reason) != FOUND_GONE}
+def _found_gone(known: Mapping[str, ManifestRow], deleted: Collection[tuple[str, str]]) -> list[Drift]:
+    """Originals that a release found gone, and that no other release says it ``deleted``: keys and versions."""
     gone = [row for row in known.values() if row.status is Status.RELEASED and code_of(row.reason) == FOUND_GONE]
     return [
         Drift(code="original-gone", key=row.key, sentence=f"run {row.run_id} found version {row.version_before} gone")
         for row in gone
-        if (row.key, row.version_before) not in told
+        if (row.key, row.version_before) not in deleted
     ]
 
 

@@ -1,8 +1,12 @@
-"""Which archived recordings an operation is about, and what was asked for in vain."""
+"""Which archived recordings an operation is about, and what was asked for in vain.
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from datetime import UTC, date, datetime
+All rows of a recording lie under the date of its call, so the table is gone through a day at a time: first for what is
+there (``look_through``), in the few columns that this takes, then for the rows themselves (``rows_of_part``).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -12,111 +16,242 @@ from recordings.errors import AuditDamaged
 from recordings.evidence import RUNS
 from recordings.files import AuditFiles
 from recordings.glossary import label, plural
-from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, audit_dates, current, read_audit
-from recordings.operation import Operation, batches_of
+from recordings.manifest import ManifestRow, Only, Status, audit_dates, current, read_days, rows_of_days
+from recordings.operation import BATCH_SIZE, Operation
+from recordings.outcome import Due, due_on
 from recordings.patience import patience
 from recordings.pool import Pool
-from recordings.recording import contact_id_in, date_in
+from recordings.recording import Day, contact_id_in, date_in, days_between
 from recordings.resample import found_row
 from recordings.s3.store import Store
 
+PART_ROWS = 4 * BATCH_SIZE  # whole rows held at once: some 10 MB
 _MOST_RUNS = 5  # named in a note
+_FEW_CONTACTS = 10  # whose keys are listed one by one, which costs a request each, rather than with their day
+_MOST_NAMED = 1000  # recordings that cannot come back, each in a sentence
+_CLOCKS_DIFFER = timedelta(days=1)  # this machine's and S3's, at most, where nothing more is at stake than a HEAD
 _HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)
+_COLUMNS = (
+    *("bucket", "key", "contact_id", "run_id", "status", "state_at", "started_at"),
+    *("version_before", "bytes_before", "storage_class_before", "read_back"),
+)
 
 
-class Selection:
-    """The recordings in batches, and what people should know who asked for them. A plain class, as Batch is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some days, or a range of the keys of a day with very many recordings: what is taken up at once."""
 
-    __slots__ = ("batches", "drifts", "files", "notes", "problems")
+    days: tuple[date, ...]
+    recordings: int  # that the operation is about
+    first_key: str = ""
+    last_key: str = ""  # empty: all from the first on
 
-    def __init__(
-        self,
-        rows: Sequence[ManifestRow],
-        problems: Iterable[str] = (),
-        notes: Iterable[str] = (),
-        drifts: Mapping[str, int] | None = None,
-        files: Sequence[ManifestFile] = (),
-    ) -> None:
-        self.batches: list[BatchRows] = batches_of(rows)
-        self.problems = tuple(problems)
-        self.notes = tuple(notes)
-        self.drifts = drifts or {}  # of a reconciliation, by code
-        self.files = tuple(files)  # that it has written
+    def __str__(self) -> str:
+        first, last = self.days[0], self.days[-1]
+        return str(first) if first == last else f"{first} ... {last}"
 
 
-def selected(
-    operation: Operation, store: Store, files: AuditFiles, pool: Pool, *, unsettled: Collection[str] = ()
-) -> Selection:
-    """Each recording that is asked for and archived now, in the words of the audit table, but for ``unsettled`` keys.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """How many recordings are in one state by one run, and when the last of them came into it."""
 
-    What was asked for in vain is a problem, or a note if the operation says ``missing_ok``.
+    recordings: int = 0
+    last_at: datetime | None = None
 
-    A restore may ask the objects for their provenance, but only where the table has nothing archived of the bucket;
-    what an earlier restore of that kind wrote does not count.
-    """
-    frame, unread = _rows_of_dates(operation, store, files)
-    of_bucket = _below(frame[frame["bucket"] == operation.bucket], operation.prefixes)
-    states = current(of_bucket)
-    if _has_archived(of_bucket) or _knows_bucket(operation, store, files):
-        rows, vain, notes = _selected_from_table(of_bucket, states, operation, files)
-    elif operation.kind == "restore":
-        rows, vain, notes = _selected_without_table(states, operation, store, pool)
-    else:
-        rows, vain, notes = [], *_told(operation, [_knows_nothing(operation)])
-    rows = [row for row in rows if row.key not in unsettled]
-    if operation.missing_ok:
-        return Selection(rows, unread, [*vain, *notes])
-    return Selection(rows, [*unread, *vain], notes)
+    def __add__(self, other: "Gone") -> "Gone":
+        moments = [each for each in (self.last_at, other.last_at) if each is not None]
+        return Gone(recordings=self.recordings + other.recordings, last_at=max(moments, default=None))
 
 
-def _rows_of_dates(operation: Operation, store: Store, files: AuditFiles) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the dates asked for, and a sentence about each day that is passed over: a file of it is damaged."""
+@dataclass(slots=True, kw_only=True)
+class Found:
+    """What some days of the table hold of what is asked for. Small, however many rows there are."""
+
+    parts: list[Part] = field(default_factory=list)
+    asked: int = 0  # recordings that were archived as it is asked, whatever became of them
+    unconverted: int = 0  # of those archived now
+    contacts: set[str] = field(default_factory=set)  # of those asked for, of which something was archived
+    attempts: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # by contact: the last one, in words
+    others: dict[tuple[str, str], Gone] = field(default_factory=dict)  # by status and run: not archived any more
+    released: list[str] = field(default_factory=list)  # sentences
+    knows_run: bool = False
+    waiting: dict[date, Due] = field(default_factory=dict)  # by the day on which they fall due
+    unread: list[str] = field(default_factory=list)  # a sentence for each day with a file that cannot be read
+    again: dict[date, date] = field(default_factory=dict)  # by day of calls: when a release has to look there again
+
+    def add(self, other: "Found") -> None:
+        """Count those of other days in."""
+        self.parts += other.parts
+        self.asked += other.asked
+        self.unconverted += other.unconverted
+        self.contacts |= other.contacts
+        self.attempts |= {each: last for each, last in other.attempts.items() if last >= self.attempts.get(each, last)}
+        for ended_by, gone in other.others.items():
+            self.others[ended_by] = self.others.get(ended_by, Gone()) + gone
+        self.released = [*self.released, *other.released][:_MOST_NAMED]
+        self.knows_run |= other.knows_run
+        for day, due in other.waiting.items():
+            self.waiting[day] = self.waiting.get(day, Due()) + due
+        self.unread += other.unread
+        self.again |= other.again
+
+
+def dates_asked_for(operation: Operation, files: AuditFiles) -> list[date]:
+    """The table's days that the operation may be about."""
     start, end = operation.start_date or date.min, operation.end_date or date.max
-    try:
-        return read_audit(operation.audit_uri, start, end, session=store.session), []
-    except AuditDamaged:
-        pass
-    frames, unread = [read_audit(operation.audit_uri, date.min, date.min, session=store.session)], []
-    for day in (each for each in audit_dates(files) if start <= each <= end):
+    return [day for day in audit_dates(files) if start <= day <= end]
+
+
+def look_through(operation: Operation, files: AuditFiles, days: Iterable[date]) -> Found:
+    """What these days hold of what is asked for, a day at a time. A damaged file costs its day alone."""
+    found = Found()
+    for day in days:
         try:
-            frames.append(read_audit(operation.audit_uri, day, day, session=store.session))
+            found.add(_of_day(operation, files, day))
         except AuditDamaged as error:
-            unread.append(f"calls of {day} are left out: {error}")
-    return pd.concat(frames, ignore_index=True), unread
+            found.unread.append(f"calls of {day} are left out: {error}")
+            found.again[day] = operation.started_at.date()
+    return found
 
 
-Found = tuple[list[ManifestRow], list[str], list[str]]  # rows, what was asked for in vain, notes
-
-
-def _selected_from_table(
-    of_bucket: pd.DataFrame, states: pd.DataFrame, operation: Operation, files: AuditFiles
-) -> Found:
-    """Of the recordings that were archived as it was asked, those that are so now; and what became of the others."""
-    asked = _asked_for(of_bucket[of_bucket["status"].isin(_HOLDS_REPLACEMENT)], operation)
-    now = states[states["key"].isin(asked["key"])]
+def _of_day(operation: Operation, files: AuditFiles, day: date) -> Found:
+    only = _only(operation)
+    if operation.of_run is not None:
+        keys = read_days(files, [day], ["key"], replace(only, run_id=operation.of_run))["key"]
+        if keys.empty and not operation.contact_ids:
+            return Found()
+        if not operation.contact_ids:
+            only = replace(only, first_key=keys.min(), last_key=keys.max())
+    rows = read_days(files, [day], _COLUMNS, only)
+    asked = _asked_for(rows[rows["status"].isin(_HOLDS_REPLACEMENT)], operation)
+    now = _now(rows, asked)
     archived = _asked_for(now[now["status"].isin(_HOLDS_REPLACEMENT)], operation)
-    nothing = [f"the audit table has nothing archived{_where(operation)}"] if asked.empty else []
+    converted = _converted(archived)
+    gone = now[~now["key"].isin(archived["key"])]
+    due, waiting = _by_grace(converted, operation)
+    found = Found(
+        parts=_parts(day, due["key"]),
+        asked=asked["key"].nunique(),
+        unconverted=len(archived) - len(converted),
+        contacts=set(asked["contact_id"].dropna()) if operation.contact_ids else set(),
+        attempts=_attempts(rows, asked, files, day, only) if operation.contact_ids else {},
+        others={
+            (str(status), str(run_id)): Gone(recordings=len(group), last_at=_plain(group["state_at"].max()))
+            for (status, run_id), group in gone.groupby(["status", "run_id"])
+        },
+        released=list(_released(gone[gone["status"].eq(Status.RELEASED)], operation)),
+        knows_run=operation.of_run in set(rows["run_id"]),
+    )
+    if not waiting.empty:
+        found.waiting = due_on(waiting, _graces(waiting, operation))
+        found.again[day] = min(found.waiting)
+    return found
+
+
+def _now(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    states = current(rows)
+    return states[states["key"].isin(asked["key"])]
+
+
+def _converted(archived: pd.DataFrame) -> pd.DataFrame:
+    return archived[archived["version_before"].fillna("").ne("")]
+
+
+def _by_grace(converted: pd.DataFrame, operation: Operation) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """For a release, what S3 is asked about, and what certainly waits: neither a request nor a row is spent on that."""
+    latest = pd.Timestamp(operation.started_at + _CLOCKS_DIFFER)
+    waits = (converted["state_at"] + _graces(converted, operation)).gt(latest) & (operation.kind == "release")
+    return converted[~waits], converted[waits]
+
+
+def _graces(converted: pd.DataFrame, operation: Operation) -> pd.Series:
+    """For how long each original stays, as ``Operation.grace_days_of`` says."""
+    days = converted["read_back"].fillna(False).map({True: operation.grace_days_read_back, False: operation.grace_days})
+    return pd.to_timedelta(days.astype("int64"), unit="D")
+
+
+def _parts(day: date, keys: pd.Series) -> list[Part]:
+    """The day, in ranges of keys if it has more recordings than are taken up at once."""
+    if len(keys) <= PART_ROWS:
+        return [Part(days=(day,), recordings=len(keys))] if len(keys) else []
+    ordered = sorted(keys)
+    cuts = [ordered[n : n + PART_ROWS] for n in range(0, len(ordered), PART_ROWS)]
+    return [Part(days=(day,), recordings=len(cut), first_key=cut[0], last_key=cut[-1]) for cut in cuts]
+
+
+def packed(parts: Iterable[Part]) -> Iterator[Part]:
+    """The same parts, days with few recordings together."""
+    together: Part | None = None
+    for part in parts:
+        if together is None:
+            together = part
+        elif _fit(together, part):
+            together = Part(days=(*together.days, *part.days), recordings=together.recordings + part.recordings)
+        else:
+            yield together
+            together = part
+    if together is not None:
+        yield together
+
+
+def _fit(one: Part, other: Part) -> bool:
+    return not (one.first_key or other.first_key) and one.recordings + other.recordings <= PART_ROWS
+
+
+def rows_of_part(
+    operation: Operation, files: AuditFiles, part: Part, *, unsettled: Collection[str] = ()
+) -> list[ManifestRow]:
+    """The rows of a part's recordings, in the words of the audit table, but for ``unsettled`` keys."""
+    only = _only(operation)
+    if part.first_key:
+        only = replace(only, first_key=part.first_key, last_key=part.last_key)
+
+    def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+        asked = _asked_for(rows[rows["status"].isin(_HOLDS_REPLACEMENT)], operation)
+        now = _now(rows, asked)
+        archived = _converted(_asked_for(now[now["status"].isin(_HOLDS_REPLACEMENT)], operation))
+        due, _ = _by_grace(archived, operation)
+        return due[~due["key"].isin(unsettled)]
+
+    return [row for day in part.days for row in rows_of_days(files, [day], _COLUMNS, only, chosen)]
+
+
+def _only(operation: Operation) -> Only:
+    return Only(bucket=operation.bucket, prefixes=operation.prefixes, contact_ids=operation.contact_ids)
+
+
+def sentences(
+    operation: Operation, files: AuditFiles, found: Found, *, by_records: bool = False
+) -> tuple[list[str], list[str]]:
+    """What was asked for in vain, and notes, of a table that knows the bucket.
+
+    ``by_records``: days were left out because earlier releases have been through them.
+    """
+    nothing = [] if found.asked or by_records else [f"the audit table has nothing archived{_where(operation)}"]
     vain, notes = _told(operation, [] if operation.contact_ids or operation.of_run else nothing)
-    vain += [*_contacts_not_found(of_bucket, asked, operation), *_run_in_vain(of_bucket, asked, operation, files)]
+    vain += [*_contacts_not_found(found, operation), *_run_in_vain(found, operation, files)]
     if operation.kind == "restore":
-        vain += _released(now[now["status"].eq(Status.RELEASED)], operation)
-    rows = list(rows_of(archived))
-    converted = [row for row in rows if row.version_before]
-    if len(converted) < len(rows):
-        notes.append(
-            f"never converted, so nothing to {operation.kind}: {plural(len(rows) - len(converted), 'recording')}"
-        )
-    return converted, vain, [*notes, *_done_before(now, archived, operation)]
+        vain += _cannot_come_back(found, operation)
+    if found.unconverted:
+        notes.append(f"never converted, so nothing to {operation.kind}: {plural(found.unconverted, 'recording')}")
+    notes += _done_before(found, operation)
+    return sorted_by_leniency(operation, vain, notes, found.unread)
 
 
-def _done_before(now: pd.DataFrame, archived: pd.DataFrame, operation: Operation) -> Iterator[str]:
+def sorted_by_leniency(
+    operation: Operation, vain: Sequence[str], notes: Sequence[str], unread: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Problems and notes: what was asked for in vain is a note if the operation says ``missing_ok``."""
+    return ([*unread], [*vain, *notes]) if operation.missing_ok else ([*unread, *vain], [*notes])
+
+
+def _done_before(found: Found, operation: Operation) -> Iterator[str]:
     """What became of recordings that are not archived any more as it was asked: by which run, and when."""
-    others = now[~now["key"].isin(archived["key"])]
-    for status, of_status in others.groupby("status"):
+    for status in sorted({status for status, _ in found.others}):
         if status == Status.RELEASED and operation.kind == "restore":
             continue  # asked for in vain
-        done = label(str(status)) if status in (Status.RELEASED, Status.RESTORED) else "archived again"
-        yield f"{done} before: {_by_run(of_status)}"
+        done = label(status) if status in (Status.RELEASED, Status.RESTORED) else "archived again"
+        yield f"{done} before: {_by_run(found, status)}"
 
 
 def _told(operation: Operation, nothing: list[str]) -> tuple[list[str], list[str]]:
@@ -124,103 +259,102 @@ def _told(operation: Operation, nothing: list[str]) -> tuple[list[str], list[str
     return (nothing, []) if operation.narrows or operation.kind == "restore" else ([], nothing)
 
 
-def _knows_nothing(operation: Operation) -> str:
+def of_unknown_bucket(operation: Operation) -> tuple[list[str], list[str]]:
+    """The same of a table that does not know the bucket, for what is no restore."""
+    return sorted_by_leniency(operation, *_told(operation, [knows_nothing(operation)]))
+
+
+def knows_nothing(operation: Operation) -> str:
     return f"the audit table {operation.audit_uri} has nothing archived of bucket {operation.bucket}"
 
 
-def _selected_without_table(states: pd.DataFrame, operation: Operation, store: Store, pool: Pool) -> Found:
-    """By the objects' provenance; ``states`` are what earlier restores of this kind have written."""
-    rows = _rows_of_bucket(operation, store, pool)
-    restored = _asked_for(states[states["status"].eq(Status.RESTORED)], operation)
-    restored = restored[~restored["key"].isin([row.key for row in rows])]
-    found = {row.contact_id for row in rows} | set(restored["contact_id"])
-    vain = [
-        f"contact {each}: no replacement in the bucket" for each in operation.contact_ids or () if each not in found
-    ]
-    if operation.of_run and not rows:
-        vain.append(f"run {operation.of_run}: the bucket has no recording that this run archived")
-    elif not (rows or vain) and restored.empty:
-        vain.append(f"no object{_where(operation)} says that it was archived")
-    notes = [_knows_nothing(operation)]
-    if not restored.empty:
-        notes.append(f"restored before: {_by_run(restored)}")
-    return rows, vain, notes
-
-
-def _knows_bucket(operation: Operation, store: Store, files: AuditFiles) -> bool:
+def knows_bucket(operation: Operation, files: AuditFiles) -> bool:
     """Whether the table has anything archived of the bucket, or may have: the first day found is enough."""
+    only = Only(bucket=operation.bucket)
     for day in reversed(audit_dates(files)):
         try:
-            frame = read_audit(operation.audit_uri, day, day, columns=["bucket", "status"], session=store.session)
+            if read_days(files, [day], ["status"], only)["status"].isin(_HOLDS_REPLACEMENT).any():
+                return True
         except AuditDamaged:
-            return True
-        if _has_archived(frame[frame["bucket"].eq(operation.bucket)]):
             return True
     return False
 
 
-def _has_archived(frame: pd.DataFrame) -> bool:
-    return bool(frame["status"].isin(_HOLDS_REPLACEMENT).any())
-
-
-def _below(frame: pd.DataFrame, prefixes: tuple[str, ...]) -> pd.DataFrame:
-    return frame if prefixes == ("",) or frame.empty else frame[frame["key"].str.startswith(prefixes)]
-
-
 def _asked_for(frame: pd.DataFrame, operation: Operation) -> pd.DataFrame:
-    if operation.contact_ids is not None:
-        frame = frame[frame["contact_id"].isin(operation.contact_ids)]
     return frame if operation.of_run is None else frame[frame["run_id"].eq(operation.of_run)]
 
 
-def _contacts_not_found(of_bucket: pd.DataFrame, asked: pd.DataFrame, operation: Operation) -> Iterator[str]:
+def _attempts(
+    rows: pd.DataFrame, asked: pd.DataFrame, files: AuditFiles, day: date, only: Only
+) -> dict[str, tuple[datetime, str]]:
+    """What the last run said of each contact of which this day has nothing archived."""
+    if rows["contact_id"].isin(asked["contact_id"]).all():
+        return {}
+    reasons = read_days(files, [day], ["contact_id", "run_id", "status", "reason", "started_at"], only)
+    others = reasons[~reasons["contact_id"].isin(asked["contact_id"])].sort_values("started_at", kind="stable")
+    rows_of_others: Iterable[Any] = others.itertuples()
+    return {row.contact_id: (row.started_at, _attempt(row)) for row in rows_of_others}
+
+
+def _attempt(row: Any) -> str:
+    reason = f": {row.reason}" if isinstance(row.reason, str) and row.reason else ""
+    return f"run {row.run_id} left it {label(row.status)}{_when(row.started_at)}{reason}"
+
+
+def _contacts_not_found(found: Found, operation: Operation) -> Iterator[str]:
     """The contacts of which nothing was archived, and what the last run said of each."""
-    archived = set(asked["contact_id"].dropna())
     for contact in operation.contact_ids or ():
-        if contact not in archived:
+        if contact not in found.contacts:
             by = f" by run {operation.of_run}" if operation.of_run else ""
             said = f"the audit table has no archived recording of it{by}{_where(operation)}"
-            yield "; ".join([f"contact {contact}: {said}", *_last_attempt(of_bucket, contact)])
+            _, attempt = found.attempts.get(contact, (None, ""))
+            yield "; ".join(filter(None, [f"contact {contact}: {said}", attempt]))
 
 
-def _last_attempt(of_bucket: pd.DataFrame, contact: str) -> list[str]:
-    attempts = of_bucket[of_bucket["contact_id"].eq(contact)].sort_values("started_at", kind="stable")
-    return [
-        f"run {row.run_id} left it {label(row.status)}{_when(row.started_at)}{f': {row.reason}' if row.reason else ''}"
-        for row in rows_of(attempts.tail(1))
-    ]
-
-
-def _run_in_vain(
-    of_bucket: pd.DataFrame, asked: pd.DataFrame, operation: Operation, files: AuditFiles
-) -> Iterator[str]:
-    if operation.of_run is None or not asked.empty or operation.contact_ids:
+def _run_in_vain(found: Found, operation: Operation, files: AuditFiles) -> Iterator[str]:
+    if operation.of_run is None or found.asked or operation.contact_ids:
         return
-    is_known = f"{RUNS}/{operation.of_run}.start.json" in set(files.names(RUNS))
-    if is_known or of_bucket["run_id"].eq(operation.of_run).any():
+    if found.knows_run or f"{RUNS}/{operation.of_run}.start.json" in set(files.names(RUNS)):
         yield f"run {operation.of_run} archived nothing{_where(operation)}"
     else:
         yield f"run {operation.of_run}: the audit table knows no such run"
 
 
 def _released(released: pd.DataFrame, operation: Operation) -> Iterator[str]:
-    """What cannot come back: each by its name where that was asked for, else how many, by which run and when."""
-    if released.empty:
+    """What cannot come back, each by its name, where it was asked for by its name."""
+    if operation.kind != "restore" or (operation.contact_ids is None and operation.of_run is None):
         return
-    if operation.contact_ids is None and operation.of_run is None:
-        yield f"released originals cannot come back{_where(operation)}: {_by_run(released)}"
-        return
-    for row in rows_of(released):
-        name = f"contact {row.contact_id}" if row.contact_id else row.key
+    rows: Iterable[Any] = released.head(_MOST_NAMED).itertuples()
+    for row in rows:
+        name = f"contact {row.contact_id}" if isinstance(row.contact_id, str) else row.key
         yield f"{name}: its original was released by run {row.run_id}{_when(row.state_at)}"
 
 
-def _by_run(states: pd.DataFrame) -> str:
+def _cannot_come_back(found: Found, operation: Operation) -> Iterator[str]:
+    """Each by its name where that was asked for, else how many, by which run and when."""
+    yield from found.released
+    count = sum(each.recordings for (status, _), each in found.others.items() if status == Status.RELEASED)
+    if found.released and count > len(found.released):
+        yield f"and the originals of {plural(count - len(found.released), 'more recording')} were released"
+    elif count and not found.released:
+        yield f"released originals cannot come back{_where(operation)}: {_by_run(found, Status.RELEASED)}"
+
+
+def _by_run(found: Found, status: str) -> str:
     """``2 by run A on 2026-02-01, 1 by run B on 2026-02-02``."""
-    runs = states.groupby("run_id")["state_at"].agg(["size", "max"]).sort_values("max", ascending=False)
-    said = [f"{size:,} by run {run_id}{_when(at)}" for run_id, size, at in runs.head(_MOST_RUNS).itertuples(name=None)]
+    by_run = {run_id: gone for (each, run_id), gone in found.others.items() if each == status}
+    runs = sorted(by_run, key=lambda run_id: _moment(by_run[run_id].last_at), reverse=True)
+    said = [f"{by_run[each].recordings:,} by run {each}{_when(by_run[each].last_at)}" for each in runs[:_MOST_RUNS]]
     others = len(runs) - _MOST_RUNS
     return ", ".join([*said, *([f"others by {plural(others, 'earlier run')}"] if others > 0 else [])])
+
+
+def _moment(at: datetime | None) -> datetime:
+    return at or datetime.min.replace(tzinfo=UTC)
+
+
+def _plain(moment: Any) -> datetime | None:
+    return None if pd.isna(moment) else moment.to_pydatetime()
 
 
 def _when(moment: Any) -> str:
@@ -233,25 +367,84 @@ def _where(operation: Operation) -> str:
     return window if operation.prefixes == ("",) else f"{window} below {', '.join(operation.prefixes)}"
 
 
-def rows_of(frame: pd.DataFrame) -> Iterator[ManifestRow]:
-    """The rows of a frame as values, nulls as None."""
-    names = [field.name for field in fields(ManifestRow)]
-    for record in frame[names].astype(object).itertuples(index=False, name=None):
-        values = {name: _plain(value) for name, value in zip(names, record, strict=True)}
-        yield ManifestRow(**{**values, "status": Status(values["status"])})
+class ByProvenance:
+    """The recordings of a bucket that the table does not know: in the words of their own provenance, for a restore.
+
+    What an earlier restore of this kind wrote does not make the table know the bucket.
+    """
+
+    def __init__(self, operation: Operation, store: Store, files: AuditFiles, pool: Pool) -> None:
+        self._operation, self._store, self._files, self._pool = operation, store, files, pool
+        self._contacts: set[str | None] = set()
+        self._found = 0
+
+    def __iter__(self) -> Iterator[list[ManifestRow]]:
+        """The rows, so many at a time; what is no replacement is passed over."""
+        keys = list(_keys_asked_for(self._operation, self._store))
+        for start in range(0, len(keys), PART_ROWS):
+            found = self._pool.map(self._look_at, keys[start : start + PART_ROWS])
+            rows = [row for row in found if row is not None and _is_of_run(row, self._operation)]
+            self._contacts |= {row.contact_id for row in rows}
+            self._found += len(rows)
+            yield rows
+
+    def _look_at(self, key: str) -> ManifestRow | None:
+        return _row_by_provenance(key, self._operation, self._store)
+
+    def sentences(self) -> tuple[list[str], list[str]]:
+        """What was asked for in vain, and notes. To be asked for after the rows."""
+        operation = self._operation
+        restored = self._restored_before()
+        contacts = self._contacts | set(restored["contact_id"])
+        vain = [
+            f"contact {each}: no replacement in the bucket"
+            for each in operation.contact_ids or ()
+            if each not in contacts
+        ]
+        if operation.of_run and not self._found:
+            vain.append(f"run {operation.of_run}: the bucket has no recording that this run archived")
+        elif not (self._found or vain) and restored.empty:
+            vain.append(f"no object{_where(operation)} says that it was archived")
+        notes = [knows_nothing(operation)]
+        if not restored.empty:
+            notes.append(f"restored before: {_by_run(_as_found(restored), Status.RESTORED)}")
+        return sorted_by_leniency(operation, vain, notes)
+
+    def _restored_before(self) -> pd.DataFrame:
+        """By earlier restores of this kind, not by this one."""
+        columns = ["bucket", "key", "contact_id", "run_id", "status", "state_at", "started_at"]
+        days = dates_asked_for(self._operation, self._files)
+        states = current(read_days(self._files, days, columns, _only(self._operation)))
+        before = states["status"].eq(Status.RESTORED) & states["run_id"].ne(self._operation.run_id)
+        return _asked_for(states[before], self._operation)
 
 
-def _plain(value: Any) -> Any:
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN is not itself
-        return None
-    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+def _as_found(restored: pd.DataFrame) -> Found:
+    groups = restored.groupby("run_id")["state_at"]
+    return Found(
+        others={
+            (str(Status.RESTORED), str(run_id)): Gone(recordings=len(group), last_at=_plain(group.max()))
+            for run_id, group in groups
+        }
+    )
 
 
-def _rows_of_bucket(operation: Operation, store: Store, pool: Pool) -> list[ManifestRow]:
-    """The replacements asked for, in the words of their own provenance; what cannot be looked at is passed over."""
-    keys = [key for prefix in operation.prefixes for key in patience()(_keys_below, store, prefix)]
-    rows = pool.map(lambda key: _row_by_provenance(key, operation, store), filter(_may_be(operation), keys))
-    return [row for row in rows if row is not None and _is_of_run(row, operation)]
+def _keys_asked_for(operation: Operation, store: Store) -> Iterator[str]:
+    """The keys that can be of a recording asked for: no other object is looked at, and few others are listed."""
+    return filter(
+        _may_be(operation), (key for place in _places(operation) for key in patience()(_keys_below, store, place))
+    )
+
+
+def _places(operation: Operation) -> list[str]:
+    """What is listed: with both dates and prefixes, day by day, and of a few contacts only what begins with theirs."""
+    start, end = operation.start_date, operation.end_date
+    if start is None or end is None or operation.prefixes == ("",):
+        return list(operation.prefixes)
+    few = operation.contact_ids if operation.contact_ids and len(operation.contact_ids) <= _FEW_CONTACTS else ("",)
+    days = (Day(prefix=prefix, date=day, shard=contact) for day in days_between(start, end)
+            for prefix in operation.prefixes for contact in few)  # fmt: skip
+    return [place for day in days for place in day.key_prefixes]
 
 
 def _keys_below(store: Store, prefix: str) -> list[str]:
@@ -265,11 +458,11 @@ def _is_of_run(row: ManifestRow, operation: Operation) -> bool:
 def _may_be(operation: Operation) -> Callable[[str], bool]:
     """Whether a key can be of a recording asked for: no other object is looked at."""
     start, end = operation.start_date or date.min, operation.end_date or date.max
+    contacts = set(operation.contact_ids or ())
 
     def check(key: str) -> bool:
         day = date_in(key)
-        is_contact = operation.contact_ids is None or contact_id_in(key) in operation.contact_ids
-        return day is not None and start <= day <= end and is_contact
+        return day is not None and start <= day <= end and (not contacts or contact_id_in(key) in contacts)
 
     return check
 

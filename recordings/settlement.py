@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from recordings.accounting import accounted
 from recordings.errors import AuditDamaged
@@ -10,6 +10,7 @@ from recordings.evidence import listed_digests
 from recordings.files import AuditFiles
 from recordings.intents import (
     Intent,
+    began_before,
     close,
     damaged_intents,
     files_of,
@@ -44,7 +45,8 @@ class Settlement:
         self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the files are accounted for
         self.problems: list[str] = []
         self.rows = 0
-        self.unsettled: set[str] = set()  # keys of which nobody could see whether a dead run did something to them
+        # Keys of which nobody could see whether a dead run did something to them, each with the day of its call.
+        self.unsettled: dict[str, date] = {}
 
 
 def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
@@ -60,7 +62,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     if not intents:
         return settlement
     patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
-    listed = listed_digests(files)
+    listed = listed_digests(files, began_before(intents[0]))  # the oldest
     for intent in reversed(intents):
         try:
             looked = _looked_at(store, files, intent, pool)
@@ -71,7 +73,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
             settlement.problems.append(
                 f"what {intent.kind} {intent.run_id} had done is not known, and left out: {error}"
             )
-            settlement.unsettled |= {row.key for row in intent.rows}
+            settlement.unsettled |= {row.key: row.recording_date for row in intent.rows}
             continue
         settlement.files += manifest
         unknown = [row for row in looked if row.status is Status.FAILED]
@@ -79,7 +81,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
             f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
             for row in unknown
         ]
-        settlement.unsettled |= {row.key for row in unknown}
+        settlement.unsettled |= {row.key: row.recording_date for row in unknown}
         if not unknown and is_over(files, intent, abandoned_after=abandoned_after):
             settlement.over.append((intent, manifest))
     return settlement

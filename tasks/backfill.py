@@ -34,7 +34,7 @@ from recordings.backfill import (
     backfill_report,
     days_left,
     find_portions,
-    finished,
+    finished_since,
     parameters_of,
     plan_backfill,
     record_backfill,
@@ -44,7 +44,6 @@ from recordings.backfill import (
 )
 from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
 from recordings.estimate import Survey, look_at, worth_it
-from recordings.evidence import end_records
 from recordings.glossary import plural
 from recordings.history import record_covered
 from recordings.plan import list_day, survey_of
@@ -93,13 +92,13 @@ def _check_deployment(name: str) -> None:
 def cut_into_portions(backfill: Backfill) -> Portions:
     """The window's portions, and which of them no run has finished."""
     place = workplace(backfill.run)
-    settled = finished(end_records(place.files), backfill.run)
+    settled = finished_since(place.files, backfill.run)
     return find_portions(backfill, settled, place.store, shared_pool())
 
 
 def days_to_survey(backfill: Backfill) -> list[Day]:
     """The days of a dry run: those that no run has finished, below each prefix."""
-    return days_left(backfill.run, finished(end_records(workplace(backfill.run).files), backfill.run))
+    return days_left(backfill.run, finished_since(workplace(backfill.run).files, backfill.run))
 
 
 def end_dry_run(backfill: Backfill, days: Sequence[Day], surveys: Sequence[Survey]) -> BackfillSummary:
@@ -256,7 +255,7 @@ def _working(parent: UUID, client: SyncPrefectClient) -> list[UUID]:
 def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion, Ended]) -> BackfillSummary:
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
-    settled = finished(end_records(place.files), backfill.run)
+    settled = finished_since(place.files, backfill.run)
     stands, damaged = stand(backfill, portions, place.store.session, shared_pool())
     summary = summarize_backfill(portions, settled, stands, ended, damaged)
     report = backfill_report(backfill, portions, summary, settled, stands, ended)

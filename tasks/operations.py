@@ -1,37 +1,47 @@
 """Restore, release and reconcile as Prefect carries them out: one task run per batch or day, which writes its rows."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar
 
+from prefect import unmapped
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 from prefect.tasks import Task
 
-from recordings import release, restore, settlement
+from recordings import release, restore, selection, settlement
 from recordings.errors import StoreRefused
 from recordings.evidence import check_table
+from recordings.files import AuditFiles
 from recordings.glossary import plural
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed
-from recordings.manifest import BatchRows, Status, write_rows
-from recordings.operation import Operation, plan_operation
+from recordings.left import Days, days_to_look_at, record_left
+from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, write_rows
+from recordings.operation import Operation, batches_of, plan_operation
 from recordings.operation_report import differences_report, report_of, run_name
-from recordings.outcome import OperationFailed, OperationResult, OperationSummary, summarize
+from recordings.outcome import OperationFailed, OperationResult, OperationSummary, OperationSums, summarize
 from recordings.patience import patience
 from recordings.places import nothing_below
 from recordings.pool import shared_pool
-from recordings.reconcile import FAILURES, LOSSES, Drift, reconcile_day, write_differences
-from recordings.recording import Day, days_between
+from recordings.reconcile import FAILURES, LOSSES, Drift, Drifts, Runs, reconcile_day
+from recordings.recording import Day, days_between, span
 from recordings.reporting import failures_report, first_three
 from recordings.run import window
-from recordings.selection import Selection, selected
+from recordings.selection import (
+    ByProvenance,
+    Found,
+    Part,
+    knows_bucket,
+    of_unknown_bucket,
+    packed,
+    rows_of_part,
+    sentences,
+)
 from recordings.settings import settings
 from recordings.settlement import Settlement, close_settled
 from recordings.tag import tag_batch
@@ -39,10 +49,12 @@ from recordings.verify import verify_batch
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.names import scheduled_on
+from tasks.runner import in_chunks, in_waves
 from tasks.stages import stage
 from tasks.workplace import workplace
 
 _WEEK_DAYS = 7
+_DAYS_OF_A_TASK = 16  # looked through by one task, one after the other
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,10 +124,101 @@ def settle(operation: Operation) -> Settlement:
     return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
 
 
-def select(operation: Operation, settled: Settlement) -> Selection:
-    """The archived recordings that the operation is about, in batches, without those that are not settled yet."""
-    place = workplace(operation)
-    return selected(operation, place.store, place.files, shared_pool(), unsettled=settled.unsettled)
+class Chunk:
+    """A few days that one task goes through. A plain class: Prefect walks every field of a dataclass it is handed."""
+
+    __slots__ = ("dates",)
+
+    def __init__(self, dates: Sequence[date]) -> None:
+        self.dates = tuple(dates)
+
+    def __str__(self) -> str:
+        return span(self.dates[0], self.dates[-1])
+
+
+@stage(task_run_name="look through {days}")
+def look_through(days: Chunk, operation: Operation) -> Found:
+    """What some days of the audit table hold of what is asked for."""
+    return selection.look_through(operation, workplace(operation).files, days.dates)
+
+
+@stage(task_run_name="read {part}")
+def take_up(part: Part, operation: Operation, unsettled: Collection[str]) -> list[ManifestRow]:
+    """The rows of the recordings that come next."""
+    return rows_of_part(operation, workplace(operation).files, part, unsettled=unsettled)
+
+
+class Search:
+    """The recordings that an operation is about, a few batches at a time, and what has come of them.
+
+    Whoever iterates hands what came of the batches to ``add`` before asking for the next ones.
+    """
+
+    def __init__(self, operation: Operation, settled: Settlement) -> None:
+        self.sums = OperationSums(operation)
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.days = Days(dates=(), later={})
+        self._operation, self._settled, self._batches = operation, settled, 0
+        self._again = dict.fromkeys(settled.unsettled.values(), operation.started_at.date())
+
+    def __iter__(self) -> Iterator[list[BatchRows]]:
+        operation, place = self._operation, workplace(self._operation)
+        if knows_bucket(operation, place.files):
+            yield from self._in_table(operation, place.files)
+        elif operation.kind == "restore":
+            found = ByProvenance(operation, place.store, place.files, shared_pool())
+            for rows in found:
+                yield from self._batched([row for row in rows if row.key not in self._settled.unsettled])
+            self.problems, self.notes = found.sentences()
+        else:
+            self.problems, self.notes = of_unknown_bucket(operation)
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[OperationResult | BaseException]) -> None:
+        """Count in what came of these batches."""
+        self.sums.add(batches, outcomes)
+
+    @property
+    def again(self) -> Mapping[date, date]:
+        """By day of calls that was looked at: when a release has to look there again."""
+        days = self._again.keys() | self.sums.again.keys()
+        return {day: min(each[day] for each in (self._again, self.sums.again) if day in each) for day in days}
+
+    def _in_table(self, operation: Operation, files: AuditFiles) -> Iterator[list[BatchRows]]:
+        self.days, found = days_to_look_at(operation, files), Found()
+        for part in packed(self._parts(found)):
+            rows = take_up.submit(part, operation, list(self._settled.unsettled)).result(raise_on_failure=False)
+            if isinstance(rows, BaseException):
+                self._not_read(part, part.days, rows)
+            else:
+                yield from self._batched(rows)
+        problems, notes = sentences(operation, files, found, by_records=self.days.by_records)
+        self.problems += problems
+        self.notes += [*notes, *self.days.notes]
+        self.sums.add_waiting(found.waiting)
+
+    def _parts(self, found: Found) -> Iterator[Part]:
+        """The table's parts with something to do, a few days ahead of the work on them."""
+        for chunks in in_waves([Chunk(days) for days in in_chunks(self.days.dates, _DAYS_OF_A_TASK)]):
+            looked = look_through.map(chunks, unmapped(self._operation)).result(raise_on_failure=False)
+            for chunk, each in zip(chunks, looked, strict=True):
+                if isinstance(each, Found):
+                    found.add(each)
+                    self._again |= {day: min(on, self._again.get(day, on)) for day, on in each.again.items()}
+                else:
+                    self._not_read(chunk, chunk.dates, each)
+            parts, found.parts = found.parts, []
+            yield from parts
+
+    def _not_read(self, what: Chunk | Part, days: Sequence[date], error: BaseException) -> None:
+        """These days are a problem of this run, and looked at by the next one; the others go on."""
+        self.problems.append(f"calls of {what} are left out: {type(error).__name__}: {error}")
+        self._again |= dict.fromkeys(days, self._operation.started_at.date())
+
+    def _batched(self, rows: Sequence[ManifestRow]) -> Iterator[list[BatchRows]]:
+        batches = batches_of(rows, first=self._batches + 1)
+        self._batches += len(batches)
+        yield from in_waves(batches)
 
 
 @once(task_run_name="restore {batch}")
@@ -132,22 +235,30 @@ def release_batch(batch: BatchRows, operation: Operation) -> OperationResult:
     return _batch_shown(release.release_batch(place.releasing_store, place.files, batch, operation, shared_pool()))
 
 
-@lru_cache(maxsize=4)
 def runs_without_rows(operation: Operation) -> Mapping[tuple[str, str], str]:
     """Who had set out to do what, and has not said that it is done."""
     files = workplace(operation).files
     return runs_by_deed(files, open_intents(files, operation.bucket))
 
 
+class DayDrifts:
+    """How table and bucket differ on one day below one prefix. A plain class, as Batch is."""
+
+    __slots__ = ("day", "drifts")
+
+    def __init__(self, day: Day, drifts: Sequence[Drift]) -> None:
+        self.day = day
+        self.drifts = tuple(drifts)
+
+
 @stage(task_run_name="reconcile {day}")
-def find_drift(day: Day, operation: Operation) -> list[Drift]:
+def find_drift(day: Day, operation: Operation, runs: Runs) -> DayDrifts:
     """How table and bucket differ on this day."""
     store, years = workplace(operation).store, settings().retention_years
-    runs = runs_without_rows(operation)
     drifts = reconcile_day(store, day, operation, shared_pool(), retention_years=years, runs=runs)
     bad = [f"{drift.key}: {drift.code}" for drift in drifts if drift.is_loss or drift.code in FAILURES]
     trouble = f"{plural(len(bad), 'recording')} lost, or not compared: {', '.join(bad[:3])}" if bad else ""
-    return shown(drifts, trouble)
+    return shown(DayDrifts(day, drifts), trouble)
 
 
 @stage(task_run_name="repair {batch}")
@@ -159,31 +270,43 @@ def repair_batch(batch: BatchRows, operation: Operation) -> OperationResult:
     return _batch_shown(OperationResult(operation, rows, written))
 
 
-def end_operation(
+def end_operation(operation: Operation, settled: Settlement, search: Search) -> OperationSummary:
+    """Write the record, publish the report, return the summary. Raises OperationFailed unless all went well."""
+    summary = _end(operation, settled, search.sums, notes=search.notes, problems=search.problems)
+    if operation.is_recorded:
+        record_left(workplace(operation).files, operation, search.days, search.again)
+    return _returned(summary)
+
+
+def _end(
     operation: Operation,
     settled: Settlement,
-    asked_for: Selection,
-    outcomes: Sequence[OperationResult | BaseException],
+    sums: OperationSums,
+    *,
+    notes: Sequence[str],
+    problems: Sequence[str],
+    drifts: Mapping[str, int] | None = None,
+    files: Sequence[ManifestFile] = (),
 ) -> OperationSummary:
-    """Write the record, publish the report, return the summary. Raises OperationFailed unless all went well."""
-    results = [outcome for outcome in outcomes if isinstance(outcome, OperationResult)]
-    manifest = [*settled.files, *asked_for.files, *(file for result in results for file in result.files)]
+    manifest = [*settled.files, *files, *sums.files]
     summary = summarize(
         operation,
-        asked_for.batches,
-        outcomes,
-        drifts=asked_for.drifts,
+        sums,
+        drifts=drifts or {},
         settled=settled.rows,
         manifest=manifest,
-        notes=asked_for.notes,
-        problems=[*asked_for.problems, *settled.problems],
+        notes=notes,
+        problems=[*problems, *settled.problems],
     )
     if operation.is_recorded:
-        files = workplace(operation).files
-        record_end(files, operation, totals=asdict(summary), manifest=manifest)
-        close_settled(files, settled)
-    _publish(operation, summary, results)
-    _announce_losses(summary)
+        place = workplace(operation)
+        record_end(place.files, operation, totals=asdict(summary), manifest=manifest)
+        close_settled(place.files, settled)
+    _publish(operation, summary, sums)
+    return summary
+
+
+def _returned(summary: OperationSummary) -> OperationSummary:
     if not summary.succeeded:
         get_run_logger().error("%s", summary)
         raise OperationFailed(summary)
@@ -191,12 +314,11 @@ def end_operation(
     return summary
 
 
-def _publish(operation: Operation, summary: OperationSummary, results: Sequence[OperationResult]) -> None:
-    report = report_of(operation, summary, results)
+def _publish(operation: Operation, summary: OperationSummary, sums: OperationSums) -> None:
+    report = report_of(operation, summary, sums)
     publish(report, key=f"{operation.kind}-report", description=str(summary))
-    left = [row for result in results for row in result.failures]
-    if left:
-        page = failures_report(left, summary.reasons, title="What was left as it is")
+    if sums.failures:
+        page = failures_report(sums.failures, summary.reasons, title="What was left as it is")
         publish(page, key=f"{operation.kind}-left", description="What was left as it is, and why")
 
 
@@ -208,34 +330,67 @@ def _announce_losses(summary: OperationSummary) -> None:
         emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": lost})
 
 
+class Comparison:
+    """Table and bucket, compared a few days at a time; what is safe to mend comes out in batches.
+
+    Whoever iterates hands what came of the batches to ``add``.
+    """
+
+    def __init__(self, operation: Operation) -> None:
+        self.sums = OperationSums(operation)
+        self.drifts = Drifts(operation, workplace(operation).files)
+        self.failed: list[str] = []  # days that could not be compared, each with the reason
+        self._operation, self._batches = operation, 0
+
+    def __iter__(self) -> Iterator[list[BatchRows]]:
+        runs = runs_without_rows(self._operation)
+        for days in in_waves(days_to_reconcile(self._operation)):
+            found = find_drift.map(days, unmapped(self._operation), unmapped(runs)).result(raise_on_failure=False)
+            yield from in_waves(self._mended(days, found))
+        self.drifts.write()
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[OperationResult | BaseException]) -> None:
+        """Count in what came of these batches."""
+        self.sums.add(batches, outcomes)
+
+    def _mended(self, days: Sequence[Day], found: Sequence[DayDrifts | BaseException]) -> list[BatchRows]:
+        for day, each in zip(days, found, strict=True):
+            if isinstance(each, DayDrifts):
+                self.drifts.add(each.drifts)
+            else:
+                self.failed.append(f"{day} could not be compared: {type(each).__name__}: {each}")
+        drifts = (drift for each in found if isinstance(each, DayDrifts) for drift in each.drifts)
+        rows = [drift.row for drift in drifts if drift.row is not None] if self._operation.repair else []
+        batches = batches_of(rows, first=self._batches + 1)
+        self._batches += len(batches)
+        return batches
+
+
 def days_to_reconcile(operation: Operation) -> list[Day]:
     """Each (prefix, day) of the operation."""
     dates = days_between(operation.start_date or date.max, operation.end_date or date.min)
     return [Day(prefix=prefix, date=day) for day in dates for prefix in operation.prefixes]
 
 
-def compare(operation: Operation, days: Sequence[Day], found: Sequence[list[Drift] | BaseException]) -> Selection:
-    """What the days' comparisons came to: every difference on record, what is safe to mend in batches, what failed."""
-    drifts = [drift for of_day in found if isinstance(of_day, list) for drift in of_day]
-    failed = [
-        f"{day} could not be compared: {type(error).__name__}: {error}"
-        for day, error in zip(days, found, strict=True)
-        if isinstance(error, BaseException)
-    ]
-    files = write_differences(workplace(operation).files, operation, drifts)
-    bad = [f"{each.key}: {each.code}, {each.sentence}" for each in drifts if each.is_loss or each.code in FAILURES]
-    rows = [drift.row for drift in drifts if drift.row is not None]
-    notes = [f"run it again with repair=True to mend {plural(len(rows), 'recording')}"]
-    if drifts:
-        page, said = differences_report(drifts), plural(len(drifts), "difference")
+def end_comparison(operation: Operation, settled: Settlement, comparison: Comparison) -> OperationSummary:
+    """Write the record, publish the reports, return the summary. Raises OperationFailed if something is lost."""
+    drifts = comparison.drifts
+    notes = [f"run it again with repair=True to mend {plural(drifts.mendable, 'recording')}"]
+    if drifts.counts:
+        said = plural(drifts.counts.total(), "difference")
+        page = differences_report(drifts.examples, drifts.counts, [file.name for file in drifts.files])
         publish(page, key="reconcile-differences", description=f"{said} between table and bucket")
-    return Selection(
-        rows if operation.repair else [],
-        [*_nothing_below(operation), *failed, *bad],
-        notes if rows and not operation.repair else [],
-        drifts=Counter(drift.code for drift in drifts),
-        files=files,
+    summary = _end(
+        operation,
+        settled,
+        comparison.sums,
+        notes=notes if drifts.mendable and not operation.repair else [],
+        problems=[*_nothing_below(operation), *comparison.failed, *drifts.problems],
+        drifts=drifts.counts,
+        files=drifts.files,
     )
+    _announce_losses(summary)
+    return _returned(summary)
 
 
 def _nothing_below(operation: Operation) -> list[str]:

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 
-from recordings.audit import WaveResult
+from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
 from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
@@ -27,7 +27,7 @@ from recordings.pricing import prices
 from recordings.reporting import failures_report, first_three, red, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
-from recordings.summary import RunFailed, RunSummary, Tally, as_totals, summarize
+from recordings.summary import RunFailed, RunSummary, as_totals, summarize
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.stages import stage
@@ -65,6 +65,11 @@ def open_record(run: Run) -> DeadRuns:
     return dead
 
 
+def open_ledger(run: Run) -> Ledger:
+    """Where the run's rows gather before they are written."""
+    return Ledger(workplace(run).files, run)
+
+
 class Progress:
     """How far a run has come, in its log and as an artifact."""
 
@@ -89,13 +94,9 @@ def forecast_survey(run: Run, survey: Survey, runs: int = 1) -> Forecast:
     return forecast(survey, looks, run, prices(), runs=runs)
 
 
-def end_run(
-    run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], outcomes: Sequence[WaveResult | BaseException]
-) -> RunSummary:
+def end_run(run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], ledger: Ledger) -> RunSummary:
     """Write the run's record, publish its report, return its summary. Raises RunFailed unless all went well."""
-    waves = [outcome for outcome in outcomes if isinstance(outcome, WaveResult)]
-    sums = sum((wave.tally for wave in waves), Tally())
-    manifest = [file for wave in waves for file in wave.files]
+    sums, manifest, failures = ledger.tally, ledger.files, ledger.failures
     place = workplace(run)
     summary = summarize(run, plan, sums, manifest, requests=place.requests, cpu_s=place.cpu_s, wall_s=place.wall_s)
     if not run.dry_run:
@@ -103,7 +104,6 @@ def end_run(
         if not summary.unlisted:
             record_covered(place.files, dead, run)
     ahead = forecast_survey(run, plan.survey) if plan.survey else None
-    failures = [row for wave in waves for row in wave.failures]
     report = run_report(
         run, summary, sums, findings, retention_years=settings().retention_years, forecast=ahead, failures=failures
     )

@@ -97,14 +97,15 @@ def tag_recordings(verified: BatchRows | BaseException, run: Run) -> BatchTold:
     return told(BatchRows(before.batch, tag_batch(workplace(run).store, before.rows, shared_pool())), before)
 
 
-@stage(task_run_name="write rows, part {number}")
+@stage(task_run_name="account for part {number}")
 def audit_wave(
     number: int,
     wave: Sequence[Batch],
-    run: Run,
+    ledger: audit.Ledger,
+    last: bool,
     resampled: Sequence[audit.StageOutcome],
     verified: Sequence[audit.StageOutcome],
     tagged: Sequence[audit.StageOutcome],
-) -> audit.WaveResult:
-    """Write the rows of the recordings of a few batches, whichever stage failed."""
-    return audit.audit_wave(workplace(run).files, run, number, wave, (resampled, verified, tagged))
+) -> None:
+    """Take the rows of the recordings of a few batches, whichever stage failed; write what has gathered, if due."""
+    audit.audit_wave(ledger, number, wave, (resampled, verified, tagged), last=last)

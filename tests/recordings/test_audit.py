@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from recordings import audit
-from recordings.audit import audit_wave
+from recordings.audit import Ledger, audit_wave
 from recordings.files import AuditFiles
 from recordings.manifest import BatchRows, Status, read_audit
 from recordings.recording import Batch, Recording
@@ -53,7 +53,8 @@ def test_a_failed_stage_leaves_a_row_for_each(
     stages[failing] = [BOOM]
     for after in range(failing + 1, 3):
         stages[after] = [None]
-    result = audit_wave(files, run, 1, [batch], stages)
+    result = Ledger(files, run)
+    audit_wave(result, 1, [batch], stages, last=True)
     frame = read_audit(str(tmp_path / "audit"))
     assert frame["key"].tolist() == [recording.key for recording in batch.recordings]
     expected = ["failed", "failed", "failed" if failing == 0 else "rejected"]
@@ -69,12 +70,60 @@ def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
     monkeypatch.setattr(audit, "_FAILURES_SHOWN", 2)
     run = plan("bucket-b")
     rows = [_rows(batch, run, Status.REJECTED, Status.REJECTED, Status.FAILED)]
-    result = audit_wave(files, run, 1, [batch], [rows, rows, rows])
+    result = Ledger(files, run)
+    audit_wave(result, 1, [batch], [rows, rows, rows], last=True)
     assert [row.status for row in result.failures] == [Status.FAILED, Status.REJECTED]
 
 
 def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: Callable[..., Run], batch: Batch) -> None:
     run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.ARCHIVED)
-    result = audit_wave(files, run, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]])
+    result = Ledger(files, run)
+    audit_wave(result, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]], last=True)
     assert result.tally.counts == {"failed": 3, "archived": 3}
+
+
+def _told(ledger: Ledger, run: Run, batch: Batch, waves: int, *, last: bool = True) -> None:
+    """So many waves of one batch each."""
+    rows = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.FAILED)
+    for number in range(1, waves + 1):
+        is_last = last and number == waves
+        audit_wave(ledger, number, [batch], [[rows], [rows], [rows]], last=is_last)
+
+
+def test_rows_of_many_waves_make_few_files(
+    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their number: three rows a wave, seven of them make a file."""
+    monkeypatch.setattr(audit, "_ROWS_OF_A_FILE", 7)
+    run = plan("bucket-b")
+    ledger = Ledger(files, run)
+    _told(ledger, run, batch, 20)
+    assert [file.rows for file in ledger.files] == [9] * 6 + [6]
+    assert ledger.tally.counts == {"archived": 40, "failed": 20}
+
+
+def test_rows_wait_no_longer_than_some_minutes(
+    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plan("bucket-b")
+    ledger = Ledger(files, run)
+    _told(ledger, run, batch, 3, last=False)
+    assert (ledger.files, ledger.tally.counts) == ([], {}), "what is not written is not counted"
+    monkeypatch.setattr(audit, "_OLDEST_S", 0)
+    _told(ledger, run, batch, 1, last=False)
+    assert [file.rows for file in ledger.files] == [9], "a wave that is told again counts once"
+
+
+def test_rows_that_could_not_be_written_are_written_with_the_next(
+    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plan("bucket-b")
+    ledger = Ledger(files, run)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "create", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            _told(ledger, run, batch, 1)
+    assert (ledger.files, ledger.tally.counts) == ([], {})
+    _told(ledger, run, batch, 2)
+    assert [file.rows for file in ledger.files] == [6]

@@ -55,6 +55,22 @@ def _file(table: Path, wave: int = 1) -> Path:
     return table / "recording_date=2026-01-12" / f"{RUN_ID}-{wave:04d}.parquet"
 
 
+def test_a_range_of_dates_is_verified_alone(files: AuditFiles, plan: Callable[..., Run], table: Path) -> None:
+    """Of files and of records: those of runs that began before the first day of calls are not read."""
+    day = ROW.recording_date + timedelta(days=30)
+    later = replace(plan(), run_id="20260301T030405Z-0a1b2c3d")
+    written = write_rows(files, [replace(ROW, recording_date=day)], run_id=later.run_id, wave=1)
+    record_end(files, later, totals={}, manifest=written)
+    _file(table).write_bytes(b"changed")
+    found = verify_audit(str(table), start=day)
+    assert (found.files, found.rows, found.runs, found.discrepancies) == (1, 1, 1, ())
+    assert (found.first_date, found.last_date) == (day, day)
+    (flaw,) = verify_audit(str(table), end=ROW.recording_date).discrepancies
+    assert str(flaw) == f"changed: recording_date={ROW.recording_date}/{RUN_ID}-0001.parquet"
+    with pytest.raises(InvalidRequest, match="is later than end_date"):
+        verify_audit(str(table), start=day, end=ROW.recording_date)
+
+
 def test_an_untouched_table_has_no_flaw_and_what_was_checked_is_said(table: Path) -> None:
     assert _found(table) == []
     told = f"{table}: 2 files, 2 rows, 1 run, calls of 2026-01-12 to 2026-01-12"

@@ -14,7 +14,7 @@ from recordings.evidence import verify_audit
 from recordings.files import AuditFiles, LocalFiles, open_files
 from recordings.history import record_end, record_start
 from recordings.intents import open_intents, runs_by_deed, set_out
-from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, write_rows
+from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, rows_of, write_rows
 from recordings.operation import Operation, batches_of, plan_operation
 from recordings.outcome import OperationResult
 from recordings.pool import Budget, Pool
@@ -24,10 +24,10 @@ from recordings.release import Proof, prove, release_batch
 from recordings.restore import restore_batch
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import ReleasingStore, Store
-from recordings.selection import rows_of, selected
 from recordings.settings import Settings
 from recordings.settlement import Settlement, close_settled, settle
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.recordings.selected import selected
 from tests.recordings.test_manifest import ROW
 
 SIX_HOURS = timedelta(hours=6)
@@ -72,9 +72,9 @@ class World:
     def run(self, kind: str, files: AuditFiles | None = None) -> Operation:
         """A whole run but for its end record; ``files`` may let it die."""
         operation = self.operation(kind)
-        selection = selected(operation, self.store, self.files, self.pool)
+        rows = selected(operation, self.store, self.files, self.pool).rows
         work: Batched = release_batch if kind == "release" else restore_batch
-        for batch in selection.batches:
+        for batch in batches_of(rows):
             work(self.store, files or self.files, batch, operation, self.pool)
         return operation
 
@@ -283,7 +283,7 @@ def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goe
     damaged = f"recording_date={DAY}/r0-0001.parquet"
     world.files.create(damaged, b"no Parquet")
     settlement = world.settle(abandoned_after=timedelta(0))
-    assert settlement.unsettled == {row.key for row in world.rows}
+    assert settlement.unsettled == {row.key: row.recording_date for row in world.rows}
     (problem,) = settlement.problems
     assert problem.startswith(f"what release {dead} had done is not known, and left out: {damaged} in the audit table")
     assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [dead]
@@ -539,7 +539,7 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", one_lost)
         operation = world.operation("release")
-        (batch,) = selected(operation, world.store, world.files, world.pool).batches
+        (batch,) = batches_of(selected(operation, world.store, world.files, world.pool).rows)
         written = release_batch(world.store, world.files, batch, operation, world.pool).files
     record_end(world.files, operation, totals={}, manifest=written)
     assert verify_audit(world.uri).discrepancies == ()
@@ -571,7 +571,7 @@ def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatc
     assert f"release {dead}, {key}: refused" in "".join(settlement.problems)
     second = world.operation("release")
     chosen = selected(second, world.store, world.files, world.pool, unsettled=settlement.unsettled)
-    assert chosen.batches == []
+    assert chosen.rows == []
     assert world.settle().rows == 1
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
 

@@ -6,21 +6,39 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import hypothesis
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
 
 from recordings.errors import AuditDamaged
 from recordings.files import AuditFiles, open_files, open_table
-from recordings.manifest import ManifestRow, Status, arrow_schema, current, read_audit, settled, write_rows
+from recordings.manifest import (
+    PARTITION,
+    STATE_COLUMNS,
+    ManifestRow,
+    Only,
+    Status,
+    arrow_schema,
+    audit_dates,
+    current,
+    read_audit,
+    rows_of,
+    rows_of_days,
+    settled,
+    write_rows,
+)
 from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.s3.store import Store
 from recordings.savings import savings
 from recordings.settings import Settings
 from tests.bucket import DAY, Bucket
+from tests.recordings.tables import any_rows, write_table
 
 WHOLE_DAY = Day(prefix="calls/", date=DAY)
 FOLDER = "calls/2026/01/12/"
@@ -257,3 +275,20 @@ def test_a_damaged_file_costs_only_what_it_settled(
     done = settled(uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert {key for key, _ in done.recordings} == {f"{FOLDER}0.wav", f"{FOLDER}2.wav"}
     assert done.damaged == (names[1],)
+
+
+@hypothesis.settings(max_examples=40)
+@given(any_rows(max_size=8))
+def test_the_streaming_reader_and_pandas_agree_on_what_is_current(rows: list[ManifestRow]) -> None:
+    """Of a bucket's rows, day by day and whole, the same rows are current."""
+    with TemporaryDirectory() as folder:
+        files = write_table(Path(folder), rows)
+        of_bucket = read_audit(folder).query("bucket == 'recordings'")
+        by_pandas = {day: sorted(map(repr, rows_of(current(of_day)))) for day, of_day in of_bucket.groupby(PARTITION)}
+        streamed = {
+            day: sorted(map(repr, rows_of_days(files, [day], STATE_COLUMNS, Only(bucket="recordings"), current)))
+            for day in audit_dates(files)
+        }
+        assert {day: of_day for day, of_day in streamed.items() if of_day} == {
+            day: of_day for day, of_day in by_pandas.items() if of_day
+        }

@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recordings.errors import InvalidRequest
+from recordings.files import LocalFiles
 from recordings.manifest import ManifestRow, Status
 from recordings.operation import Operation, batches_of, plan_operation
 from recordings.operation_report import differences_report, report_of, run_name
-from recordings.outcome import OperationFailed, OperationResult, OperationSummary, summarize
-from recordings.reconcile import Drift
+from recordings.outcome import OperationFailed, OperationResult, OperationSummary, OperationSums, summarize
+from recordings.reconcile import Drift, Drifts
 from tests.bucket import DAY, key_of
 from tests.recordings.test_manifest import ROW
 
@@ -112,10 +114,11 @@ def row(number: int, status: Status, reason: str | None = None, **changes: Any) 
 
 def ended(operation: Operation, rows: list[ManifestRow], **more: Any) -> tuple[OperationSummary, str]:
     """The summary and the report of an operation of one batch."""
-    result = OperationResult(operation, rows, [])
+    sums = OperationSums(operation)
+    sums.add(batches_of(rows), [OperationResult(operation, rows, [])] if rows else [])
     said = {"drifts": {}, "settled": 0, "manifest": [], "notes": [], "problems": [], **more}
-    summary = summarize(operation, batches_of(rows), [result] if rows else [], **said)
-    return summary, report_of(operation, summary, [result])
+    summary = summarize(operation, sums, **said)
+    return summary, report_of(operation, summary, sums)
 
 
 def test_a_restores_report_lists_keys_and_versions_and_how_to_listen() -> None:
@@ -200,9 +203,11 @@ def test_an_empty_run_says_why() -> None:
     )
 
 
-def test_what_differs_is_listed_by_code_with_its_meaning_losses_first() -> None:
-    drifts = [Drift(code="class-differs", key="a", sentence="s1"), Drift(code="vanished", key="b", sentence="s2")]
-    report = differences_report([*drifts, *(Drift(code="row-missing", key=f"k{n}", sentence="s") for n in range(102))])
+def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: Path) -> None:
+    found = Drifts(planned("reconcile"), LocalFiles(tmp_path))
+    found.add([Drift(code="class-differs", key="a", sentence="s1"), Drift(code="vanished", key="b", sentence="s2")])
+    found.add(Drift(code="row-missing", key=f"k{n}", sentence="s") for n in range(102))
+    report = differences_report(found.examples, found.counts, ["_differences/r.parquet"])
     headings = [line for line in report.splitlines() if line.startswith("#")]
     assert headings == [
         "# 104 differences between table and bucket",
@@ -212,6 +217,7 @@ def test_what_differs_is_listed_by_code_with_its_meaning_losses_first() -> None:
     ]
     assert "- s2: `b`" in report
     assert "- and 2 more" in report
+    assert report.endswith("All of them: `_differences/r.parquet`, in the folder of the audit table.")
     summary, page = ended(planned("reconcile"), [], drifts={"vanished": 1, "row-missing": 2})
     assert str(summary) == f"reconcile {summary.run_id}: table and bucket differ: 2 row-missing, 1 vanished"
     assert page.startswith("# Comparison of table and bucket in calls: **something is lost**\n")

@@ -1,6 +1,7 @@
 """Sums over the audit table by SQL: each recording counts once, at what is true now, to the byte."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +21,17 @@ from recordings.figures import by_day, by_reason, by_status, figures, projection
 from recordings.files import AuditFiles, LocalFiles
 from recordings.gate import Terms
 from recordings.history import record_end
-from recordings.manifest import ManifestRow, Status, current, read_audit, write_rows
+from recordings.manifest import (
+    STATE_COLUMNS,
+    ManifestRow,
+    Only,
+    Status,
+    audit_dates,
+    current,
+    read_audit,
+    rows_of_days,
+    write_rows,
+)
 from recordings.page import page, savings_report
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.savings import SMALL_STATES, Savings, savings
@@ -365,9 +376,16 @@ def histories() -> Iterator[Any]:
     )
 
 
+def _streamed(files: LocalFiles) -> list[ManifestRow]:
+    """What is true now by the reader of restore, release and reconcile."""
+    only = [Only(bucket=bucket) for bucket in ("recordings", "elsewhere")]
+    days = [(each, day) for each in only for day in audit_dates(files)]
+    return [row for each, day in days for row in rows_of_days(files, [day], STATE_COLUMNS, each, current)]
+
+
 @given(histories())
 @settings(max_examples=20, deadline=None)
-def test_sql_and_pandas_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[ManifestRow]) -> None:
+def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[ManifestRow]) -> None:
     rows = [row for row in rows if row.state_at or row.status not in SMALL_STATES]
     root = tmp_path_factory.mktemp("audit")
     for wave, row in enumerate(rows):
@@ -379,6 +397,10 @@ def test_sql_and_pandas_agree_on_what_is_true_now(tmp_path_factory: Any, rows: l
     expected = by_pandas.groupby("status")["bytes_before"].sum().to_dict()
     states = by_status(result).loc[lambda frame: frame.index.isin([*SMALL_STATES, "restored"])]
     assert states["bytes_before"].to_dict() == expected
+    streamed = Counter[str]()
+    for row in _streamed(LocalFiles(root)):
+        streamed[row.status] += row.bytes_before or 0
+    assert streamed == expected
     assert by_day(result)["recordings"].sum() == len({(row.recording_date, row.key) for row in rows})
 
 

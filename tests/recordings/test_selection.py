@@ -12,8 +12,8 @@ from recordings.files import AuditFiles
 from recordings.manifest import ManifestRow, Status, write_rows
 from recordings.operation import plan_operation
 from recordings.s3.store import Store
-from recordings.selection import Selection, selected
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.recordings.selected import Selected, selected
 from tests.recordings.test_manifest import ROW
 
 AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -41,18 +41,18 @@ RELEASED = f"its original was released by run r2 {WHEN_LATER}"
 
 
 @pytest.fixture
-def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path) -> Callable[..., Selection]:
+def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path) -> Callable[..., Selected]:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
 
-    def asked(kind: str = "restore", **wanted: Any) -> Selection:
+    def asked(kind: str = "restore", **wanted: Any) -> Selected:
         operation = plan_operation(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **wanted)
         return selected(operation, store, files, pool)
 
     return asked
 
 
-def contacts_of(found: Selection) -> list[str | None]:
-    return [each.contact_id for batch in found.batches for each in batch.rows]
+def contacts_of(found: Selected) -> list[str | None]:
+    return [each.contact_id for each in found.rows]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,266 @@
+"""What follows archiving, at the size of a real contact centre: ``python -m benchmarks.upkeep --days 31 365 2192``.
+
+The tables are synthetic, written by the product's own writer to a local disk, and thrown away afterwards: 20,000
+recordings a day, archived and a month later released; those of the last month are not released yet. Every figure is of
+a process of its own, imports included. S3 answers at once here, with what the table says: what is measured is ours.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import report
+from benchmarks.report import FIRST_DAY, write_day
+from recordings.backfill import finished_since
+from recordings.evidence import verify_audit
+from recordings.files import LocalFiles
+from recordings.history import record_end
+from recordings.left import Days, days_to_look_at, record_left
+from recordings.manifest import file_of
+from recordings.operation import Operation, batches_of, plan_operation
+from recordings.pool import Budget, Pool
+from recordings.reconcile import reconcile_day
+from recordings.recording import Day
+from recordings.run import Run, plan_run
+from recordings.s3.objects import Version
+from recordings.s3.store import Store
+from recordings.selection import Found, knows_bucket, look_through, packed, rows_of_part
+
+GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
+CONTACTS, MOST_CONTACTS = "_benchmark/contacts.json", 5000
+PREFIX = "connect/acme/CallRecordings/"
+LEFT_DAYS = 30  # not released yet
+_DAYS_OF_A_TASK = 16
+Outcome = tuple[int, str]  # recordings, and in words what came of the case
+
+
+class Counted(LocalFiles):
+    """A folder that counts the requests that the same would be in S3: a listing, and a read for each file of a day."""
+
+    requests = 0
+
+    def names(self, folder: str) -> Iterator[str]:
+        found = list(super().names(folder))
+        self.requests += 1 + len(found) // 1000 + sum(name.endswith(".parquet") for name in found)
+        return iter(found)
+
+    def folders(self) -> Iterator[str]:
+        self.requests += 1
+        return super().folders()
+
+    def read(self, name: str) -> bytes:
+        self.requests += 1
+        return super().read(name)
+
+
+def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
+    """Write the table, its runs' records, and what two releases have left: one the last month, a later one nothing."""
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(_write, [root] * days, range(days), [days] * days, [recordings] * days, chunksize=4))
+    now, files = datetime.now(UTC), LocalFiles(root)
+    left = {FIRST_DAY + timedelta(days=n): now.date() for n in range(max(0, days - LEFT_DAYS), days)}
+    for age_h, grace_days, again in ((2, GRACE_MONTH_LEFT, left), (1, GRACE_NOTHING_LEFT, {})):
+        at = now - timedelta(hours=age_h)
+        released = _operation(root, "release", everything=True, grace_days=grace_days)
+        released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
+        record_left(files, released, Days(dates=(), later={}), again)
+    (root / CONTACTS).parent.mkdir()
+    (root / CONTACTS).write_text(json.dumps(_contacts(root, MOST_CONTACTS)))
+
+
+def _write(root: Path, number: int, days: int, recordings: int) -> None:
+    """A day's files, and the record of each run that wrote them."""
+    report.ROWS_A_DAY, report.ROWS_A_FILE = 2 * recordings, 10_000
+    day = FIRST_DAY + timedelta(days=number)
+    write_day(root, number)
+    folder = root / f"recording_date={day}"
+    for status, age_days in (("archived", 8), ("released", 38)):
+        at = day + timedelta(days=age_days)
+        paths = sorted(folder.glob(f"{status}-*"))
+        if status == "released" and number >= days - LEFT_DAYS:
+            for path in paths:
+                path.unlink()
+            continue
+        written = [file_of(f"{folder.name}/{path.name}", path.read_bytes()) for path in paths]
+        run = _planned(root, day, day) if status == "archived" else _operation(root, "release", everything=True)
+        run = replace(run, run_id=f"{at:%Y%m%d}T030000Z-{status}")
+        (root / f"_runs/{run.run_id}.end.json").unlink(missing_ok=True)  # a report's, which names no such file
+        record_end(LocalFiles(root), run, totals={"counts": {}, "unrecorded": 0}, manifest=written)
+
+
+def _operation(root: Path, kind: str, **asked: Any) -> Operation:
+    return plan_operation(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
+
+
+def _planned(root: Path, start: date, end: date) -> Run:
+    return plan_run(
+        flow_run_id="0" * 32, scheduled_at=datetime.now(UTC), bucket="recordings", prefixes=[PREFIX],
+        audit_uri=str(root), start_date=start, end_date=end, min_age_days=7, lookback_days=7, profile="alaw-mono",
+        storage_class="GLACIER_IR", dry_run=False, overwrite_converted=False, include_held=False, accept=[],
+        batch_size=200, readback_percent=0,
+    )  # fmt: skip
+
+
+def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
+    """Everything that the flow does before it asks S3 about a recording, a few batches at a time."""
+    operation, found = _operation(root, kind, **asked), Found()
+    recordings = 0
+    assert knows_bucket(operation, files)  # noqa: S101 (as the flow asks)
+    days = days_to_look_at(operation, files).dates
+    for n in range(0, len(days), _DAYS_OF_A_TASK):
+        found.add(look_through(operation, files, days[n : n + _DAYS_OF_A_TASK]))
+    for part in packed(found.parts):
+        batches = batches_of(rows_of_part(operation, files, part))
+        recordings += sum(len(batch.rows) for batch in batches)
+    return recordings, f"{len(days)} days looked through"
+
+
+def _contacts(root: Path, count: int) -> list[str]:
+    """Some contacts of each of many days."""
+    folders = sorted(root.glob("recording_date=*"))
+    of_each = -(-count // len(folders))
+    found: list[str] = []
+    for folder in folders[:: max(1, len(folders) // count)]:
+        column = pq.read_table(folder / "archived-0000.parquet", columns=["contact_id", "status"], partitioning=None)
+        archived = [each["contact_id"] for each in column.to_pylist() if each["status"] == "archived"]
+        found += archived[:: max(1, len(archived) // of_each)][:of_each]
+    return found[:count]
+
+
+class StandIn:
+    """As much of a bucket as a reconciliation looks at, in agreement with the table."""
+
+    bucket, session = "recordings", None
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def list_versions(self, prefix: str) -> Iterator[list[Version]]:
+        """Both versions of each recording of the prefix's day."""
+        day = prefix.removeprefix(PREFIX).removeprefix("ivr/").strip("/").replace("/", "-")
+        for path in sorted((self._root / f"recording_date={day}").glob("archived-*")) if "ivr" not in prefix else ():
+            columns = ["key", "version_before", "version_after", "etag_after", "status", "storage_class_after"]
+            for row in pq.read_table(path, columns=columns, partitioning=None).to_pylist():
+                if row["status"] == "archived":
+                    yield [_version(row, "after"), _version(row, "before")]
+
+    def tags(self, key: str, version: str | None) -> Mapping[str, str]:
+        """As archiving left them."""
+        return {"converted": "True"}
+
+
+def _version(row: Mapping[str, Any], which: str) -> Version:
+    return Version(
+        key=row["key"],
+        version_id=row[f"version_{which}"],
+        etag=row["etag_after"],
+        size_bytes=1,
+        storage_class=row["storage_class_after"],
+        is_current=which == "after",
+        last_modified=datetime.now(UTC),
+    )
+
+
+def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
+    """The comparison of some days, one after the other."""
+    operation = plan_operation("reconcile", bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
+    pool, drifts = Pool(16, Budget(1)), 0
+    for n in range(days):
+        day = Day(prefix=PREFIX, date=first + timedelta(days=n))
+        drifts += len(reconcile_day(cast(Store, StandIn(root)), day, operation, pool, retention_years=100))
+    return drifts, "differences"
+
+
+def plan(root: Path, files: Counted, days: int) -> Outcome:
+    """Which days of all are finished, by the runs' records."""
+    last = FIRST_DAY + timedelta(days=days - 1)
+    return len(finished_since(files, _planned(root, FIRST_DAY, last))), "days finished"
+
+
+def verify(root: Path, first: date) -> Outcome:
+    """A month's files against the records."""
+    found = verify_audit(str(root), start=first, end=first + timedelta(days=30))
+    return found.rows, f"rows in {found.files} files, {len(found.discrepancies)} discrepancies"
+
+
+def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outcome]]:
+    """What is measured, by its name."""
+    last, left = FIRST_DAY + timedelta(days=days - 1), FIRST_DAY + timedelta(days=max(0, days - LEFT_DAYS))
+    week, contacts = last - timedelta(days=min(days, 7) - 1), json.loads((root / CONTACTS).read_text())
+    archived_last = f"{last + timedelta(days=8):%Y%m%d}T030000Z-archived"
+
+    def up(kind: str, **asked: Any) -> Callable[[], Outcome]:
+        return lambda: taken_up(root, files, kind, **asked)
+
+    return {
+        "release, nothing left": up("release", everything=True, grace_days=GRACE_NOTHING_LEFT),
+        "release, a month left": up("release", everything=True, grace_days=GRACE_MONTH_LEFT),
+        "restore 1 contact of a day": up("restore", contact_ids=contacts[:1], start_date=FIRST_DAY, end_date=FIRST_DAY),
+        "restore 1 contact": up("restore", contact_ids=contacts[:1], missing_ok=True),
+        "restore 5,000 contacts": up("restore", contact_ids=contacts),
+        "restore a run": up("restore", run_id=archived_last),
+        "restore a week": up("restore", start_date=week, end_date=last),
+        "reconcile a week": lambda: reconcile(root, files, week, min(days, 7)),
+        "verify_audit of a month": lambda: verify(root, left),
+        "backfill, what is finished": lambda: plan(root, files, days),
+    }
+
+
+def measure(root: Path, days: int, case: str) -> None:
+    """Run one case and print what it took, and what came of it."""
+    files = Counted(root)
+    work = cases(root, files, days)[case]
+    began, began_cpu_s = time.perf_counter(), time.process_time()
+    count, said = work()
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu_s
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"{cpu_s:.2f}\t{wall_s:.2f}\t{peak_mb:,.0f}\t{files.requests:,}\t{count:,} {said}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, nargs="+", default=[31, 365], help="sizes of the tables")
+    parser.add_argument("--recordings", type=int, default=20_000, help="a day")
+    parser.add_argument("--quick", action="store_true", help="tiny, to see that it works")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.case:
+        measure(options.root, options.days[0], options.case)
+        return
+    sizes, recordings = ([40], 200) if options.quick else (options.days, options.recordings)
+    for days in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            fill(root, days, recordings)
+            Console(width=140).print(_results(root, days, recordings))
+
+
+def _results(root: Path, days: int, recordings: int) -> Table:
+    paths = list(root.glob("recording_date=*/*"))
+    size_gb = sum(path.stat().st_size for path in paths) / 1e9
+    title = f"{days:,} days of {recordings:,} recordings: {len(paths):,} files, {size_gb:.2f} GB"
+    table = Table("", "CPU s", "wall s", "peak MB", "requests in S3", "", title=title)
+    for case in cases(root, Counted(root), days):
+        command = [sys.executable, "-m", "benchmarks.upkeep", "--case", case, "--root", str(root), "--days", str(days)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 (ourselves)
+        table.add_row(case, *done.stdout.strip().split("\t"))
+    return table
+
+
+if __name__ == "__main__":
+    main()

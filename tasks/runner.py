@@ -1,0 +1,25 @@
+"""How much is worked on at once: the one bounded task runner of all flows, and lists cut to its measure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from recordings.settings import settings
+
+Item = TypeVar("Item")
+
+
+def bounded() -> Any:
+    """Runs as many tasks at once as there may be batches in flight; Prefect's own takes a thread for each task."""
+    return ThreadPoolTaskRunner(max_workers=settings().batches_in_flight)
+
+
+def in_waves(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """As many at a time as are worked on at once, so that nothing is held of those that come later."""
+    return in_chunks(items, settings().batches_in_flight)
+
+
+def in_chunks(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    """So many at a time."""
+    return (list(items[n : n + size]) for n in range(0, len(items), size))

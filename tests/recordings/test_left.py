@@ -1,0 +1,102 @@
+"""A release of all that is due looks at days where an earlier one left something, or where rows were written since."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.files import LocalFiles
+from recordings.history import record_end, record_start
+from recordings.left import Days, days_to_look_at, record_left
+from recordings.manifest import write_rows
+from recordings.operation import Operation, plan_operation
+from recordings.run import Run
+from tests.bucket import DAY
+from tests.recordings.test_manifest import ROW
+
+NOW = datetime(2026, 5, 1, 3, tzinfo=UTC)
+DAYS = [DAY + timedelta(days=n) for n in range(4)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> LocalFiles:
+    """A table with rows of four days."""
+    files = LocalFiles(tmp_path)
+    write_rows(files, [replace(ROW, recording_date=day, bucket="calls") for day in DAYS], run_id="r", wave=1)
+    return files
+
+
+def release(files: LocalFiles, days: int = 0, **changes: Any) -> Operation:
+    """So many days after the first."""
+    asked = {"bucket": "calls", "audit_uri": str(files.root), "everything": True, "grace_days": 30, **changes}
+    planned = plan_operation("release", **asked)
+    at = NOW + timedelta(days=days)
+    return replace(planned, started_at=at, run_id=f"{at:%Y%m%dT%H%M%SZ}-{planned.run_id[-8:]}")
+
+
+def released(files: LocalFiles, again: dict[date, date], **changes: Any) -> None:
+    operation = release(files, **changes)
+    record_left(files, operation, days_to_look_at(operation, files), again)
+
+
+def looked_at(files: LocalFiles, days: int, **changes: Any) -> list[date]:
+    return list(days_to_look_at(release(files, days, **changes), files).dates)
+
+
+def archives(files: LocalFiles, plan: Callable[..., Run], day: date, began: datetime, *, dies: bool = False) -> None:
+    """A run that archives this day's calls, and dies before its end record or not."""
+    run = plan("calls", start_date=day, end_date=day)
+    run = replace(run, started_at=began, run_id=f"{began:%Y%m%dT%H%M%SZ}-{run.run_id[-8:]}")
+    record_start(files, run)
+    written = write_rows(files, [replace(ROW, recording_date=day, bucket="calls")], run_id=run.run_id, wave=1)
+    if not dies:
+        record_end(files, run, totals={}, manifest=written)
+
+
+def test_the_first_looks_at_all_days_and_the_next_where_something_was_left(files: LocalFiles) -> None:
+    assert looked_at(files, 0) == DAYS
+    today = NOW.date()
+    released(files, {DAYS[1]: today, DAYS[2]: today + timedelta(days=28)})
+    assert looked_at(files, 7) == [DAYS[1]], "what failed at once, what is held later, what is done never"
+    assert looked_at(files, 28) == DAYS[1:3]
+    released(files, {}, days=7)
+    assert looked_at(files, 14) == [], "what was left for later before is still known"
+    assert looked_at(files, 28) == [DAYS[2]]
+
+
+def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFiles, plan: Any) -> None:
+    released(files, {})
+    archives(files, plan, DAYS[0], NOW - timedelta(days=20))
+    assert looked_at(files, 7) == [], "before the release"
+    archives(files, plan, DAYS[1], NOW - timedelta(hours=3))  # while the release worked, perhaps
+    archives(files, plan, DAYS[2], NOW + timedelta(days=3), dies=True)
+    assert looked_at(files, 7) == DAYS[1:3]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"dry_run": True}, {"start_date": DAYS[0]}, {"bucket": "others"}, {"grace_days": 60}, {"prefixes": ["x/"]}],
+)
+def test_a_release_of_something_else_does_not_count(files: LocalFiles, other: dict[str, Any]) -> None:
+    """Neither does one with a longer grace: it left what is due now."""
+    released(files, {}, **other)
+    assert looked_at(files, 7) == DAYS
+
+
+def test_days_that_are_asked_for_are_looked_at_in_any_case(files: LocalFiles) -> None:
+    released(files, {})
+    assert looked_at(files, 7, start_date=DAYS[2]) == DAYS[2:]
+    assert looked_at(files, 7, grace_days=10) == DAYS, "a shorter grace: more is due"
+
+
+def test_people_are_told_what_is_left_out(files: LocalFiles) -> None:
+    released(files, {DAYS[1]: date(2026, 6, 1)})
+    out = days_to_look_at(release(files, 7), files)
+    assert out.notes == [
+        "days that earlier releases have finished are not looked at; give dates to look at them",
+        "left for later: 1 day of calls with originals that wait, looked at again from 2026-06-01 on",
+    ]
+    assert Days(dates=(), later={}).notes == []
