@@ -163,12 +163,12 @@ def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
 
 
 def page_of_a_year() -> str:
-    """The report of a year of 600,000 recordings a month, a week of originals still kept."""
+    """The report of a year of 600,000 recordings a month, all of whose originals have been released."""
     with tempfile.TemporaryDirectory() as root:
         days, recordings = 366, 600_000 * 12 // 366
         with ProcessPoolExecutor(os.cpu_count()) as processes:
             list(processes.map(write_day, [Path(root)] * days, range(days), [recordings] * days, chunksize=8))
-        price_list, as_of = prices(), FIRST_DAY + timedelta(days=days + 10)
+        price_list, as_of = prices(), FIRST_DAY + timedelta(days=days + 15)
         result = savings(LocalFiles(Path(root)), price_list)
         drawn = charts(result, price_list, as_of, 6)
         return page(result, figures(result, price_list, as_of, 6), price_list, drawn, "a synthetic table", {})

@@ -34,12 +34,13 @@ def page(
     """
     title = f"Call recordings, {figures.start} to {figures.end}: {smaller(figures)}"
     beside = ", ".join(f'<a href="{quote(address)}">{escape(name)}</a>' for name, address in links.items())
+    in_full = f" In full: {beside}." if beside else ""
     drawn = "".join(_chart(name, svg) for name, svg in charts)
     body = "\n".join(
         [
             f"<h1>{escape(title)}</h1>",
             f"<p>{escape(population(figures))} From the audit table <code>{escape(source)}</code>, as of "
-            f"{figures.as_of} (UTC). In full: {beside}.</p>",
+            f"{figures.as_of} (UTC).{in_full}</p>",
             _tiles(figures),
             f'<div class="charts">{drawn}</div>' if drawn else "",
             "<h2>By state</h2>",

@@ -59,6 +59,8 @@ def publish_forecast(
     ]
     report = "\n\n".join(filter(None, sections))
     publish(report, key="savings-forecast", description=f"{run.bucket}, {days}")
+    if prices().is_old(run.scheduled_at.date()):
+        get_run_logger().warning("the price list is more than a year old: its prices are of %s", prices().as_of)
     saved = usd(ahead.saved_month.expected)
     get_run_logger().info("%s left to archive would save %s a month", plural(ahead.recordings, "recording"), saved)
     return ahead
