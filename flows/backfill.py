@@ -11,7 +11,7 @@ from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary
 from recordings.run import STORAGE_CLASSES
 from tasks.backfill import begin_backfill, carry_out, cut_into_portions, days_to_survey, end_backfill, end_dry_run
-from tasks.estimate import survey_day
+from tasks.estimate import chunks_of, survey_days
 from tasks.names import named
 from tasks.runner import bounded
 
@@ -70,7 +70,7 @@ def backfill_recordings(
     backfill = begin_backfill(**locals())
     if dry_run:
         days = days_to_survey(backfill)
-        return end_dry_run(backfill, days, survey_day.map(days, unmapped(backfill.run)).result())
+        return end_dry_run(backfill, days, survey_days.map(chunks_of(days), unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
     ended = carry_out(backfill, portions, archive_recordings)
     return end_backfill(backfill, portions, ended)
