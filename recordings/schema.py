@@ -237,8 +237,9 @@ and so does a batch's `.done.json`. The rows of a run that died between deed and
 release or repair in the dead run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
 `print(recordings.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names every
 file that is missing, changed, or listed by no run. It reads every file, or with `start=` and `end=` those
-of these dates of calls. Whoever may overwrite files *and* records could still forge both: that is what Object Lock on the audit bucket is for. Readers of ours name a file that they cannot read
-(`AuditDamaged`), with the way out.
+of these dates of calls. Whoever may overwrite files *and* records could still forge both:
+that is what Object Lock on the audit bucket is for. Readers of ours name a file that they cannot read (`AuditDamaged`),
+with the way out.
 
 ## Changes to the schema
 
