@@ -19,7 +19,7 @@ from tasks.backfill import (
     end_dry_run,
     say_what_is_worth_it,
 )
-from tasks.estimate import survey_day
+from tasks.estimate import chunks_of, survey_days
 from tasks.names import named
 from tasks.runner import bounded
 
@@ -80,7 +80,7 @@ def backfill_recordings(
     backfill = begin_backfill(**locals())
     if dry_run:
         days = days_to_survey(backfill)
-        return end_dry_run(backfill, days, survey_day.map(days, unmapped(backfill.run)).result())
+        return end_dry_run(backfill, days, survey_days.map(chunks_of(days), unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
     say_what_is_worth_it(backfill, portions)
     ended = carry_out(backfill, portions, archive_recordings)

@@ -10,7 +10,7 @@ from recordings.audio import PROFILES
 from recordings.estimate import Forecast
 from recordings.plan import days_of
 from recordings.run import STORAGE_CLASSES
-from tasks.estimate import begin_estimate, publish_forecast, survey_day
+from tasks.estimate import begin_estimate, chunks_of, publish_forecast, survey_days
 from tasks.names import named
 from tasks.runner import bounded
 
@@ -54,5 +54,5 @@ def estimate_savings(
         InvalidRequest: The parameters make no sense.
     """
     run, findings = begin_estimate(**locals())
-    surveys = survey_day.map(days_of(run, {}), unmapped(run)).result()
+    surveys = survey_days.map(chunks_of(days_of(run, {})), unmapped(run)).result()
     return publish_forecast(run, surveys, findings)

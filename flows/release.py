@@ -33,7 +33,10 @@ def release_originals(
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
-        everything: Release all that is due, if nothing above is filled in. A dry run needs no selection.
+        everything: Release all that is due, if nothing above is filled in: on days of calls with rows that were written
+            since the last such release, or where that one left originals. What failed is looked at by the next run,
+            what is held, locked or exempt again after four weeks; give dates to look at once. A dry run needs no
+            selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
         grace_days: Keep the originals of recordings that were archived less than this many days ago. Of all that
             archiving costs, this costs most: docs/costs.md has the figures.

@@ -112,6 +112,7 @@ says under `schema_version`.
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
 <audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
@@ -146,7 +147,8 @@ run could not learn is null. `_runs/<run_id>.end.json` holds what the run came t
 Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.parquet`,
 a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `contact_id`, `difference` (its code, as
 explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
-record lists the file with its digest, and `verify_audit` checks it.
+record lists the file with its digest, and `verify_audit` checks it. Where there are very many, those that follow lie in
+`<run_id>-2.parquet` and so on.
 
 ## What is true now
 
@@ -235,7 +237,8 @@ and so does a batch's `.done.json`. If a run dies after it acted and before it w
 release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
 as `-2`, `-3`.
 `print(recordings.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names every
-file that is missing, changed, or listed by no run. It reads every file. Whoever may overwrite files *and* records could
+file that is missing, changed, or listed by no run. It reads every file, or with `start=` and `end=` those
+of these dates of calls. Whoever may overwrite files *and* records could
 still forge both: Object Lock on the audit bucket prevents that. Our readers raise `AuditDamaged` for a file that
 they cannot read; the error names the file and says what to do.
 

@@ -14,7 +14,7 @@ import pandas as pd
 from recordings.accounting import accounted, ended
 from recordings.errors import AuditDamaged
 from recordings.evidence import RUNS
-from recordings.files import AuditFiles
+from recordings.files import PARTITION, AuditFiles
 from recordings.glossary import label, plural
 from recordings.manifest import ManifestRow, Only, Status, audit_dates, current, read_days, rows_of_days
 from recordings.operation import BATCH_SIZE, Operation
@@ -105,13 +105,23 @@ def dates_asked_for(operation: Operation, files: AuditFiles) -> list[date]:
 def look_through(operation: Operation, files: AuditFiles, days: Iterable[date]) -> Found:
     """What these days hold of what is asked for, a day at a time. A damaged file costs its day alone."""
     found = Found()
-    for day in days:
+    for day in _days_with_any(operation, files, list(days)):
         try:
             found.add(_of_day(operation, files, day))
         except AuditDamaged as error:
             found.unread.append(f"calls of {day} are left out: {error}")
             found.again[day] = operation.started_at.date()
     return found
+
+
+def _days_with_any(operation: Operation, files: AuditFiles, days: list[date]) -> list[date]:
+    """Of contacts, the days that have any: found over all days at once, most of which have none."""
+    if operation.contact_ids is None:
+        return days
+    try:
+        return sorted(set(read_days(files, days, [PARTITION], _only(operation))[PARTITION]))
+    except AuditDamaged:  # a day alone will say so
+        return days
 
 
 def _of_day(operation: Operation, files: AuditFiles, day: date) -> Found:
