@@ -1,5 +1,6 @@
 """The audit notebook: opened for a person by ``make notebook``, or run over a table as an analyst would run it."""
 
+import argparse
 import os
 import sys
 import tempfile
@@ -30,6 +31,7 @@ def executed(audit_uri: str) -> nbformat.NotebookNode:
 
 def main() -> None:
     """Become a Jupyter Lab that shows the notebook over the table at ARCHIVE_AUDIT_URI, by default the demo's."""
+    argparse.ArgumentParser(usage="make notebook", description=main.__doc__).parse_args()
     audit_uri = os.environ.get("ARCHIVE_AUDIT_URI") or str(AUDIT.absolute())
     if audit_uri == str(AUDIT.absolute()) and not AUDIT.is_dir():
         sys.exit(f"There is no audit table in {AUDIT} yet: make demo writes one. Or set ARCHIVE_AUDIT_URI to your own.")

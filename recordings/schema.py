@@ -237,10 +237,11 @@ and so does a batch's `.done.json`. If a run dies after it acted and before it w
 release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
 as `-2`, `-3`.
 `print(recordings.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names every
-file that is missing, changed, or listed by no run. It reads every file, or with `start=` and `end=` those
-of these dates of calls. Whoever may overwrite files *and* records could
-still forge both: Object Lock on the audit bucket prevents that. Our readers raise `AuditDamaged` for a file that
-they cannot read; the error names the file and says what to do.
+file that is missing, changed, or listed by no run, and every start record that was changed after its run ended. It
+reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and* records
+could still forge both, or delete a run's files together with its records, and the table would not show it: Object
+Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences `uncommitted`.
+Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
 
 ## Changes to the schema
 
