@@ -115,8 +115,8 @@ def look_through(operation: Operation, files: AuditFiles, days: Iterable[date]) 
 
 
 def _days_with_any(operation: Operation, files: AuditFiles, days: list[date]) -> list[date]:
-    """Of contacts, the days that have any: found over all days at once, most of which have none."""
-    if operation.contact_ids is None:
+    """Of a few contacts, the days that have any: found over all days at once, most of which have none."""
+    if operation.contact_ids is None or len(operation.contact_ids) > len(days):
         return days
     try:
         return sorted(set(read_days(files, days, [PARTITION], _only(operation))[PARTITION]))

@@ -13,7 +13,13 @@ SHOWN = {
     "processes": ("threads of each", "recordings/s", "CPU ms each", "peak MB"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
     "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
-    "upkeep": ("release, a month left 5,8", "restore 5,000 contacts", "0 discrepancies", "40 days finished"),
+    "upkeep": (
+        "release, a month left",
+        "5,886 30 days looked through",
+        "restore 5,000 contacts",
+        "0 discrepancies",
+        "40 days finished",
+    ),
     "orchestration": ("Prefect's share of CPU", "task runs, events, log lines", "all the work"),
 }
 
