@@ -8,13 +8,12 @@ from pydantic import Field
 from flows.archive import archive_recordings
 from flows.parameters import RequiredDay, Words, one_of
 from recordings.audio import PROFILES
-from recordings.backfill import BackfillSummary
+from recordings.backfill import BackfillSummary, days_left
 from recordings.run import STORAGE_CLASSES
 from tasks.backfill import (
     begin_backfill,
     carry_out,
     cut_into_portions,
-    days_to_survey,
     end_backfill,
     end_dry_run,
     say_what_is_worth_it,
@@ -78,10 +77,11 @@ def backfill_recordings(
         InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
     """
     backfill = begin_backfill(**locals())
-    if dry_run:
-        days = days_to_survey(backfill)
-        return end_dry_run(backfill, days, survey_days.map(chunks_of(days), unmapped(backfill.run)).result())
     portions = cut_into_portions(backfill)
+    if dry_run:
+        days = days_left(backfill.run, portions)
+        surveys = survey_days.map(chunks_of(days), unmapped(backfill.run)).result()
+        return end_dry_run(backfill, portions, surveys)
     say_what_is_worth_it(backfill, portions)
     ended = carry_out(backfill, portions, archive_recordings)
     return end_backfill(backfill, portions, ended)

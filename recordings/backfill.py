@@ -13,11 +13,10 @@ from typing import Any
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.evidence import end_records, of_sound, records_since
 from recordings.files import AuditFiles
-from recordings.finding import Finding
+from recordings.finding import Finding, Severity
 from recordings.glossary import label, plural
 from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_start
 from recordings.patience import patience
-from recordings.plan import days_of
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
 from recordings.reporting import findings_report, human_bytes, percent_saved
@@ -257,19 +256,23 @@ class BackfillSummary:
         if "planned" in self.counts:
             left = self.days - self.finished_before
             planned = plural(self.counts["planned"], "recording")
-            return f"dry run: {left} of {plural(self.days, 'day')} left to archive, {planned} planned"
+            damaged = f". Cannot be finished: {_list_of(self.failed)}. {self.first_reasons()}" if self.failed else ""
+            return f"dry run: {left} of {plural(self.days, 'day')} left to archive, {planned} planned{damaged}"
         done = f"{self.days_finished} of {plural(self.days, 'day')} finished"
         return f"{done}, {self.finished_before} of them before: {counted or 'nothing to archive'}"
+
+    def first_reasons(self) -> str:
+        """Why days are not finished, as many of them as an error should say."""
+        return "; ".join(self.reasons[:_MOST_SAID])
 
 
 class BackfillFailed(Exception):
     """Some days are not finished. Those that are will not be run again."""
 
     def __init__(self, summary: BackfillSummary) -> None:
-        first = "; ".join(summary.reasons[:_MOST_SAID])
         super().__init__(
-            f"{summary}. Not finished: {_list_of(summary.failed)}. {first}. Run the backfill again to "
-            "finish them; the artifact backfill-report says why each is not finished"
+            f"{summary}. Not finished: {_list_of(summary.failed)}. {summary.first_reasons()}. Run the backfill again "
+            "to finish them; the artifact backfill-report says why each is not finished"
         )
         self.summary = summary
 
@@ -282,7 +285,7 @@ def _list_of(names: Sequence[str]) -> str:
 def stand(
     backfill: Backfill, portions: Portions, session: Session | None, pool: Pool
 ) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
-    """What the recordings of each portion are now, by the audit table; and why that of a day cannot be read."""
+    """What the recordings of each portion are now, by the audit table; for days that it does not show, why not."""
     damaged: dict[date, str] = {}
     shards: dict[date, list[str]] = {}
     for portion in portions.all:
@@ -293,7 +296,7 @@ def stand(
             return standing_of(day, shards[day], backfill.run, session)
         except AuditDamaged as error:
             damaged[day] = str(error)
-            return dict.fromkeys(shards[day], Standing())
+            return {}
 
     found = zip(shards, pool.map(read, list(shards)), strict=True)
     stands = {Portion(date=day, shard=shard): each for day, of_day in found for shard, each in of_day.items()}
@@ -334,7 +337,7 @@ def backfill_report(
 ) -> str:
     """The backfill's page, in Markdown: what is not finished first."""
     run = backfill.run
-    lines = [_line(each, settled.get(each), stands[each], ended.get(each)) for each in portions.all[:_LINES_SHOWN]]
+    lines = [_line(each, settled.get(each), stands.get(each), ended.get(each)) for each in portions.all[:_LINES_SHOWN]]
     more = [f"And {plural(len(portions.all) - len(lines), 'more line')}."] if len(portions.all) > len(lines) else []
     sections = [
         f"# Backfill of {run.bucket}, {span(run.start_date, run.end_date)}: "
@@ -359,29 +362,46 @@ def _not_finished(summary: BackfillSummary) -> str:
     return "\n".join(["## Not finished", "", *lines, "", way_out])
 
 
-def _line(portion: Portion, record: Record | None, stands: Standing, ended: Ended | None) -> str:
+def _line(portion: Portion, record: Record | None, stands: Standing | None, ended: Ended | None) -> str:
     """A portion for people: how it ended, and what its recordings are now."""
     state = ended.state if ended else "finished before"
-    counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(stands.counts.items()))
     run = record["run"]["run_id"] if record else ended.flow_run if ended else ""
     name = f"[{run}]({ended.url})" if ended and ended.url else run
+    if stands is None:
+        return f"| {portion} | not finished | audit table damaged | unknown | {name} |"
+    counted = ", ".join(f"{count:,} {label(status)}" for status, count in sorted(stands.counts.items()))
     saved = human_bytes(stands.bytes_before - stands.bytes_after)
     return f"| {portion} | {state} | {counted or 'nothing to archive'} | {saved} | {name} |"
 
 
-def days_left(run: Run, settled: Container[Portion]) -> list[Day]:
-    """The days, below each prefix, that no run has finished whole."""
-    return [day for day in days_of(run, {}) if Portion(date=day.date) not in settled]
+def days_left(run: Run, portions: Portions) -> list[Day]:
+    """What is left, below each prefix."""
+    left = ((prefix, portion) for prefix in run.prefixes for portion in portions.left)
+    return [Day(prefix=prefix, date=portion.date, shard=portion.shard) for prefix, portion in left]
 
 
-def summarize_dry_run(run: Run, left: Sequence[Day], planned: int) -> BackfillSummary:
-    """What a backfill would have to do."""
-    days = (run.end_date - run.start_date).days + 1
+def damage_found(damaged: Mapping[date, str]) -> list[Finding]:
+    """Why a backfill could not finish these days, before it has begun."""
+    return [
+        Finding(
+            code="audit-damaged",
+            severity=Severity.WARN,
+            sentence=f"The backfill cannot finish {day} until its audit table can be read.",
+            way_out=f"{why}.",
+        )
+        for day, why in sorted(damaged.items())
+    ]
+
+
+def summarize_dry_run(portions: Portions, planned: int, damaged: Mapping[date, str]) -> BackfillSummary:
+    """What a backfill would have to do, and which days it could not finish."""
+    days, left = dates_of(portions.all), dates_of(portions.left)
     return BackfillSummary(
-        days=days,
-        days_finished=days - len({day.date for day in left}),
-        finished_before=days - len({day.date for day in left}),
-        failed=(),
+        days=len(days),
+        days_finished=len(days - left - damaged.keys()),
+        finished_before=len(days - left),
+        failed=tuple(map(str, sorted(damaged))),
+        reasons=tuple(f"{day} {why}" for day, why in sorted(damaged.items())),
         counts={"planned": planned},
         minutes=0,
         bytes_before=0,

@@ -6,8 +6,8 @@ recordings lie, an object that has them all is written, encrypted as a recording
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
-from itertools import islice
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
 
 from recordings.errors import Changed, RecordingError, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity
@@ -22,7 +22,7 @@ NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run o
 _TAGS = {"canary": "of the recording archive"}
 _LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
 _DEAD_AFTER = timedelta(hours=1)  # a canary still held then is of a run that was killed
-_NEWEST = 10  # versions of a canary that are looked at: those of as many runs
+_SLACK = timedelta(minutes=5)  # a run may take as long from looking at older canaries to writing its own
 _SAMPLE = 5  # recordings asked how they are encrypted
 
 
@@ -121,20 +121,38 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
 
 
 def _let_go(store: Store, key: str) -> None:
-    """Lift the holds that killed runs left on the canary: nothing else would ever be able to delete it.
+    """Lift the holds that killed runs left on the canary: nothing else would ever be able to delete these versions.
 
-    A run holds its canary for a second, so only the newest versions can be of runs that no later one has looked after.
+    Every run looks before it writes. So the run that wrote the newest version has seen all that were old enough then,
+    and this one asks for the newest and for those that have become old enough since, however many lie below.
     """
-    newest = sorted(_versions(store, key), key=lambda version: version.last_modified, reverse=True)[:_NEWEST]
-    for version in newest:
-        left = store.head(key, version.version_id)
-        if left.legal_hold and left.answered_at - left.last_modified > _DEAD_AFTER:
-            store.put_hold(key, left.version_id, held=False)
+    versions = _newest_first(store, key)
+    newest = next(versions, None)
+    if newest is None:
+        return
+    now = _lift_dead(store, key, newest)
+    seen_until = newest.last_modified - _DEAD_AFTER - _SLACK
+    for version in takewhile(lambda each: each.last_modified >= seen_until, versions):
+        if now - version.last_modified > _DEAD_AFTER:
+            _lift_dead(store, key, version)
 
 
-def _versions(store: Store, key: str) -> Iterator[Version]:
+def _newest_first(store: Store, key: str) -> Iterator[Version]:
+    """The key's versions as S3 lists them, page by page, without delete markers."""
     with suppress(StoreRefused):  # who may not list versions may still archive
-        yield from (version for page in store.list_versions(key) for version in page if version.etag)
+        pages = store.list_versions(key)
+        yield from (version for page in pages for version in page if version.key == key and version.etag)
+
+
+def _lift_dead(store: Store, key: str, version: Version) -> datetime:
+    """Lift the version's hold if its run is dead; returns the time by S3's clock."""
+    try:
+        left = store.head(key, version.version_id)
+    except Changed:  # somebody deleted it
+        return version.last_modified
+    if left.legal_hold and left.answered_at - left.last_modified > _DEAD_AFTER:
+        store.put_hold(key, left.version_id, held=False)
+    return left.answered_at
 
 
 def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:

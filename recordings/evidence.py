@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from json import loads
 from pathlib import PurePosixPath
@@ -181,15 +181,44 @@ def _records_named(
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         for start in range(0, len(names), _RECORDS_AT_ONCE):
             some = names[start : start + _RECORDS_AT_ONCE]
-            yield from zip(some, map(_record, threads.map(files.read, some)), strict=True)
+            yield from zip(some, map(_record, some, threads.map(files.read, some)), strict=True)
 
 
-def _record(data: bytes) -> Mapping[str, Any] | None:
-    try:
-        record = loads(data)
-    except (ValueError, RecursionError):
+def _record(name: str, data: bytes) -> Record | None:
+    record = json_object(data)
+    if record is None or not _lists_files(record.get("files")):
         return None
-    return record if isinstance(record, dict) and _lists_files(record.get("files")) else None
+    return record if not name.endswith(_END) or _is_run(record.get("run"), name, _END) else None
+
+
+def start_record(name: str, data: bytes) -> Record | None:
+    """What a run said at its start; None for what is no record of the run that the name tells."""
+    record = json_object(data)
+    try:
+        return record if record and _is_run(record, name, _START) and began_at(record["run_id"]) else None
+    except ValueError:  # nobody could say how old it is
+        return None
+
+
+def _is_run(told: Any, name: str, suffix: str) -> bool:
+    """Whether these are a run's parameters, as far as others rely on them."""
+    if not isinstance(told, dict) or told.get("run_id") != PurePosixPath(name).name.removesuffix(suffix):
+        return False
+    try:
+        dates = [date.fromisoformat(told[each]) for each in ("start_date", "end_date") if told[each] is not None]
+    except (KeyError, TypeError, ValueError):
+        return False
+    texts = [told.get("bucket"), told.get("shard", ""), *_listed(told.get("prefixes"))]
+    return all(isinstance(text, str) for text in texts) and dates == sorted(dates)
+
+
+def _listed(prefixes: Any) -> list[Any]:
+    return prefixes if isinstance(prefixes, list) else [None]
+
+
+def began_at(run_id: str) -> datetime:
+    """When a run began, by its id. Raises ValueError where that is none of ours."""
+    return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
 
 
 def _lists_files(listed: Any) -> bool:
@@ -204,7 +233,7 @@ def _names_a_file(file: Mapping[str, Any]) -> bool:
 def of_sound(use: Callable[[Record], T], records: Iterable[Record]) -> Iterator[T]:
     """What ``use`` makes of each record; one that lacks what each of ours has is passed over."""
     for record in records:
-        with suppress(KeyError, TypeError, ValueError, AttributeError):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
             yield use(record)
 
 
@@ -217,7 +246,7 @@ def _starts(files: AuditFiles, digests: Mapping[str, str], first: str) -> dict[s
             some = names[start : start + _RECORDS_AT_ONCE]
             for name, data in zip(some, threads.map(files.read, some), strict=True):
                 digest = digest_of(data)
-                if digests.get(name, digest) != digest or not is_object(data):
+                if digests.get(name, digest) != digest or not start_record(name, data):
                     changed.append(name)
     return dict.fromkeys(digests.keys() - set(names), Flaw.MISSING) | dict.fromkeys(changed, Flaw.CHANGED)
 
@@ -227,12 +256,13 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def is_object(data: bytes) -> bool:
-    """Whether it is a JSON object, as each record is."""
+def json_object(data: bytes) -> Record | None:
+    """The JSON object that each record is; None for anything else."""
     try:
-        return isinstance(loads(data), dict)
+        record = loads(data)
     except (ValueError, RecursionError):
-        return False
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:

@@ -1,14 +1,13 @@
 """Records of runs under ``_runs/``: one at the start, one at the end. A start without an end is a run that died."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from recordings.errors import Changed
-from recordings.evidence import digest_of, is_object, of_sound
+from recordings.evidence import began_at, digest_of, of_sound, start_record
 from recordings.files import AuditFiles
 from recordings.manifest import ManifestFile
 from recordings.operation import Operation
@@ -19,7 +18,6 @@ DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undo
 
 _FOLDER = "_runs"
 _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
-_STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z-")  # as each run id begins
 
 
 def record_start(files: AuditFiles, run: Run | Operation, **more: Any) -> None:
@@ -74,10 +72,9 @@ def _started(files: AuditFiles, *, unless: tuple[str, ...]) -> dict[str, Mapping
     """Start records without a record of these kinds. What is none of ours is passed over; ``verify_audit`` names it."""
     names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
     started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
-    ids = [each for each in started if _STAMP.match(each) and not any(each + kind in names for kind in unless)]
-    read = {each: files.read(f"{_FOLDER}/{each}{_START}") for each in ids}
-    records = {each: json.loads(data) for each, data in read.items() if is_object(data)}
-    return {each: record for each, record in records.items() if record.get("run_id") == each}
+    ids = [each for each in started if not any(each + kind in names for kind in unless)]
+    records = {each: start_record(each + _START, files.read(f"{_FOLDER}/{each}{_START}")) for each in ids}
+    return {each: record for each, record in records.items() if record}
 
 
 def covered_ids(files: AuditFiles) -> set[str]:
@@ -102,11 +99,6 @@ def _windows(record: Mapping[str, Any]) -> list[Window]:
     start, end = date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
     shard = record.get("shard", "")
     return [Window(prefix=prefix, start_date=start, end_date=end, shard=shard) for prefix in record["prefixes"]]
-
-
-def began_at(run_id: str) -> datetime:
-    """When a run began, by its id."""
-    return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

@@ -254,9 +254,11 @@ def _read(data: bytes) -> Intent | None:
             "days": tuple(map(date.fromisoformat, record["days"])),
             "rows": tuple(map(_row, record["rows"])),
         }
-        return Intent(**{**record, **parsed})
-    except (ValueError, TypeError, KeyError, AttributeError):  # cut off, or not written by us
+        intent = Intent(**{**record, **parsed})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # cut off, or not written by us
         return None
+    is_ours = isinstance(intent.run_id, str) and isinstance(intent.bucket, str) and type(intent.batch) is int
+    return intent if is_ours and intent.written_at.tzinfo else None
 
 
 _PARSE = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from recordings.evidence import RUNS, is_object, of_sound, records_since
+from recordings.evidence import RUNS, began_at, json_object, of_sound, records_since
 from recordings.files import PARTITION, AuditFiles
 from recordings.glossary import plural
-from recordings.history import began_at, records_without_end
+from recordings.history import records_without_end
 from recordings.operation import Operation
 from recordings.recording import days_between
 from recordings.selection import dates_asked_for
@@ -72,7 +72,7 @@ def _last_release(files: AuditFiles, operation: Operation) -> tuple[datetime, di
     """When the last release of all that is due began, and what it left. One with a longer grace left too much."""
     names = sorted((name for name in files.names(RUNS) if name.endswith(_LEFT)), reverse=True)
     read = ((name, files.read(name)) for name in names)
-    records = ({"name": name, **json.loads(data)} for name, data in read if is_object(data))
+    records = ({"name": name, **record} for name, data in read if (record := json_object(data)))
     return next(filter(None, of_sound(lambda record: _left_by(record, operation), records)), None)
 
 

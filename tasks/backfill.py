@@ -1,5 +1,6 @@
 """A backfill as Prefect carries it out: a run for each day, a few at a time, by a deployment or in this process."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from recordings.backfill import (
     Portion,
     Portions,
     backfill_report,
-    days_left,
+    damage_found,
     find_portions,
     finished_since,
     parameters_of,
@@ -96,16 +97,13 @@ def cut_into_portions(backfill: Backfill) -> Portions:
     return find_portions(backfill, settled, place.store, shared_pool())
 
 
-def days_to_survey(backfill: Backfill) -> list[Day]:
-    """The days of a dry run: those that no run has finished, below each prefix."""
-    return days_left(backfill.run, finished_since(workplace(backfill.run).files, backfill.run))
-
-
-def end_dry_run(backfill: Backfill, days: Sequence[Day], surveys: Sequence[Survey]) -> BackfillSummary:
+def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey]) -> BackfillSummary:
     """Publish the forecast of what is left, return what a backfill would have to do."""
-    ahead = publish_forecast(backfill.run, surveys, backfill.findings, runs=len({day.date for day in days}))
-    summary = summarize_dry_run(backfill.run, days, ahead.recordings)
-    get_run_logger().info("%s", summary)
+    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session, shared_pool())
+    findings = [*backfill.findings, *damage_found(damaged)]
+    ahead = publish_forecast(backfill.run, surveys, findings, runs=len(portions.left))
+    summary = summarize_dry_run(portions, ahead.recordings, damaged)
+    get_run_logger().log(logging.WARNING if damaged else logging.INFO, "%s", summary)
     return summary
 
 

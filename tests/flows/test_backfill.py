@@ -98,6 +98,8 @@ def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri
     again = backfill(end_date=DAY, shard_above=2)
     assert (again.days, again.days_finished, again.finished_before) == (1, 1, 1)
     assert "1 of 1 day finished" in str(again)
+    ahead = backfill(end_date=DAY, shard_above=2, dry_run=True)
+    assert str(ahead) == "dry run: 0 of 1 day left to archive, 0 recordings planned"
 
 
 def test_a_damaged_file_costs_its_day_alone(backfill: Any, calls: dict[str, bytes], audit_uri: str) -> None:
@@ -107,6 +109,19 @@ def test_a_damaged_file_costs_its_day_alone(backfill: Any, calls: dict[str, byte
     with pytest.raises(BackfillFailed, match=r"2 of 3 days finished.*2026-01-13 .*cannot be read") as failed:
         backfill()
     assert failed.value.summary.counts == {"archived": 8}
+    name = f"2026-01-13 {file.parent.name}/{file.name} in the audit table cannot be read"
+    assert name in artifact("backfill-report")
+    assert rows_of(artifact("backfill-report"))["2026-01-13"][:2] == ["not finished", "audit table damaged"]
+    started = [
+        each.name
+        for each in Path(audit_uri, "_runs").glob("*.start.json")
+        if "backfill" in json.loads(each.read_text())
+    ]
+    assert all(Path(audit_uri, "_runs", name.replace(".start.", ".covered.")).exists() for name in started)
+    ahead = backfill(dry_run=True)
+    assert (ahead.days, ahead.days_finished, ahead.finished_before, ahead.failed) == (3, 2, 3, ("2026-01-13",))
+    assert "0 recordings planned. Cannot be finished: 2026-01-13. " + name in str(ahead)
+    assert "**warning, audit-damaged**" in artifact("savings-forecast")
 
 
 @pytest.mark.parametrize("name", ["nope", "archive-recordings/nope"])

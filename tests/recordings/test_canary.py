@@ -1,5 +1,6 @@
 """What a run must see is proved on an object of its own, and what is proved is used."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -161,17 +162,45 @@ def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan,
     assert [each.get("ObjectLockLegalHoldStatus") for each in held] == ["OFF", "OFF"]
 
 
-def test_the_hold_that_a_killed_run_left_is_lifted_once_no_run_can_need_it(
-    locking: Bucket, plan: Plan, store: Store, a_call: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also if another run has written its own canary over it meanwhile."""
-    locking.put(KEY, a_call())
+def held_canary(store: Store) -> str | None:
+    """As a run leaves it that is killed while it holds its canary."""
     left = store.put_canary(PREFIX + NAME, tags={}, encryption=Encryption(), locked_for=timedelta(minutes=5)).version_id
     store.put_hold(PREFIX + NAME, left, held=True)
-    for dead_after, status in ((timedelta(hours=1), "ON"), (timedelta(seconds=-1), "OFF")):
+    return left
+
+
+def test_the_holds_that_killed_runs_left_are_lifted_once_no_run_can_need_them(
+    locking: Bucket, plan: Plan, store: Store, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those whose canary lies below a dozen newer ones, as where a backfill ran on within the hour."""
+    locking.put(KEY, a_call())
+    left = [held_canary(store), held_canary(store)]
+    for dead_after, runs, status in ((timedelta(hours=1), 12, "ON"), (timedelta(seconds=-1), 1, "OFF")):
         monkeypatch.setattr(canary, "_DEAD_AFTER", dead_after)
+        for _ in range(runs):
+            check_sight(store, plan(locking.name))
+        assert {locking.get(PREFIX + NAME, each)["ObjectLockLegalHoldStatus"] for each in left} == {status}
+
+
+def test_canaries_that_an_earlier_run_has_seen_are_not_asked_for_again(
+    locking: Bucket, plan: Plan, store: Store, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canary, "_DEAD_AFTER", timedelta(seconds=1))
+    monkeypatch.setattr(canary, "_SLACK", timedelta(0))
+    locking.put(KEY, a_call())
+
+    def heads() -> int:
+        before = len(locking.requests())
         check_sight(store, plan(locking.name))
-        assert locking.get(PREFIX + NAME, left)["ObjectLockLegalHoldStatus"] == status
+        return locking.requests_by_kind(before)["HEAD"]
+
+    none_there = heads()
+    for _ in range(4):
+        held_canary(store)
+    time.sleep(3.1)  # server times are whole seconds
+    assert heads() == none_there + 5  # the first run wrote no later than a second before those four
+    time.sleep(2.1)
+    assert heads() == none_there + 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from recordings.errors import InvalidRequest
 from recordings.evidence import Flaw, end_records, verify_audit
 from recordings.files import AuditFiles, open_files, open_table
 from recordings.history import dead_runs, record_end, record_start
-from recordings.intents import open_intents
+from recordings.intents import Intent, is_over, open_intents
 from recordings.manifest import parquet_bytes, write_rows
 from recordings.run import Run
 from recordings.s3.store import Store
@@ -176,24 +176,80 @@ KEYS = st.sampled_from(["run", "files", "counts", "cost", "bucket", "prefixes", 
 RECORDS = st.binary(max_size=20) | (JSON | st.dictionaries(KEYS, JSON)).map(lambda value: json.dumps(value).encode())
 
 
+STRANGER = "20260101T030405Z-0a1b2c3d"
+
+
+def flows_read_past(table: Path, run: Run) -> None:
+    files, patience = open_table(str(table)), timedelta(hours=1)
+    dead_runs(files, run, abandoned_after=patience)
+    dead_backfills(files, run, abandoned_after=patience)
+    finished(end_records(files), run)
+    read_runs(files)
+    for intent in open_intents(files, run.bucket):
+        is_over(files, intent, abandoned_after=patience)
+    verify_audit(str(table))
+
+
 @given(data=RECORDS, ending=st.sampled_from([".start.json", ".end.json", ".done.json", ".intent.json"]))
 @example(data=b"", ending=".start.json")
 @example(data=b'{"files": [{}]}', ending=".end.json")
 @example(data=b'{"files": [], "run": {"shard": ""}}', ending=".end.json")
 @example(data=b'{"files": [], "run": 5}', ending=".end.json")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@example(data=b"[" * 100_000, ending=".intent.json")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 def test_no_record_stops_a_flow(table: Path, plan: Callable[..., Run], data: bytes, ending: str) -> None:
-    """Whatever lies there: flows read past it."""
-    name = f"20260101T030405Z-0a1b2c3d{ending}"
-    (table / "_runs" / name).write_bytes(data)
-    files, run, patience = open_table(str(table)), plan(start_date=None, end_date=None), timedelta(hours=1)
-    dead_runs(files, run, abandoned_after=patience)
-    dead_backfills(files, run, abandoned_after=patience)
-    finished(end_records(files), run)
-    read_runs(files)
-    open_intents(files, run.bucket)
-    verify_audit(str(table))
-    (table / "_runs" / name).unlink()
+    """Whatever lies there: flows read past it, and where others rely on it, it is named."""
+    path = table / "_runs" / f"{STRANGER}{ending}"
+    path.write_bytes(data)
+    flows_read_past(table, replace(plan(), catches_up=True))
+    if ending in (".start.json", ".end.json"):
+        assert f"changed: _runs/{path.name}" in _found(table)
+    path.unlink()
+
+
+@given(data=st.data(), value=JSON | st.just(10**400) | st.just("2026-01-12T00:00:00") | st.just("9999-12-31"))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_no_value_of_a_record_stops_a_flow(
+    table: Path, files: AuditFiles, plan: Callable[..., Run], data: st.DataObject, value: Any
+) -> None:
+    """A sound record but for one value: flows read past it, and it is named where other runs would rely on it."""
+    run = replace(plan(), run_id=STRANGER)
+    paths = {each: table / "_runs" / f"{STRANGER}{each}" for each in (".start.json", ".end.json", "-0001.intent.json")}
+    for path in paths.values():
+        path.unlink(missing_ok=True)
+    record_start(files, run, backfill={"max_parallel": 1})
+    record_end(files, run, totals={"counts": {"archived": 1}, "unrecorded": 0, "cost": {}}, manifest=[])
+    intent = Intent(
+        run_id=STRANGER,
+        kind="restore",
+        bucket=run.bucket,
+        batch=1,
+        written_at=run.started_at,
+        days=(run.start_date,),
+        rows=(),
+    )
+    paths["-0001.intent.json"].write_text(json.dumps(asdict(intent), default=str))
+    ending = data.draw(st.sampled_from(sorted(paths)))
+    told = json.loads(paths[ending].read_text())
+    if ending == ".start.json":  # of a run that died
+        paths[".end.json"].unlink()
+    within = data.draw(st.sampled_from([told, told["run"]])) if ending == ".end.json" else told
+    key = data.draw(st.sampled_from(sorted(within)))
+    was, within[key] = within[key], value
+    paths[ending].write_text(json.dumps(told))
+    flows_read_past(table, replace(plan(), catches_up=True))
+    relied_on = ending != "-0001.intent.json" and key in ("run", "run_id", "bucket", "prefixes", "shard")
+    if relied_on and type(was) is not type(value):
+        assert f"changed: _runs/{STRANGER}{ending}" in _found(table)
+
+
+@pytest.mark.parametrize("run_id", ["nobody", "20269999T996199Z-0a1b2c3d", "20260101"])
+def test_a_start_record_of_no_time_stops_no_flow_and_is_named(
+    table: Path, files: AuditFiles, plan: Callable[..., Run], run_id: str
+) -> None:
+    record_start(files, replace(plan(), run_id=run_id))
+    flows_read_past(table, replace(plan(), catches_up=True))
+    assert _found(table) == [f"changed: _runs/{run_id}.start.json"]
 
 
 @pytest.mark.parametrize(
