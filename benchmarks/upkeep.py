@@ -1,7 +1,7 @@
 """What follows archiving, at the size of a real contact centre: ``python -m benchmarks.upkeep --days 31 365 2192``.
 
 The tables are synthetic, written by the product's own writer to a local disk, and thrown away afterwards: 20,000
-recordings a day, archived and a month later released; those of the last month are not released yet. Every figure is of
+recordings a day, archived and a week later released; those of the last month are not released yet. Every figure is of
 a process of its own, imports included. S3 answers at once here, with what the table says: what is measured is ours.
 """
 
@@ -84,11 +84,11 @@ def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
 
 def _write(root: Path, number: int, days: int, recordings: int) -> None:
     """A day's files, and the record of each run that wrote them."""
-    report.ROWS_A_DAY, report.ROWS_A_FILE = 2 * recordings, 10_000
+    report.ROWS_A_FILE = 10_000
     day = FIRST_DAY + timedelta(days=number)
-    write_day(root, number)
+    write_day(root, number, recordings)
     folder = root / f"recording_date={day}"
-    for status, age_days in (("archived", 8), ("released", 38)):
+    for status, age_days in (("archived", 8), ("released", 15)):
         at = day + timedelta(days=age_days)
         paths = sorted(folder.glob(f"{status}-*"))
         if status == "released" and number >= days - LEFT_DAYS:
