@@ -140,7 +140,6 @@ def test_a_deletion_that_is_refused_costs_one(
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging"), {"unreadable": 1, "new-since": 1}),
         (refusing("HEAD", contact(7), status=400), {"unreadable": 1}),
         (refusing("HEAD", contact(7)), {"unreadable": 1}),
     ],
@@ -154,6 +153,15 @@ def test_what_cannot_be_looked_at_is_a_drift(
             bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
         )
     assert summary.drifts == found
+
+
+def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation_red(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+) -> None:
+    refused = refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging")
+    with through(refused), pytest.raises(OperationFailed, match="not-compared") as failed:
+        reconcile_audit(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert failed.value.summary.drifts == {"not-compared": 1}
 
 
 @pytest.mark.parametrize("status", [400, 403])
