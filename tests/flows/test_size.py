@@ -45,6 +45,7 @@ def two_million_rows(root: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, s
         shutil.copytree(day, root / f"recording_date={report.FIRST_DAY + timedelta(days=number)}")
 
 
+@pytest.mark.skipif(not os.environ.get("FULL"), reason="FULL is not set: two minutes and 2 GB")
 def test_one_is_restored_and_the_rest_released_beside_two_million_rows(
     bucket: Bucket, archived: dict[str, str], audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
