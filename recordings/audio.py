@@ -84,11 +84,6 @@ class Conversion:
     fidelity: Fidelity | None  # None if already
     note: str | None  # what was odd about the source, and what it was read as
 
-    @property
-    def is_smaller(self) -> bool:
-        """Whether the result is worth writing. Mu-law in mono, or 8 bits at 4 kHz, only grow."""
-        return len(self.body) < self.source_bytes
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:

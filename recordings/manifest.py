@@ -361,12 +361,10 @@ def settled(
     is_rejected = ds.field("status") == Status.REJECTED
     rejected = is_rejected & (ds.field("software_version") == software_version)
     of_profile = ds.field("profile") == profile
-    # As ranges, not by their first letters, so that the files' statistics rule most of them out.
-    ranges = [(ds.field("key") >= prefix) & (ds.field("key") < prefix + _LAST_CHARACTER) for prefix in day.key_prefixes]
     etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
     wanted = {
         "columns": {"key": ds.field("key"), "etag": etag},
-        "filter": (ds.field("bucket") == bucket) & of_profile & reduce(or_, ranges) & (done | rejected),
+        "filter": _filter(Only(bucket=bucket, prefixes=day.key_prefixes)) & of_profile & (done | rejected),
     }
     files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])

@@ -36,10 +36,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 def two_million_rows(root: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
     """One day of recordings that were archived and released, under as many days."""
-    monkeypatch.setattr(report, "ROWS_A_DAY", ROWS_A_DAY)
     monkeypatch.setattr(report, "ROWS_A_FILE", 10_000)
     monkeypatch.setitem(report._CONSTANT, "bucket", bucket)
-    report.write_day(scratch, 0)
+    report.write_day(scratch, 0, ROWS_A_DAY // 2)
     (day,) = scratch.glob("recording_date=*")
     for number in range(ROWS // ROWS_A_DAY):
         shutil.copytree(day, root / f"recording_date={report.FIRST_DAY + timedelta(days=number)}")

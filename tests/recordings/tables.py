@@ -62,7 +62,7 @@ def write_table(root: Path, rows: list[ManifestRow]) -> LocalFiles:
     return files
 
 
-_ARCHIVED = ManifestRow(
+ARCHIVED = ManifestRow(
     run_id="20260120T030000Z-00000001",
     recording_date=DAY,
     bucket="recordings",
@@ -90,12 +90,12 @@ _ARCHIVED = ManifestRow(
 def every_status() -> list[ManifestRow]:
     """Two days with a recording of every status: of one run, and of a release and a restore after it."""
     run = [
-        replace(_ARCHIVED, read_back=True),
-        *(replace(_ARCHIVED, key=f"calls/2026/01/12/{n}.wav", bytes_before=4_000_044 + n) for n in (1, 2)),
-        replace(_ARCHIVED, key="calls/2026/01/13/3.wav", recording_date=DAY + timedelta(days=1)),
-        replace(_ARCHIVED, key="calls/2026/01/12/4.wav", status=Status.ALREADY_ARCHIVED, bytes_before=2_000_000),
+        replace(ARCHIVED, read_back=True),
+        *(replace(ARCHIVED, key=f"calls/2026/01/12/{n}.wav", bytes_before=4_000_044 + n) for n in (1, 2)),
+        replace(ARCHIVED, key="calls/2026/01/13/3.wav", recording_date=DAY + timedelta(days=1)),
+        replace(ARCHIVED, key="calls/2026/01/12/4.wav", status=Status.ALREADY_ARCHIVED, bytes_before=2_000_000),
         *(
-            replace(_ARCHIVED, key=f"calls/2026/01/12/{status}.wav", status=status, reason=f"code-{status}: a sentence")
+            replace(ARCHIVED, key=f"calls/2026/01/12/{status}.wav", status=status, reason=f"code-{status}: a sentence")
             for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED)
         ),
     ]

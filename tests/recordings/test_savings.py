@@ -35,34 +35,13 @@ from recordings.manifest import (
 from recordings.page import page, savings_report
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.savings import SMALL_STATES, Savings, savings
-from tests.recordings.tables import every_status
+from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
 from tests.recordings.test_gate import a_call_of, costs_by_hand
 from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
-DAY = date(2026, 1, 12)
-ARCHIVED_AT = datetime(2026, 1, 20, 3, tzinfo=UTC)
 AS_OF = date(2026, 3, 1)
-ROW = ManifestRow(
-    run_id="20260120T030000Z-1",
-    recording_date=DAY,
-    bucket="recordings",
-    key="a.wav",
-    status=Status.ARCHIVED,
-    profile="alaw-mono",
-    bytes_before=4 * GB,
-    bytes_after=GB,
-    storage_class_before="STANDARD",
-    storage_class_after="GLACIER_IR",
-    duration_after_s=600,
-    snr_db=37.5,
-    verified=True,
-    original_kept=True,
-    tagged=True,
-    state_at=ARCHIVED_AT,
-    started_at=ARCHIVED_AT,
-    software_version="1",
-)
+ROW = replace(ARCHIVED, key="a.wav", bytes_before=4 * GB, bytes_after=GB, duration_after_s=600)
 SumUp = Callable[..., Savings]
 BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.0065 / 10_000
 
