@@ -1,21 +1,20 @@
 """Report what archiving has saved, from the audit table alone."""
 
-from datetime import date
-
 from prefect import flow
 
+from flows.parameters import Day
 from recordings.figures import Figures
 from tasks.report import publish_report, sum_up
 
 
 @flow(name="report-savings", flow_run_name="report {audit_uri}", persist_result=False)
-def report_savings(audit_uri: str, start_date: date | None = None, end_date: date | None = None) -> Figures:
+def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None) -> Figures:
     """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 
     Args:
         audit_uri: The audit table: s3://bucket/prefix or a local folder.
-        start_date: First UTC day of calls; by default the first in the table.
-        end_date: Last UTC day of calls; by default the last in the table.
+        start_date: First UTC day of calls. Empty: the first in the table.
+        end_date: Last UTC day of calls. Empty: the last in the table.
 
     Returns:
         The key figures.

@@ -21,7 +21,7 @@ from recordings.operation import BATCH_SIZE, Operation
 from recordings.outcome import Due, due_on
 from recordings.patience import patience
 from recordings.pool import Pool
-from recordings.recording import Day, contact_id_in, date_in, days_between
+from recordings.recording import Day, contact_id_in, date_in, days_between, span
 from recordings.resample import found_row
 from recordings.s3.store import Store
 
@@ -47,8 +47,7 @@ class Part:
     last_key: str = ""  # empty: all from the first on
 
     def __str__(self) -> str:
-        first, last = self.days[0], self.days[-1]
-        return str(first) if first == last else f"{first} ... {last}"
+        return span(self.days[0], self.days[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from recordings.run import Run
 from recordings.settings import settings
 from tasks.artifacts import publish
 from tasks.run import begin_run, forecast_survey
-from tasks.runner import in_chunks
+from tasks.runner import Chunk, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -41,26 +41,13 @@ def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
     return run, check_prefixes(workplace(run).store, run.prefixes)
 
 
-class Chunk:
-    """Days that one task surveys, one after the other. A plain class, as Batch is."""
-
-    __slots__ = ("days",)
-
-    def __init__(self, days: Sequence[Day]) -> None:
-        self.days = tuple(days)
-
-    def __str__(self) -> str:
-        first, last = self.days[0], self.days[-1]
-        return str(first) if first == last else f"{first} ... {last}"
-
-
-def chunks_of(days: Sequence[Day]) -> list[Chunk]:
+def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
     """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
     return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MOST_TASKS))] if days else []
 
 
 @stage(task_run_name="survey {chunk}")
-def survey_days(chunk: Chunk, run: Run) -> Survey:
+def survey_days(chunk: Chunk[Day], run: Run) -> Survey:
     """The days' recordings that are left to archive, added up, and a sample of them."""
     return survey_of(list_day(workplace(run).store, day, run) for day in chunk.days)
 

@@ -29,7 +29,7 @@ from recordings.patience import patience
 from recordings.places import nothing_below
 from recordings.pool import shared_pool
 from recordings.reconcile import FAILURES, LOSSES, Drift, Drifts, Runs, reconcile_day
-from recordings.recording import Day, days_between, span
+from recordings.recording import Day, days_between
 from recordings.reporting import failures_report, first_three
 from recordings.run import window
 from recordings.selection import (
@@ -49,7 +49,7 @@ from recordings.verify import verify_batch
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.names import scheduled_on
-from tasks.runner import in_chunks, in_waves
+from tasks.runner import Chunk, in_chunks, in_waves
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -124,22 +124,10 @@ def settle(operation: Operation) -> Settlement:
     return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
 
 
-class Chunk:
-    """A few days that one task goes through. A plain class: Prefect walks every field of a dataclass it is handed."""
-
-    __slots__ = ("dates",)
-
-    def __init__(self, dates: Sequence[date]) -> None:
-        self.dates = tuple(dates)
-
-    def __str__(self) -> str:
-        return span(self.dates[0], self.dates[-1])
-
-
 @stage(task_run_name="look through {days}")
-def look_through(days: Chunk, operation: Operation) -> Found:
+def look_through(days: Chunk[date], operation: Operation) -> Found:
     """What some days of the audit table hold of what is asked for."""
-    return selection.look_through(operation, workplace(operation).files, days.dates)
+    return selection.look_through(operation, workplace(operation).files, days.days)
 
 
 @stage(task_run_name="read {part}")
@@ -206,11 +194,11 @@ class Search:
                     found.add(each)
                     self._again |= {day: min(on, self._again.get(day, on)) for day, on in each.again.items()}
                 else:
-                    self._not_read(chunk, chunk.dates, each)
+                    self._not_read(chunk, chunk.days, each)
             parts, found.parts = found.parts, []
             yield from parts
 
-    def _not_read(self, what: Chunk | Part, days: Sequence[date], error: BaseException) -> None:
+    def _not_read(self, what: Chunk[date] | Part, days: Sequence[date], error: BaseException) -> None:
         """These days are a problem of this run, and looked at by the next one; the others go on."""
         self.problems.append(f"calls of {what} are left out: {type(error).__name__}: {error}")
         self._again |= dict.fromkeys(days, self._operation.started_at.date())

@@ -46,8 +46,9 @@ def publish_report(audit_uri: str, result: Savings) -> Figures:
     html = page(result, key_figures, prices(), drawn, audit_uri, beside).encode()
     contents = {"page": (".html", html), **contents}
     folder = f"{audit_location(audit_uri)}/_reports"
+    files = _files(audit_uri)
     for ending, content in contents.values():
-        _files(audit_uri).create(f"_reports/{stem}{ending}", content)
+        files.create(f"_reports/{stem}{ending}", content)
     links = {name: f"{folder}/{stem}{ending}" for name, (ending, _) in contents.items()}
     publish(savings_report(key_figures, links), key="savings-report", description=audit_uri)
     get_run_logger().info("report: %s", links["page"])

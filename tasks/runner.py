@@ -1,13 +1,26 @@
 """How much is worked on at once: the one bounded task runner of all flows, and lists cut to its measure."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from recordings.settings import settings
 
 Item = TypeVar("Item")
+
+
+class Chunk(Generic[Item]):
+    """A few days that one task goes through. A plain class: Prefect walks every field of a dataclass it is handed."""
+
+    __slots__ = ("days",)
+
+    def __init__(self, days: Sequence[Item]) -> None:
+        self.days = tuple(days)
+
+    def __str__(self) -> str:
+        first, last = self.days[0], self.days[-1]
+        return str(first) if first == last else f"{first} ... {last}"
 
 
 def bounded() -> Any:
