@@ -246,7 +246,7 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         return ratio_estimate([1.0] * len(looks), [*sought], survey.count, survey.count)
 
     convertible = [look.convertible for look in looks]
-    kept = [_month(look.recording.size_bytes, look.recording.storage_class, price_list) for look in looks]
+    kept = [price_list.object_month(look.recording.size_bytes, look.recording.storage_class) for look in looks]
     return Forecast(
         terms=run.terms,
         recordings=survey.count,
@@ -259,7 +259,7 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         bytes_after=by_size(look.bytes_after for look in looks),
         minutes=by_size(look.minutes for look in looks),
         saved_month=by_size(
-            was - _month(look.bytes_after, run.storage_class, price_list) - price_list.tags_month(1)
+            was - price_list.object_month(look.bytes_after, run.storage_class) - price_list.tags_month(1)
             for was, look in zip(kept, looks, strict=True)
         ),
         originals_month=by_size(kept),
@@ -272,10 +272,6 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             for way in ways(run.terms)
         ),
     )
-
-
-def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
-    return price_list.storage_month(price_list.billed_bytes(size_bytes, storage_class), storage_class)
 
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:

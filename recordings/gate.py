@@ -41,7 +41,7 @@ class Terms:
 
 def staying_usd(kept: Kept, price_list: PriceList) -> float:
     """It stays as it is, where it is."""
-    return _month(kept.size_bytes, kept.storage_class, price_list) * kept.months_left
+    return price_list.object_month(kept.size_bytes, kept.storage_class) * kept.months_left
 
 
 def moving_usd(kept: Kept, storage_class: str, price_list: PriceList) -> float:
@@ -56,7 +56,7 @@ def moving_usd(kept: Kept, storage_class: str, price_list: PriceList) -> float:
 def archiving_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
     """It is converted, tagged and kept under ``terms``; its original is deleted after the grace."""
     grace_months = terms.grace_days / MONTH_DAYS
-    original = _month(kept.size_bytes, kept.storage_class, price_list) + price_list.tags_month(kept.tags)
+    original = price_list.object_month(kept.size_bytes, kept.storage_class) + price_list.tags_month(kept.tags)
     return (
         work_usd(kept, bytes_after, terms, price_list)
         + price_list.requests(_listings(terms), terms.storage_class)
@@ -113,14 +113,10 @@ def _listings(terms: Terms) -> Mapping[str, float]:
     return {"ListObjectsV2": 1 / _KEYS_PER_LISTING, "ListObjectVersions": 1 / terms.batch_size}
 
 
-def _month(size_bytes: int, storage_class: str, price_list: PriceList) -> float:
-    return price_list.storage_month(price_list.billed_bytes(size_bytes, storage_class), storage_class)
-
-
 def _storing(size_bytes: int, storage_class: str, months: float, price_list: PriceList) -> float:
     """A new object in the class: what is deleted earlier is billed for the shortest time."""
     shortest = price_list.of_class(storage_class).shortest_days / MONTH_DAYS
-    return _month(size_bytes, storage_class, price_list) * max(months, shortest)
+    return price_list.object_month(size_bytes, storage_class) * max(months, shortest)
 
 
 def _early(kept: Kept, age_days: float, price_list: PriceList) -> float:

@@ -98,7 +98,7 @@ class ManifestRow:
     @property
     def holds_replacement(self) -> bool:
         """Whether the row claims that the bucket holds a conversion, verified or not yet."""
-        return self.status in (Status.ARCHIVED, Status.ALREADY_ARCHIVED)
+        return self.status in HOLDS_REPLACEMENT
 
 
 class BatchRows:
@@ -114,7 +114,9 @@ class BatchRows:
         return str(self.batch)
 
 
-STATES = (Status.ARCHIVED, Status.ALREADY_ARCHIVED, Status.RESTORED, Status.RELEASED)
+HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original
+SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is what lies there
+STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED)
 # Columns whose values repeat, and are worth a dictionary. The others are all but unique.
 _REPEATING = (
     "run_id",

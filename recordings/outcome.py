@@ -168,7 +168,7 @@ def _original(row: ManifestRow) -> tuple[int, str]:
 def _month(row: ManifestRow) -> float:
     """What keeping the original costs a month, in US dollars at list prices."""
     size_bytes, storage_class = _original(row)
-    return prices().storage_month(prices().billed_bytes(size_bytes, storage_class), storage_class)
+    return prices().object_month(size_bytes, storage_class)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,10 @@ class PriceList:
         """Keeping so many billed bytes for a month, at the price of the first gigabyte."""
         return billed_bytes / GB * self.of_class(storage_class).storage_gb_month
 
+    def object_month(self, size_bytes: int, storage_class: str) -> float:
+        """Keeping an object of this size for a month."""
+        return self.storage_month(self.billed_bytes(size_bytes, storage_class), storage_class)
+
     def volume_month(self, size_gb: float, storage_class: str) -> float:
         """Keeping a whole account's volume in the class for a month, volume discounts included."""
         price = self.of_class(storage_class)

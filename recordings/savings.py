@@ -18,7 +18,7 @@ import pandas as pd
 from recordings.audio import PROFILES
 from recordings.evidence import end_records, of_sound
 from recordings.files import AuditFiles
-from recordings.manifest import STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
+from recordings.manifest import SMALL, STATES, audit_dates, audit_parts, damage_named, dataset_of, table_of
 from recordings.pricing import Cost, PriceList
 from recordings.schema import CURRENT_ORDER
 
@@ -26,7 +26,7 @@ _DAYS_AT_ONCE, _PARTS_AT_ONCE = 16, 2
 _MEMORY = "500MB"  # for one part; DuckDB writes to disk what is more
 SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
-SMALL_STATES = ("archived", "already_archived", "released")  # the replacement is what lies there
+SMALL_STATES = tuple(state.value for state in SMALL)
 
 # What was once shown of a version (verified, read back, tagged) stays true of it, whichever row said so. Only few
 # recordings have rows that may differ in this.

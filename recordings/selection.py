@@ -16,7 +16,16 @@ from recordings.errors import AuditDamaged
 from recordings.evidence import RUNS
 from recordings.files import PARTITION, AuditFiles
 from recordings.glossary import label, plural
-from recordings.manifest import ManifestRow, Only, Status, audit_dates, current, read_days, rows_of_days
+from recordings.manifest import (
+    HOLDS_REPLACEMENT,
+    ManifestRow,
+    Only,
+    Status,
+    audit_dates,
+    current,
+    read_days,
+    rows_of_days,
+)
 from recordings.operation import BATCH_SIZE, Operation
 from recordings.outcome import Due, due_on
 from recordings.patience import patience
@@ -30,7 +39,6 @@ _MOST_RUNS = 5  # named in a note
 _FEW_CONTACTS = 10  # whose keys are listed one by one, which costs a request each, rather than with their day
 _MOST_NAMED = 1000  # recordings that cannot come back, each in a sentence
 _CLOCKS_DIFFER = timedelta(days=1)  # this machine's and S3's, at most, where nothing more is at stake than a HEAD
-_HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)
 _COLUMNS = (
     *("bucket", "key", "contact_id", "run_id", "status", "state_at", "started_at"),
     *("version_before", "bytes_before", "storage_class_before", "read_back"),
@@ -132,9 +140,9 @@ def _of_day(operation: Operation, files: AuditFiles, day: date) -> Found:
         if not operation.contact_ids:
             only = replace(only, first_key=keys.min(), last_key=keys.max())
     rows = read_days(files, [day], _COLUMNS, only)
-    asked = _asked_for(rows[rows["status"].isin(_HOLDS_REPLACEMENT)], operation)
+    asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], operation)
     now = _now(rows, asked)
-    archived = _asked_for(now[now["status"].isin(_HOLDS_REPLACEMENT)], operation)
+    archived = _asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], operation)
     converted = _converted(archived)
     gone = now[~now["key"].isin(archived["key"])]
     due, waiting = _by_grace(converted, operation)
@@ -216,9 +224,9 @@ def rows_of_part(
         only = replace(only, first_key=part.first_key, last_key=part.last_key)
 
     def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-        asked = _asked_for(rows[rows["status"].isin(_HOLDS_REPLACEMENT)], operation)
+        asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], operation)
         now = _now(rows, asked)
-        archived = _converted(_asked_for(now[now["status"].isin(_HOLDS_REPLACEMENT)], operation))
+        archived = _converted(_asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], operation))
         due, _ = _by_grace(archived, operation)
         return due[~due["key"].isin(unsettled)]
 
@@ -282,7 +290,7 @@ def knows_bucket(operation: Operation, files: AuditFiles) -> bool:
     only = Only(bucket=operation.bucket)
     for day in reversed(audit_dates(files)):
         try:
-            if read_days(files, [day], ["status"], only)["status"].isin(_HOLDS_REPLACEMENT).any():
+            if read_days(files, [day], ["status"], only)["status"].isin(HOLDS_REPLACEMENT).any():
                 return True
         except AuditDamaged:
             return True

@@ -7,7 +7,7 @@ from datetime import date
 
 import pandas as pd
 
-from recordings.manifest import Status, current, read_audit
+from recordings.manifest import SMALL, current, read_audit
 from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.session import Session
@@ -16,7 +16,6 @@ _COLUMNS = (
     *("bucket", "key", "status", "state_at", "started_at"),
     *("bytes_before", "bytes_after", "duration_after_s"),
 )
-_SMALL = (Status.ARCHIVED, Status.ALREADY_ARCHIVED, Status.RELEASED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ def _now(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sums(now: pd.DataFrame) -> Standing:
-    small = now[now["status"].isin(_SMALL)]
+    small = now[now["status"].isin(SMALL)]
     return Standing(
         counts=Counter(now["status"].to_list()),
         minutes=float(small["duration_after_s"].sum()) / 60,

@@ -62,7 +62,7 @@ def _of(row: ManifestRow) -> Tally:
 
 def _usd_per_month(size_bytes: int, storage_class: str | None) -> float:
     kept_in = storage_class or "STANDARD"
-    return prices().storage_month(prices().billed_bytes(size_bytes, kept_in), kept_in)
+    return prices().object_month(size_bytes, kept_in)
 
 
 def _reading_usd(row: ManifestRow) -> float:
