@@ -1,12 +1,38 @@
-"""Pages that people read in Prefect. What they say stands in the audit table, too: a run does not depend on them."""
+"""What people watch and read in Prefect. All of it stands in the audit table, too: no run depends on an artifact."""
 
-from prefect.artifacts import create_markdown_artifact
+from collections.abc import Callable
+from typing import TypeVar, cast
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
+
+T = TypeVar("T")
 
 
 def publish(page: str, *, key: str, description: str) -> None:
-    """Publish a Markdown page as an artifact; if Prefect does not take it, say so in the log and go on."""
+    """Publish a Markdown page as an artifact."""
+    _sent(key, lambda: create_markdown_artifact(page, key=key, description=description))
+
+
+class Bar:
+    """How far something has come, in percent."""
+
+    def __init__(self, percent: float, *, key: str, description: str) -> None:
+        self._key = key
+        self._artifact = _sent(key, lambda: create_progress_artifact(percent, key=key, description=description))
+
+    def show(self, percent: float) -> None:
+        """Move it."""
+        artifact = self._artifact
+        if artifact is not None:
+            _sent(self._key, lambda: update_progress_artifact(cast(UUID, artifact), progress=percent))
+
+
+def _sent(key: str, send: Callable[[], T]) -> T | None:
+    """What Prefect answered; if it does not take the artifact, the log says so and the run goes on."""
     try:
-        create_markdown_artifact(page, key=key, description=description)
+        return send()
     except Exception:
         get_run_logger().exception("the artifact %s could not be published", key)
+        return None

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -51,7 +50,7 @@ from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices
 from recordings.recording import Day
-from tasks.artifacts import publish
+from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.estimate import publish_forecast
 from tasks.run import begin_run, preflight
@@ -153,15 +152,12 @@ class _Progress:
 
     def __init__(self, portions: Portions) -> None:
         self._left, self._done = len(portions.left), 0
-        percent = 0 if portions.left else 100
-        self._artifact = cast(
-            UUID, create_progress_artifact(percent, key="backfill-progress", description=str(portions))
-        )
+        self._bar = Bar(0 if portions.left else 100, key="backfill-progress", description=str(portions))
 
     def ended(self, portion: Portion, ended: Ended) -> None:
         """Count this portion as done with."""
         self._done += 1
-        update_progress_artifact(self._artifact, progress=100 * self._done / self._left)
+        self._bar.show(100 * self._done / self._left)
         said = get_run_logger().info if ended.state == "Completed" else get_run_logger().error
         said("day %d of %d, %s: %s", self._done, self._left, portion, ended)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
@@ -15,7 +16,6 @@ from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report, usd
 from recordings.run import Run
 from recordings.settings import settings
-from tasks.artifacts import publish
 from tasks.run import begin_run, forecast_survey
 from tasks.runner import Chunk, in_chunks
 from tasks.stages import stage
@@ -66,7 +66,7 @@ def publish_forecast(
         findings_report(findings),
     ]
     report = "\n\n".join(filter(None, sections))
-    publish(report, key="savings-forecast", description=f"{run.bucket}, {days}")
+    create_markdown_artifact(report, key="savings-forecast", description=f"{run.bucket}, {days}")
     if prices().is_old(run.scheduled_at.date()):
         get_run_logger().warning("the price list is more than a year old: its prices are of %s", prices().as_of)
     saved = usd(ahead.saved_month.expected)

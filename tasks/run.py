@@ -3,10 +3,8 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
@@ -28,7 +26,7 @@ from recordings.reporting import failures_report, first_three, red, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
-from tasks.artifacts import publish
+from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -76,14 +74,12 @@ class Progress:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._done = 0
-        percent = 0 if plan.waves else 100
-        self._artifact = cast(UUID, create_progress_artifact(percent, key="archive-progress", description=str(plan)))
+        self._bar = Bar(0 if plan.waves else 100, key="archive-progress", description=str(plan))
 
     def wave_ended(self, number: int) -> None:
         """Count this wave's recordings as done."""
         self._done += sum(len(batch.recordings) for batch in self._plan.waves[number - 1])
-        percent = 100 * self._done / self._plan.recordings
-        update_progress_artifact(self._artifact, progress=percent)
+        self._bar.show(100 * self._done / self._plan.recordings)
         get_run_logger().info("%s of %s done", f"{self._done:,}", plural(self._plan.recordings, "recording"))
 
 

@@ -154,6 +154,17 @@ def test_without_its_table_a_run_recognises_what_is_archived(
     assert bucket.snapshot() == before
 
 
+def test_a_run_needs_no_artifact(
+    archive: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("create_markdown_artifact", "create_progress_artifact", "update_progress_artifact"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"tasks.artifacts.{name}", lambda *_, **__: 1 / 0)
+            summary = archive()
+        assert Path(audit_uri, f"_runs/{summary.run_id}.end.json").is_file()
+    assert len(pd.read_parquet(audit_uri)) == len(calls)
+
+
 def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
     archive: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
