@@ -50,10 +50,11 @@ from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices
 from recordings.recording import Day
+from recordings.run import Run
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.estimate import publish_forecast
-from tasks.run import begin_run, preflight
+from tasks.run import preflight
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -64,9 +65,8 @@ _CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
 
 
-def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **parameters: Any) -> Backfill:
-    """The backfill that these flow parameters ask for, recorded. Raises InvalidRequest before anything is touched."""
-    run = begin_run(**parameters, lookback_days=1, overwrite_converted=False)
+def begin_backfill(run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
+    """The backfill of this run's window, recorded. Raises InvalidRequest before anything is touched."""
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
     _check_deployment(backfill.deployment)
     backfill = replace(backfill, findings=tuple(preflight(run)))

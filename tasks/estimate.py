@@ -1,7 +1,6 @@
 """A forecast as Prefect carries it out: a survey of each day, headers of a sample, an artifact. Nothing is written."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
@@ -17,7 +16,7 @@ from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
-from tasks.run import begin_run, forecast_survey
+from tasks.run import forecast_survey
 from tasks.runner import Chunk, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -25,21 +24,9 @@ from tasks.workplace import workplace
 _MAX_TASKS = 100
 
 
-def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
-    """The archiving run that these flow parameters would start, as a dry run, and what is wrong with its prefixes.
-
-    Raises InvalidRequest.
-    """
-    run = begin_run(
-        **parameters,
-        dry_run=True,
-        overwrite_converted=False,
-        include_held=False,
-        accept=[],
-        batch_size=200,
-        readback_percent=1.0,
-    )
-    return run, check_prefixes(workplace(run).store, run.prefixes)
+def look_at_prefixes(run: Run) -> list[Finding]:
+    """What is wrong with the run's prefixes."""
+    return check_prefixes(workplace(run).store, run.prefixes)
 
 
 def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:

@@ -160,7 +160,7 @@ def archived_as_root(world: World, plan: Callable[..., Run], pool: Pool, body: b
 
 def job(world: World, kind: str) -> Any:
     uri = f"s3://{world.audit}/table"
-    return plan_job(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY)
+    return plan_job(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY, grace_days=0)
 
 
 def restore(world: World, rows: list[AuditRow], pool: Pool) -> None:
