@@ -145,8 +145,8 @@ def _signals_wait() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def run_to_end(command: Sequence[str], env: Mapping[str, str]) -> str:
