@@ -23,6 +23,7 @@ from recordings.pricing import CHARGED_FOR_READING
 from recordings.profiles import AudioFormat
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
+from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
@@ -99,7 +100,15 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     stays = left_as_it_is(
-        kept_of(recording, original, duration_s=conversion.duration_s, tags=len(tags), run=run),
+        kept_of(
+            recording,
+            original,
+            duration_s=conversion.duration_s,
+            bytes_after=len(conversion.body),
+            tags=tags,
+            run=run,
+            retention=retention_of(store),
+        ),
         already=conversion.already,
         again=original is not current,
         bytes_after=len(conversion.body),

@@ -11,7 +11,7 @@ from recordings.finding import Finding
 from recordings.formatting import usd
 from recordings.glossary import plural
 from recordings.plan import list_day, survey_of
-from recordings.preflight.checks import check_prefixes
+from recordings.preflight.checks import check_prefixes, kept_for
 from recordings.pricing import prices
 from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report
@@ -39,7 +39,8 @@ def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
         batch_size=200,
         readback_percent=1.0,
     )
-    return run, check_prefixes(workplace(run).store, run.prefixes)
+    store = workplace(run).store
+    return run, [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
 
 
 def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
