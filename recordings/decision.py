@@ -1,5 +1,6 @@
 """What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
@@ -107,6 +108,16 @@ def kept_of(
         months_left_archived=months_left(bytes_after, marked, run.scheduled_at),
         by_kms=source.encryption.asks_kms,
     )
+
+
+def weighed_by(run: Run, retention: Retention) -> str:
+    """A digest of all that decides what is worth archiving, but for the recording."""
+    return hashlib.sha256(repr((prices(), retention, run.terms)).encode()).hexdigest()[:16]
+
+
+def may_pay_later(kept: Kept) -> bool:
+    """Whether waiting may make it worth archiving: only where deleting its original is still charged as too early."""
+    return kept.age_days < prices().of_class(kept.storage_class).shortest_days
 
 
 def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, run: Run) -> Skipped | None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +30,13 @@ from recordings.gate import (
 from recordings.jobs.job import batches_of, plan_job
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import release_batch
+from recordings.plan import list_day
 from recordings.pool import Pool
-from recordings.pricing import PriceList, load_prices
+from recordings.pricing import PriceList, load_prices, prices
 from recordings.recording import Day, Recording
 from recordings.run import STORAGE_CLASSES, Run
 from recordings.s3.store import ReleasingStore, Store
-from recordings.settings import Settings
+from recordings.settings import Settings, settings
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
 from recordings.table.rows import AuditRow
@@ -310,6 +312,49 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
 
     rest = {row.key: str(row.status) for row in archive(replace(run, archive_unprofitable=True))}
     assert rest == dict.fromkeys(map(key_of, range(1, 7)), "archived")
+
+
+def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decides(
+    bucket: Bucket,
+    plan: Any,
+    archive: Any,
+    a_call: Any,
+    files: AuditFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One call is too short. One lies in GLACIER_IR for less than 90 days: not worth it now, and perhaps later."""
+    bucket.put(key_of(1), a_call(1, 4.0))
+    bucket.put(key_of(2), a_call(2, 16.0), StorageClass="GLACIER_IR")
+    run = gated(plan(bucket.name))
+    for cached in (settings, prices):
+        request.addfinalizer(cached.cache_clear)
+
+    def counted(run: Run, **setting: str) -> tuple[int, int]:
+        """Recordings to look at, and those settled as not worth it; by a store that has seen nothing yet."""
+        with monkeypatch.context() as patch:
+            for name, value in setting.items():
+                patch.setenv(f"ARCHIVE_{name}", value)
+            for cached in (settings, prices):
+                cached.cache_clear()
+            listing = list_day(Store(bucket.name, Settings()), Day(prefix=PREFIX, date=DAY), run)
+        assert len(listing.open) + listing.settled_count == 2
+        return len(listing.open), listing.unprofitable_count
+
+    rows = archive(run)
+    assert {(row.reason or "").partition(":")[0] for row in rows} == {"not-worth-it"}
+    write_rows(files, rows, run_id=run.run_id, wave=1)
+    assert counted(run) == (1, 1)
+    for other in ({"archive_unprofitable": True}, {"readback_percent": 5.0}, {"software_version": "later"}):
+        assert counted(replace(run, **other)) == (2, 0)
+    cheaper = tmp_path / "prices.json"
+    cheaper.write_text(json.dumps({**RAW, "tag_per_10000_months": 0.0064}))
+    for name, value in (("GRACE_DAYS", "1"), ("RETENTION_YEARS", "7"), ("PRICE_LIST", str(cheaper))):
+        assert counted(run, **{name: value}) == (2, 0)
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3000}}
+    bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})
+    assert counted(run) == (2, 0)
 
 
 def test_what_is_soon_to_be_deleted_is_not_worth_it(
