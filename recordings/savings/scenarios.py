@@ -13,6 +13,8 @@ from recordings.gate import (
     CPU_S_BY_RECORDING,
     Kept,
     Terms,
+    archiving_usd,
+    moving_usd,
     pays,
     reading_back_usd,
     reconciling_usd,
@@ -264,22 +266,40 @@ def gate_table(price_list: PriceList) -> str:
     return "\n".join(lines)
 
 
+def months_table(price_list: PriceList) -> str:
+    """What a thousand calls of five minutes cost until they are deleted, by how long they are still kept, as Markdown.
+
+    At the price of the first gigabyte; worker and server are not counted.
+    """
+    terms = Terms(storage_class="GLACIER_IR", grace_days=settings().grace_days)
+    lines = ["| kept for | lifecycle rule to GLACIER_IR | `alaw-mono` in GLACIER_IR | saved |", "|---|--:|--:|--:|"]
+    for months in KEPT_MONTHS:
+        call, bytes_after = _a_call(5 * 60, months)
+        moved = 1000 * moving_usd(call, terms.storage_class, price_list)
+        archived = 1000 * archiving_usd(call, bytes_after, terms, price_list)
+        lines.append(f"| {months} months | ${moved:.2f} | ${archived:.2f} | {(1 - archived / moved):.0%} |")
+    return "\n".join(lines)
+
+
+def _a_call(seconds: int, months: float) -> tuple[Kept, int]:
+    """A call as Connect writes it, and its bytes as A-law mono."""
+    frames = seconds * TELEPHONE_HZ
+    call = Kept(
+        storage_class="STANDARD",
+        size_bytes=4 * frames,
+        minutes=seconds / 60,
+        tags=0,
+        age_days=PUBLISHED.days_before,
+        months_left=months,
+        months_left_archived=months,
+    )
+    return call, alaw_wav_bytes(channels=1, frames=frames)
+
+
 def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None:
     """The first whole second from which on converting such a call to A-law mono pays; None below an hour."""
-    for seconds in range(1, _LONGEST_S + 1):
-        frames = seconds * TELEPHONE_HZ
-        call = Kept(
-            storage_class="STANDARD",
-            size_bytes=4 * frames,
-            minutes=seconds / 60,
-            tags=0,
-            age_days=PUBLISHED.days_before,
-            months_left=months,
-            months_left_archived=months,
-        )
-        if pays(call, alaw_wav_bytes(channels=1, frames=frames), terms, price_list):
-            return seconds
-    return None
+    lengths = range(1, _LONGEST_S + 1)
+    return next((each for each in lengths if pays(*_a_call(each, months), terms, price_list)), None)
 
 
 def document(price_list: PriceList) -> str:
@@ -317,6 +337,7 @@ def document(price_list: PriceList) -> str:
         day=_in_standard(PUBLISHED, 1, price_list),
         grace_days=settings().grace_days,
         lengths=lengths_table(PUBLISHED, price_list),
+        by_months=months_table(price_list),
         gate=gate_table(price_list),
         tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
         read_back=read_back,
@@ -371,6 +392,12 @@ and requests and tags are paid per recording:
 {lengths}
 
 A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six years, ${tag:,.0f}.
+
+## How long they are still kept
+
+1,000 calls of five minutes from the day of their archiving on, worker and server not counted:
+
+{by_months}
 
 ## What is not worth converting
 

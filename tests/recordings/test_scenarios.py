@@ -17,6 +17,7 @@ from recordings.savings.scenarios import (
     gate_table,
     graces_table,
     lengths_table,
+    months_table,
     published_total,
 )
 
@@ -90,6 +91,15 @@ def test_a_day_of_originals_by_hand() -> None:
     assert "| originals stay | 30 days | 7 days | 1 day |" in table
     assert "| `alaw-mono` | $34,100 | $26,300 | $24,265 |" in table
     assert pytest.approx(23 * 72 * 6144 / 30 * 0.023, abs=1) == 34_100 - 26_300
+
+
+def test_five_minutes_by_months_left_by_hand() -> None:
+    """0.00894 GB in GLACIER_IR, a quarter of it as A-law; 7.6 cents of requests, a week in Standard, and the tag."""
+    gb = 300 * 32_000 / 1024**3
+    rule = 20 / 1000 + 1000 * gb * 0.004 * 6
+    week = 1000 * gb * 0.023 * 7 / 30.4375
+    archived = (35.43 + 40.4) / 1000 + 250 * gb * 0.004 * 6 + week + 6 * 0.00065
+    assert f"| 6 months | ${rule:.2f} | ${archived:.2f} | {1 - archived / rule:.0%} |" in months_table(prices())
 
 
 def test_the_table_of_what_pays_is_the_gates() -> None:
