@@ -224,6 +224,7 @@ def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
     store = world.store
     found = [store.head(item["Key"]) for item in store.list_objects(f"{PREFIX}{DAY:%Y/%m/%d}/")]
     assert found
+    assert store.visible_lifecycle_rules == []
     for each in found:
         assert store.acls_enabled  # not known to this role, so each object is asked
         assert store.acl(each.key, each.version_id)
