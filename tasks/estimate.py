@@ -10,7 +10,7 @@ from recordings.finding import Finding
 from recordings.formatting import usd
 from recordings.glossary import plural
 from recordings.plan import list_day, survey_of
-from recordings.preflight.checks import check_prefixes
+from recordings.preflight.checks import check_prefixes, kept_for
 from recordings.pricing import prices
 from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report
@@ -25,8 +25,9 @@ _MAX_TASKS = 100
 
 
 def look_at_prefixes(run: Run) -> list[Finding]:
-    """What is wrong with the run's prefixes."""
-    return check_prefixes(workplace(run).store, run.prefixes)
+    """What is wrong with the run's prefixes, and for how long the bucket keeps what lies below them."""
+    store = workplace(run).store
+    return [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
 
 
 def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:

@@ -22,6 +22,7 @@ from recordings.preflight.canary import check_sight
 from recordings.preflight.checks import check_bucket
 from recordings.pricing import prices
 from recordings.reporting import failures_report, first_three, red, run_report
+from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
@@ -66,7 +67,8 @@ def open_record(run: Run) -> DeadRuns:
     patience = timedelta(hours=settings().abandoned_after_h)
     dead = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
     if not run.dry_run:
-        record_start(files, run, circumstances=circumstances())
+        retention = retention_of(workplace(run).store).sentence(run.prefixes)
+        record_start(files, run, circumstances=circumstances(), retention=retention)
     return dead
 
 

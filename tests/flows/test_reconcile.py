@@ -274,7 +274,7 @@ def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket)
     unversioned_bucket.put(key_of(1), b"call")
     before = unversioned_bucket.snapshot()
     findings = inspect_bucket(unversioned_bucket.name, [PREFIX])
-    assert [finding.code for finding in findings] == ["unversioned", "originals-cost"]
+    assert [finding.code for finding in findings] == ["unversioned", "left-alone-stays", "kept-for", "originals-cost"]
     assert unversioned_bucket.snapshot() == before
 
 
