@@ -34,7 +34,7 @@ fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with ever
 	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py
 
 soak: $(READY) ## The long versions: 200 runs of each flow killed, 2,000 recordings with a third of requests failing, a backfill's worker killed
-	@FULL=1 KILLS=200 FAULT_RECORDINGS=2000 $(BIN)/python -m pytest -s -o timeout=5000 tests/flows/test_kills.py tests/flows/test_operation_kills.py tests/flows/test_faults.py
+	@FULL=1 KILLS=200 FAULT_RECORDINGS=2000 $(BIN)/python -m pytest -s -o timeout=5000 tests/flows/test_kills.py tests/flows/test_job_kills.py tests/flows/test_faults.py
 	@BACKFILL_DAYS=10 IMAGE=1 $(BIN)/python -m pytest -s tests/flows/test_recovery.py tests/deployments/test_image.py
 
 bench: $(READY) ## Measure what docs/performance.md claims
@@ -55,9 +55,9 @@ screenshots: $(READY) ## Take the pictures in docs/images anew, with Chromium
 	@$(BIN)/python -m demo.tour
 
 docs: $(READY) ## Write the generated documents anew
-	@$(BIN)/python -m recordings.schema > docs/audit-table.md
-	@$(BIN)/python -m recordings.scenarios > docs/costs.md
-	@$(BIN)/python -m recordings.scenarios --plot docs/images/costs.svg
+	@$(BIN)/python -m recordings.table.schema > docs/audit-table.md
+	@$(BIN)/python -m recordings.savings.scenarios > docs/costs.md
+	@$(BIN)/python -m recordings.savings.cost_chart > docs/images/costs.svg
 
 docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/index.html
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yaml

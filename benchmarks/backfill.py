@@ -50,7 +50,7 @@ def calls(days: int, recordings: int) -> Iterator[StoredCall]:
 def measure(days: int, recordings: int, worker_pid: int, audit_uri: str) -> None:
     from prefect.client.orchestration import get_client  # only now: Prefect reads its address on import
 
-    from recordings.manifest import read_audit
+    from recordings.table.reading import read_audit
 
     ours = psutil.Process()
     server = next(each for each in ours.children() if "server" in each.cmdline())
@@ -79,8 +79,8 @@ def measure(days: int, recordings: int, worker_pid: int, audit_uri: str) -> None
 
 def run_cpu_s(audit_uri: str) -> float:
     """CPU seconds of all runs, as their records say."""
-    from recordings.evidence import end_records
-    from recordings.files import LocalFiles
+    from recordings.table.evidence import end_records
+    from recordings.table.files import LocalFiles
 
     return float(sum(record["cpu_s"] for record in end_records(LocalFiles(Path(audit_uri)))))
 

@@ -25,8 +25,8 @@ from rich.table import Table
 
 from demo.calls import call
 from demo.servers import s3_server
-from recordings import audio, ffmpeg
-from recordings.pcm import BLOCK_BYTES
+from recordings.conversion import audio, ffmpeg
+from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.s3.store import Store
 from recordings.settings import Settings
 

@@ -15,7 +15,8 @@ import boto3
 
 from benchmarks.convert import write_call
 from demo.servers import s3_server
-from recordings.audio import PROFILES, convert
+from recordings.conversion.audio import convert
+from recordings.profiles import PROFILES
 from recordings.s3.store import Store
 from recordings.settings import Settings
 

@@ -32,11 +32,11 @@ from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, Used, cpu_se
 from benchmarks.pipeline import one_round
 from benchmarks.ways import by_flow, ours
 from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
-from recordings.manifest import ManifestRow, Status
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
 from recordings.resample import listed_row
 from recordings.run import Run
+from recordings.table.rows import AuditRow, Status
 
 RECORDINGS, BATCH, QUICK = 16_000, 200, 400
 SIZE_BYTES = 1_920_044  # a call of one minute
@@ -59,10 +59,10 @@ def no_work(module: str, recordings: int) -> Iterator[None]:
     def list_day(_: Any, day: Day, __: Run) -> Listing:
         return Listing(day, [_recording(day.date, number) for number in range(recordings)], 0)
 
-    def resample_batch(_: Any, batch: Batch, run: Run, __: Any) -> list[ManifestRow]:
+    def resample_batch(_: Any, batch: Batch, run: Run, __: Any) -> list[AuditRow]:
         return [replace(listed_row(each, run), **_DONE) for each in batch.recordings]
 
-    def as_it_is(_: Any, rows: Sequence[ManifestRow], *__: Any) -> Sequence[ManifestRow]:
+    def as_it_is(_: Any, rows: Sequence[AuditRow], *__: Any) -> Sequence[AuditRow]:
         return rows
 
     stages = {"list_day": list_day, "resample_batch": resample_batch, "verify_batch": as_it_is, "tag_batch": as_it_is}

@@ -7,7 +7,7 @@ request rates ("Best practices design patterns: optimizing Amazon S3 performance
 from benchmarks.clients import STORAGE_CLASS
 from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
 from recordings.pricing import prices
-from recordings.scenarios import archiving_cost
+from recordings.savings.scenarios import archiving_cost
 
 WRITES_S, READS_S = 3_500, 5_500  # by S3 and prefix
 REQUESTS = 2  # of either kind for a recording: PUT and PUT tags, GET and GET tags

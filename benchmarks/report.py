@@ -25,16 +25,17 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from recordings.charts import charts
-from recordings.excel import workbook
-from recordings.figures import by_day, figures
-from recordings.files import LocalFiles
 from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
-from recordings.manifest import as_parquet, current, file_schema, read_audit
-from recordings.page import page
 from recordings.pricing import prices
-from recordings.savings import SMALL_STATES, savings
-from recordings.scenarios import archiving_cost
+from recordings.savings.charts import charts
+from recordings.savings.excel import workbook
+from recordings.savings.figures import by_day, figures
+from recordings.savings.page import page
+from recordings.savings.scenarios import archiving_cost
+from recordings.savings.sums import SMALL_STATES, savings
+from recordings.table.files import LocalFiles
+from recordings.table.parquet import as_parquet, file_schema
+from recordings.table.reading import current, read_audit
 
 FIRST_DAY, DAYS = date(2020, 1, 1), 2192
 MONTH = (date(2023, 5, 1), date(2023, 5, 31))

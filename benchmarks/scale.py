@@ -27,13 +27,14 @@ from rich.table import Table
 from benchmarks.clients import DAY, PREFIX, cpu_seconds
 from benchmarks.ways import planned
 from demo.servers import CREDENTIALS, HOST
-from recordings.files import LocalFiles
-from recordings.manifest import Status, write_rows
 from recordings.plan import Plan, list_day
 from recordings.recording import Day, Recording
 from recordings.resample import listed_row
 from recordings.s3.store import Store
 from recordings.settings import settings
+from recordings.table.files import LocalFiles
+from recordings.table.parquet import write_rows
+from recordings.table.rows import Status
 
 BUCKET, SHARDS = "recordings", "0123456789abcdef"
 PAGE, ROWS_A_FILE, SIZE_BYTES = 1000, 800, 9_600_044  # a call of five minutes

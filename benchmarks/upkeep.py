@@ -26,22 +26,22 @@ from rich.table import Table
 from benchmarks import report
 from benchmarks.report import FIRST_DAY, write_day
 from recordings.backfill import finished_since
-from recordings.evidence import verify_audit
-from recordings.files import LocalFiles
 from recordings.history import record_end
-from recordings.left import Days, days_to_look_at, record_left
-from recordings.manifest import file_of
-from recordings.operation import Operation, batches_of, plan_operation
+from recordings.jobs.job import Operation, batches_of, plan_job
+from recordings.jobs.left import Days, days_to_look_at, record_left
+from recordings.jobs.reconcile import reconcile_day
+from recordings.jobs.selection import Found, knows_bucket, look_through, packed, rows_of_part
 from recordings.pool import Budget, Pool
-from recordings.reconcile import reconcile_day
 from recordings.recording import Day
 from recordings.run import Run, plan_run
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.selection import Found, knows_bucket, look_through, packed, rows_of_part
+from recordings.table.evidence import verify_audit
+from recordings.table.files import LocalFiles
+from recordings.table.parquet import file_of
 
 GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
-CONTACTS, MOST_CONTACTS = "_benchmark/contacts.json", 5000
+CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
 PREFIX = "connect/acme/CallRecordings/"
 LEFT_DAYS = 30  # not released yet
 _DAYS_OF_A_TASK = 16
@@ -79,7 +79,7 @@ def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
         released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
-    (root / CONTACTS).write_text(json.dumps(_contacts(root, MOST_CONTACTS)))
+    (root / CONTACTS).write_text(json.dumps(_contacts(root, MAX_CONTACTS)))
 
 
 def _write(root: Path, number: int, days: int, recordings: int) -> None:
@@ -103,7 +103,7 @@ def _write(root: Path, number: int, days: int, recordings: int) -> None:
 
 
 def _operation(root: Path, kind: str, **asked: Any) -> Operation:
-    return plan_operation(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
+    return plan_job(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
 
 
 def _planned(root: Path, start: date, end: date) -> Run:
@@ -177,7 +177,7 @@ def _version(row: Mapping[str, Any], which: str) -> Version:
 
 def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
     """The comparison of some days, one after the other."""
-    operation = plan_operation("reconcile", bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
+    operation = plan_job("reconcile", bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
     pool, drifts = Pool(16, Budget(1)), 0
     for n in range(days):
         day = Day(prefix=PREFIX, date=first + timedelta(days=n))

@@ -21,11 +21,9 @@ from botocore.config import Config
 from obstore.store import S3Store
 
 from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
-from recordings import ffmpeg
 from recordings.audit import Ledger, audit_wave
-from recordings.files import LocalFiles
-from recordings.manifest import BatchRows
-from recordings.pcm import BLOCK_BYTES
+from recordings.conversion import ffmpeg
+from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.plan import Plan, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
@@ -33,6 +31,8 @@ from recordings.resample import resample_batch
 from recordings.run import Run, plan_run
 from recordings.s3.store import Store
 from recordings.settings import settings
+from recordings.table.files import LocalFiles
+from recordings.table.rows import BatchRows
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 

@@ -10,7 +10,7 @@ from demo.servers import prefect_server, s3_server, tell_the_rest
 
 AUDIT = FOLDER / "audit"
 ONE_LINER = (
-    f".venv/bin/python -c \"from recordings.manifest import read_audit; print(read_audit('{AUDIT}')"
+    f".venv/bin/python -c \"from recordings.table.reading import read_audit; print(read_audit('{AUDIT}')"
     "[['recording_date', 'status', 'bytes_before', 'bytes_after']])\""
 )
 
@@ -47,8 +47,8 @@ def _archive() -> None:
     from demo.calls import DAYS, PREFIX
     from demo.display import progress_of_the_run, table_of_days
     from flows.archive import archive_recordings  # only now: Prefect reads its address on import
-    from recordings.manifest import read_audit
-    from recordings.reporting import rate_usd
+    from recordings.formatting import rate_usd
+    from recordings.table.reading import read_audit
 
     console = Console(highlight=False)
     with progress_of_the_run(console):

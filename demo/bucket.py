@@ -40,7 +40,7 @@ def fill_bucket(bucket: str = BUCKET, calls: Iterable[StoredCall] | None = None)
 
 def days_to_archive(audit_uri: str) -> tuple[date, date]:
     """The first and the last day of calls after those in the audit table. There is always one."""
-    from recordings.files import PARTITION, open_table
+    from recordings.table.files import PARTITION, open_table
 
     days = [
         name.removeprefix(f"{PARTITION}=") for name in open_table(audit_uri).folders() if name.startswith(PARTITION)

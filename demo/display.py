@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from recordings.reporting import human_bytes, percent_saved
+from recordings.formatting import human_bytes, percent_saved
 
 COUNTED = {"archived": "archived", "already_archived": "already", "skipped": "skipped", "rejected": "rejected"}
 

@@ -6,8 +6,8 @@ from prefect import allow_failure, flow, unmapped
 from pydantic import Field
 
 from flows.parameters import Day, Words, one_of
-from recordings.audio import PROFILES
 from recordings.plan import Plan, days_of
+from recordings.profiles import PROFILES
 from recordings.run import STORAGE_CLASSES
 from recordings.summary import RunSummary
 from tasks.names import named

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from flows.archive import archive_recordings
 from flows.parameters import RequiredDay, Words, one_of
-from recordings.audio import PROFILES
 from recordings.backfill import BackfillSummary, days_left
+from recordings.profiles import PROFILES
 from recordings.run import STORAGE_CLASSES
 from tasks.backfill import (
     begin_backfill,

@@ -6,9 +6,9 @@ from prefect import flow, unmapped
 from pydantic import Field
 
 from flows.parameters import Day, one_of
-from recordings.audio import PROFILES
 from recordings.estimate import Forecast
 from recordings.plan import days_of
+from recordings.profiles import PROFILES
 from recordings.run import STORAGE_CLASSES
 from tasks.estimate import begin_estimate, chunks_of, publish_forecast, survey_days
 from tasks.names import named

@@ -3,8 +3,8 @@
 from prefect import flow, unmapped
 
 from flows.parameters import Day
-from recordings.outcome import OperationSummary
-from tasks.operations import Comparison, begin_reconciliation, end_comparison, named, repair_batch, settle
+from recordings.jobs.result import JobSummary
+from tasks.jobs import Comparison, begin_reconciliation, end_comparison, named, repair_batch, settle
 from tasks.runner import bounded
 
 
@@ -17,7 +17,7 @@ def reconcile_audit(
     prefixes: list[str],
     bucket: str,
     audit_uri: str,
-) -> OperationSummary:
+) -> JobSummary:
     """Report and record every difference between the audit table and the bucket; with repair, mend what is safe.
 
     The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
@@ -35,13 +35,13 @@ def reconcile_audit(
         The summary, with the differences counted by code.
 
     Raises:
-        OperationFailed: Something is lost (vanished, changed-since, original-gone, resurrected), a day could not be
+        JobFailed: Something is lost (vanished, changed-since, original-gone, resurrected), a day could not be
             compared, or a repair did not succeed. Carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
-    operation = begin_reconciliation(**locals())
-    settled = settle(operation)
-    comparison = Comparison(operation)
+    job = begin_reconciliation(**locals())
+    settled = settle(job)
+    comparison = Comparison(job)
     for batches in comparison:
-        comparison.add(batches, repair_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
-    return end_comparison(operation, settled, comparison)
+        comparison.add(batches, repair_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+    return end_comparison(job, settled, comparison)

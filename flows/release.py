@@ -6,10 +6,10 @@ from prefect import flow, unmapped
 from pydantic import Field
 
 from flows.parameters import Count, Day
-from recordings.outcome import OperationSummary
+from recordings.jobs.result import JobSummary
 from recordings.request import MAX_DAYS
 from recordings.settings import settings
-from tasks.operations import Search, begin_operation, end_operation, named, release_batch, settle
+from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
 from tasks.runner import bounded
 
 
@@ -26,7 +26,7 @@ def release_originals(
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
-) -> OperationSummary:
+) -> JobSummary:
     """Delete the original of each archived recording, if every proof of its replacement holds once more.
 
     Args:
@@ -50,13 +50,13 @@ def release_originals(
         The summary: what was freed, and what was kept, by reason.
 
     Raises:
-        OperationFailed: A replacement did not prove itself, and its original stays; or what was selected does not
+        JobFailed: A replacement did not prove itself, and its original stays; or what was selected does not
             exist. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
-    operation = begin_operation("release", **locals())
-    settled = settle(operation)
-    search = Search(operation, settled)
+    job = begin_job("release", **locals())
+    settled = settle(job)
+    search = Search(job, settled)
     for batches in search:
-        search.add(batches, release_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
-    return end_operation(operation, settled, search)
+        search.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+    return end_job(job, settled, search)

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.parameters import Day
-from recordings.figures import Figures
+from recordings.savings.figures import Figures
 from tasks.report import publish_report, sum_up
 
 

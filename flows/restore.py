@@ -3,8 +3,8 @@
 from prefect import flow, unmapped
 
 from flows.parameters import Day, Words
-from recordings.outcome import OperationSummary
-from tasks.operations import Search, begin_operation, end_operation, named, restore_batch, settle
+from recordings.jobs.result import JobSummary
+from tasks.jobs import Search, begin_job, end_job, named, restore_batch, settle
 from tasks.runner import bounded
 
 
@@ -21,7 +21,7 @@ def restore_recordings(
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
-) -> OperationSummary:
+) -> JobSummary:
     """Bring back the original of each selected recording, tagged archive=exempt so that no run archives it again.
 
     Select by contact, date, prefix or run; a recording must match all that you give. No selection: nothing is done.
@@ -43,12 +43,12 @@ def restore_recordings(
         The summary, naming by reason what could not be restored.
 
     Raises:
-        OperationFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
+        JobFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
-    operation = begin_operation("restore", **locals())
-    settled = settle(operation)
-    search = Search(operation, settled)
+    job = begin_job("restore", **locals())
+    settled = settle(job)
+    search = Search(job, settled)
     for batches in search:
-        search.add(batches, restore_batch.map(batches, unmapped(operation)).result(raise_on_failure=False))
-    return end_operation(operation, settled, search)
+        search.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+    return end_job(job, settled, search)

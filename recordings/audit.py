@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from datetime import date
 from itertools import chain
 
-from recordings.accounting import ended, unfinished
-from recordings.files import AuditFiles
-from recordings.manifest import BatchRows, ManifestFile, ManifestRow, Status, write_rows
+from recordings.outcomes import ended, unfinished
 from recordings.recording import Batch
 from recordings.reporting import failed_first
 from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.summary import Tally, tally
+from recordings.table.files import AuditFiles
+from recordings.table.parquet import write_rows
+from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
 
 _FAILURES_SHOWN = 100
 _ROWS_OF_A_FILE, _OLDEST_S = 10_000, 300
@@ -31,13 +32,13 @@ class Ledger:
 
     def __init__(self, files: AuditFiles, run: Run) -> None:
         self._files, self.run = files, run
-        self._waiting: dict[int, list[ManifestRow]] = {}  # by wave: one that is told again counts once
+        self._waiting: dict[int, list[AuditRow]] = {}  # by wave: one that is told again counts once
         self._oldest_s = 0.0
         self.files: list[ManifestFile] = []
         self.tally = Tally()  # of what is written
-        self.failures: list[ManifestRow] = []  # a sample of what is written, for people to read
+        self.failures: list[AuditRow] = []  # a sample of what is written, for people to read
 
-    def add(self, number: int, rows: Sequence[ManifestRow]) -> None:
+    def add(self, number: int, rows: Sequence[AuditRow]) -> None:
         """Take these rows of a wave."""
         self._oldest_s = self._oldest_s if self._waiting else time.monotonic()
         self._waiting[number] = list(rows)
@@ -50,7 +51,7 @@ class Ledger:
 
     def write(self, number: int) -> None:
         """Write all that waits, a file for each day; a day whose file is written waits no more if the next fails."""
-        by_day: dict[date, list[ManifestRow]] = {}
+        by_day: dict[date, list[AuditRow]] = {}
         for row in chain.from_iterable(self._waiting.values()):
             by_day.setdefault(row.recording_date, []).append(row)
         for day, rows in sorted(by_day.items()):
@@ -81,7 +82,7 @@ def audit_wave(
         ledger.write(number)
 
 
-def completed_rows(batch: Batch, outcomes: Sequence[StageOutcome], run: Run) -> list[ManifestRow]:
+def completed_rows(batch: Batch, outcomes: Sequence[StageOutcome], run: Run) -> list[AuditRow]:
     """The rows of the last stage that worked; if that is not the last one, what nobody proved counts as failed."""
     *_, last = outcomes
     if isinstance(last, BatchRows):

@@ -11,22 +11,23 @@ from itertools import groupby
 from typing import Any
 
 from recordings.errors import AuditDamaged, InvalidRequest
-from recordings.evidence import end_records, of_sound, records_since
-from recordings.files import AuditFiles
 from recordings.finding import Finding, Severity
+from recordings.formatting import human_bytes, percent_saved
 from recordings.glossary import label, plural
 from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_start
-from recordings.patience import patience
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
-from recordings.reporting import findings_report, human_bytes, percent_saved
+from recordings.reporting import findings_report
+from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.session import Session
 from recordings.s3.store import Store
 from recordings.standing import Standing, standing_of
+from recordings.table.evidence import end_records, of_sound, records_since
+from recordings.table.files import AuditFiles
 
 Record = Mapping[str, Any]  # of a run that ended
-_MOST_SAID, _MOST_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
+_MAX_SAID, _MAX_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
 _LINES_SHOWN = 1000
 
 
@@ -263,7 +264,7 @@ class BackfillSummary:
 
     def first_reasons(self) -> str:
         """Why days are not finished, as many of them as an error should say."""
-        return "; ".join(self.reasons[:_MOST_SAID])
+        return "; ".join(self.reasons[:_MAX_SAID])
 
 
 class BackfillFailed(Exception):
@@ -278,8 +279,8 @@ class BackfillFailed(Exception):
 
 
 def _list_of(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join([*names[:_MOST_NAMED], *([f"and {plural(more, 'more day')}"] if more > 0 else [])])
+    more = len(names) - _MAX_NAMED
+    return ", ".join([*names[:_MAX_NAMED], *([f"and {plural(more, 'more day')}"] if more > 0 else [])])
 
 
 def stand(

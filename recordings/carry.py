@@ -7,7 +7,7 @@ from recordings.errors import Unproven
 from recordings.provenance import UNVERSIONED
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
-from recordings.tag import MOST_TAGS, without_mark
+from recordings.tag import MAX_TAGS, without_mark
 
 
 def carry_late_changes(store: Store, replaced: StoredObject, sent: Mapping[str, str], written: Written) -> None:
@@ -29,7 +29,7 @@ def _carry_tags(store: Store, key: str, sent: Mapping[str, str], *, old: str, ne
     wanted = {**on_old, **_of_others(sent, on_old, on_new)}
     if wanted == on_new:
         return
-    if len(wanted) <= MOST_TAGS:
+    if len(wanted) <= MAX_TAGS:
         store.put_tags(key, new, wanted)
     found = store.tags(key, new)
     if wanted.items() - found.items():

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from recordings.audio import PROFILES
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, moving_usd, pays, staying_usd
 from recordings.glossary import plural
 from recordings.pricing import PriceList
+from recordings.profiles import PROFILES
 
 GRACES_DAYS = (1, 7, 30)
 

@@ -17,7 +17,7 @@ EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
 NOT_WORTH_IT = "not-worth-it"
 NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
-_MOST_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
+_MAX_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
 
 
 def check_is_due(recording: Recording, run: Run) -> None:
@@ -42,7 +42,7 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
     if current.not_carried:
         raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
-    if len(tagging(tags)) > _MOST_TAGGING_BYTES:
+    if len(tagging(tags)) > _MAX_TAGGING_BYTES:
         raise Skipped("tags-too-long", f"its tags take {len(tagging(tags)):,} bytes of a request's headers")
     check_room_for_provenance(current.metadata)
     _check_ownership(store, current)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from recordings.audio import PROFILES, foresee
 from recordings.choice import Choice, Convertible, ways
+from recordings.conversion.audio import foresee
+from recordings.conversion.wav import ByteStream
 from recordings.decision import (
     NOT_WORTH_IT,
     check_is_due,
@@ -29,11 +30,11 @@ from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pa
 from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
+from recordings.profiles import PROFILES
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.tag import without_mark
-from recordings.wav import ByteStream
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96

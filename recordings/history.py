@@ -4,15 +4,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from recordings.errors import Changed
-from recordings.evidence import began_at, digest_of, of_sound, start_record
-from recordings.files import AuditFiles
-from recordings.manifest import ManifestFile
-from recordings.operation import Operation
 from recordings.recording import Window
 from recordings.run import Run
+from recordings.table.evidence import began_at, digest_of, of_sound, start_record
+from recordings.table.files import AuditFiles
+from recordings.table.rows import ManifestFile
 
 DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undone
 
@@ -20,13 +19,23 @@ _FOLDER = "_runs"
 _START, _END, _COVERED = ".start.json", ".end.json", ".covered.json"
 
 
-def record_start(files: AuditFiles, run: Run | Operation, **more: Any) -> None:
+class Recorded(Protocol):
+    """Parameters of a run or a job, as a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def run_id(self) -> str:
+        """The name of its records."""
+
+
+def record_start(files: AuditFiles, run: Recorded, **more: Any) -> None:
     """Say what the run is about to do, before it does anything. ``more`` goes beside its parameters."""
     files.create(f"{_FOLDER}/{run.run_id}{_START}", _json({**asdict(run), **more}))
 
 
 def record_end(
-    files: AuditFiles, run: Run | Operation, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]
+    files: AuditFiles, run: Recorded, *, totals: Mapping[str, Any], manifest: Iterable[ManifestFile]
 ) -> None:
     """The run's manifest and what it came to; written last, it commits the run."""
     listed = [asdict(file) for file in manifest]
@@ -91,7 +100,7 @@ def is_old(run_id: str, run: Run, age: timedelta) -> bool:
 def is_like(record: Mapping[str, Any], run: Run) -> bool:
     """The same conversion of recordings that this run may touch, too."""
     ours = (run.bucket, run.profile_name, run.storage_class)
-    theirs = (record["bucket"], record.get("profile_name"), record.get("storage_class"))  # an operation has neither
+    theirs = (record["bucket"], record.get("profile_name"), record.get("storage_class"))  # a job has neither
     return ours == theirs and set(record["prefixes"]) <= set(run.prefixes)
 
 

@@ -7,13 +7,13 @@ from itertools import chain, groupby
 from recordings.estimate import Survey
 from recordings.glossary import plural
 from recordings.history import DeadRuns
-from recordings.manifest import Settled, settled
-from recordings.patience import patience
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
+from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import settings
+from recordings.table.reading import Settled, settled
 
 
 class Listing:

@@ -18,7 +18,7 @@ from recordings.settings import settings
 GB = 1024**3  # S3 bills in binary gigabytes
 MONTH_DAYS = 365.25 / 12
 _MONTH_HOURS = MONTH_DAYS * 24
-_MOST_MONTHS_OLD = 12
+_MAX_MONTHS_OLD = 12
 _STANDARD = "STANDARD"
 _US_EAST_1 = Path(__file__).parent / "prices" / "us-east-1.json"
 
@@ -92,7 +92,7 @@ class PriceList:
     def is_old(self, today: date) -> bool:
         """Whether a price was read more than twelve months ago."""
         year, month = map(int, self.as_of.split("-"))
-        return (today.year - year) * 12 + today.month - month > _MOST_MONTHS_OLD
+        return (today.year - year) * 12 + today.month - month > _MAX_MONTHS_OLD
 
     def of_class(self, storage_class: str) -> ClassPrice:
         """The class's prices; those of Standard for a class that is not listed, such as REDUCED_REDUNDANCY."""

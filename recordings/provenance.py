@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from recordings.audio import AudioFormat
 from recordings.errors import Skipped
+from recordings.profiles import AudioFormat
 
 UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
 EXEMPT = ("archive-exempt", "true")  # metadata that says what the tag archive=exempt says, where tags are full
 _PREFIX = "archive-"
-_MOST_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
+_MAX_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def exempted(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _check_room(joined: Mapping[str, str]) -> None:
     size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in joined.items())
-    if size_bytes > _MOST_METADATA_BYTES:
+    if size_bytes > _MAX_METADATA_BYTES:
         raise Skipped("metadata-full", f"its metadata and what is added need {size_bytes} bytes, S3 allows 2,048")
 
 

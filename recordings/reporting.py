@@ -1,70 +1,21 @@
 """A run in words and figures that people read: Markdown, and rows of tables."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from recordings.choice import choice_table
 from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
+from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
 from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
-from recordings.manifest import ManifestRow, Status
-from recordings.pricing import MONTH_DAYS, Cost, break_even_months, prices
+from recordings.pricing import Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
+from recordings.table.rows import AuditRow, Status
 
 _CENT = 0.01
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
-
-
-def human_bytes(size_bytes: float) -> str:
-    """Decimal units, three significant figures: ``1.23 GB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(size_bytes) < 1000 or unit == "TB":
-            return f"{size_bytes:.3g} {unit}" if size_bytes < 1000 else f"{size_bytes:,.0f} {unit}"
-        size_bytes /= 1000
-    raise AssertionError("unreachable")
-
-
-def usd(amount: float) -> str:
-    """Dollars and cents of a sum; what is below a cent is said to be so."""
-    if 0 < abs(amount) < _CENT:
-        return f"{'minus ' if amount < 0 else ''}less than 1 cent"
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
-
-
-def rate_usd(amount: float) -> str:
-    """Dollars per something; below ten cents with three significant figures."""
-    size = abs(amount)
-    decimals = 2 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
-    return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
-
-
-def tick_usd(amount: float) -> str:
-    """Dollars on an axis: no more decimals than the tick has."""
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.8f}".rstrip("0").rstrip(".")
-
-
-def months(count: float | None) -> str:
-    """A span in days, months or years, whichever suits it; None is never."""
-    if count is None:
-        return "never"
-    if count < 1:
-        return f"{count * MONTH_DAYS:.1f} days"
-    return f"{count:.1f} months" if count < 24 else f"{count / 12:.1f} years"
-
-
-def paid_for(count: float | None, retention_years: float) -> str:
-    """When what was spent has been saved, as far as recordings are kept so long."""
-    if count is None or count > 12 * retention_years:
-        return f"not paid for within {retention_years:g} years"
-    return f"paid for in {months(count)}"
-
-
-def percent_saved(before: float, after: float) -> str:
-    """How much smaller ``after`` is."""
-    return f"{100 * (1 - after / before):.1f} %" if before else "-"
 
 
 def run_report(
@@ -75,7 +26,7 @@ def run_report(
     *,
     retention_years: float,
     forecast: Forecast | None = None,
-    failures: Sequence[ManifestRow] = (),
+    failures: Sequence[AuditRow] = (),
 ) -> str:
     """The run's page, the numbers that matter first. A dry run has a ``forecast`` instead of sums.
 
@@ -120,7 +71,7 @@ def _verdict(run: Run, summary: RunSummary, findings: Iterable[Finding]) -> str:
     return "all accounted for" if summary.recordings else "nothing to archive"
 
 
-def _trouble(summary: RunSummary, failures: Sequence[ManifestRow]) -> str:
+def _trouble(summary: RunSummary, failures: Sequence[AuditRow]) -> str:
     """Why the run failed; and where all that did not become small is listed."""
     days = [f"- could not list {_plain(each)}" for each in summary.unlisted[:_KEYS_SHOWN]]
     more = len(summary.unlisted) - len(days)
@@ -134,7 +85,7 @@ def _trouble(summary: RunSummary, failures: Sequence[ManifestRow]) -> str:
     return "\n".join([*first, *days, *where]).strip()
 
 
-def red(failures: Iterable[ManifestRow]) -> list[ManifestRow]:
+def red(failures: Iterable[AuditRow]) -> list[AuditRow]:
     """The rows that make a run fail: those that failed, or, where none did, what else did not become small."""
     rows = list(failures)
     return [row for row in rows if row.status is Status.FAILED] or rows
@@ -235,7 +186,7 @@ def _whereabouts(run: Run, summary: RunSummary) -> str:
 
 
 def failures_report(
-    rows: Sequence[ManifestRow], counts: Mapping[str, int] | None = None, *, title: str = "What did not become small"
+    rows: Sequence[AuditRow], counts: Mapping[str, int] | None = None, *, title: str = "What did not become small"
 ) -> str:
     """Recordings by the code of their reason: how many, what it means, what to do, and the first keys of each.
 
@@ -255,20 +206,20 @@ def failures_report(
     )
 
 
-def _by_code(rows: Sequence[ManifestRow]) -> dict[str, list[ManifestRow]]:
+def _by_code(rows: Sequence[AuditRow]) -> dict[str, list[AuditRow]]:
     """The rows by the code of their reason, or by their status where they have none; within a code, failures first."""
-    groups: dict[str, list[ManifestRow]] = {}
+    groups: dict[str, list[AuditRow]] = {}
     for row in failed_first(rows):
         groups.setdefault(code_of(row.reason) or str(row.status), []).append(row)
     return groups
 
 
-def failed_first(rows: Iterable[ManifestRow]) -> list[ManifestRow]:
+def failed_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
     """The rows in their order, but those that failed before all others."""
     return sorted(rows, key=lambda row: row.status is not Status.FAILED)
 
 
-def _named(code: str, rows: Sequence[ManifestRow], count: int) -> str:
+def _named(code: str, rows: Sequence[AuditRow], count: int) -> str:
     """One reason's recordings: a list, because lines of a list are broken where a table would have to be scrolled."""
     statuses = ", ".join(sorted({label(row.status) for row in rows}))
     lines = [f"- {_plain(_sentence(row))} {_as_code(row.key)}" for row in rows[:_KEYS_SHOWN]]
@@ -276,7 +227,7 @@ def _named(code: str, rows: Sequence[ManifestRow], count: int) -> str:
     return "\n".join([f"## {code} ({statuses}): {count:,}", "", *lines, *more])
 
 
-def first_three(rows: Sequence[ManifestRow], total: int | None = None) -> str:
+def first_three(rows: Sequence[AuditRow], total: int | None = None) -> str:
     """One line that names the first three recordings, each with its reason: for exceptions and logs."""
     ordered, count = failed_first(rows), max(len(rows), total or 0)
     named = [f"{row.key}: {_one_line(row.reason or label(row.status))}" for row in ordered[:3]]
@@ -284,11 +235,11 @@ def first_three(rows: Sequence[ManifestRow], total: int | None = None) -> str:
     return "; ".join([*named, *more])
 
 
-def _reason(row: ManifestRow) -> str:
+def _reason(row: AuditRow) -> str:
     return f"{row.reason or label(row.status)}:"
 
 
-def _sentence(row: ManifestRow) -> str:
+def _sentence(row: AuditRow) -> str:
     """A row's reason without its code, to stand before the key."""
     sentence = (row.reason or "").partition(":")[2].strip()
     return f"{sentence}:" if sentence else ""

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from recordings import __version__
-from recordings.accounting import accounted
-from recordings.audio import AudioFormat, Conversion, convert
 from recordings.carry import carry_late_changes
+from recordings.conversion.audio import Conversion, convert
 from recordings.decision import (
     NOT_WORTH_IT,
     check_is_due,
@@ -18,20 +17,22 @@ from recordings.decision import (
     source_of,
 )
 from recordings.errors import Changed, Rejected, Skipped
-from recordings.manifest import ManifestRow, Status
+from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
+from recordings.profiles import AudioFormat
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
+from recordings.table.rows import AuditRow, Status
 from recordings.tag import without_mark
 
 _BUFFERS_BYTES = 2 * 1024 * 1024
 
 
-def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[ManifestRow]:
+def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[AuditRow]:
     """One row per recording, in the order of the batch."""
     return pool.map(
         lambda recording: resample_recording(store, recording, run),
@@ -40,7 +41,7 @@ def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[Man
     )
 
 
-def resample_recording(store: Store, recording: Recording, run: Run) -> ManifestRow:
+def resample_recording(store: Store, recording: Recording, run: Run) -> AuditRow:
     """Make one recording small, or say why not."""
     row, sent = listed_row(recording, run), _Sent()
     return accounted(row, lambda: _resample(store, recording, run, row, sent))
@@ -54,9 +55,9 @@ class _Sent:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def listed_row(recording: Recording, run: Run) -> ManifestRow:
+def listed_row(recording: Recording, run: Run) -> AuditRow:
     """What is known of a recording from the listing alone."""
-    return ManifestRow(
+    return AuditRow(
         run_id=run.run_id,
         recording_date=recording.recording_date,
         bucket=recording.bucket,
@@ -72,7 +73,7 @@ def listed_row(recording: Recording, run: Run) -> ManifestRow:
     )
 
 
-def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow, sent: _Sent) -> ManifestRow:
+def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent: _Sent) -> AuditRow:
     check_is_due(recording, run)
     if recording.storage_class in CHARGED_FOR_READING and sent.replaced is None:
         head = store.head(recording.key)
@@ -90,7 +91,7 @@ def _resample(store: Store, recording: Recording, run: Run, row: ManifestRow, se
         return _confirmed(store, row, head)
 
 
-def _rewrite(store: Store, recording: Recording, run: Run, row: ManifestRow, sent: _Sent) -> ManifestRow:
+def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: _Sent) -> AuditRow:
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if is_done(current, run):
             return _confirmed(store, row, current)
@@ -146,9 +147,7 @@ def _provenance(original: StoredObject, conversion: Conversion, run: Run) -> Pro
     )
 
 
-def _archived(
-    row: ManifestRow, original: StoredObject, conversion: Conversion, written: Written, run: Run
-) -> ManifestRow:
+def _archived(row: AuditRow, original: StoredObject, conversion: Conversion, written: Written, run: Run) -> AuditRow:
     return replace(
         _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
         status=Status.ARCHIVED,
@@ -169,8 +168,8 @@ def _archived(
 
 
 def _left_as_it_is(
-    row: ManifestRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
-) -> ManifestRow:
+    row: AuditRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
+) -> AuditRow:
     """As small as it gets, by somebody else's doing: what it was made of is not known."""
     if stays.code == NOT_WORTH_IT:
         raise stays
@@ -191,7 +190,7 @@ def _left_as_it_is(
     )
 
 
-def _confirmed(store: Store, row: ManifestRow, current: StoredObject) -> ManifestRow:
+def _confirmed(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
     """The replacement that lies there, in the words of its own provenance."""
     provenance = provenance_of(current.metadata)
     assert provenance is not None  # noqa: S101 (the callers have looked)
@@ -218,14 +217,14 @@ def _confirmed(store: Store, row: ManifestRow, current: StoredObject) -> Manifes
     )
 
 
-def found_row(store: Store, key: str) -> ManifestRow | None:
+def found_row(store: Store, key: str) -> AuditRow | None:
     """The row of a replacement as its own provenance tells it; None where what lies there is not ours."""
     current = store.head(key)
     provenance = provenance_of(current.metadata)
     day = date_in(key)
     if provenance is None or day is None:
         return None
-    row = ManifestRow(
+    row = AuditRow(
         run_id=provenance.run_id,
         recording_date=day,
         bucket=store.bucket,
@@ -239,7 +238,7 @@ def found_row(store: Store, key: str) -> ManifestRow | None:
     return _confirmed(store, row, current)
 
 
-def _with_formats(row: ManifestRow, source: AudioFormat, result: AudioFormat, duration_s: float) -> ManifestRow:
+def _with_formats(row: AuditRow, source: AudioFormat, result: AudioFormat, duration_s: float) -> AuditRow:
     return replace(
         row,
         codec_before=source.codec,

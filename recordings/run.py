@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from recordings import __version__
-from recordings.audio import PROFILES, Profile, check_profile_available
+from recordings.conversion.audio import check_profile_available
 from recordings.errors import InvalidRequest
-from recordings.files import audit_location
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
+from recordings.profiles import PROFILES, Profile
 from recordings.recording import Window
 from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.settings import settings
+from recordings.table.files import audit_location
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")

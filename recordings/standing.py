@@ -7,10 +7,11 @@ from datetime import date
 
 import pandas as pd
 
-from recordings.manifest import SMALL, current, read_audit
 from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.session import Session
+from recordings.table.reading import current, read_audit
+from recordings.table.rows import SMALL
 
 _COLUMNS = (
     *("bucket", "key", "status", "state_at", "started_at"),

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from recordings.glossary import label, plural
-from recordings.manifest import ManifestFile, ManifestRow, Status
 from recordings.plan import Plan
 from recordings.pricing import Cost, prices, run_cost
 from recordings.run import Run
+from recordings.table.rows import AuditRow, ManifestFile, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Tally:
         return Tally(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
 
 
-def tally(rows: Iterable[ManifestRow]) -> Tally:
+def tally(rows: Iterable[AuditRow]) -> Tally:
     """The sums of these rows."""
     total = Tally()
     for row in rows:
@@ -39,7 +39,7 @@ def tally(rows: Iterable[ManifestRow]) -> Tally:
     return total
 
 
-def _of(row: ManifestRow) -> Tally:
+def _of(row: AuditRow) -> Tally:
     counts = Counter([row.status.value])
     reasons = Counter([row.reason.partition(":")[0]] if row.reason else [])
     if row.status is not Status.ARCHIVED:
@@ -65,7 +65,7 @@ def _usd_per_month(size_bytes: int, storage_class: str | None) -> float:
     return prices().object_month(size_bytes, kept_in)
 
 
-def _reading_usd(row: ManifestRow) -> float:
+def _reading_usd(row: AuditRow) -> float:
     """Retrieval of the source, if its body was read, and of the replacement, if it was read back."""
     source_read = row.status in (Status.ARCHIVED, Status.REJECTED) and row.storage_class_before is not None
     source = prices().reading(row.bytes_before or 0, row.storage_class_before or "STANDARD") if source_read else 0

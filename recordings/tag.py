@@ -4,35 +4,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from recordings.accounting import accounted
-from recordings.manifest import TAG_LIMIT, ManifestRow
+from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.store import Store
+from recordings.table.rows import TAG_LIMIT, AuditRow
 
 CONVERTED_TAG = ("converted", "True")
-MOST_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
+MAX_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
 
 
-def tag_batch(store: Store, rows: Sequence[ManifestRow], pool: Pool) -> list[ManifestRow]:
+def tag_batch(store: Store, rows: Sequence[AuditRow], pool: Pool) -> list[AuditRow]:
     """The rows; those that are verified are tagged in the bucket and completed."""
 
-    def tagged(row: ManifestRow) -> ManifestRow:
+    def tagged(row: AuditRow) -> AuditRow:
         return accounted(row, lambda: _tag(store, row)) if row.holds_replacement and row.verified else row
 
     return pool.map(tagged, rows)
 
 
-def _tag(store: Store, row: ManifestRow) -> ManifestRow:
+def _tag(store: Store, row: AuditRow) -> AuditRow:
     """Merged into the tags as they are now: S3 replaces the whole set."""
     tags = store.tags(row.key, row.version_after)
     completed = replace(row, finished_at=datetime.now(UTC))
     if CONVERTED_TAG in tags.items():
         return replace(completed, tagged=True)
     name, value = CONVERTED_TAG
-    if len({**tags, name: value}) <= MOST_TAGS:
+    if len({**tags, name: value}) <= MAX_TAGS:
         store.put_tags(row.key, row.version_after, {**tags, name: value})
         return replace(completed, tagged=True)
-    reason = f"{TAG_LIMIT}: it has {MOST_TAGS} tags, as many as S3 allows; its metadata says it"
+    reason = f"{TAG_LIMIT}: it has {MAX_TAGS} tags, as many as S3 allows; its metadata says it"
     return replace(completed, reason=reason)
 
 

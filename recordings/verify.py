@@ -7,26 +7,24 @@ from contextlib import suppress
 from dataclasses import replace
 from os.path import commonprefix
 
-from recordings.accounting import accounted
-from recordings.audio import inspect
+from recordings.conversion.audio import inspect
 from recordings.errors import Changed, StoreRefused, StoreUnavailable, Unproven
-from recordings.manifest import ManifestRow, Status
-from recordings.patience import patience
+from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
+from recordings.retrying import patience
 from recordings.s3.objects import StoredObject, Version
 from recordings.s3.store import Store
+from recordings.table.rows import AuditRow, Status
 
 _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 
 
-def verify_batch(
-    store: Store, rows: Sequence[ManifestRow], pool: Pool, readback_percent: float = 0
-) -> list[ManifestRow]:
+def verify_batch(store: Store, rows: Sequence[AuditRow], pool: Pool, readback_percent: float = 0) -> list[AuditRow]:
     """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
     versions = _listed(store, sorted(row.key for row in rows if row.holds_replacement))
 
-    def verified(row: ManifestRow) -> ManifestRow:
+    def verified(row: AuditRow) -> AuditRow:
         if not row.holds_replacement:
             return row
         return accounted(row, lambda: _verify_listed(store, row, versions.get(row.key, []), readback_percent))
@@ -70,7 +68,7 @@ def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
     return found
 
 
-def _look_up(store: Store, row: ManifestRow) -> list[Version]:
+def _look_up(store: Store, row: AuditRow) -> list[Version]:
     """The current version and the original's, by a HEAD each. Raises Changed where the recording is gone."""
     versions = [_as_version(store.head(row.key), is_current=True)]
     if row.version_before and row.version_before != versions[0].version_id:
@@ -91,7 +89,7 @@ def _as_version(stored: StoredObject, *, is_current: bool) -> Version:
     )
 
 
-def _verify_listed(store: Store, row: ManifestRow, listed: Sequence[Version], readback_percent: float) -> ManifestRow:
+def _verify_listed(store: Store, row: AuditRow, listed: Sequence[Version], readback_percent: float) -> AuditRow:
     """By the listing; where that does not prove it, by asking for this recording alone."""
     try:
         return _verify(store, row, listed, readback_percent)
@@ -99,7 +97,7 @@ def _verify_listed(store: Store, row: ManifestRow, listed: Sequence[Version], re
         return _verify(store, row, _look_up(store, row), readback_percent)
 
 
-def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], readback_percent: float) -> ManifestRow:
+def _verify(store: Store, row: AuditRow, versions: Sequence[Version], readback_percent: float) -> AuditRow:
     by_id = {version.version_id: version for version in versions}
     ours = _our_version(row, by_id)
     original_kept = _is_original_kept(row, by_id)
@@ -109,7 +107,7 @@ def _verify(store: Store, row: ManifestRow, versions: Sequence[Version], readbac
     return replace(row, verified=True, original_kept=original_kept, read_back=read_back, state_at=ours.last_modified)
 
 
-def _our_version(row: ManifestRow, by_id: Mapping[str, Version]) -> Version:
+def _our_version(row: AuditRow, by_id: Mapping[str, Version]) -> Version:
     ours = by_id.get(row.version_after or UNVERSIONED)
     if ours is None:
         raise Unproven("replacement-missing", f"S3 does not list version {row.version_after}, which we wrote")
@@ -122,7 +120,7 @@ def _our_version(row: ManifestRow, by_id: Mapping[str, Version]) -> Version:
     return ours
 
 
-def _is_original_kept(row: ManifestRow, by_id: Mapping[str, Version]) -> bool | None:
+def _is_original_kept(row: AuditRow, by_id: Mapping[str, Version]) -> bool | None:
     """None where no original is known of. Raises Unproven if an original that we just replaced is not there."""
     if row.version_before is None:
         return None
@@ -136,13 +134,13 @@ def _is_original_kept(row: ManifestRow, by_id: Mapping[str, Version]) -> bool | 
     return False  # released since an earlier run archived it
 
 
-def _is_sampled(row: ManifestRow, readback_percent: float) -> bool:
+def _is_sampled(row: AuditRow, readback_percent: float) -> bool:
     """The same recordings for the same run, however often it is asked."""
     lot = int.from_bytes(hashlib.sha256(f"{row.run_id}/{row.key}".encode()).digest()[:4], "big")
     return lot < readback_percent / 100 * 2**32
 
 
-def _read_back(store: Store, row: ManifestRow) -> None:
+def _read_back(store: Store, row: AuditRow) -> None:
     with store.read(row.key, version_id=row.version_after) as (stored, body):
         lying = inspect(body, stored.size_bytes)
     shown = (lying.sha256, lying.format.codec, lying.format.sample_rate_hz, lying.format.channels)

@@ -8,12 +8,13 @@ from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
 from recordings.finding import Finding
+from recordings.formatting import usd
 from recordings.glossary import plural
 from recordings.plan import list_day, survey_of
-from recordings.preflight import check_prefixes
+from recordings.preflight.checks import check_prefixes
 from recordings.pricing import prices
 from recordings.recording import Day, span
-from recordings.reporting import findings_report, forecast_report, usd
+from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import begin_run, forecast_survey
@@ -21,7 +22,7 @@ from tasks.runner import Chunk, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
 
-_MOST_TASKS = 100
+_MAX_TASKS = 100
 
 
 def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
@@ -43,7 +44,7 @@ def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
 
 def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
     """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
-    return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MOST_TASKS))] if days else []
+    return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []
 
 
 @stage(task_run_name="survey {chunk}")

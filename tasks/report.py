@@ -8,16 +8,16 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from recordings.charts import charts
-from recordings.evidence import check_table
-from recordings.excel import workbook
-from recordings.figures import Figures, by_day, figures
-from recordings.files import AuditFiles, audit_location, open_table
-from recordings.page import page, savings_report
 from recordings.pricing import prices
 from recordings.request import check_dates
-from recordings.savings import Savings, savings
+from recordings.savings.charts import charts
+from recordings.savings.excel import workbook
+from recordings.savings.figures import Figures, by_day, figures
+from recordings.savings.page import page, savings_report
+from recordings.savings.sums import Savings, savings
 from recordings.settings import settings
+from recordings.table.evidence import check_table
+from recordings.table.files import AuditFiles, audit_location, open_table
 from tasks.artifacts import publish
 from tasks.workplace import session
 

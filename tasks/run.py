@@ -12,20 +12,20 @@ from prefect.utilities.urls import url_for
 
 from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
-from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import plural
 from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
-from recordings.manifest import ManifestRow
 from recordings.plan import Plan
 from recordings.pool import shared_pool
-from recordings.preflight import check_bucket
+from recordings.preflight.canary import check_sight
+from recordings.preflight.checks import check_bucket
 from recordings.pricing import prices
 from recordings.reporting import failures_report, first_three, red, run_report
 from recordings.run import Run, plan_run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
+from recordings.table.rows import AuditRow
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.stages import stage
@@ -117,7 +117,7 @@ def end_run(run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], l
     return summary
 
 
-def _first_of(failures: Sequence[ManifestRow], summary: RunSummary) -> str:
+def _first_of(failures: Sequence[AuditRow], summary: RunSummary) -> str:
     """The first recordings that made the run fail, and where the others are listed."""
     if not failures:
         return ""

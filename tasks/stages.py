@@ -12,13 +12,13 @@ from prefect.tasks import Task
 from recordings import audit
 from recordings.errors import StoreUnavailable
 from recordings.glossary import plural
-from recordings.manifest import BatchRows, Status
 from recordings.plan import Listing, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
 from recordings.reporting import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
+from recordings.table.rows import BatchRows, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.workplace import workplace

@@ -9,18 +9,18 @@ from typing import cast
 
 from prefect_aws import AwsCredentials
 
-from recordings.files import open_files
-from recordings.operation import Operation
+from recordings.jobs.job import Job
 from recordings.run import Run
 from recordings.s3.session import Session, assume_role, make_clients_with, own_session
 from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import settings
+from recordings.table.files import open_files
 
 
 class Workplace:
     """The bucket and the audit table of one run."""
 
-    def __init__(self, run: Run | Operation) -> None:
+    def __init__(self, run: Run | Job) -> None:
         self._began_s, self._began_cpu_s = time.monotonic(), time.process_time()
         self._session = session()
         self._stores: list[Store] = []
@@ -39,7 +39,7 @@ class Workplace:
 
     @property
     def requests(self) -> Mapping[str, int]:
-        """S3 requests so far, by operation."""
+        """S3 requests so far, by job."""
         return sum((store.requests for store in self._stores), Counter())
 
     @property
@@ -53,14 +53,14 @@ class Workplace:
         return time.monotonic() - self._began_s
 
 
-def workplace(run: Run | Operation) -> Workplace:
+def workplace(run: Run | Job) -> Workplace:
     """The one workplace of this run in this process, whichever of its tasks asks first."""
     with _MAKING:
         return _made(run)
 
 
 @lru_cache(maxsize=4)
-def _made(run: Run | Operation) -> Workplace:
+def _made(run: Run | Job) -> Workplace:
     return Workplace(run)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flows.archive import archive_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
-from recordings import operation
+from recordings.jobs import job
 from tests.bucket import DAY, PREFIX
 
 
@@ -36,7 +36,7 @@ def operate_and_tell(
 ) -> None:
     """Release or restore two days, in small batches: their limit is changed in this process alone."""
     os.environ.update(env)
-    operation.BATCH_SIZE = 4
+    job.BATCH_SIZE = 4
     began.set()
     counts.put(dict(operate(bucket, audit_uri, kind, day).counts))
 

@@ -1,6 +1,7 @@
 """The house: which part may know which other, and which file may know which library."""
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -14,22 +15,32 @@ import recordings
 ROOT = Path(__file__).parents[1]
 OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 
-# In recordings, one file (or the few of one noun) knows each outside library.
+# In recordings, one folder knows each outside library, or one file of it, or of those beside the folders.
 KNOWS = {
-    "boto3": {"s3/session"},
-    "botocore": {"s3/errors", "s3/session", "s3/store"},
-    "urllib3": {"s3/errors", "s3/store"},
-    "pyarrow": {"manifest"},
-    "pydantic_settings": {"settings"},
-    "pydantic": {"settings"},
-    "pydub": {"pcm"},
-    "soxr": {"pcm"},
-    "numpy": {"alaw", "judge", "pcm"},
-    "numba": {"alaw", "judge"},
-    "tenacity": {"patience"},
-    "duckdb": {"savings"},
-    "matplotlib": {"charts"},
+    "boto3": "s3/session",
+    "botocore": "s3",
+    "urllib3": "s3",
+    "pyarrow": "table",
+    "pydantic_settings": "settings",
+    "pydantic": "settings",
+    "pydub": "conversion/pcm",
+    "soxr": "conversion/pcm",
+    "numpy": "conversion",
+    "numba": "conversion",
+    "tenacity": "retrying",
+    "duckdb": "savings/sums",
+    "matplotlib": "savings",
 }
+# The folders of recordings, and which others each may know. Nothing beside them knows one of the last three.
+WINGS = {
+    "conversion": set(),
+    "s3": set(),
+    "table": {"s3"},
+    "preflight": {"s3"},
+    "jobs": {"s3", "table"},
+    "savings": {"table", "conversion"},
+}
+ON_TOP = {"preflight", "jobs", "savings"}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -64,16 +75,44 @@ def test_the_domain_stands_alone(path: Path) -> None:
     assert not tops(path) & {"prefect", "prefect_aws", "flows", "tasks", "demo", "tests"}
 
 
+def wing_of(name: str) -> str:
+    """Of ``recordings.s3.store`` or ``s3/store``, ``s3``; empty for what lies beside the folders."""
+    first = name.removeprefix("recordings.").replace("/", ".").partition(".")[0]
+    return first if first in WINGS else ""
+
+
 @pytest.mark.parametrize("path", named(files_of("recordings")))
-def test_one_file_knows_each_library(path: Path) -> None:
-    strangers = {library for library, files in KNOWS.items() if library in tops(path) and name_of(path) not in files}
+def test_one_folder_knows_each_library(path: Path) -> None:
+    strangers = {
+        library
+        for library, place in KNOWS.items()
+        if library in tops(path) and not f"{name_of(path)}/".startswith(f"{place}/")
+    }
     assert not strangers
 
 
-def test_each_file_that_may_know_a_library_does() -> None:
-    for library, files in KNOWS.items():
-        for name in files:
-            assert library in tops(ROOT / "recordings" / f"{name}.py"), (library, name)
+def test_each_place_that_may_know_a_library_does() -> None:
+    for library, place in KNOWS.items():
+        files = [path for path in files_of("recordings") if f"{name_of(path)}/".startswith(f"{place}/")]
+        assert any(library in tops(path) for path in files), library
+
+
+@pytest.mark.parametrize("path", named(files_of("recordings")))
+def test_folders_know_each_other_in_one_direction(path: Path) -> None:
+    own = wing_of(name_of(path))
+    known = {wing_of(name) for name in imports_of(path) if name.startswith("recordings.")} - {"", own}
+    assert known <= (WINGS[own] if own else set(WINGS) - ON_TOP)
+
+
+def test_the_table_and_the_notebook_need_neither_compiler_nor_resampler() -> None:
+    notebook = json.loads((ROOT / "notebooks" / "audit_report.ipynb").read_text())
+    sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    lines = [line for source in sources for line in source.splitlines() if line.startswith("from recordings.")]
+    tables = [f"import recordings.{name_of(path).replace('/', '.')}" for path in files_of("recordings/table")]
+    assert len(lines) > 5
+    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'numba', 'soxr', 'pydub'}))"
+    for code in ("\n".join(lines), "\n".join(tables)):
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code + check], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("path", named(files_of("flows")))

@@ -29,8 +29,8 @@ from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
-from recordings.manifest import current, read_audit
 from recordings.settings import settings
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
 from tests.flows.test_report import artifact

@@ -15,8 +15,9 @@ from prefect.client.orchestration import get_client
 
 from demo.servers import Server
 from flows.archive import archive_recordings
-from recordings.audio import PROFILES, convert
+from recordings.conversion.audio import convert
 from recordings.errors import StoreRefused, StoreUnavailable
+from recordings.profiles import PROFILES
 from recordings.s3.store import Store
 from recordings.settings import Settings, settings
 from recordings.summary import RunFailed

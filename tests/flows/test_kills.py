@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from recordings.audio import PROFILES, convert
-from recordings.manifest import current, read_audit
+from recordings.conversion.audio import convert
+from recordings.profiles import PROFILES
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, Bucket, key_of
 from tests.runs import Running, archive
 

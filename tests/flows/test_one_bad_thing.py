@@ -24,10 +24,11 @@ from flows.release import release_originals
 from flows.report import report_savings
 from flows.restore import restore_recordings
 from recordings import errors
-from recordings.audio import PROFILES, convert
-from recordings.manifest import read_audit
-from recordings.outcome import OperationFailed
+from recordings.conversion.audio import convert
+from recordings.jobs.result import JobFailed
+from recordings.profiles import PROFILES
 from recordings.summary import RunFailed
+from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import RARE_ERRORS, ErrorProxy, S3Error, faulty_proxy, unknown_error
 from tests.flows.test_report import artifact
@@ -202,7 +203,7 @@ def is_red(flow: str, world: World, first: date, last: date) -> tuple[bool, Any]
     """Whether the run ended red after it had done and written what it could; and its summary."""
     try:
         return False, run(flow, world, first, last)
-    except (RunFailed, OperationFailed) as failed:
+    except (RunFailed, JobFailed) as failed:
         return True, failed.summary
 
 
@@ -328,7 +329,7 @@ def test_a_listing_that_fails_costs_its_day(
     proxy = ErrorProxy(world.upstream, error_of(case), hits_listing(case))
     with faulty_proxy(proxy) as address, monkeypatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", address)
-        with pytest.raises((RunFailed, OperationFailed, errors.StoreRefused)) as failed:
+        with pytest.raises((RunFailed, JobFailed, errors.StoreRefused)) as failed:
             run(case.flow, world, day, other)
     assert proxy.hit
     said = "".join([caplog.text, str(failed.value), *world.rows(day)["reason"].dropna()])

@@ -24,10 +24,10 @@ from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.evidence import verify_audit
-from recordings.manifest import current, read_audit
-from recordings.outcome import OperationFailed, OperationSummary
+from recordings.jobs.result import JobFailed, JobSummary
 from recordings.settings import settings
+from recordings.table.evidence import verify_audit
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
@@ -38,7 +38,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
 
 @pytest.fixture
-def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
+def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
     return lambda **changes: reconcile_audit(
         **{"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY,
            **changes}
@@ -70,7 +70,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     bucket.put(key_of(7), a_call())
     before, found = bucket.snapshot(), {}
     for repair in (False, True):
-        with pytest.raises(OperationFailed, match=re.escape(f"{gone}: vanished, the table says archived")) as failed:
+        with pytest.raises(JobFailed, match=re.escape(f"{gone}: vanished, the table says archived")) as failed:
             reconcile(repair=repair)
         summary = failed.value.summary
         found[summary.run_id] = summary.drifts
@@ -113,11 +113,11 @@ def test_a_wrong_place_is_not_in_agreement(
     assert reconcile().drifts == {}
     wrong = PREFIX.upper()
     for prefixes in ([wrong], [""], [PREFIX, wrong]):
-        with pytest.raises(OperationFailed, match="No YYYY/MM/DD/ lies below prefix"):
+        with pytest.raises(JobFailed, match="No YYYY/MM/DD/ lies below prefix"):
             reconcile(prefixes=prefixes)
     for line in bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]:
         bucket.client.delete_object(Bucket=bucket.name, Key=line["Key"], VersionId=line["VersionId"])
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         reconcile()
     assert failed.value.summary.drifts == {"vanished": 3}
 
@@ -129,7 +129,7 @@ def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
     bucket.put(KEY, b"theirs")
     with faulty_proxy(HidingProxy(s3.url, without=["s3:GetObject", "s3:GetObjectVersionTagging"])) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        with pytest.raises(OperationFailed, match=f"{re.escape(KEY)}: changed-since") as failed:
+        with pytest.raises(JobFailed, match=f"{re.escape(KEY)}: changed-since") as failed:
             reconcile()
     assert failed.value.summary.drifts == {"changed-since": 1, "not-compared": 2}
 
@@ -138,12 +138,12 @@ def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.restore.restore_recording", lambda *_: 1 / 0)
-        with pytest.raises(OperationFailed):
+        patch.setattr("recordings.jobs.restore.restore_recording", lambda *_: 1 / 0)
+        with pytest.raises(JobFailed):
             restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
     assert reconcile().drifts == {}
     bucket.put(KEY, b"theirs")
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         reconcile()
     assert failed.value.summary.drifts == {"changed-since": 1}
 
@@ -152,9 +152,9 @@ def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
 ) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=archived[KEY])
-    with pytest.raises(OperationFailed, match=f"{re.escape(KEY)} was not released: found-gone"):
+    with pytest.raises(JobFailed, match=f"{re.escape(KEY)} was not released: found-gone"):
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
-    with pytest.raises(OperationFailed, match=r"found version .* gone") as failed:
+    with pytest.raises(JobFailed, match=r"found version .* gone") as failed:
         reconcile()
     assert failed.value.summary.drifts == {"original-gone": 1}
 
@@ -164,7 +164,7 @@ def test_what_is_found_is_on_record_though_prefect_takes_no_artifact(
 ) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
     monkeypatch.setattr("tasks.artifacts.create_markdown_artifact", lambda *_, **__: 1 / 0)
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         reconcile()
     run_id = failed.value.summary.run_id
     assert Path(audit_uri, f"_differences/{run_id}.parquet").is_file()
@@ -223,8 +223,8 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.release.conclude", lambda *_: 1 / 0)
-        with pytest.raises(OperationFailed) as failed:
+        patch.setattr("recordings.jobs.release.conclude", lambda *_: 1 / 0)
+        with pytest.raises(JobFailed) as failed:
             release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     before = bucket.snapshot()
     assert reconcile().drifts == {"release-untold": 3}
@@ -242,7 +242,7 @@ def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
     broken = Path(audit_uri) / f"recording_date={DAY + timedelta(days=1)}" / "broken.parquet"
     broken.parent.mkdir()
     broken.write_bytes(b"no Parquet")
-    with pytest.raises(OperationFailed, match=r"2026-01-13 .* could not be compared") as failed:
+    with pytest.raises(JobFailed, match=r"2026-01-13 .* could not be compared") as failed:
         reconcile(repair=True, end_date=DAY + timedelta(days=1))
     assert (failed.value.summary.drifts, failed.value.summary.counts) == ({"tag-missing": 1}, {"already_archived": 1})
     assert bucket.tags(KEY) == {"converted": "True"}

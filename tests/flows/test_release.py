@@ -11,9 +11,9 @@ import pytest
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.manifest import current, read_audit
-from recordings.outcome import OperationFailed, OperationSummary
+from recordings.jobs.result import JobFailed, JobSummary
 from recordings.settings import settings
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
 
@@ -22,7 +22,7 @@ KEY = key_of(1)
 
 
 @pytest.fixture
-def release(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
+def release(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
     defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "grace_days": 0, "dry_run": False}
     return lambda **changes: release_originals(**{**defaults, **changes})
 
@@ -55,7 +55,7 @@ def test_the_grace_period_is_kept(bucket: Bucket, archived: dict[str, str], rele
 
 
 def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:
-    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
+    with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
         release(start_date=DAY + timedelta(days=1))
 
 
@@ -101,7 +101,7 @@ def test_one_that_does_not_prove_itself_stays(
         )
     what(bucket, archived[KEY])
     if fails:
-        with pytest.raises(OperationFailed) as failed:
+        with pytest.raises(JobFailed) as failed:
             release()
         summary = failed.value.summary
     else:
@@ -144,7 +144,7 @@ def test_what_was_archived_with_full_tags_is_released(
 
 def test_nine_tags_without_ours_are_one(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
     _fill_tags(bucket, 9)
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         release()
     assert failed.value.summary.reasons == {"tag-missing": 1}
 
@@ -183,8 +183,8 @@ def test_what_cannot_be_settled_is_not_found_gone(
 ) -> None:
     """One look at what a dead run deleted is refused: this run ends red and claims nothing, the next one settles."""
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.release.conclude", lambda *_: 1 / 0)
-        with pytest.raises(OperationFailed) as died:
+        patch.setattr("recordings.jobs.release.conclude", lambda *_: 1 / 0)
+        with pytest.raises(JobFailed) as died:
             release()
     error = S3Error(status=403, code="Forbidden", message="")
     proxy = ErrorProxy(
@@ -192,7 +192,7 @@ def test_what_cannot_be_settled_is_not_found_gone(
     )
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
-        with pytest.raises(OperationFailed, match=f"release {died.value.summary.run_id}, {KEY}: refused"):
+        with pytest.raises(JobFailed, match=f"release {died.value.summary.run_id}, {KEY}: refused"):
             release()
     assert (len(proxy.hit), release().settled) == (1, 1)
     told = read_audit(audit_uri).query("status == 'released'")

@@ -11,7 +11,7 @@ import pytest
 
 from flows.release import release_originals
 from flows.restore import restore_recordings
-from recordings.manifest import current, read_audit
+from recordings.table.reading import current, read_audit
 from tests.bucket import Bucket
 
 pytestmark = pytest.mark.usefixtures("prefect")

@@ -22,10 +22,10 @@ from demo.servers import Server
 from flows.archive import archive_recordings
 from flows.report import report_savings
 from recordings.errors import InvalidRequest
-from recordings.evidence import verify_audit
-from recordings.figures import Figures
-from recordings.schema import current_view, duckdb_view
+from recordings.savings.figures import Figures
 from recordings.summary import RunSummary
+from recordings.table.evidence import verify_audit
+from recordings.table.schema import current_view, duckdb_view
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 pytestmark = pytest.mark.usefixtures("prefect")

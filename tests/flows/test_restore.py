@@ -14,12 +14,12 @@ from flows.archive import archive_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
-from recordings.evidence import verify_audit
-from recordings.manifest import read_audit
-from recordings.outcome import OperationFailed, OperationSummary
+from recordings.jobs.result import JobFailed, JobSummary
 from recordings.recording import contact_id_in
 from recordings.settings import settings
 from recordings.summary import RunSummary
+from recordings.table.evidence import verify_audit
+from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
 
@@ -35,7 +35,7 @@ def archive(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
 
 
 @pytest.fixture
-def restore(bucket: Bucket, audit_uri: str) -> Callable[..., OperationSummary]:
+def restore(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
     """Of everything, unless something else is said."""
     defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "dry_run": False}
     return lambda **changes: restore_recordings(**{**defaults, **changes})
@@ -96,9 +96,9 @@ def test_only_what_is_asked_for_is_restored(
         bucket.put(key_of(number), a_call(number, 1.0))
     run_id = archive().run_id
     contact = pd.read_parquet(audit_uri)["contact_id"][0]
-    with pytest.raises(OperationFailed, match="run another: the audit table knows no such run"):
+    with pytest.raises(JobFailed, match="run another: the audit table knows no such run"):
         restore(run_id="another")
-    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
+    with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
         restore(start_date=date(2026, 1, 13))
     assert restore(start_date=date(2026, 1, 13), missing_ok=True).counts == {}
     assert restore(contact_ids=[contact]).counts == {"restored": 1}
@@ -117,15 +117,13 @@ def test_provenance_alone_is_enough(bucket: Bucket, archive: Any, restore: Any, 
 def test_a_restore_that_died_before_its_row_is_made_good(
     bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch, audit_uri: str
 ) -> None:
-    import recordings.restore
+    import recordings.jobs.restore
 
     bucket.put(key_of(1), a_call())
     archive()
     with monkeypatch.context() as patch:
-        patch.setattr(recordings.restore, "conclude", lambda *_: 1 / 0)
-        with pytest.raises(
-            OperationFailed, match=r"1 recording without a row; 2026-01-12 batch 1 failed: Zero"
-        ) as failed:
+        patch.setattr(recordings.jobs.restore, "conclude", lambda *_: 1 / 0)
+        with pytest.raises(JobFailed, match=r"1 recording without a row; 2026-01-12 batch 1 failed: Zero") as failed:
             restore()
     before = bucket.snapshot()
     summary = restore()
@@ -143,7 +141,7 @@ def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: 
     bucket.put(key_of(1), a_call())
     archive()
     asked = len(bucket.requests())
-    with pytest.raises(OperationFailed, match="the audit table has nothing archived from 2026-02-01 to the last"):
+    with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-02-01 to the last"):
         restore(start_date=date(2026, 2, 1))
     assert bucket.requests_by_kind(asked) == {}
 
@@ -158,21 +156,21 @@ def test_contacts_that_were_asked_for_in_vain_are_named(
     contacts = [contact_id_in(key_of(number)) for number in range(3)]
     assert restore(contact_ids=[contacts[0]]).counts == {"restored": 1}
     released = _release_one(bucket, audit_uri, 1)
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         restore(contact_ids=[*contacts, "nobody"])
     summary = failed.value.summary
     assert summary.counts == {"restored": 1}
     assert len(summary.problems) == 2, "what is restored already is no problem"
     assert summary.problems[0] == "contact nobody: the audit table has no archived recording of it"
     assert summary.problems[1].startswith(f"contact {contacts[1]}: its original was released by run {released} on 20")
-    with pytest.raises(OperationFailed, match=f"contact {contacts[1]}: its original was released by run {released}"):
+    with pytest.raises(JobFailed, match=f"contact {contacts[1]}: its original was released by run {released}"):
         restore(run_id=run_id)
 
 
 def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
     for other in {0, 1, 2} - {number}:
         bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key_of(other))
-    with pytest.raises(OperationFailed) as failed:  # the others are not tagged, or not archived any more
+    with pytest.raises(JobFailed) as failed:  # the others are not tagged, or not archived any more
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     assert failed.value.summary.counts["released"] == 1
     return failed.value.summary.run_id
@@ -230,22 +228,22 @@ def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
     bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one's own rows are no sign of a table that knows the bucket."""
-    import recordings.restore
+    import recordings.jobs.restore
 
     bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
     for key, body in bodies.items():
         bucket.put(key, body)
     archive()
-    work, lost = recordings.restore._restore, str(tmp_path / "lost")
+    work, lost = recordings.jobs.restore._restore, str(tmp_path / "lost")
 
-    def refused(store: Any, row: Any, operation: Any) -> Any:
+    def refused(store: Any, row: Any, job: Any) -> Any:
         if row.key == key_of(2):
             raise StoreRefused("ExpiredToken")
-        return work(store, row, operation)
+        return work(store, row, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recordings.restore, "_restore", refused)
-        with pytest.raises(OperationFailed, match="1 failed, 2 restored"):
+        patch.setattr(recordings.jobs.restore, "_restore", refused)
+        with pytest.raises(JobFailed, match="1 failed, 2 restored"):
             restore(audit_uri=lost)
     assert restore(audit_uri=lost).counts == {"restored": 1}
     assert all(bucket.body(key) == body for key, body in bodies.items())
@@ -265,7 +263,7 @@ def test_what_was_overwritten_without_versions_is_gone(
     parameters = {"prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
     archive_recordings(bucket=bucket.name, accept=["unversioned"], **parameters)
     before, tags = bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))
-    with pytest.raises(OperationFailed) as failed:
+    with pytest.raises(JobFailed) as failed:
         restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=dry_run)
     summary = failed.value.summary
     assert (summary.counts, summary.reasons) == ({"rejected": 1}, {"original-gone": 1})
@@ -314,7 +312,7 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
     )
     with faulty_proxy(proxy) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
-        with pytest.raises(OperationFailed) as failed:
+        with pytest.raises(JobFailed) as failed:
             restore()
     assert failed.value.summary.counts == {"rejected": 1, "restored": 1, "skipped": 2}
     reasons = {key_of(1): "original-gone", key_of(2): "not-archived", key_of(3): "needs-thaw"}

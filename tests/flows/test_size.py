@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from recordings.manifest import current, read_audit
 from recordings.recording import contact_id_in
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, Bucket, key_of
 
 pytestmark = [

@@ -9,8 +9,8 @@ import pytest
 
 from demo.servers import Server, wait_until_healthy
 from flows.archive import archive_recordings
-from recordings.evidence import verify_audit
-from recordings.manifest import current, read_audit
+from recordings.table.evidence import verify_audit
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.checkout import copy_checkout, interrupt, make, making, read_until
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo.calls import DAYS
-from recordings.manifest import read_audit
+from recordings.table.reading import read_audit
 from tests.bucket import PREFIX, Bucket, key_of
 from tests.checkout import ROOT, copy_checkout, interrupt, make, making, read_until
 from tests.journeys.prefect_ui import open_run_form, pick, submit

@@ -7,7 +7,7 @@ import pytest
 
 from demo.servers import Server
 from flows.archive import archive_recordings
-from recordings.manifest import current, read_audit
+from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, runs_of
 from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, submit

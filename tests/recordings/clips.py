@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from recordings import alaw
+from recordings.conversion import alaw
 
 Int16s = NDArray[np.int16]
 Floats = NDArray[np.float64]

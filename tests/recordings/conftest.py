@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from demo.calls import demo_calls
-from recordings.files import AuditFiles, LocalFiles
-from recordings.manifest import ManifestRow
 from recordings.plan import Plan, list_day
 from recordings.pool import Budget, Pool
 from recordings.recording import Day, Recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.rows import AuditRow
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def listed(store: Store) -> Callable[[Run], list[Recording]]:
 
 
 @pytest.fixture
-def archive(store: Store, pool: Pool, listed: Any) -> Callable[[Run], list[ManifestRow]]:
+def archive(store: Store, pool: Pool, listed: Any) -> Callable[[Run], list[AuditRow]]:
     """All stages but the audit, over one day."""
     from recordings.recording import Batch
     from recordings.resample import resample_batch
     from recordings.tag import tag_batch
     from recordings.verify import verify_batch
 
-    def run_stages(run: Run) -> list[ManifestRow]:
+    def run_stages(run: Run) -> list[AuditRow]:
         batch = Batch(run.start_date, 1, listed(run))
         resampled = resample_batch(store, batch, run, pool)
         return tag_batch(store, verify_batch(store, resampled, pool, run.readback_percent), pool)

@@ -9,8 +9,9 @@ from typing import Any, get_args, get_type_hints
 
 from hypothesis import strategies as st
 
-from recordings.files import LocalFiles
-from recordings.manifest import ManifestRow, Status, write_rows
+from recordings.table.files import LocalFiles
+from recordings.table.parquet import write_rows
+from recordings.table.rows import AuditRow, Status
 
 DAY = date(2026, 1, 12)
 ARCHIVED_AT = datetime(2026, 1, 20, 3, tzinfo=UTC)
@@ -39,11 +40,11 @@ _BY_KIND: Mapping[type, st.SearchStrategy[Any]] = {
 }
 
 
-def any_rows(**limits: Any) -> st.SearchStrategy[list[ManifestRow]]:
+def any_rows(**limits: Any) -> st.SearchStrategy[list[AuditRow]]:
     """Rows of any values, each column null now and then wherever the schema lets it."""
-    hints = get_type_hints(ManifestRow, include_extras=True)
-    columns = {field.name: _values(field.name, get_args(hints[field.name])[0]) for field in fields(ManifestRow)}
-    return st.lists(st.builds(ManifestRow, **columns), **limits)
+    hints = get_type_hints(AuditRow, include_extras=True)
+    columns = {field.name: _values(field.name, get_args(hints[field.name])[0]) for field in fields(AuditRow)}
+    return st.lists(st.builds(AuditRow, **columns), **limits)
 
 
 def _values(name: str, declared: Any) -> st.SearchStrategy[Any]:
@@ -53,7 +54,7 @@ def _values(name: str, declared: Any) -> st.SearchStrategy[Any]:
     return st.none() | values if len(kinds) > 1 else values
 
 
-def write_table(root: Path, rows: list[ManifestRow]) -> LocalFiles:
+def write_table(root: Path, rows: list[AuditRow]) -> LocalFiles:
     """A table of these rows, a file each; the folder is there also without any."""
     files = LocalFiles(root)
     files.create("_runs/r1.start.json", b"{}")
@@ -62,7 +63,7 @@ def write_table(root: Path, rows: list[ManifestRow]) -> LocalFiles:
     return files
 
 
-ARCHIVED = ManifestRow(
+ARCHIVED = AuditRow(
     run_id="20260120T030000Z-00000001",
     recording_date=DAY,
     bucket="recordings",
@@ -87,7 +88,7 @@ ARCHIVED = ManifestRow(
 )
 
 
-def every_status() -> list[ManifestRow]:
+def every_status() -> list[AuditRow]:
     """Two days with a recording of every status: of one run, and of a release and a restore after it."""
     run = [
         replace(ARCHIVED, read_back=True),

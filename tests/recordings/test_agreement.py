@@ -26,16 +26,17 @@ from rich.console import Console
 
 from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
-from recordings.charts import charts
 from recordings.errors import AuditDamaged, InvalidRequest
-from recordings.excel import workbook
-from recordings.figures import Figures, by_day, by_reason, figures, saved_by_day, spent_by_day
-from recordings.manifest import ManifestRow, Status, read_audit
-from recordings.page import money, page, population, proof, savings_report
 from recordings.pricing import load_prices
-from recordings.savings import SMALL_STATES, Savings, savings
-from recordings.schema import current_view, duckdb_view
+from recordings.savings.charts import charts
+from recordings.savings.excel import workbook
+from recordings.savings.figures import Figures, by_day, by_reason, figures, saved_by_day, spent_by_day
+from recordings.savings.page import money, page, population, proof, savings_report
+from recordings.savings.sums import SMALL_STATES, Savings, savings
 from recordings.summary import tally
+from recordings.table.reading import read_audit
+from recordings.table.rows import AuditRow, Status
+from recordings.table.schema import current_view, duckdb_view
 from tests.recordings.tables import any_rows, every_status, write_table
 from tests.recordings.test_pricing import US_EAST_1
 
@@ -44,7 +45,7 @@ AS_OF = date(2026, 3, 15)
 OF_SMALL = ["small", "bytes_before", "bytes_after", "verified", "read_back"]
 
 
-def counted(root: Path, rows: list[ManifestRow]) -> tuple[Savings, Figures]:
+def counted(root: Path, rows: list[AuditRow]) -> tuple[Savings, Figures]:
     result = savings(write_table(root, rows), PRICES)
     return result, figures(result, PRICES, AS_OF, 6)
 
@@ -96,7 +97,7 @@ def in_process(audit_uri: str) -> str:
 _KINDS = ("html", "markdown", "svg")
 
 
-def check(root: Path, rows: list[ManifestRow], run_notebook: Callable[[str], str]) -> str:
+def check(root: Path, rows: list[AuditRow], run_notebook: Callable[[str], str]) -> str:
     """Every form of the report on a table of these rows; returns what the notebook shows."""
     result, found = counted(root, rows)
     saved = saved_by_day(result, AS_OF)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings import judge
-from recordings.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode, encode
+from recordings.conversion import judge
+from recordings.conversion.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode, encode
 from tests.recordings.clips import encoded, ffmpeg, mean
 
 EVERY_SAMPLE = np.arange(-32768, 32768).astype("<i2")

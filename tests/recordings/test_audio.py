@@ -13,11 +13,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings import alaw
-from recordings import ffmpeg as ours
-from recordings.alaw import encode
-from recordings.audio import PROFILES, AudioFormat, Conversion, Profile, check_profile_available, convert, inspect
+from recordings.conversion import alaw
+from recordings.conversion import ffmpeg as ours
+from recordings.conversion.alaw import encode
+from recordings.conversion.audio import Conversion, check_profile_available, convert, inspect
 from recordings.errors import InvalidRequest, Rejected
+from recordings.profiles import PROFILES, AudioFormat, Profile
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, Trickle, chunk, ffmpeg, fmt, riff, wav
 

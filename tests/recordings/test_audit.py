@@ -11,11 +11,12 @@ import pytest
 from recordings import audit
 from recordings.audit import Ledger, audit_wave
 from recordings.errors import StoreUnavailable
-from recordings.files import AuditFiles
-from recordings.manifest import BatchRows, Status, read_audit
 from recordings.recording import Batch, Recording
 from recordings.resample import listed_row
 from recordings.run import Run
+from recordings.table.files import AuditFiles
+from recordings.table.reading import read_audit
+from recordings.table.rows import BatchRows, Status
 from tests.bucket import DAY, key_of
 
 BOOM = RuntimeError("boom")

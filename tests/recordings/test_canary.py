@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from demo.servers import Server
-from recordings import canary
-from recordings.canary import NAME, check_sight
 from recordings.finding import PreflightFailed
+from recordings.preflight import canary
+from recordings.preflight.canary import NAME, check_sight
 from recordings.run import Run
 from recordings.s3.objects import Encryption
 from recordings.s3.store import Store

@@ -6,11 +6,12 @@ import pytest
 
 from recordings.choice import Choice, Convertible, choice_table, recommended, ways
 from recordings.estimate import Survey, forecast, look_at
+from recordings.formatting import usd
 from recordings.gate import Kept, Terms
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.recording import Day
-from recordings.reporting import forecast_report, usd
+from recordings.reporting import forecast_report
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.test_gate import PRICES, a_call_of, costs_by_hand, gated, mono

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recordings.audio import PROFILES, convert
+from recordings.conversion.audio import convert
 from recordings.estimate import look_at
-from recordings.manifest import Status
 from recordings.pool import Pool
+from recordings.profiles import PROFILES
 from recordings.resample import resample_recording
 from recordings.run import STORAGE_CLASSES, Run
 from recordings.s3.store import Store
+from recordings.table.rows import Status
 from tests.bucket import Bucket, key_of
 
 KEY = key_of(1)

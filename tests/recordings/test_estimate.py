@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 
 from demo.calls import DAYS, demo_calls
 from demo.calls import PREFIX as DEMO_PREFIX
-from recordings.canary import check_sight
 from recordings.estimate import Forecast, Survey, forecast, look_at, ratio_estimate
-from recordings.manifest import ManifestRow
+from recordings.formatting import usd
 from recordings.plan import Plan, days_of, list_day, survey_of
 from recordings.pool import Pool
-from recordings.preflight import check_bucket
+from recordings.preflight.canary import check_sight
+from recordings.preflight.checks import check_bucket
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.recording import Day, Recording
-from recordings.reporting import forecast_report, usd
+from recordings.reporting import forecast_report
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.summary import tally
+from recordings.table.rows import AuditRow
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -57,7 +58,7 @@ def estimate(store: Store, pool: Pool) -> Callable[..., Forecast]:
 
 @pytest.mark.parametrize("profile", ["alaw-mono", "alaw-stereo"])
 def test_a_forecast_of_everything_is_what_then_happens(
-    bucket: Bucket, estimate: Any, archive: Callable[[Run], list[ManifestRow]], plan: Any, a_call: Any, profile: str
+    bucket: Bucket, estimate: Any, archive: Callable[[Run], list[AuditRow]], plan: Any, a_call: Any, profile: str
 ) -> None:
     for n in range(8):
         bucket.put(key_of(n), a_call(n, 1.0 + n))
@@ -206,7 +207,7 @@ def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
     assert ahead.cost.expected == pytest.approx(cost, rel=0.02)
 
 
-def _archived(store: Store, pool: Pool, run: Run, days: list[Day]) -> Iterator[ManifestRow]:
+def _archived(store: Store, pool: Pool, run: Run, days: list[Day]) -> Iterator[AuditRow]:
     """As the flow does it, preflight and canary included."""
     check_bucket(store, run.prefixes, oldest_days=run.oldest_days, may_write=True, accept=[])
     check_sight(store, run)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from recordings.excel import for_excel, workbook
-from recordings.manifest import read_audit
+from recordings.savings.excel import for_excel, workbook
+from recordings.table.reading import read_audit
 from tests.recordings.tables import every_status, write_table
 
 KEYS = ["=1+1.wav", "a\x01b.wav", "c" * 40_000]

@@ -19,15 +19,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
-from recordings.evidence import Flaw, verify_audit
-from recordings.files import LocalFiles, audit_location, open_files, open_table
-from recordings.manifest import audit_dataset, read_audit, write_rows
-from recordings.operation import plan_operation
+from recordings.jobs.job import plan_job
 from recordings.pricing import prices
-from recordings.savings import savings
-from recordings.schema import duckdb_view
+from recordings.savings.sums import savings
+from recordings.table.evidence import Flaw, verify_audit
+from recordings.table.files import LocalFiles, audit_location, open_files, open_table
+from recordings.table.parquet import write_rows
+from recordings.table.reading import audit_dataset, read_audit
+from recordings.table.schema import duckdb_view
 from tests.bucket import DAY, Bucket
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 HARD = st.sampled_from(
     [*" /#?%&=+*[]{}'\"\\~:;@!$,.-_()<>|^`", "..", "%20", "//", "://", "s3:", "ü", "日", "\x00", "\n"]
@@ -84,7 +85,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
 
     for use in (
         lambda: plan(audit_uri=audit_uri),
-        lambda: plan_operation("restore", bucket="recordings", audit_uri=audit_uri),
+        lambda: plan_job("restore", bucket="recordings", audit_uri=audit_uri),
         lambda: open_files(audit_uri, connect),
         lambda: read_audit(audit_uri),
         lambda: verify_audit(audit_uri),
@@ -96,7 +97,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
 
 def test_a_plan_names_the_place_in_one_way(plan: Callable[..., Any]) -> None:
     assert plan(audit_uri="s3://audit/x//").audit_uri == "s3://audit/x"
-    assert plan_operation("reconcile", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
+    assert plan_job("reconcile", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
     assert plan(audit_uri="/").audit_uri == "/"
 
 
@@ -207,9 +208,7 @@ def test_a_folder_that_may_not_be_looked_at_is_not_empty(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("umask", "mode"), [("022", 0o644), ("027", 0o640), ("077", 0o600)])
 def test_a_local_file_has_the_mode_that_the_umask_leaves(umask: str, mode: int, tmp_path: Path) -> None:
-    write = (
-        "from pathlib import Path; from recordings.files import LocalFiles; LocalFiles(Path('.')).create('a/b', b'')"
-    )
+    write = "from recordings.table.files import LocalFiles, Path; LocalFiles(Path('.')).create('a/b', b'')"
     command = ["sh", "-c", f'umask {umask}; exec "$0" -c "$1"', sys.executable, write]
     root = Path(__file__).parents[2]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True)

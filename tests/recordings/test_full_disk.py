@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recordings import ffmpeg
-from recordings.audio import PROFILES, convert, inspect
+from recordings.conversion import ffmpeg
+from recordings.conversion.audio import convert, inspect
+from recordings.profiles import PROFILES
 from tests.recordings.clips import Trickle, wav
 
 FLAC = PROFILES["flac-stereo"]
@@ -19,7 +20,8 @@ NAMESPACES = (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"])
 SIZES_KIB = [32, 300, 600, 660, 800, 1_200, 4_000]  # of the disk: the samples take 625, the FLAC nearly as much
 ON_A_SMALL_DISK = """
 import json, os, subprocess, sys, tempfile
-from recordings.audio import PROFILES, convert, inspect
+from recordings.conversion.audio import convert, inspect
+from recordings.profiles import PROFILES
 from tests.recordings.test_full_disk import call, Trickle
 flac = convert(Trickle(call()), len(call()), PROFILES["flac-stereo"]).body
 tempfile.tempdir = sys.argv[1]

@@ -14,8 +14,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from recordings.audio import PROFILES, convert, inspect
+from recordings.conversion.audio import convert, inspect
 from recordings.errors import Rejected
+from recordings.profiles import PROFILES
 from tests.recordings.clips import Trickle, chunk, ffmpeg, fmt, riff, wav
 
 pytestmark = pytest.mark.slow

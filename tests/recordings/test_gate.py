@@ -15,12 +15,12 @@ from recordings.choice import Convertible
 from recordings.decision import left_as_it_is
 from recordings.estimate import Look, look_at, worth_it
 from recordings.gate import Kept, Terms, archiving_usd, moving_usd, pays, staying_usd
-from recordings.manifest import ManifestRow
 from recordings.pool import Pool
 from recordings.pricing import load_prices
 from recordings.recording import Recording
 from recordings.run import STORAGE_CLASSES, Run
 from recordings.s3.store import Store
+from recordings.table.rows import AuditRow
 from tests.bucket import DAY, Bucket, key_of
 from tests.recordings.test_pricing import US_EAST_1
 
@@ -221,7 +221,7 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
     run, before = gated(plan(bucket.name)), bucket.snapshot()
     recordings = listed(run)
     looks = {look.recording.key: look for look in look_at(store, recordings, run, pool)}
-    rows: dict[str, ManifestRow] = {row.key: row for row in archive(run)}
+    rows: dict[str, AuditRow] = {row.key: row for row in archive(run)}
 
     states = {key: str(row.status) for key, row in rows.items()}
     assert states == {

@@ -9,7 +9,7 @@ import pytest
 
 import recordings
 from recordings import glossary
-from recordings.manifest import Status
+from recordings.table.rows import Status
 
 FILES = sorted(Path(recordings.__file__).parent.rglob("*.py"))
 CODE = re.compile(r"([a-z]+(?:-[a-z]+)*)(?::|\Z)")

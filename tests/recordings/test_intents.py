@@ -8,31 +8,33 @@ from typing import Any
 
 import pytest
 
-from recordings import intents
 from recordings.errors import StoreRefused, StoreUnavailable
-from recordings.evidence import verify_audit
-from recordings.files import AuditFiles, LocalFiles, open_files
 from recordings.history import record_end, record_start
-from recordings.intents import open_intents, runs_by_deed, set_out
-from recordings.manifest import BatchRows, ManifestRow, Status, current, parquet_bytes, read_audit, rows_of, write_rows
-from recordings.operation import Operation, batches_of, plan_operation
-from recordings.outcome import OperationResult
+from recordings.jobs import intents
+from recordings.jobs.intents import open_intents, runs_by_deed, set_out
+from recordings.jobs.job import Job, batches_of, plan_job
+from recordings.jobs.reconcile import reconcile_day
+from recordings.jobs.release import Proof, prove, release_batch
+from recordings.jobs.restore import restore_batch
+from recordings.jobs.result import JobResult
+from recordings.jobs.settlement import Settlement, close_settled, settle
 from recordings.pool import Budget, Pool
-from recordings.reconcile import reconcile_day
 from recordings.recording import Batch, Day
-from recordings.release import Proof, prove, release_batch
-from recordings.restore import restore_batch
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import Settings
-from recordings.settlement import Settlement, close_settled, settle
+from recordings.table.evidence import verify_audit
+from recordings.table.files import AuditFiles, LocalFiles, open_files
+from recordings.table.parquet import parquet_bytes, write_rows
+from recordings.table.reading import current, read_audit, rows_of
+from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.selected import selected
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 SIX_HOURS = timedelta(hours=6)
 RECORDINGS = 6  # on two days
-Batched = Callable[[ReleasingStore, AuditFiles, BatchRows, Operation, Pool], OperationResult]
+Batched = Callable[[ReleasingStore, AuditFiles, BatchRows, Job, Pool], JobResult]
 
 
 class Died(BaseException):
@@ -56,33 +58,33 @@ class Dying:
 
 
 class World:
-    """Archived recordings, their table, and operations on them without Prefect."""
+    """Archived recordings, their table, and jobs on them without Prefect."""
 
-    def __init__(self, bucket: Bucket, audit: Path, rows: list[ManifestRow]) -> None:
+    def __init__(self, bucket: Bucket, audit: Path, rows: list[AuditRow]) -> None:
         self.bucket, self.rows, self.uri = bucket, rows, str(audit)
         self.files = LocalFiles(audit)
         self.store = ReleasingStore(bucket.name, Settings())
         self.pool = Pool(1, Budget(1024 * 1024))  # one thread: the n-th request is always the same
 
-    def operation(self, kind: str, **changes: Any) -> Operation:
-        operation = plan_operation(kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **changes)
-        record_start(self.files, operation)
-        return operation
+    def job(self, kind: str, **changes: Any) -> Job:
+        job = plan_job(kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **changes)
+        record_start(self.files, job)
+        return job
 
-    def run(self, kind: str, files: AuditFiles | None = None) -> Operation:
+    def run(self, kind: str, files: AuditFiles | None = None) -> Job:
         """A whole run but for its end record; ``files`` may let it die."""
-        operation = self.operation(kind)
-        rows = selected(operation, self.store, self.files, self.pool).rows
+        job = self.job(kind)
+        rows = selected(job, self.store, self.files, self.pool).rows
         work: Batched = release_batch if kind == "release" else restore_batch
         for batch in batches_of(rows):
-            work(self.store, files or self.files, batch, operation, self.pool)
-        return operation
+            work(self.store, files or self.files, batch, job, self.pool)
+        return job
 
     def settle(self, *, abandoned_after: timedelta = SIX_HOURS) -> Settlement:
-        """As any operation begins, and ends."""
-        operation, pool = self.operation("release"), Pool(2, Budget(1024))  # another process's, as it were
+        """As any job begins, and ends."""
+        job, pool = self.job("release"), Pool(2, Budget(1024))  # another process's, as it were
         settlement = settle(self.store, self.files, pool, abandoned_after=abandoned_after)
-        record_end(self.files, operation, totals={}, manifest=settlement.files)
+        record_end(self.files, job, totals={}, manifest=settlement.files)
         close_settled(self.files, settlement)
         return settlement
 
@@ -105,7 +107,7 @@ class World:
 
 @pytest.fixture
 def world(bucket: Bucket, archive: Any, plan: Any, a_call: Any, tmp_path: Path) -> World:
-    rows: list[ManifestRow] = []
+    rows: list[AuditRow] = []
     for n in range(RECORDINGS):
         bucket.put(key_of(n, DAY + timedelta(days=n % 2)), a_call(n, 0.5))
     for day in (DAY, DAY + timedelta(days=1)):
@@ -195,7 +197,7 @@ def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind
 
 def test_a_settler_that_dies_is_settled_too(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
-    world.operation("release")
+    world.job("release")
     settle(world.store, world.files, world.pool, abandoned_after=SIX_HOURS)  # and no end record
     assert world.settle().rows == 0
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
@@ -238,15 +240,15 @@ def test_a_deletion_of_unknown_outcome_stays_open_until_somebody_looks(
         delete(*args)
         raise StoreUnavailable("the answer never came")
 
-    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", answer_lost)
-        operation = world.run("release")
-    record_end(world.files, operation, totals={}, manifest=[])
-    assert set(read_audit(world.uri).query("run_id == @operation.run_id")["status"]) == {"failed"}
-    assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [operation.run_id]
+        job = world.run("release")
+    record_end(world.files, job, totals={}, manifest=[])
+    assert set(read_audit(world.uri).query("run_id == @job.run_id")["status"]) == {"failed"}
+    assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [job.run_id]
     assert world.settle().rows == RECORDINGS
-    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), operation.run_id)
+    assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), job.run_id)
     assert open_intents(world.files, world.bucket.name) == [], "its run has ended"
 
 
@@ -258,7 +260,7 @@ def _impatient() -> Any:
 
 def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
-    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     head = world.store.head
 
     def refused(key: str, version_id: str | None = None) -> StoredObject:
@@ -278,7 +280,7 @@ def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatc
 
 def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goes_on(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
-    other = world.operation("restore")
+    other = world.job("restore")
     set_out(world.files, other, BatchRows(Batch(DAY + timedelta(days=1), 1, ()), []), [])  # of a day that can be read
     damaged = f"recording_date={DAY}/r0-0001.parquet"
     world.files.create(damaged, b"no Parquet")
@@ -301,7 +303,7 @@ def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world:
     dies(world, "release", dying_files(world, 1, after=True))
     intent = open_intents(world.files, world.bucket.name)[0]
     batch = batches_of([replace(row, bucket="no-such-bucket") for row in intent.rows])[0]
-    elsewhere = replace(world.operation("release"), bucket="no-such-bucket")
+    elsewhere = replace(world.job("release"), bucket="no-such-bucket")
     set_out(world.files, elsewhere, batch, batch.rows)
     with pytest.raises(StoreRefused, match="no bucket named"):
         settle(Store("no-such-bucket", Settings()), world.files, world.pool, abandoned_after=SIX_HOURS)
@@ -334,18 +336,18 @@ def test_only_the_check_makes_a_proof(world: World) -> None:
     row = world.rows[0]
     with pytest.raises(TypeError, match="call prove"):
         Proof(row, seal=object())
-    assert isinstance(prove(world.store, row, world.operation("release")), Proof)
-    assert not isinstance(prove(world.store, row, world.operation("release", grace_days=30)), Proof)
+    assert isinstance(prove(world.store, row, world.job("release")), Proof)
+    assert not isinstance(prove(world.store, row, world.job("release", grace_days=30)), Proof)
 
 
 def test_what_was_read_back_may_be_released_sooner(world: World) -> None:
     row = world.rows[0]
-    of_proof = world.operation("release", grace_days=30, grace_days_read_back=0)
+    of_proof = world.job("release", grace_days=30, grace_days_read_back=0)
     early = prove(world.store, row, of_proof)
     assert not isinstance(early, Proof)
     assert (early.reason or "").startswith("in-grace: archived less than 30 days ago")
     assert isinstance(prove(world.store, replace(row, read_back=True), of_proof), Proof)
-    assert isinstance(prove(world.store, row, world.operation("release", grace_days_read_back=30)), Proof)
+    assert isinstance(prove(world.store, row, world.job("release", grace_days_read_back=30)), Proof)
 
 
 def test_what_was_read_back_stays_so(world: World) -> None:
@@ -353,13 +355,13 @@ def test_what_was_read_back_stays_so(world: World) -> None:
     first, second = (
         replace(row, read_back=True, run_id="r9", started_at=datetime.now(UTC)) for row in world.rows[::2][:2]
     )
-    proof = prove(world.store, first, world.operation("release"))
+    proof = prove(world.store, first, world.job("release"))
     assert isinstance(proof, Proof)
     assert proof.row.read_back
     write_rows(world.files, [second], run_id="r9", wave=1)
     world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=second.key)
     day = Day(prefix=PREFIX, date=second.recording_date)
-    (drift,) = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6)
     assert (drift.code, drift.row and drift.row.read_back) == ("tag-missing", True)
 
 
@@ -370,7 +372,7 @@ def test_an_original_that_is_there_again_after_its_release_is_a_loss(world: Worl
     )
     write_rows(world.files, [released], run_id="r9", wave=1)
     day = Day(prefix=PREFIX, date=DAY)
-    (drift,) = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6)
     assert (drift.code, drift.key, drift.is_loss) == ("resurrected", released.key, True)
     assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, but it is there"
 
@@ -386,7 +388,7 @@ def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
         world.bucket.put(key, b"theirs")
         return written(*args)
 
-    monkeypatch.setattr("recordings.release.set_out", replaced_meanwhile)
+    monkeypatch.setattr("recordings.jobs.release.set_out", replaced_meanwhile)
     world.run("release")
     assert key not in world.gone()
     assert set(world.told(Status.CHANGED)) == {key}
@@ -404,7 +406,7 @@ def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.Mon
             world.run("release")
         return intent
 
-    monkeypatch.setattr("recordings.release.set_out", meanwhile)
+    monkeypatch.setattr("recordings.jobs.release.set_out", meanwhile)
     world.run("release")
     frame = read_audit(world.uri)
     assert world.gone() == {row.key for row in world.rows}
@@ -419,14 +421,14 @@ def test_one_file_alone_deletes() -> None:
     root = Path(__file__).parents[2]
     ours = [path for package in ("recordings", "tasks", "flows") for path in (root / package).rglob("*.py")]
     calls = {str(path.relative_to(root)): path.read_text().count(".delete_version(") for path in ours}
-    assert {name: count for name, count in calls.items() if count} == {"recordings/release.py": 1}
+    assert {name: count for name, count in calls.items() if count} == {"recordings/jobs/release.py": 1}
 
 
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:
     dead = dies(world, "release", dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
     runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
-    drifts = reconcile_day(world.store, day, world.operation("reconcile"), world.pool, retention_years=6, runs=runs)
+    drifts = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6, runs=runs)
     assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
     assert all(dead in drift.sentence for drift in drifts)
 
@@ -437,8 +439,8 @@ def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, whe
     files = open_files(uri, lambda name: Store(name, Settings()))
     write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", wave=1)
     rows = list(rows_of(read_audit(uri)))
-    operation = plan_operation("release", bucket=bucket.name, audit_uri=uri, everything=True)
-    intent = set_out(files, operation, batches_of(rows)[0], rows)
+    job = plan_job("release", bucket=bucket.name, audit_uri=uri, everything=True)
+    intent = set_out(files, job, batches_of(rows)[0], rows)
     assert open_intents(files, bucket.name) == [intent]
     assert open_intents(files, "another") == []
     assert intent.rows == tuple(rows)
@@ -472,7 +474,7 @@ def test_a_refused_recording_of_an_open_intent_is_not_owed(world: World, monkeyp
             raise ends[name]
         return delete(name, version_id)
 
-    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", deleted)
         run_id = world.run("release").run_id
@@ -528,7 +530,7 @@ def test_a_refusal_that_cannot_be_looked_at_stays_owed(world: World, monkeypatch
 
 def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody changed the run's file: settling the run's open intent must not make it good."""
-    monkeypatch.setattr("recordings.accounting.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     delete = world.store.delete_version
 
     def one_lost(name: str, version_id: str) -> datetime:
@@ -538,15 +540,15 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", one_lost)
-        operation = world.operation("release")
-        (batch,) = batches_of(selected(operation, world.store, world.files, world.pool).rows)
-        written = release_batch(world.store, world.files, batch, operation, world.pool).files
-    record_end(world.files, operation, totals={}, manifest=written)
+        job = world.job("release")
+        (batch,) = batches_of(selected(job, world.store, world.files, world.pool).rows)
+        written = release_batch(world.store, world.files, batch, job, world.pool).files
+    record_end(world.files, job, totals={}, manifest=written)
     assert verify_audit(world.uri).discrepancies == ()
     name = written[0].name
     path = Path(world.uri, name)
     untouched = path.read_bytes()
-    rows = list(rows_of(read_audit(world.uri).query("run_id == @operation.run_id")))
+    rows = list(rows_of(read_audit(world.uri).query("run_id == @job.run_id")))
     path.write_bytes(parquet_bytes([row for row in rows if str(row.recording_date) in name][1:]))
     changed = [f"changed: {name}"]
     assert [str(each) for each in verify_audit(world.uri).discrepancies] == changed
@@ -569,7 +571,7 @@ def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatc
         patch.setattr(world.store, "head", refused)
         settlement = world.settle()
     assert f"release {dead}, {key}: refused" in "".join(settlement.problems)
-    second = world.operation("release")
+    second = world.job("release")
     chosen = selected(second, world.store, world.files, world.pool, unsettled=settlement.unsettled)
     assert chosen.rows == []
     assert world.settle().rows == 1

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from demo.calls import demo_calls
-from recordings.alaw import MULAW_VALUES
+from recordings.conversion.alaw import MULAW_VALUES
+from recordings.conversion.judge import AUDIBLE_RMS, HIGHEST, KEPT_SHARE, LOWEST, SECOND, TENTH, VALUES, Fidelity, Judge
+from recordings.conversion.wav import alaw_wav
 from recordings.errors import Rejected
-from recordings.judge import AUDIBLE_RMS, HIGHEST, KEPT_SHARE, LOWEST, SECOND, TENTH, VALUES, Fidelity, Judge
-from recordings.wav import alaw_wav
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, encoded
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from recordings.manifest import ManifestRow
 from recordings.pricing import KMS, prices
 from recordings.run import Run
 from recordings.s3.store import Store
+from recordings.table.rows import AuditRow
 from tests.bucket import Bucket, key_of
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"
@@ -21,7 +21,7 @@ SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KEY}
 def test_a_recording_sealed_by_kms_takes_two_requests(
     bucket: Bucket,
     store: Store,
-    archive: Callable[[Run], list[ManifestRow]],
+    archive: Callable[[Run], list[AuditRow]],
     plan: Any,
     a_call: Any,
     sealed: dict[str, Any],

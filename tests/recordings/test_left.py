@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import pytest
 
-from recordings.files import LocalFiles
 from recordings.history import record_end, record_start
-from recordings.left import Days, days_to_look_at, record_left
-from recordings.manifest import write_rows
-from recordings.operation import Operation, plan_operation
+from recordings.jobs.job import Job, plan_job
+from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.run import Run
+from recordings.table.files import LocalFiles
+from recordings.table.parquet import write_rows
 from tests.bucket import DAY
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 NOW = datetime(2026, 5, 1, 3, tzinfo=UTC)
 DAYS = [DAY + timedelta(days=n) for n in range(4)]
@@ -29,17 +29,17 @@ def files(tmp_path: Path) -> LocalFiles:
     return files
 
 
-def release(files: LocalFiles, days: int = 0, **changes: Any) -> Operation:
+def release(files: LocalFiles, days: int = 0, **changes: Any) -> Job:
     """So many days after the first."""
     asked = {"bucket": "calls", "audit_uri": str(files.root), "everything": True, "grace_days": 30, **changes}
-    planned = plan_operation("release", **asked)
+    planned = plan_job("release", **asked)
     at = NOW + timedelta(days=days)
     return replace(planned, started_at=at, run_id=f"{at:%Y%m%dT%H%M%SZ}-{planned.run_id[-8:]}")
 
 
 def released(files: LocalFiles, again: dict[date, date], **changes: Any) -> None:
-    operation = release(files, **changes)
-    record_left(files, operation, days_to_look_at(operation, files), again)
+    job = release(files, **changes)
+    record_left(files, job, days_to_look_at(job, files), again)
 
 
 def looked_at(files: LocalFiles, days: int, **changes: Any) -> list[date]:

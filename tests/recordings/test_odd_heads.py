@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recordings.audio import PROFILES, convert
+from recordings.conversion.audio import convert
+from recordings.conversion.pcm import to_16_bits
+from recordings.conversion.wav import SUBFORMAT_TAIL, ObjectStream, read_head, read_tail
 from recordings.errors import Rejected
-from recordings.pcm import to_16_bits
-from recordings.wav import SUBFORMAT_TAIL, ObjectStream, read_head, read_tail
+from recordings.profiles import PROFILES
 from tests.recordings.clips import Int16s, Trickle, chunk, ffmpeg, riff
 
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE

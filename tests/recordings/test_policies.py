@@ -13,27 +13,29 @@ import duckdb
 import pytest
 
 from demo.servers import Server, s3_server
-from recordings.canary import check_sight
 from recordings.errors import StoreRefused
-from recordings.files import AuditFiles, open_files
 from recordings.finding import PreflightFailed
-from recordings.intents import set_out
-from recordings.manifest import ManifestRow, Status, settled, write_rows
-from recordings.operation import batches_of, plan_operation
+from recordings.jobs.intents import set_out
+from recordings.jobs.job import batches_of, plan_job
+from recordings.jobs.reconcile import Drift, reconcile_day, write_differences
+from recordings.jobs.release import check_may_delete, release_batch
+from recordings.jobs.restore import restore_batch
+from recordings.jobs.settlement import settle
 from recordings.plan import list_day
 from recordings.pool import Pool
-from recordings.preflight import check_bucket, inspect_bucket
+from recordings.preflight.canary import check_sight
+from recordings.preflight.checks import check_bucket, inspect_bucket
 from recordings.pricing import prices
-from recordings.reconcile import Drift, reconcile_day, write_differences
 from recordings.recording import Batch, Day
-from recordings.release import check_may_delete, release_batch
 from recordings.resample import resample_batch
-from recordings.restore import restore_batch
 from recordings.run import Run
 from recordings.s3.store import ReleasingStore, Store
-from recordings.savings import savings
+from recordings.savings.sums import savings
 from recordings.settings import Settings
-from recordings.settlement import settle
+from recordings.table.files import AuditFiles, open_files
+from recordings.table.parquet import write_rows
+from recordings.table.reading import settled
+from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, key_of
@@ -128,7 +130,7 @@ def unversioned_world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
 Work = Callable[[World, Callable[..., Run], Pool, bytes], None]
 
 
-def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[ManifestRow]:
+def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[AuditRow]:
     """Every request that a run can send, and that nothing was refused."""
     for number, tagging in ((1, "a=b"), (2, "")):
         world.root.put_object(Bucket=world.recordings, Key=key_of(number), Body=body, Tagging=tagging)
@@ -152,26 +154,26 @@ def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> 
     return rows
 
 
-def archived_as_root(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[ManifestRow]:
+def archived_as_root(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[AuditRow]:
     return archive(world, plan, pool, body)
 
 
-def operation(world: World, kind: str) -> Any:
+def job(world: World, kind: str) -> Any:
     uri = f"s3://{world.audit}/table"
-    return plan_operation(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY)
+    return plan_job(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY)
 
 
-def restore(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+def restore(world: World, rows: list[AuditRow], pool: Pool) -> None:
     next(iter(world.store.list_objects(PREFIX)))
-    wanted = operation(world, "restore")
+    wanted = job(world, "restore")
     (batch,) = batches_of(rows)
     done = restore_batch(world.store, world.files, batch, wanted, pool)
     assert done.counts == {"restored": 2}, done.failures
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
 
 
-def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
-    wanted = operation(world, "release")
+def release(world: World, rows: list[AuditRow], pool: Pool) -> None:
+    wanted = job(world, "release")
     check_may_delete(world.store)
     (batch,) = batches_of(rows)
     done = release_batch(world.store, world.files, batch, wanted, pool)
@@ -179,8 +181,8 @@ def release(world: World, rows: list[ManifestRow], pool: Pool) -> None:
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
 
 
-def reconcile(world: World, rows: list[ManifestRow], pool: Pool) -> None:
-    wanted = operation(world, "reconcile")
+def reconcile(world: World, rows: list[AuditRow], pool: Pool) -> None:
+    wanted = job(world, "reconcile")
     (batch,) = batches_of(rows)
     set_out(world.files, replace(wanted, kind="release"), batch, rows)  # and died
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
@@ -208,12 +210,12 @@ def enforced(policy: str) -> list[str]:
     return [action for action in asked if (policy, action) not in NOT_ENFORCED_FOR]
 
 
-def report(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+def report(world: World, rows: list[AuditRow], pool: Pool) -> None:
     assert savings(world.files, prices()).sums.shape[0]
     world.files.create(f"_reports/{uuid.uuid4().hex}.html", b"<html>")
 
 
-def estimate(world: World, rows: list[ManifestRow], pool: Pool) -> None:
+def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
     uri, profile, version = f"s3://{world.audit}/table", rows[0].profile, rows[0].software_version
     day = Day(prefix=PREFIX, date=DAY)
     assert settled(uri, day, bucket=world.recordings, profile=profile, software_version=version).recordings
@@ -226,8 +228,8 @@ def estimate(world: World, rows: list[ManifestRow], pool: Pool) -> None:
         assert store.tags(each.key, each.version_id)
 
 
-OPERATIONS = {"restore": restore, "release": release, "reconcile": reconcile, "report": report, "estimate": estimate}
-NEEDED = [(policy, action) for policy in OPERATIONS for action in enforced(policy)]
+DEEDS = {"restore": restore, "release": release, "reconcile": reconcile, "report": report, "estimate": estimate}
+NEEDED = [(policy, action) for policy in DEEDS for action in enforced(policy)]
 NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing version forbidden; this server does not
 
 
@@ -261,11 +263,11 @@ def test_archive_needs_each_action(
         archive(world, plan, pool, a_call())
 
 
-@pytest.mark.parametrize("policy", OPERATIONS)
-def test_operations_may_do_what_they_must(world: World, plan: Any, pool: Pool, a_call: Any, policy: str) -> None:
+@pytest.mark.parametrize("policy", DEEDS)
+def test_jobs_may_do_what_they_must(world: World, plan: Any, pool: Pool, a_call: Any, policy: str) -> None:
     rows = archived_as_root(world, plan, pool, a_call())
     world.become(policy)
-    OPERATIONS[policy](world, rows, pool)
+    DEEDS[policy](world, rows, pool)
 
 
 def test_reconcile_may_do_what_it_must_without_versions(
@@ -277,7 +279,7 @@ def test_reconcile_may_do_what_it_must_without_versions(
 
 
 @pytest.mark.parametrize(("policy", "action"), NEEDED)
-def test_operations_need_each_action(
+def test_jobs_need_each_action(
     server: Server, monkeypatch: pytest.MonkeyPatch, plan: Any, pool: Pool, a_call: Any, policy: str, action: str
 ) -> None:
     of_unversioned = policy == "reconcile" and action in OF_UNVERSIONED
@@ -285,7 +287,7 @@ def test_operations_need_each_action(
     rows = archived_as_root(world, plan, pool, a_call())
     world.become(policy, without=action)
     with pytest.raises((AssertionError, StoreRefused, OSError, duckdb.Error)):
-        OPERATIONS[policy](world, rows, pool)
+        DEEDS[policy](world, rows, pool)
 
 
 def test_only_release_may_delete_and_only_versions() -> None:

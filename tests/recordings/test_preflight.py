@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 
 from demo.servers import Server
-from recordings.conditional import find_conditional_writes
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.finding import ACCEPTABLE, Finding, PreflightFailed, Severity
-from recordings.preflight import check_bucket, inspect_bucket
+from recordings.preflight.checks import check_bucket, inspect_bucket
+from recordings.preflight.conditional import find_conditional_writes
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import PREFIX, PROBE, Bucket, key_of

@@ -9,11 +9,12 @@ import pytest
 from aiohttp import web
 
 from demo.servers import Server
-from recordings.audio import PROFILES, convert
-from recordings.manifest import Status
+from recordings.conversion.audio import convert
+from recordings.profiles import PROFILES
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.rows import Status
 from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 

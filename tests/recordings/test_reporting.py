@@ -7,26 +7,15 @@ from dataclasses import replace
 import pytest
 
 from recordings.finding import Finding, Severity
+from recordings.formatting import human_bytes, months, paid_for, percent_saved, rate_usd, tick_usd, usd
 from recordings.glossary import meaning, way_out
-from recordings.manifest import ManifestRow, Status
 from recordings.pricing import Cost
-from recordings.reporting import (
-    cost_table,
-    failures_report,
-    first_three,
-    human_bytes,
-    months,
-    paid_for,
-    percent_saved,
-    rate_usd,
-    run_report,
-    tick_usd,
-    usd,
-)
+from recordings.reporting import cost_table, failures_report, first_three, run_report
 from recordings.run import Run
 from recordings.summary import RunFailed, RunSummary, Tally
+from recordings.table.rows import AuditRow, Status
 from tests.bucket import key_of
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 SUMS = Tally(
     counts=Counter(archived=2, failed=1),
@@ -144,7 +133,7 @@ def test_a_run_fails_for_failed_and_for_missing_rows() -> None:
     assert str(RunFailed(SUMMARY)).startswith("run r1: 2 archived, 1 failed. The rows' reasons say why")
 
 
-def rows(count: int, status: Status, reason: str | None, first: int = 0) -> list[ManifestRow]:
+def rows(count: int, status: Status, reason: str | None, first: int = 0) -> list[AuditRow]:
     return [replace(ROW, key=key_of(first + n), status=status, reason=reason) for n in range(count)]
 
 

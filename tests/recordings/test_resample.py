@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from demo.servers import Server
-from recordings.canary import check_sight
-from recordings.manifest import ManifestRow, Status
 from recordings.plan import list_day
+from recordings.preflight.canary import check_sight
 from recordings.provenance import provenance_of
 from recordings.recording import Day
 from recordings.resample import resample_recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
@@ -30,10 +30,10 @@ Plan = Callable[..., Run]
 
 
 @pytest.fixture
-def resample(store: Store, listed: Listed) -> Callable[[Run], ManifestRow]:
+def resample(store: Store, listed: Listed) -> Callable[[Run], AuditRow]:
     """The row of the bucket's only recording."""
 
-    def one(run: Run) -> ManifestRow:
+    def one(run: Run) -> AuditRow:
         (recording,) = listed(run)
         return resample_recording(store, recording, run)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
-from recordings.operation import plan_operation
+from recordings.jobs.job import plan_job
 from recordings.run import Run
 from tests.bucket import PREFIX
 
@@ -103,18 +103,18 @@ def test_says_what_is_wrong_and_the_way_out(plan: Plan, wrong: dict[str, Any], s
 @pytest.mark.parametrize("typed", [typed for typed, _ in BUCKETS])
 def test_an_operation_refuses_the_same_buckets(typed: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"bucket is {typed!r}")):
-        plan_operation("release", bucket=typed, audit_uri="audit")
+        plan_job("release", bucket=typed, audit_uri="audit")
 
 
 @pytest.mark.parametrize(("typed", "way_out"), PREFIXES)
 def test_an_operation_refuses_the_same_prefixes(typed: str, way_out: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"prefixes has {typed!r}: {way_out}")):
-        plan_operation("release", bucket="calls", audit_uri="audit", prefixes=[typed])
+        plan_job("release", bucket="calls", audit_uri="audit", prefixes=[typed])
 
 
 def test_an_operation_refuses_dates_to_come() -> None:
     with pytest.raises(InvalidRequest, match="lies in the future"):
-        plan_operation("restore", bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
+        plan_job("restore", bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
 
 
 @pytest.mark.parametrize("bucket", LEGAL_BUCKETS)
@@ -126,12 +126,12 @@ def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: Plan, buc
 @given(st.text(), st.text())
 def test_whatever_is_typed_is_refused_in_words_or_taken_whole(bucket: str, prefix: str) -> None:
     try:
-        operation = plan_operation("release", bucket=bucket, audit_uri="audit", prefixes=[prefix])
+        job = plan_job("release", bucket=bucket, audit_uri="audit", prefixes=[prefix])
     except InvalidRequest as error:
         assert str(error).startswith(("bucket", "prefixes"))  # noqa: PT017 (what is not refused is checked as well)
     else:
-        assert operation.bucket == bucket
-        assert operation.prefixes[0].startswith(prefix.rstrip("/"))
+        assert job.bucket == bucket
+        assert job.prefixes[0].startswith(prefix.rstrip("/"))
 
 
 def test_a_window_does_not_begin_before_there_were_recordings(plan: Plan) -> None:

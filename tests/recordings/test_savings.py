@@ -16,25 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.charts import charts
-from recordings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
-from recordings.files import AuditFiles, LocalFiles
 from recordings.gate import Terms
 from recordings.history import record_end
-from recordings.manifest import (
-    STATE_COLUMNS,
-    ManifestRow,
-    Only,
-    Status,
-    audit_dates,
-    current,
-    read_audit,
-    rows_of_days,
-    write_rows,
-)
-from recordings.page import page, savings_report
 from recordings.pricing import GB, MONTH_DAYS, load_prices
-from recordings.savings import SMALL_STATES, Savings, savings
+from recordings.savings.charts import charts
+from recordings.savings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
+from recordings.savings.page import page, savings_report
+from recordings.savings.sums import SMALL_STATES, Savings, savings
+from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.parquet import write_rows
+from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
+from recordings.table.rows import AuditRow, Status
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
 from tests.recordings.test_gate import a_call_of, costs_by_hand
 from tests.recordings.test_pricing import US_EAST_1
@@ -46,14 +38,14 @@ SumUp = Callable[..., Savings]
 BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.0065 / 10_000
 
 
-def later(row: ManifestRow, days: float, status: Status, **changes: Any) -> ManifestRow:
+def later(row: AuditRow, days: float, status: Status, **changes: Any) -> AuditRow:
     at = ARCHIVED_AT + timedelta(days=days)
     return replace(row, run_id=f"r{days}", status=status, state_at=at, started_at=at, **changes)
 
 
 @pytest.fixture
 def sum_up(files: AuditFiles, tmp_path: Path) -> SumUp:
-    def of(*rows: ManifestRow, start: date | None = None, end: date | None = None) -> Savings:
+    def of(*rows: AuditRow, start: date | None = None, end: date | None = None) -> Savings:
         for wave, row in enumerate(rows):
             write_rows(files, [row], run_id="r", wave=wave)
         return savings(files, PRICES, start, end)
@@ -355,7 +347,7 @@ def histories() -> Iterator[Any]:
     )
 
 
-def _streamed(files: LocalFiles) -> list[ManifestRow]:
+def _streamed(files: LocalFiles) -> list[AuditRow]:
     """What is true now by the reader of restore, release and reconcile."""
     only = [Only(bucket=bucket) for bucket in ("recordings", "elsewhere")]
     days = [(each, day) for each in only for day in audit_dates(files)]
@@ -364,7 +356,7 @@ def _streamed(files: LocalFiles) -> list[ManifestRow]:
 
 @given(histories())
 @settings(max_examples=20, deadline=None)
-def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[ManifestRow]) -> None:
+def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[AuditRow]) -> None:
     rows = [row for row in rows if row.state_at or row.status not in SMALL_STATES]
     root = tmp_path_factory.mktemp("audit")
     for wave, row in enumerate(rows):

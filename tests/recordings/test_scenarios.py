@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from recordings.charts import costs_chart
 from recordings.pricing import prices
-from recordings.scenarios import (
+from recordings.savings.cost_chart import costs_chart
+from recordings.savings.scenarios import (
     PUBLISHED,
     PUBLISHED_TOTALS,
     WAYS,

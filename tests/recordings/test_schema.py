@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recordings.files import AuditFiles, open_table
-from recordings.manifest import ManifestRow, Status, audit_dataset, current, read_audit, write_rows
-from recordings.schema import athena_table, columns, current_view, document, duckdb_view
+from recordings.table.files import AuditFiles, open_table
+from recordings.table.parquet import write_rows
+from recordings.table.reading import audit_dataset, current, read_audit
+from recordings.table.rows import AuditRow, Status
+from recordings.table.schema import athena_table, columns, current_view, document, duckdb_view
 from tests.bucket import DAY, Bucket
-from tests.recordings.test_manifest import NOW, ROW
+from tests.recordings.test_table import NOW, ROW
 
-NAMES = [field.name for field in fields(ManifestRow)]
+NAMES = [field.name for field in fields(AuditRow)]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What an operation finds of what it is asked for; what it does not find, it names, with why and since when."""
+"""What a job finds of what it is asked for; what it does not find, it names, with why and since when."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,22 +8,21 @@ from typing import Any
 
 import pytest
 
-from recordings.files import AuditFiles
-from recordings.manifest import ManifestRow, Status, write_rows
-from recordings.operation import plan_operation
+from recordings.jobs.job import plan_job
 from recordings.s3.store import Store
+from recordings.table.files import AuditFiles
+from recordings.table.parquet import write_rows
+from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.selected import Selected, selected
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 LATER = AT + timedelta(days=1)
 WHEN, WHEN_LATER = "on 2026-01-20 at 12:00 UTC", "on 2026-01-21 at 12:00 UTC"
 
 
-def row(
-    number: int, status: Status = Status.ARCHIVED, run_id: str = "r1", at: datetime = AT, **more: Any
-) -> ManifestRow:
+def row(number: int, status: Status = Status.ARCHIVED, run_id: str = "r1", at: datetime = AT, **more: Any) -> AuditRow:
     named = {"key": key_of(number), "contact_id": f"c{number}", "version_before": f"v{number}", "original_kept": True}
     return replace(ROW, **{**named, "status": status, "run_id": run_id, "state_at": at, "started_at": at, **more})
 
@@ -45,8 +44,8 @@ def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
 
     def asked(kind: str = "restore", **wanted: Any) -> Selected:
-        operation = plan_operation(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **wanted)
-        return selected(operation, store, files, pool)
+        job = plan_job(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **wanted)
+        return selected(job, store, files, pool)
 
     return asked
 
@@ -131,7 +130,7 @@ def test_a_table_that_does_not_know_the_bucket(
 ) -> None:
     """A scheduled release of a new bucket has nothing to do; whoever restores wants something."""
     uri = str(tmp_path / "audit")
-    plan = lambda **asked: plan_operation(kind, bucket=bucket.name, audit_uri=uri, **asked)  # noqa: E731
+    plan = lambda **asked: plan_job(kind, bucket=bucket.name, audit_uri=uri, **asked)  # noqa: E731
     nothing = f"the audit table {uri} has nothing archived of bucket {bucket.name}"
     everything = selected(plan(everything=True), store, files, pool)
     below = selected(plan(prefixes=[PREFIX]), store, files, pool)

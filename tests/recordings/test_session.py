@@ -17,16 +17,17 @@ import pytest
 
 from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused, StoreUnavailable
-from recordings.evidence import verify_audit
-from recordings.files import open_table
-from recordings.manifest import audit_dataset, audit_parts, read_audit, settled, write_rows
 from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.s3.session import assume_role, own_session
-from recordings.savings import savings
+from recordings.savings.sums import savings
 from recordings.settings import settings
+from recordings.table.evidence import verify_audit
+from recordings.table.files import open_table
+from recordings.table.parquet import write_rows
+from recordings.table.reading import audit_dataset, audit_parts, read_audit, settled
 from tests.bucket import DAY
-from tests.recordings.test_manifest import ROW
+from tests.recordings.test_table import ROW
 
 TO_TABLE = ("s3:ListBucket", "s3:GetObject", "s3:PutObject")
 NOWHERE = "http://127.0.0.1:9"  # the port of discard, on which nobody listens

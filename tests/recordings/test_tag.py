@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from recordings.canary import check_sight
-from recordings.manifest import Status, write_rows
 from recordings.pool import Pool
+from recordings.preflight.canary import check_sight
 from recordings.run import Run
 from recordings.s3.store import Store
+from recordings.table.parquet import write_rows
+from recordings.table.rows import Status
 from recordings.tag import tag_batch
 from tests.bucket import Bucket, key_of
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from recordings.errors import StoreRefused
-from recordings.manifest import ManifestRow, Status
 from recordings.pool import Pool
 from recordings.recording import Batch
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, Bucket, key_of
 
@@ -22,10 +22,10 @@ KEY = key_of(1)
 
 
 @pytest.fixture
-def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Any, a_call: Any) -> Callable[[Run], list[ManifestRow]]:
+def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Any, a_call: Any) -> Callable[[Run], list[AuditRow]]:
     """Rows of five recordings, replaced but not verified."""
 
-    def rows(run: Run) -> list[ManifestRow]:
+    def rows(run: Run) -> list[AuditRow]:
         for number in range(5):
             bucket.put(key_of(number), a_call(number), Tagging="queue=sales")
         return resample_batch(store, Batch(DAY, 1, listed(run)), run, pool)
@@ -33,7 +33,7 @@ def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Any, a_call: Any
     return rows
 
 
-def row_of(rows: list[ManifestRow], key: str = KEY) -> ManifestRow:
+def row_of(rows: list[AuditRow], key: str = KEY) -> AuditRow:
     return next(row for row in rows if row.key == key)
 
 
@@ -77,19 +77,19 @@ def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store
     assert row.reason.startswith("reads-back-differently")
 
 
-def _write_over(bucket: Bucket, row: ManifestRow) -> None:
+def _write_over(bucket: Bucket, row: AuditRow) -> None:
     bucket.put(row.key, b"theirs")
 
 
-def _delete(bucket: Bucket, row: ManifestRow) -> None:
+def _delete(bucket: Bucket, row: AuditRow) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=row.key)
 
 
-def _remove_ours(bucket: Bucket, row: ManifestRow) -> None:
+def _remove_ours(bucket: Bucket, row: AuditRow) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=row.key, VersionId=row.version_after)
 
 
-def _remove_original(bucket: Bucket, row: ManifestRow) -> None:
+def _remove_original(bucket: Bucket, row: AuditRow) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=row.key, VersionId=row.version_before)
 
 

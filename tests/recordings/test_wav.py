@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.conversion.wav import MAX_HEAD_BYTES, ObjectStream, WavHead, alaw_wav, read_head, read_tail
 from recordings.errors import Rejected
-from recordings.wav import MAX_HEAD_BYTES, ObjectStream, WavHead, alaw_wav, read_head, read_tail
 from tests.recordings.clips import Trickle, chunk, ffmpeg, fmt, riff
 
 AUDIO = bytes(range(1, 201)) * 2  # 100 frames

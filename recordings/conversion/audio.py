@@ -1,0 +1,211 @@
+"""Convert one recording to a profile, streaming, and hand back only what the judge has accepted.
+
+A-law is made in process, block by block; FLAC by ffmpeg (``recordings.conversion.ffmpeg``).
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from recordings.conversion import alaw, ffmpeg
+from recordings.conversion.judge import LOSSLESS, Fidelity, Judge
+from recordings.conversion.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
+from recordings.conversion.wav import ByteStream, ObjectStream, WavHead, alaw_wav, alaw_wav_bytes, read_head, read_tail
+from recordings.errors import Rejected
+from recordings.profiles import AudioFormat, Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A result that the judge accepted, or (``already``) a source that is what the profile asks for, byte for byte."""
+
+    body: bytes | bytearray
+    already: bool
+    source_bytes: int
+    source: AudioFormat
+    result: AudioFormat
+    duration_s: float
+    source_sha256: str  # hex, of the whole object
+    result_sha256: str
+    fidelity: Fidelity | None  # None if already
+    note: str | None  # what was odd about the source, and what it was read as
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """What a conversion would come to, as far as the head of the source tells."""
+
+    already: bool
+    bytes_after: int  # of A-law to the byte, of FLAC by its usual share
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a sound object in the bucket holds."""
+
+    format: AudioFormat
+    duration_s: float
+    sha256: str  # hex, of the whole object
+    frames: int
+
+
+def check_profile_available(profile: Profile) -> None:
+    """Raise ``InvalidRequest`` with the way out if the profile needs ffmpeg and there is none."""
+    if profile.needs_ffmpeg:
+        ffmpeg.executable()
+
+
+def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
+    """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected``, whatever the bytes are.
+
+    The stream need not seek and may return less than asked for; what its ``read`` raises passes through. With profiles
+    that need ffmpeg, ``InvalidRequest`` if there is none, and ``OSError`` if it or the disk fails.
+    """
+    source = ObjectStream(stream, size_bytes)
+    if profile.codec == "flac" and _is_flac(source):
+        return _already(source, _inspect_flac(source))
+    head = read_head(source)
+    if _is_already(head, profile):
+        return _already(source, _inspect_wav(source, head))
+    source.forget()
+    return _CONVERTERS[profile.codec](source, head, profile)
+
+
+def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
+    """What ``convert`` would come to, by the object's first bytes alone; raises ``Rejected`` as it would.
+
+    What only the audio shows is not foreseen: that it is cut short, or that the judge will not have it.
+    """
+    source = ObjectStream(stream, size_bytes)
+    if profile.codec == "flac" and _is_flac(source):
+        info = ffmpeg.read_flac_info(source.peek(min(size_bytes, ffmpeg.INFO_BYTES)))
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=info.frames / info.sample_rate_hz)
+    head = read_head(source)
+    duration_s = head.frames / head.sample_rate_hz
+    if _is_already(head, profile):
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
+    if profile.codec == "flac":
+        ffmpeg.check_fits_flac(head)
+        return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
+    channels, frames = _shape_of_alaw(head, profile)
+    return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
+
+
+def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
+    """Parse and decode in full what lies in the bucket, WAV or FLAC; raises ``Rejected`` if it is not sound."""
+    source = ObjectStream(stream, size_bytes)
+    if _is_flac(source):
+        return _inspect_flac(source)
+    head = read_head(source)
+    source.forget()
+    return _inspect_wav(source, head)
+
+
+def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
+    """Encode each block into its place in the result, and have it judged there."""
+    channels, frames = _shape_of_alaw(head, profile)
+    body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
+    codes = memoryview(body)[start : start + frames * channels]
+    judge = Judge(source_channels=head.channels, result_channels=channels)
+    for block in blocks_at_8khz(source, head):
+        place, codes = codes[: len(block) * channels], codes[len(block) * channels :]
+        alaw.encode(block, place)
+        judge.look(block, place)
+    read_tail(source, head)
+    result = AudioFormat(codec="pcm_alaw", sample_rate_hz=TELEPHONE_HZ, channels=channels)
+    return _converted(source, head, body, result, judge.verdict(body, frames=frames, sample_rate_hz=TELEPHONE_HZ))
+
+
+def _is_already(head: WavHead, profile: Profile) -> bool:
+    wanted = head.codec == profile.codec and head.sample_rate_hz == TELEPHONE_HZ
+    return wanted and head.channels <= profile.max_channels
+
+
+def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
+    """Channels and frames of the result."""
+    if head.channels > profile.max_channels > 1:
+        raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
+    frames = frames_at_8khz(head)
+    if not frames:
+        raise Rejected("no-audio", f"{head.frames} samples at {head.sample_rate_hz} Hz make none at {TELEPHONE_HZ}")
+    return min(head.channels, profile.max_channels), frames
+
+
+def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
+    """Have ffmpeg encode, then decode what it made, and compare with the source's samples bit for bit."""
+    body, md5 = ffmpeg.to_flac(source, head)
+    read_tail(source, head)
+    try:
+        found = ffmpeg.check_flac(body)
+    except Rejected as error:
+        raise Rejected("unfaithful", f"the result is no sound FLAC: {error}") from error
+    result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
+    if (found.md5, found.frames) != (md5, head.frames) or result != replace(_format_of(head), codec=profile.codec):
+        raise Rejected("unfaithful", f"the source's {head.frames} frames have the MD5 {md5}, and the result is {found}")
+    return _converted(source, head, body, result, LOSSLESS)
+
+
+_CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac}
+
+
+def _converted(
+    source: ObjectStream, head: WavHead, body: bytes | bytearray, result: AudioFormat, fidelity: Fidelity
+) -> Conversion:
+    return Conversion(
+        body=body,
+        already=False,
+        source_bytes=source.size_bytes,
+        source=_format_of(head),
+        result=result,
+        duration_s=head.frames / head.sample_rate_hz,
+        source_sha256=source.finish(),
+        result_sha256=hashlib.sha256(body).hexdigest(),
+        fidelity=fidelity,
+        note=_note(source),
+    )
+
+
+def _already(source: ObjectStream, found: Inspection) -> Conversion:
+    return Conversion(
+        body=source.kept,
+        already=True,
+        source_bytes=source.size_bytes,
+        source=found.format,
+        result=found.format,
+        duration_s=found.duration_s,
+        source_sha256=found.sha256,
+        result_sha256=found.sha256,
+        fidelity=None,
+        note=_note(source),
+    )
+
+
+def _note(source: ObjectStream) -> str | None:
+    return "; ".join(source.oddities) or None
+
+
+def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:
+    for raw in raw_blocks(source, head):
+        to_16_bits(raw, head)
+    read_tail(source, head)
+    return _inspection(_format_of(head), head.frames, source)
+
+
+def _inspect_flac(source: ObjectStream) -> Inspection:
+    source.skip(source.left)
+    info = ffmpeg.check_flac(source.kept)
+    return _inspection(
+        AudioFormat(codec="flac", sample_rate_hz=info.sample_rate_hz, channels=info.channels), info.frames, source
+    )
+
+
+def _inspection(held: AudioFormat, frames: int, source: ObjectStream) -> Inspection:
+    return Inspection(format=held, duration_s=frames / held.sample_rate_hz, sha256=source.finish(), frames=frames)
+
+
+def _format_of(head: WavHead) -> AudioFormat:
+    return AudioFormat(codec=head.codec, sample_rate_hz=head.sample_rate_hz, channels=head.channels)
+
+
+def _is_flac(source: ObjectStream) -> bool:
+    return source.size_bytes >= 4 and source.peek(4).startswith(b"fLaC")

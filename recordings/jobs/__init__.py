@@ -1,0 +1,1 @@
+"""What follows archiving: restore, release, reconcile."""

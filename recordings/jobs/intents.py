@@ -1,0 +1,272 @@
+"""What a batch sets out to do, written before it does anything: nothing that is done can be without a row.
+
+``_runs/<run_id>-<batch>.intent.json`` has the rows as they will be, but for what only the deed itself tells;
+``.done.json``, written after the rows, lists the batch's files with their digests. An intent without it is open.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from recordings.errors import AuditDamaged, Changed, StoreRefused
+from recordings.jobs.job import DONE, Job
+from recordings.outcomes import accounted, ended
+from recordings.pool import Pool
+from recordings.table.evidence import RUNS, listed_digests
+from recordings.table.files import PARTITION, AuditFiles
+from recordings.table.parquet import file_of, parquet_bytes, rows_in
+from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+
+_INTENT, _DONE, _END = ".intent.json", ".done.json", ".end.json"
+_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
+_TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
+
+_LONGEST_RUN = timedelta(days=8)
+
+Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What one batch of one run set out to do."""
+
+    run_id: str
+    kind: str
+    bucket: str
+    batch: int
+    written_at: datetime
+    days: tuple[date, ...]  # of all recordings of the batch: there its files lie
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the intent, and of the batch's files in the table."""
+        return f"{self.run_id}-{self.batch:04d}"
+
+
+def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditRow]) -> Intent:
+    """Say what the batch is about to do to these recordings. Nothing may be done to them before this has returned."""
+    intent = Intent(
+        run_id=job.run_id,
+        kind=job.kind,
+        bucket=job.bucket,
+        batch=batch.batch.number,
+        written_at=datetime.now(UTC),
+        days=tuple(sorted({row.recording_date for row in batch.rows})),
+        rows=tuple(rows),
+    )
+    files.create(f"{RUNS}/{intent.name}{_INTENT}", _json(asdict(intent)))
+    return intent
+
+
+def confirmed(
+    intent: Intent, rows: Sequence[AuditRow], look: Callable[[AuditRow], AuditRow], pool: Pool
+) -> list[AuditRow]:
+    """The rows as they may be written: none says "not done" of a deed whose answer may have been lost before that."""
+    named = {row.key: row for row in intent.rows}
+
+    def confirm(row: AuditRow) -> AuditRow:
+        if row.key not in named or not _may_be_wrong(row):
+            return row
+        looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(named[row.key]))
+        if looked.status in DONE:
+            return replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
+        return row if looked.status is Status.SKIPPED else ended(row, Status.FAILED, f"unknown: {looked.reason}")
+
+    return pool.map(confirm, rows)
+
+
+def _may_be_wrong(row: AuditRow) -> bool:
+    """A refusal may have come after a lost answer within one request, any other end after one within an attempt."""
+    was_refused, was_repeated = row.status is Status.FAILED, row.attempts > 0
+    return row.status not in DONE and _is_definite(row.status, row.reason) and (was_refused or was_repeated)
+
+
+def _is_definite(status: str, reason: str | None) -> bool:
+    """Whether it is known if the deed was done: not after a failure but for a refusal."""
+    return status != Status.FAILED or str(reason).startswith(f"{StoreRefused.code}:")
+
+
+def conclude(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
+    """Write the batch's rows; close the intent if each that it names has a known end, else a later run looks first."""
+    written = write_untold(files, intent, rows)
+    known = {row.key for row in rows if _is_definite(row.status, row.reason)}
+    if all(row.key in known for row in intent.rows):
+        close(files, intent, written)
+    return written
+
+
+def close(files: AuditFiles, intent: Intent, manifest: Iterable[ManifestFile]) -> None:
+    """Say that nothing more will be done, and list what was written."""
+    record = {"run_id": intent.run_id, "batch": intent.batch, "files": [asdict(file) for file in manifest]}
+    with suppress(*_TAKEN):  # closed by another run meanwhile, whose own record lists what it wrote
+        files.create(f"{RUNS}/{intent.name}{_DONE}", _json(record))
+
+
+def write_untold(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow]) -> list[ManifestFile]:
+    """Write these rows, a file per date; where another run has told of some meanwhile, the others in a further file."""
+    days = (_write_day(files, intent, day, of_day) for day, of_day in _by_day(rows))
+    return [file for of_day in days for file in of_day]
+
+
+def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[AuditRow]) -> list[ManifestFile]:
+    """The day's files of this batch: the one written, after those of other runs that no record lists yet.
+
+    What a record lists is not listed anew: its bytes may have been changed since.
+    """
+    found: list[ManifestFile] = []
+    for name in _names(intent, day):
+        data = parquet_bytes(rows)
+        try:
+            files.create(name, data)
+            return [*found, file_of(name, data)]
+        except _TAKEN:
+            if name not in listed_digests(files, began_before(intent)):
+                found.append(file_of(name, files.read(name)))
+            rows = untold(files, day, rows)
+        if not rows:
+            break
+    return found
+
+
+def began_before(intent: Intent) -> datetime:
+    """Before any run began whose record may list the batch's files: its own, and those that settle it."""
+    return intent.written_at - _LONGEST_RUN
+
+
+def _names(intent: Intent, day: date) -> Iterator[str]:
+    """Where the batch's rows of a day may lie: the batch's own file, and those of runs that had to add to it."""
+    stem = f"{PARTITION}={day}/{intent.name}"
+    return (f"{stem}.parquet" if number == 1 else f"{stem}-{number}.parquet" for number in count(1))
+
+
+def untold(files: AuditFiles, day: date, rows: Iterable[AuditRow]) -> list[AuditRow]:
+    """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run.
+
+    Raises AuditDamaged where a file of that day cannot be read.
+    """
+    names = (name for name in files.names(f"{PARTITION}={day}") if name.endswith(".parquet"))
+    told = {end for name in names for end in _ends(name, files.read(name))}
+    return [row for row in rows if not told & {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key)}]
+
+
+def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
+    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
+    for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
+        if status in DONE:
+            yield bucket, *_deed(status, key, before, after)
+        elif status not in STATES and _is_definite(status, reason):
+            yield bucket, run_id, key
+
+
+def owed(files: AuditFiles, intent: Intent) -> list[AuditRow]:
+    """What the intent names and no row tells the end of."""
+    return untold_of_days(files, intent.rows)
+
+
+def untold_of_days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[AuditRow]:
+    """The same as ``untold``, for rows of any days."""
+    return [row for day, of_day in _by_day(rows) for row in untold(files, day, of_day)]
+
+
+def _by_day(rows: Iterable[AuditRow]) -> list[tuple[date, list[AuditRow]]]:
+    by_day: dict[date, list[AuditRow]] = defaultdict(list)
+    for row in rows:
+        by_day[row.recording_date].append(row)
+    return sorted(by_day.items())
+
+
+def deed_of(row: AuditRow) -> Deed:
+    """What a row of a release or restore says was done."""
+    return _deed(row.status, row.key, row.version_before, row.version_after)
+
+
+def _deed(status: str, key: str, before: str | None, after: str | None) -> Deed:
+    return str(status), key, before if status == Status.RELEASED else after
+
+
+def open_intents(files: AuditFiles, bucket: str) -> list[Intent]:
+    """The intents over this bucket that nobody has closed, oldest first; ``damaged_intents`` names the others."""
+    intents = (intent for intent in _open(files).values() if intent and intent.bucket == bucket)
+    return sorted(intents, key=lambda intent: intent.written_at)
+
+
+def damaged_intents(files: AuditFiles) -> list[str]:
+    """The names of open intents that nobody can read: of which bucket, and of what they are, is not known."""
+    return [name for name, intent in _open(files).items() if intent is None]
+
+
+def _open(files: AuditFiles) -> Mapping[str, Intent | None]:
+    names = set(files.names(RUNS))
+    stems = (name.removesuffix(_INTENT) for name in sorted(names) if name.endswith(_INTENT))
+    return {stem + _INTENT: _read(files.read(stem + _INTENT)) for stem in stems if stem + _DONE not in names}
+
+
+def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:
+    """Whether the run that set out can do nothing more: it has ended, or began the batch very long ago."""
+    is_old = datetime.now(UTC) - intent.written_at > abandoned_after
+    return is_old or f"{RUNS}/{intent.run_id}{_END}" in set(files.names(RUNS))
+
+
+def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
+    """The batch's files as they lie in the table, whichever run wrote them."""
+    found: list[ManifestFile] = []
+    for day in intent.days:
+        there = set(files.names(f"{PARTITION}={day}"))
+        for name in _names(intent, day):
+            if name not in there:
+                break
+            found.append(file_of(name, files.read(name)))
+    return found
+
+
+def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[str, str], str]:
+    """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
+    return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
+
+
+def _perhaps_owed(files: AuditFiles, intent: Intent) -> Sequence[AuditRow]:
+    try:
+        return owed(files, intent)
+    except AuditDamaged:
+        return intent.rows
+
+
+def _read(data: bytes) -> Intent | None:
+    try:
+        record = json.loads(data)
+        parsed = {
+            "written_at": datetime.fromisoformat(record["written_at"]),
+            "days": tuple(map(date.fromisoformat, record["days"])),
+            "rows": tuple(map(_row, record["rows"])),
+        }
+        intent = Intent(**{**record, **parsed})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # cut off, or not written by us
+        return None
+    is_ours = isinstance(intent.run_id, str) and isinstance(intent.bucket, str) and type(intent.batch) is int
+    return intent if is_ours and intent.written_at.tzinfo else None
+
+
+_PARSE = {
+    "status": Status,
+    "recording_date": date.fromisoformat,
+    "state_at": datetime.fromisoformat,
+    "started_at": datetime.fromisoformat,
+    "finished_at": datetime.fromisoformat,
+}
+
+
+def _row(record: Mapping[str, Any]) -> AuditRow:
+    """A row as JSON has it; columns that a newer version of this software added are passed over."""
+    known = {field.name: record[field.name] for field in fields(AuditRow) if field.name in record}
+    parsed = {name: parse(known[name]) for name, parse in _PARSE.items() if known.get(name) is not None}
+    return AuditRow(**{**known, **parsed})
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1, default=str).encode()

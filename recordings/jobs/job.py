@@ -1,0 +1,156 @@
+"""Restore, release and reconcile: what was asked for, checked before anything is touched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+from recordings import __version__
+from recordings.errors import InvalidRequest
+from recordings.recording import Batch
+from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
+from recordings.run import run_id_of
+from recordings.table.files import audit_location
+from recordings.table.rows import AuditRow, BatchRows, Status
+
+BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
+_HOW_TO_SELECT = "contact_ids, start_date or end_date, prefixes, or run_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job on what has been archived. Dates are of the calls, UTC, inclusive; None does not narrow."""
+
+    run_id: str
+    kind: str
+    bucket: str
+    audit_uri: str
+    prefixes: tuple[str, ...]
+    start_date: date | None
+    end_date: date | None
+    contact_ids: tuple[str, ...] | None
+    of_run: str | None
+    everything: bool
+    missing_ok: bool
+    grace_days: int
+    grace_days_read_back: int  # of those that were read back and decoded in full
+    repair: bool
+    dry_run: bool
+    started_at: datetime
+    software_version: str = __version__
+
+    def grace_days_of(self, row: AuditRow) -> int:
+        """For how many days after its archiving a recording's original stays."""
+        return self.grace_days_read_back if row.read_back else self.grace_days
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything was selected."""
+        return bool(self.contact_ids or self.of_run or self.start_date or self.end_date or self.prefixes != ("",))
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it leaves records under ``_runs/``: whatever may write does, and every reconciliation."""
+        return self.kind == "reconcile" or not self.dry_run
+
+
+def plan_job(
+    kind: str,
+    *,
+    bucket: str,
+    audit_uri: str,
+    flow_run_id: str | None = None,
+    prefixes: Sequence[str] | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    contact_ids: Sequence[str] | None = None,
+    run_id: str | None = None,
+    everything: bool = False,
+    missing_ok: bool = False,
+    grace_days: int = 0,
+    grace_days_read_back: int | None = None,
+    repair: bool = False,
+    dry_run: bool = False,
+) -> Job:
+    """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
+
+    An empty list and a blank text are what forms send for a field that was left out, and mean the same here.
+    """
+    check_bucket_name(bucket)
+    check_dates(start_date, end_date)
+    is_open = prefixes is None or (not prefixes and kind != "reconcile")  # the dates of a reconciliation are no place
+    below = normal_prefixes([""] if is_open else prefixes or [])
+    check_range("grace_days", grace_days, 0, MAX_DAYS)
+    _check_entries(kind, "contact_ids", contact_ids)
+    _check_entries(kind, "prefixes", prefixes)
+    started_at = datetime.now(UTC)
+    job = Job(
+        run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
+        kind=kind,
+        bucket=bucket,
+        audit_uri=str(audit_location(audit_uri)),
+        prefixes=below,
+        start_date=start_date,
+        end_date=end_date,
+        contact_ids=tuple(each.strip() for each in contact_ids) if contact_ids else None,
+        of_run=(run_id or "").strip() or None,
+        everything=everything,
+        missing_ok=missing_ok,
+        grace_days=grace_days,
+        grace_days_read_back=grace_days if grace_days_read_back is None else grace_days_read_back,
+        repair=repair,
+        dry_run=dry_run,
+        started_at=started_at,
+    )
+    _check_selection(job)
+    return job
+
+
+def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> None:
+    """A blank entry of a list may be a mistake: it must not come to mean all."""
+    if kind != "reconcile" and not all(each.strip() for each in entries or ()):
+        raise InvalidRequest(f"{parameter} has an empty entry: fill it in or take it out; for all, say everything=True")
+
+
+def _check_selection(job: Job) -> None:
+    """A restore, and a release that deletes, must say of what. A dry run of a release may look at all."""
+    is_needed = job.kind == "restore" or (job.kind == "release" and not job.dry_run)
+    if is_needed and not (job.narrows or job.everything):
+        ways = _HOW_TO_SELECT if job.kind == "restore" else "start_date or end_date, or prefixes"
+        raise InvalidRequest(
+            f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
+            "say everything=True"
+        )
+
+
+def begun(row: AuditRow, job: Job) -> AuditRow:
+    """The row with which this job takes the recording up: nothing is proved yet."""
+    return replace(
+        row,
+        run_id=job.run_id,
+        status=Status.FAILED,
+        reason=None,
+        verified=False,
+        read_back=False,
+        tagged=False,
+        attempts=0,
+        started_at=datetime.now(UTC),
+        finished_at=None,
+        software_version=job.software_version,
+    )
+
+
+def state_after(row: AuditRow, at: datetime) -> datetime:
+    """When the state came that follows ``row``'s: ``at``, which S3 tells to the second, but never before that."""
+    return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
+
+
+def batches_of(rows: Sequence[AuditRow], *, first: int = 1) -> list[BatchRows]:
+    """The rows in batches, oldest call first, numbered from ``first`` on: a run's numbers name its files."""
+    ordered = sorted(rows, key=lambda row: (row.recording_date, row.key))
+    cuts = [ordered[n : n + BATCH_SIZE] for n in range(0, len(ordered), BATCH_SIZE)]
+    return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=first)]
+
+
+DONE = (Status.RESTORED, Status.RELEASED)
+FOUND_GONE = "found-gone"  # the reason of a released row whose original had been deleted by somebody else

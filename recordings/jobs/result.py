@@ -1,0 +1,283 @@
+"""What a job came to: its batches' results, and the summary that its flow returns or fails with."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+
+from recordings.glossary import code_of, label, plural
+from recordings.jobs.job import DONE, FOUND_GONE, Job
+from recordings.pricing import prices
+from recordings.reporting import failed_first
+from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+
+_IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
+_MAX_SAID = 3  # problems in a summary's one line; the record and the report have all
+_MAX_LISTED = 100  # recordings that the report can name; the audit table has all
+LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that are held, locked, exempt or unproven
+
+
+class JobResult:
+    """What a batch of a job came to. A plain class, as Batch is."""
+
+    __slots__ = ("again", "counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
+
+    def __init__(self, job: Job, rows: Sequence[AuditRow], files: Sequence[ManifestFile]) -> None:
+        done = [row for row in rows if row.status in DONE]
+        by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
+        waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
+        left = [row for row in rows if row.status not in STATES and code_of(row.reason) != _IN_GRACE]
+        self.files = tuple(files)
+        self.counts = Counter(row.status.value for row in rows)
+        self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
+        self.size_bytes = sum(_original(row)[0] for row in by_us)
+        self.usd_month = sum(_month(row) for row in by_us)
+        self.due = due_by_date(waiting)
+        self.done = done[:_MAX_LISTED]
+        self.failures = failed_first([row for row in rows if _is_left(row)])[:_MAX_LISTED]
+        self.again = _look_again(left, job.started_at.date())
+        for row in waiting:
+            _sooner(self.again, row.recording_date, _due(row))
+
+
+def _is_left(row: AuditRow) -> bool:
+    """Whether people should look at it: not done, and not only waiting; or done by nobody knows whom."""
+    code = code_of(row.reason)
+    return code == FOUND_GONE or (row.status not in STATES and code != _IN_GRACE)
+
+
+def _look_again(left: Iterable[AuditRow], today: date) -> dict[date, date]:
+    """By day of calls, when a release has to look again: at what failed at once, at what is held or locked later."""
+    again: dict[date, date] = {}
+    for row in left:
+        days = 0 if row.status is Status.FAILED else LOOK_AGAIN_DAYS
+        _sooner(again, row.recording_date, today + timedelta(days=days))
+    return again
+
+
+def _sooner(again: dict[date, date], day: date, on: date) -> None:
+    again[day] = min(on, again.get(day, on))
+
+
+class JobSums:
+    """What a job has come to so far. Bounded: of its recordings it names the first, and counts all."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.counts, self.reasons = Counter[str](), Counter[str]()
+        self.size_bytes, self.usd_month, self.unrecorded = 0, 0.0, 0
+        self.due: dict[date, Due] = {}
+        self.done: list[AuditRow] = []
+        self.failures: list[AuditRow] = []
+        self.files: list[ManifestFile] = []
+        self.lost: list[str] = []  # batches that nothing came of, each with the reason
+        self.again: dict[date, date] = {}
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
+        """Count these batches in; ``outcomes`` has what came of each."""
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            if isinstance(outcome, JobResult):
+                self._add(outcome, len(batch.rows))
+            else:
+                self.lost.append(f"{batch} failed: {type(outcome).__name__}: {outcome}")
+                self.unrecorded += len(batch.rows)
+                for row in batch.rows:
+                    _sooner(self.again, row.recording_date, self._job.started_at.date())
+
+    def _add(self, result: JobResult, recordings: int) -> None:
+        self.counts += result.counts
+        self.reasons += result.reasons
+        self.size_bytes += result.size_bytes
+        self.usd_month += result.usd_month
+        self.unrecorded += recordings - sum(result.counts.values())
+        self.add_due(result.due)
+        self.done = [*self.done, *result.done][:_MAX_LISTED]
+        self.failures = failed_first([*self.failures, *result.failures])[:_MAX_LISTED]
+        self.files += result.files
+        for day, on in result.again.items():
+            _sooner(self.again, day, on)
+
+    def add_due(self, due: Mapping[date, "Due"]) -> None:
+        """Count in what falls due later."""
+        for day, each in due.items():
+            self.due[day] = self.due.get(day, Due()) + each
+
+    def add_waiting(self, waiting: Mapping[date, "Due"]) -> None:
+        """Count in what the table alone shows to be in its grace period, of which no batch was made."""
+        self.add_due(waiting)
+        count = sum(each.recordings for each in waiting.values())
+        if count:
+            self.counts += Counter({Status.SKIPPED.value: count})
+            self.reasons += Counter({_IN_GRACE: count})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Originals that fall due together: how many, and what deleting them will free."""
+
+    recordings: int = 0
+    size_bytes: int = 0
+    usd_month: float = 0
+
+    def __add__(self, other: "Due") -> "Due":
+        return Due(
+            recordings=self.recordings + other.recordings,
+            size_bytes=self.size_bytes + other.size_bytes,
+            usd_month=self.usd_month + other.usd_month,
+        )
+
+
+def due_by_date(rows: Sequence[AuditRow]) -> dict[date, Due]:
+    """When the originals of these rows, which are in their grace, may be released: by UTC date."""
+    found: dict[date, Due] = {}
+    for row in rows:
+        day = _due(row)
+        found[day] = found.get(day, Due()) + Due(recordings=1, size_bytes=_original(row)[0], usd_month=_month(row))
+    return found
+
+
+def _due(row: AuditRow) -> date:
+    return date.fromisoformat((row.reason or "").rpartition(" ")[2])  # as its reason ends
+
+
+def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
+    """The same for archived rows, each with its grace: a frame with state_at, bytes_before and storage_class_before."""
+    days = (archived["state_at"] + graces).dt.date
+    classes = archived["storage_class_before"].fillna("STANDARD")
+    groups: Iterable[Any] = archived["bytes_before"].fillna(0).groupby([days, classes])
+    found: dict[date, Due] = {}
+    for (day, kept_in), sizes in groups:
+        billed = int(sizes.clip(lower=prices().billed_bytes(0, kept_in)).sum())
+        usd_month = prices().storage_month(billed, kept_in)
+        due = Due(recordings=len(sizes), size_bytes=int(sizes.sum()), usd_month=usd_month)
+        found[day] = found.get(day, Due()) + due
+    return found
+
+
+def _original(row: AuditRow) -> tuple[int, str]:
+    """Size and storage class of the original, which a restored row has on its other side."""
+    restored = row.status is Status.RESTORED
+    size_bytes = row.bytes_after if restored else row.bytes_before
+    storage_class = row.storage_class_after if restored else row.storage_class_before
+    return size_bytes or 0, storage_class or "STANDARD"
+
+
+def _month(row: AuditRow) -> float:
+    """What keeping the original costs a month, in US dollars at list prices."""
+    size_bytes, storage_class = _original(row)
+    return prices().object_month(size_bytes, storage_class)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """What a job's flow returns. In a dry run, the counts are of what would be done."""
+
+    run_id: str
+    kind: str
+    dry_run: bool
+    counts: Mapping[str, int]  # by status
+    reasons: Mapping[str, int]  # by the code of the reason
+    original_bytes: int  # of the originals restored or released
+    usd_month: float  # what keeping these originals costs a month, in US dollars at list prices
+    manifest_files: tuple[str, ...]
+    drifts: Mapping[str, int]  # differences found by a reconciliation, by code
+    unrecorded: int  # recordings asked for that no row speaks of
+    settled: int = 0  # rows written for what earlier runs had done before they died
+    notes: tuple[str, ...] = ()  # what people should know, such as why there was nothing to do
+    problems: tuple[str, ...] = ()  # what was asked for in vain, was lost, or could not be looked at or written
+    next_step: str = ""  # how to do for real what a dry run only looked at
+
+    @property
+    def succeeded(self) -> bool:
+        """Every recording asked for is accounted for, none failed, and nothing was asked for in vain."""
+        return not (self.unrecorded or self.problems or self.counts.get(Status.FAILED.value, 0))
+
+    def __str__(self) -> str:
+        would = "would be " if self.dry_run else ""
+        ends = [f"{count:,} {would}{label(status)}" for status, count in sorted(self.counts.items())]
+        differences = [f"{count:,} {code}" for code, count in sorted(self.drifts.items())]
+        settled = f"{plural(self.settled, 'row')} written for earlier runs that died" if self.settled else ""
+        unknown = f"{plural(self.unrecorded, 'recording')} without a row" if self.unrecorded else ""
+        found = f"table and bucket differ: {', '.join(differences)}" if differences else ""
+        said = [*filter(None, (", ".join(ends), found, settled, unknown)), *_shortened(self.problems)]
+        said = [*(said or [_NOTHING[self.kind]]), *self.notes, *filter(None, [self.next_step])]
+        dry = "dry run: " if would and self.kind != "reconcile" else ""
+        return f"{dry}{self.kind} {self.run_id}: {'; '.join(said)}"
+
+
+_DEED = {"restore": Status.RESTORED.value, "release": Status.RELEASED.value}
+_NOTHING = {
+    "restore": "nothing to restore",
+    "release": "nothing to release",
+    "reconcile": "table and bucket agree",
+}
+
+
+def _shortened(problems: Sequence[str]) -> Iterator[str]:
+    yield from problems[:_MAX_SAID]
+    if len(problems) > _MAX_SAID:
+        yield f"and {plural(len(problems) - _MAX_SAID, 'more problem')}"
+
+
+class JobFailed(Exception):
+    """The job ended, but not everything in it went well. Its rows and its record are written."""
+
+    def __init__(self, summary: JobSummary) -> None:
+        super().__init__(f"{summary}. The artifact {summary.kind}-report has all of it, and says what to do")
+        self.summary = summary
+
+
+def summarize(
+    job: Job,
+    sums: JobSums,
+    *,
+    drifts: Mapping[str, int],
+    settled: int,
+    manifest: Sequence[ManifestFile],
+    notes: Sequence[str],
+    problems: Sequence[str],
+) -> JobSummary:
+    """What the job came to, in all."""
+    return JobSummary(
+        run_id=job.run_id,
+        kind=job.kind,
+        dry_run=job.dry_run,
+        counts=dict(sums.counts),
+        reasons=dict(sums.reasons),
+        original_bytes=sums.size_bytes,
+        usd_month=sums.usd_month,
+        manifest_files=tuple(file.name for file in manifest),
+        drifts=dict(drifts),
+        unrecorded=sums.unrecorded,
+        settled=settled,
+        notes=tuple(notes),
+        problems=(*sums.lost, *problems, *_not_done(job, sums)),
+        next_step=_next_step(job, sums.counts),
+    )
+
+
+def _next_step(job: Job, counts: Mapping[str, int]) -> str:
+    to_do = counts.get(_DEED.get(job.kind, ""), 0)
+    if not job.dry_run or not to_do:
+        return ""
+    selecting = "" if job.narrows or job.everything else " and everything=True, or with a selection"
+    what = f"{job.kind} {plural(to_do, 'recording')}"
+    return f"nothing was written: to {what}, run it again with dry_run=False{selecting}"
+
+
+def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
+    """The recordings that failed; of a restore, each that does not come back, unless that was to be expected."""
+    wants_all = job.kind == "restore" and not job.missing_ok
+    participle = {"restore": "restored", "release": "released"}.get(job.kind, "mended")
+    would = f"{'would not be' if job.dry_run else 'was not'} {participle}"
+    left = [row for row in sums.failures if wants_all or row.status is Status.FAILED]
+    gone = [row for row in sums.failures if code_of(row.reason) == FOUND_GONE]
+    yield from (f"{row.key} {would}: {row.reason}" for row in [*left, *gone])
+    failed = [status for status in sums.counts if status == Status.FAILED or (wants_all and status not in STATES)]
+    more = sum(sums.counts[status] for status in failed) + sums.reasons[FOUND_GONE] - len(left) - len(gone)
+    if more > 0:
+        there = "" if job.dry_run else f"; the audit table has them all, as rows of run {job.run_id}"
+        yield f"{plural(more, 'more recording')} {would}{there}"

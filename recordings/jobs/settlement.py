@@ -1,0 +1,109 @@
+"""Runs that died are settled: what they had done gets the row that they could not write, in their name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+from recordings.errors import AuditDamaged
+from recordings.jobs.intents import (
+    Intent,
+    began_before,
+    close,
+    damaged_intents,
+    files_of,
+    is_over,
+    open_intents,
+    owed,
+    untold_of_days,
+    write_untold,
+)
+from recordings.jobs.job import DONE
+from recordings.jobs.release import found_released
+from recordings.jobs.restore import found_restored
+from recordings.outcomes import accounted
+from recordings.pool import Pool
+from recordings.retrying import patience
+from recordings.s3.store import Store
+from recordings.table.evidence import listed_digests
+from recordings.table.files import AuditFiles
+from recordings.table.rows import AuditRow, ManifestFile, Status
+
+_NO_KEY = "_no-such-folder/"  # as short a listing as can be
+_LOOK: Mapping[str, Callable[[Store, AuditRow], AuditRow]] = {
+    "release": found_released,
+    "restore": found_restored,
+}
+
+
+class Settlement:
+    """What runs that died had done without a row, and got one now. A plain class, as Batch is."""
+
+    __slots__ = ("files", "over", "problems", "rows", "unsettled")
+
+    def __init__(self) -> None:
+        self.files: list[ManifestFile] = []
+        self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the files are accounted for
+        self.problems: list[str] = []
+        self.rows = 0
+        # Keys of which nobody could see whether a dead run did something to them, each with the day of its call.
+        self.unsettled: dict[str, date] = {}
+
+
+def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
+    """Write the rows that open intents are owed.
+
+    The newest intent first: what an older run had done before the newer one set out, the newer one has settled.
+    """
+    settlement = Settlement()
+    settlement.problems += [
+        f"{name} cannot be read: what its run had done is not known" for name in damaged_intents(files)
+    ]
+    intents = open_intents(files, store.bucket)
+    if not intents:
+        return settlement
+    patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
+    listed = listed_digests(files, began_before(intents[0]))  # the oldest
+    for intent in reversed(intents):
+        try:
+            looked = _looked_at(store, files, intent, pool)
+            settlement.rows += _write(files, intent, looked)
+            # What a record lists already is not listed anew: its bytes may have been changed since.
+            manifest = [file for file in files_of(files, intent) if file.name not in listed]
+        except AuditDamaged as error:
+            settlement.problems.append(
+                f"what {intent.kind} {intent.run_id} had done is not known, and left out: {error}"
+            )
+            settlement.unsettled |= {row.key: row.recording_date for row in intent.rows}
+            continue
+        settlement.files += manifest
+        unknown = [row for row in looked if row.status is Status.FAILED]
+        settlement.problems += [
+            f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
+            for row in unknown
+        ]
+        settlement.unsettled |= {row.key: row.recording_date for row in unknown}
+        if not unknown and is_over(files, intent, abandoned_after=abandoned_after):
+            settlement.over.append((intent, manifest))
+    return settlement
+
+
+def close_settled(files: AuditFiles, settlement: Settlement) -> None:
+    """Close the intents of runs that can do nothing more. Only after the end record that lists their files."""
+    for intent, manifest in settlement.over:
+        close(files, intent, manifest)
+
+
+def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[AuditRow]:
+    """What the bucket shows of each recording whose row is not there yet."""
+    look = _LOOK[intent.kind]
+
+    def looked(row: AuditRow) -> AuditRow:
+        return accounted(replace(row, status=Status.FAILED), lambda: look(store, row))
+
+    return pool.map(looked, owed(files, intent))
+
+
+def _write(files: AuditFiles, intent: Intent, looked: Sequence[AuditRow]) -> int:
+    rows = untold_of_days(files, [row for row in looked if row.status in DONE])
+    write_untold(files, intent, rows)
+    return len(rows)

@@ -1,0 +1,1 @@
+"""Is a bucket safe to work on: looked at, and tried, before the first recording."""

@@ -1,0 +1,201 @@
+"""Does a run see what it must see? Tried on objects of its own, under its own role, before the first recording.
+
+S3 leaves out of its answers what a role may not see: tags, holds and locks then look as if there were none. So wherever
+recordings lie, an object that has them all is written, encrypted as a recording is, and read as recordings are.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+
+from recordings.errors import Changed, RecordingError, StoreRefused
+from recordings.finding import Finding, PreflightFailed, Severity
+from recordings.plan import days_of
+from recordings.recording import Day
+from recordings.retrying import patience
+from recordings.run import Run
+from recordings.s3.objects import Encryption, StoredObject, Version
+from recordings.s3.store import Store
+
+NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
+_TAGS = {"canary": "of the recording archive"}
+_LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
+_DEAD_AFTER = timedelta(hours=1)  # a canary still held then is of a run that was killed
+_SLACK = timedelta(minutes=5)  # a run may take as long from looking at older canaries to writing its own
+_SAMPLE = 5  # recordings asked how they are encrypted
+
+
+def check_sight(store: Store, run: Run) -> None:
+    """Raise PreflightFailed with the action that is missing, if the run could lose something for want of seeing it.
+
+    Tells the store what S3's answers may be taken to mean: ``shows_tag_counts``, ``owner``.
+    """
+    findings = patience()(lambda: list(_findings(store, run)))
+    if findings:
+        raise PreflightFailed(findings)
+
+
+def _findings(store: Store, run: Run) -> Iterator[Finding]:
+    shown = []
+    for folder in _folders(run):
+        keys = list(islice(_recordings_below(store, run, folder), _SAMPLE))
+        if keys:
+            place = _Place(store, folder + NAME)
+            yield from _tried(place, _encryptions(store, keys))
+            shown.append(place.shows_tag_count)
+    store.shows_tag_counts = bool(shown) and all(shown)
+
+
+def _folders(run: Run) -> list[str]:
+    """Where recordings lie: what a role may do is said by prefix, and may differ from one to the next."""
+    return [folder for prefix in run.prefixes for folder in (prefix, f"{prefix}ivr/")]
+
+
+def _recordings_below(store: Store, run: Run, folder: str) -> Iterator[str]:
+    """Keys of the window's recordings below one folder. A day that cannot be listed is the listing's to tell."""
+    places = (place for day in days_of(run, {}) for place in day.key_prefixes if _folder_of(day, place) == folder)
+    for place in places:
+        with suppress(StoreRefused):
+            yield from (item["Key"] for item in store.list_objects(place) if item["Key"].endswith(".wav"))
+
+
+def _folder_of(day: Day, place: str) -> str:
+    """The prefix of a run below which a day's place lies, or that prefix's ivr/."""
+    return place.removesuffix(f"{day.date:%Y/%m/%d}/{day.shard}")
+
+
+def _encryptions(store: Store, keys: list[str]) -> list[Encryption]:
+    """How these are encrypted, each way once. One that cannot be looked at says nothing here: its row will."""
+    found: list[Encryption] = []
+    for key in keys:
+        try:
+            encryption = store.head(key).encryption
+        except (RecordingError, StoreRefused):
+            continue
+        if encryption not in found:
+            found.append(encryption)
+    return found or [Encryption()]
+
+
+class _Place:
+    """One canary: where it lies, and what was seen of it."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.store, self.key = store, key
+        self.version_id: str | None = None
+        self.shows_tag_count = False
+
+
+def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
+    """With each encryption until one can be used: a key that is disabled costs the recordings that it is used for."""
+    refusals: list[Exception] = []
+    for encryption in encryptions:
+        try:
+            return (yield from list(_look(place, encryption)))
+        except (StoreRefused, Changed) as error:
+            refusals.append(error)
+    yield _blind("cannot-replace", f"The test object {place.key} cannot be written, read and marked: {refusals[0]}.")
+
+
+def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
+    store, key = place.store, place.key
+    locked_for = _LOCKED_FOR if store.locks_enabled else None
+    if locked_for:
+        _let_go(store, key)
+    version_id = store.put_canary(key, tags=_TAGS, encryption=encryption, locked_for=locked_for).version_id
+    if locked_for:
+        store.put_hold(key, version_id, held=True)
+    try:
+        with store.read(key, version_id=version_id) as (ours, body):
+            body.read(ours.size_bytes)
+        with store.read(key) as (current, body):  # ours, or that of another run that began at the same moment
+            body.read(current.size_bytes)
+        place.shows_tag_count = current.tag_count == len(_TAGS)
+        yield from _tags(store, key, version_id)
+        yield from _locks(ours) if locked_for else ()
+        yield from _owner(store, ours) if store.acls_enabled else ()
+    finally:
+        if locked_for:
+            store.put_hold(key, version_id, held=False)
+
+
+def _let_go(store: Store, key: str) -> None:
+    """Lift the holds that killed runs left on the canary: nothing else would ever be able to delete these versions.
+
+    Every run looks before it writes. So the run that wrote the newest version has seen all that were old enough then,
+    and this one asks for the newest and for those that have become old enough since, however many lie below.
+    """
+    versions = _newest_first(store, key)
+    newest = next(versions, None)
+    if newest is None:
+        return
+    now = _lift_dead(store, key, newest)
+    seen_until = newest.last_modified - _DEAD_AFTER - _SLACK
+    for version in takewhile(lambda each: each.last_modified >= seen_until, versions):
+        if now - version.last_modified > _DEAD_AFTER:
+            _lift_dead(store, key, version)
+
+
+def _newest_first(store: Store, key: str) -> Iterator[Version]:
+    """The key's versions as S3 lists them, page by page, without delete markers."""
+    with suppress(StoreRefused):  # who may not list versions may still archive
+        pages = store.list_versions(key)
+        yield from (version for page in pages for version in page if version.key == key and version.etag)
+
+
+def _lift_dead(store: Store, key: str, version: Version) -> datetime:
+    """Lift the version's hold if its run is dead; returns the time by S3's clock."""
+    try:
+        left = store.head(key, version.version_id)
+    except Changed:  # somebody deleted it
+        return version.last_modified
+    if left.legal_hold and left.answered_at - left.last_modified > _DEAD_AFTER:
+        store.put_hold(key, left.version_id, held=False)
+    return left.answered_at
+
+
+def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:
+    """Asked for with a version id and without one: these are two permissions."""
+
+    def are_shown() -> bool:
+        return all(store.tags(key, asked_for) == _TAGS for asked_for in (None, version_id))
+
+    def can_be_put() -> bool:
+        store.put_tags(key, version_id, _TAGS)
+        return True
+
+    yield from _proved("cannot-see-tags", are_shown, f"S3 does not show the tags of {key} as they were written")
+    yield from _proved("cannot-tag", can_be_put, "")
+
+
+def _locks(ours: StoredObject) -> Iterator[Finding]:
+    if not ours.legal_hold:
+        sentence = f"{ours.key} is under legal hold, and S3 does not say so."
+        yield _blind("cannot-see-holds", sentence, "s3:GetObjectLegalHold")
+    if not ours.locked_until:
+        yield _blind("cannot-see-locks", f"{ours.key} is locked, and S3 does not say so.", "s3:GetObjectRetention")
+
+
+def _owner(store: Store, ours: StoredObject) -> Iterator[Finding]:
+    def is_shown() -> bool:
+        acl = store.acl(ours.key, ours.version_id)
+        store.owner = acl.owner if acl else None
+        return True
+
+    yield from _proved("cannot-see-grants", is_shown, "")
+
+
+def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Finding]:
+    try:
+        if not look():
+            yield _blind(code, f"{otherwise}.")
+    except StoreRefused as error:
+        yield _blind(code, f"{error}.")
+
+
+def _blind(code: str, sentence: str, action: str = "") -> Finding:
+    """``action`` where S3 does not name it; what S3 refuses for another reason is not a matter of granting."""
+    granting = f"Grant the run's role {action or 'that'}: deployments/policies/archive.json has all it needs."
+    way_out = granting if action or "the role needs" in sentence else "No recording was changed: fix it, then rerun."
+    return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

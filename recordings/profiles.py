@@ -1,0 +1,59 @@
+"""What recordings become: one row of ``PROFILES`` each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFormat:
+    """What an audio file holds; ``codec`` is ffmpeg's name: ``pcm_s16le``, ``pcm_alaw``, ``flac``."""
+
+    codec: str
+    sample_rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What recordings become. Mono sources stay mono under every profile."""
+
+    name: str
+    description: str
+    codec: str
+    max_channels: int  # more are mixed into one if this is 1, else refused
+    content_type: str
+    size_ratio: float  # bytes of result by byte of source in Connect's own format, roughly
+    needs_ffmpeg: bool
+
+
+_ROWS = (
+    Profile(
+        name="alaw-mono",
+        description="A-law WAV, 8 kHz, all channels mixed into one: a quarter of the size",
+        codec="pcm_alaw",
+        max_channels=1,
+        content_type="audio/wav",
+        size_ratio=0.25,
+        needs_ffmpeg=False,
+    ),
+    Profile(
+        name="alaw-stereo",
+        description="A-law WAV, 8 kHz, agent and customer kept apart: half the size",
+        codec="pcm_alaw",
+        max_channels=2,
+        content_type="audio/wav",
+        size_ratio=0.5,
+        needs_ffmpeg=False,
+    ),
+    Profile(
+        name="flac-stereo",
+        description="lossless FLAC, every channel: 25 to 60 % of the size; not WAV, though the key ends in .wav",
+        codec="flac",
+        max_channels=8,
+        content_type="audio/flac",
+        size_ratio=0.4,
+        needs_ffmpeg=True,
+    ),
+)
+PROFILES: Mapping[str, Profile] = MappingProxyType({row.name: row for row in _ROWS})

@@ -1,0 +1,1 @@
+"""What archiving saved, for people: sums, figures, charts, pages."""

@@ -1,0 +1,380 @@
+"""What keeping a contact centre's recordings for years costs, one way or another: an honest comparison.
+
+``python -m recordings.savings.scenarios > docs/costs.md`` writes the page that this repository shows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from recordings.conversion.pcm import TELEPHONE_HZ
+from recordings.conversion.wav import alaw_wav_bytes
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, reading_back_usd
+from recordings.glossary import plural
+from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
+from recordings.profiles import PROFILES
+from recordings.settings import settings
+
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What comes in each month, and for how long it is kept."""
+
+    minutes_month: float
+    gb_month: float  # as Connect writes it
+    minutes_by_call: float
+    months: int
+    days_before: float = 7  # in Standard, until analytics are done
+
+    @property
+    def calls_month(self) -> float:
+        """Recordings that come in each month."""
+        return self.minutes_month / self.minutes_by_call
+
+    @property
+    def bytes_by_call(self) -> float:
+        """Size of an average recording."""
+        return self.gb_month * GB / self.calls_month
+
+
+# "Optimize Amazon Connect call recording storage", the published example: 6 TB a month for six years. The length of a
+# call is our assumption.
+PUBLISHED = Workload(minutes_month=3_000_000, gb_month=6 * 1024, minutes_by_call=5, months=72)
+PUBLISHED_PROCESSING_BY_1000_MINUTES = 0.11
+PUBLISHED_TOTALS = {"everything in S3 Standard": 356_664, "A-law mono in GLACIER_IR": 41_838}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way of keeping recordings: in which class, how small, and whether they are rewritten for it."""
+
+    name: str
+    storage_class: str
+    size_ratio: float
+    converts: bool
+    opens: str = "at once"
+    releases_originals: bool = True
+    grace_days: int = settings().grace_days  # after which the original is released
+
+
+def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Way:
+    return Way(
+        name=f"`{profile}` in {storage_class}" + ("" if releases_originals else ", originals kept for ever"),
+        storage_class=storage_class,
+        size_ratio=PROFILES[profile].size_ratio,
+        converts=True,
+        releases_originals=releases_originals,
+    )
+
+
+def _moving(storage_class: str, opens: str = "at once") -> Way:
+    return Way(
+        name=f"no resampling, lifecycle rule to {storage_class}",
+        storage_class=storage_class,
+        size_ratio=1,
+        converts=False,
+        opens=opens,
+    )
+
+
+WAYS = (
+    Way(name="nothing: stays in STANDARD", storage_class="STANDARD", size_ratio=1, converts=False),
+    _moving("STANDARD_IA"),
+    _moving("GLACIER_IR"),
+    _moving("GLACIER", "after hours"),
+    _moving("DEEP_ARCHIVE", "after 12 hours"),
+    _converting("alaw-mono", "STANDARD"),
+    _converting("alaw-mono", "STANDARD_IA"),
+    _converting("alaw-mono", "GLACIER_IR"),
+    _converting("alaw-stereo", "GLACIER_IR"),
+    _converting("flac-stereo", "GLACIER_IR"),
+    _converting("alaw-mono", "GLACIER_IR", releases_originals=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What a way costs over all the months of a workload, in dollars."""
+
+    way: Way
+    storage_usd: float  # where the recordings end
+    waiting_usd: float  # in Standard, before they get there
+    originals_usd: float  # in Standard, until they are released
+    work_usd: float  # requests, CPU time, worker and server; or lifecycle transitions
+    tags_usd: float  # one for each recording that was converted, for as long as it is kept
+
+    @property
+    def total_usd(self) -> float:
+        """The sum."""
+        return self.storage_usd + self.waiting_usd + self.originals_usd + self.work_usd + self.tags_usd
+
+
+def compare(workload: Workload, price_list: PriceList, ways: Iterable[Way] = WAYS) -> list[Bill]:
+    """The bill of each way, dearest first."""
+    bills = [bill(way, workload, price_list) for way in ways]
+    return sorted(bills, key=lambda each: each.total_usd, reverse=True)
+
+
+def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
+    """Month n stores what came in during the n-1 months before it, as the published example counts."""
+    billed = price_list.billed_bytes(round(workload.bytes_by_call * way.size_ratio), way.storage_class)
+    gb_month = billed * workload.calls_month / GB
+    work_month = (
+        archiving_cost(workload.calls_month, workload.minutes_month, way.storage_class, price_list).all_in_usd
+        if way.converts
+        else workload.calls_month / 1000 * price_list.of_class(way.storage_class).transition_per_1000
+    )
+    return Bill(
+        way=way,
+        storage_usd=_stored(gb_month, way.storage_class, workload, price_list),
+        waiting_usd=_in_standard(workload, workload.days_before, price_list),
+        originals_usd=_originals(way, workload, price_list),
+        work_usd=work_month * workload.months,
+        tags_usd=price_list.tags_month(workload.calls_month) * sum(range(workload.months)) if way.converts else 0,
+    )
+
+
+def _stored(gb_month: float, storage_class: str, workload: Workload, price_list: PriceList) -> float:
+    return sum(price_list.volume_month(gb_month * month, storage_class) for month in range(workload.months))
+
+
+def _in_standard(workload: Workload, days: float, price_list: PriceList) -> float:
+    """So many days in Standard for all that comes in."""
+    return price_list.volume_month(workload.gb_month * days / 30, "STANDARD") * workload.months
+
+
+def _originals(way: Way, workload: Workload, price_list: PriceList) -> float:
+    if not way.converts:
+        return 0
+    if not way.releases_originals:
+        return _stored(workload.gb_month, "STANDARD", workload, price_list)
+    return _in_standard(workload, way.grace_days, price_list)
+
+
+def archiving_cost(recordings: float, minutes: float, storage_class: str, price_list: PriceList) -> Cost:
+    """What archiving so many recordings within a month costs, by the requests that the design makes for one."""
+    each = round(recordings)
+    lists = round(recordings / _BATCH)
+    counts = {
+        "GetObject": each,
+        "PutObject": each,
+        "GetObjectTagging": each,
+        "PutObjectTagging": each,
+        "ListObjectVersions": lists,
+        "ListObjectsV2": lists,
+    }
+    cpu_s = recordings * CPU_S_BY_RECORDING + minutes * CPU_S_BY_MINUTE
+    return run_cost(
+        price_list,
+        counts,
+        write_class=storage_class,
+        retrieval_usd=0,
+        cpu_s=cpu_s,
+        wall_s=cpu_s,
+        standing_days=MONTH_DAYS,
+    )
+
+
+def published_total(price_list: PriceList, workload: Workload = PUBLISHED) -> float:
+    """The published figure for A-law mono in GLACIER_IR, from its ingredients."""
+    kept = _stored(workload.gb_month / 4, "GLACIER_IR", workload, price_list)
+    waiting = _in_standard(workload, workload.days_before, price_list)
+    processing = PUBLISHED_PROCESSING_BY_1000_MINUTES * workload.minutes_month / 1000 * workload.months
+    return kept + waiting + processing
+
+
+def comparison_table(workload: Workload, price_list: PriceList) -> str:
+    """The comparison as Markdown, dearest first."""
+    bills = compare(workload, price_list)
+    minutes = workload.minutes_month * workload.months
+    lines = [
+        "| way | where it ends | in Standard before | originals | work | tags | **total** | 1,000 minutes | opens |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    for each in bills:
+        figures = (each.storage_usd, each.waiting_usd, each.originals_usd, each.work_usd, each.tags_usd)
+        cells = " | ".join(f"${amount:,.0f}" for amount in figures)
+        by_1000 = each.total_usd / minutes * 1000
+        lines.append(f"| {each.way.name} | {cells} | **${each.total_usd:,.0f}** | ${by_1000:.3f} | {each.way.opens} |")
+    return "\n".join(lines)
+
+
+GRACES_DAYS, LENGTHS_MINUTES, KEPT_MONTHS = (30, 7, 1), (1 / 6, 1, 5, 30), (6, 12, 24, 72)
+_LONGEST_S = 3600
+_BY_RULE, _BY_GRACE = _moving("GLACIER_IR"), _converting("alaw-mono", "GLACIER_IR")
+# Seven ways of which a picture can be made: doing nothing, and keeping originals for ever, would dwarf all others.
+DRAWN = (
+    ("lifecycle rule to GLACIER_IR", _BY_RULE),
+    ("alaw-stereo, originals 7 days", replace(_converting("alaw-stereo", "GLACIER_IR"), grace_days=7)),
+    ("flac-stereo, originals 7 days", replace(_converting("flac-stereo", "GLACIER_IR"), grace_days=7)),
+    ("alaw-mono, originals 30 days", replace(_BY_GRACE, grace_days=30)),
+    ("alaw-mono, originals 7 days", replace(_BY_GRACE, grace_days=7)),
+    ("alaw-mono, originals 1 day", replace(_BY_GRACE, grace_days=1)),
+    ("lifecycle rule to DEEP_ARCHIVE", _moving("DEEP_ARCHIVE", "after 12 hours")),
+)
+
+
+def graces_table(workload: Workload, price_list: PriceList) -> str:
+    """Totals of each profile by how long originals stay, as Markdown."""
+    heading = " | ".join(plural(days, "day") for days in GRACES_DAYS)
+    rows = (
+        [profile, *(bill(replace(way, grace_days=days), workload, price_list).total_usd for days in GRACES_DAYS)]
+        for profile, way in ((name, _converting(name, "GLACIER_IR")) for name in PROFILES)
+    )
+    lines = [f"| `{profile}` | {' | '.join(f'${total:,.0f}' for total in totals)} |" for profile, *totals in rows]
+    return "\n".join([f"| originals stay | {heading} |", "|---|--:|--:|--:|", *lines])
+
+
+def lengths_table(workload: Workload, price_list: PriceList) -> str:
+    """Totals for the same minutes in calls of other lengths, as Markdown; and what of them is for tags."""
+    lines = [f"| calls of | lifecycle rule to GLACIER_IR | {_BY_GRACE.name} | of it, tags |", "|---|--:|--:|--:|"]
+    for minutes in LENGTHS_MINUTES:
+        calls = replace(workload, minutes_by_call=minutes)
+        rule, archived = bill(_BY_RULE, calls, price_list), bill(_BY_GRACE, calls, price_list)
+        length = f"{minutes:g} min" if minutes >= 1 else f"{minutes * 60:.0f} s"
+        lines.append(f"| {length} | ${rule.total_usd:,.0f} | ${archived.total_usd:,.0f} | ${archived.tags_usd:,.0f} |")
+    return "\n".join(lines)
+
+
+def gate_table(price_list: PriceList) -> str:
+    """From which length on converting pays, by how long a recording is still kept, as Markdown."""
+    lines = [
+        f"| originals stay | {' | '.join(f'kept {months} months' for months in KEPT_MONTHS)} |",
+        f"|---|{'--:|' * len(KEPT_MONTHS)}",
+    ]
+    for days in GRACES_DAYS:
+        terms = Terms(storage_class="GLACIER_IR", grace_days=days)
+        found = (shortest_s(months, terms, price_list) for months in KEPT_MONTHS)
+        lines.append(f"| {plural(days, 'day')} | {' | '.join('never' if s is None else f'{s} s' for s in found)} |")
+    return "\n".join(lines)
+
+
+def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None:
+    """The first whole second from which on converting such a call to A-law mono pays; None below an hour."""
+    for seconds in range(1, _LONGEST_S + 1):
+        frames = seconds * TELEPHONE_HZ
+        call = Kept(
+            storage_class="STANDARD",
+            size_bytes=4 * frames,
+            minutes=seconds / 60,
+            tags=0,
+            age_days=PUBLISHED.days_before,
+            months_left=months,
+        )
+        if pays(call, alaw_wav_bytes(channels=1, frames=frames), terms, price_list):
+            return seconds
+    return None
+
+
+def document(price_list: PriceList) -> str:
+    """The whole of docs/costs.md."""
+    month = archiving_cost(PUBLISHED.calls_month, PUBLISHED.minutes_month, "GLACIER_IR", price_list)
+    less = price_list.tags_read_for_less({"GetObjectTagging": PUBLISHED.calls_month}, "GLACIER_IR")
+    thousands = PUBLISHED.minutes_month / 1000
+    small = round(PUBLISHED.bytes_by_call * PROFILES["alaw-mono"].size_ratio)
+    read_back = (
+        PUBLISHED.calls_month
+        * PUBLISHED.months
+        * reading_back_usd(small, PUBLISHED.minutes_by_call, "GLACIER_IR", price_list)
+    )
+    everything, alaw = PUBLISHED_TOTALS.values()
+    return _DOCUMENT.format(
+        source=price_list.source,
+        as_of=price_list.as_of,
+        region=price_list.region,
+        table=comparison_table(PUBLISHED, price_list),
+        published=published_total(price_list),
+        everything=everything,
+        alaw=alaw,
+        nothing=bill(WAYS[0], PUBLISHED, price_list).total_usd,
+        requests=month.requests_usd / thousands,
+        compute=month.compute_usd / thousands,
+        standing=month.standing_usd / thousands,
+        all_in=month.all_in_usd / thousands,
+        less=less / thousands,
+        graces=graces_table(PUBLISHED, price_list),
+        day=_in_standard(PUBLISHED, 1, price_list),
+        grace_days=settings().grace_days,
+        lengths=lengths_table(PUBLISHED, price_list),
+        gate=gate_table(price_list),
+        tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
+        read_back=read_back,
+        days_of_grace=read_back / _in_standard(PUBLISHED, 1, price_list),
+        kms=price_list.kms({"KMS": round(2 * PUBLISHED.calls_month)}) / thousands,
+    )
+
+
+_DOCUMENT = """\
+# What it costs
+
+<!-- Generated: python -m recordings.savings.scenarios > docs/costs.md -->
+
+{source}; {region}, {as_of}. `recordings/prices/{region}.json` holds them; `ARCHIVE_PRICE_LIST` names another file.
+
+## Ways to keep six years of calls
+
+3 million minutes a month for 72 months, 6 TB a month as Connect writes it, calls of 5 minutes. Everything spends its
+first 7 days in Standard; a converted original is released after {grace_days} more. Volume discounts of Standard are
+counted. Month n stores what came in during the n-1 months before it, as the published example counts.
+
+{table}
+
+![What seven of these ways cost over six years](images/costs.svg)
+
+What the table says:
+
+- Storage class is the greater lever: a lifecycle rule to GLACIER_IR, without any of this software, saves four fifths.
+  `alaw-mono` takes off three fifths of what is left, and gives up which speaker said what; `flac-stereo` gives up
+  nothing.
+- DEEP_ARCHIVE is the cheapest way for recordings that may take half a day to open.
+- Each day that originals stay costs ${day:,.0f}. Where nobody releases them, they cost more than doing nothing.
+- FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Objects in DEEP_ARCHIVE
+  and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither is counted.
+
+## How long originals stay
+
+The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_DAYS` or say otherwise to a release
+([why](decisions/0051-a-week-of-grace.md)):
+
+{graces}
+
+Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
+{days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
+(`grace_days_read_back`): that pays for those who would otherwise wait longer.
+
+## How long the calls are
+
+The same 3 million minutes a month, in calls of other lengths. Short calls are billed as at least 128 KiB in GLACIER_IR,
+and requests and tags are paid per recording:
+
+{lengths}
+
+A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six years, ${tag:,.0f}.
+
+## What is not worth converting
+
+A run leaves alone what would cost more converted than moved by a lifecycle rule
+([how it decides](decisions/0050-never-at-a-loss.md)). For calls as Connect writes them, `alaw-mono` in GLACIER_IR pays
+from this length on:
+
+{gate}
+
+## The published figures
+
+${alaw:,} for A-law mono in GLACIER_IR is met to the dollar (${published:,.2f}) from 1,536 GB a month in GLACIER_IR over
+the n-1 months before each, 7/30 of a month in Standard, and processing at $0.11 per 1,000 minutes. It counts originals
+as gone at once. We found no simple rule that gives ${everything:,} for everything in S3 Standard; the rule above
+gives ${nothing:,.0f}. We reproduce the first figure and not the second.
+
+## What archiving costs per 1,000 minutes
+
+Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
+at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. SSE-KMS without a bucket key
+adds ${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class
+or to Standard. The dearer one is counted here; by the other one, it is ${less:.4f} less.
+"""
+
+
+if __name__ == "__main__":
+    print(document(prices()), end="")

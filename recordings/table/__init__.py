@@ -1,0 +1,1 @@
+"""The audit table: its rows, its files, and the proof that none is missing."""

@@ -1,0 +1,299 @@
+"""The audit table, read: all of it, some days of it, or the rows that one asks for."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import reduce
+from itertools import chain
+from operator import or_
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # ships no type information
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.dataset as ds  # type: ignore[import-untyped]
+from pyarrow import fs
+
+from recordings.errors import AuditDamaged
+from recordings.recording import Day
+from recordings.s3.session import Session
+from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
+from recordings.table.parquet import PANDAS_TYPES, arrow_schema
+from recordings.table.rows import STATES, TAG_LIMIT, AuditRow, Status
+
+STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # that ``current`` goes by
+_LISTINGS_AT_ONCE = 16
+_ROWS_AT_ONCE = 1000
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def read_audit(
+    audit_uri: str,
+    start: date | None = None,
+    end: date | None = None,
+    columns: Sequence[str] | None = None,
+    session: Session | None = None,
+) -> pd.DataFrame:
+    """Every row of the dates from ``start`` to ``end`` (inclusive), states and attempts alike, with dates as dates.
+
+    A table in S3 is read with the ``session``'s credentials, region and endpoint; by default those of the environment.
+
+    A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
+    years with SQL (``recordings.savings.sums``, docs/audit-table.md).
+
+    Raises AuditDamaged, which names the file, where one cannot be read.
+    """
+    table = table_of(audit_dataset(audit_uri, start, end, session), columns=columns and list(columns))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
+    return frame
+
+
+def current(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
+
+    Of two rows about one version, that of the run that wrote it counts, then the one taken up later. Order is kept.
+    """
+    clock = frame[["state_at", "started_at"]].assign(
+        bucket=pd.factorize(frame["bucket"])[0],  # numbers, because whole keys are slow to move about
+        key=pd.factorize(frame["key"])[0],
+        wrote=frame["status"].ne(Status.ALREADY_ARCHIVED),
+    )
+    states = clock.reset_index(drop=True)[frame["status"].isin(STATES).to_numpy(bool)]
+    ordered = states.sort_values(["state_at", "wrote", "started_at"], kind="stable")
+    last = ordered.drop_duplicates(["bucket", "key"], keep="last")
+    return frame.iloc[last.index.sort_values()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Only:
+    """Which rows of a day are read; the files' statistics rule out most of the others. Keys are both included."""
+
+    bucket: str
+    prefixes: tuple[str, ...] = ("",)
+    contact_ids: tuple[str, ...] | None = None
+    run_id: str | None = None
+    first_key: str = ""
+    last_key: str = _LAST_CHARACTER
+
+
+def read_days(files: AuditFiles, days: Iterable[date], columns: Sequence[str], only: Only) -> pd.DataFrame:
+    """These columns of the rows of these days. Raises AuditDamaged, which names the file that cannot be read."""
+    table = table_of(dataset_of(files, days), columns=list(columns), filter=_filter(only))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
+    return frame
+
+
+def rows_of_days(
+    files: AuditFiles,
+    days: Iterable[date],
+    columns: Sequence[str],
+    only: Only,
+    chosen: Callable[[pd.DataFrame], pd.DataFrame],
+) -> Iterator[AuditRow]:
+    """Whole rows of these days: those that ``chosen`` takes from a frame of these columns, in its order.
+
+    Only what is taken leaves Arrow, which needs a third of the memory. Raises AuditDamaged.
+    """
+    table = table_of(dataset_of(files, days), filter=_filter(only))
+    narrow = table.select(list(columns)).to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
+    taken = table.take(pa.array(chosen(narrow).index.to_numpy()))
+    del table, narrow
+    for start in range(0, len(taken), _ROWS_AT_ONCE):
+        yield from rows_of(taken.slice(start, _ROWS_AT_ONCE).to_pandas(types_mapper=PANDAS_TYPES.get))
+
+
+def _filter(only: Only) -> pc.Expression:
+    """As ranges where that can be, not by first letters, so that the files' statistics rule most of them out."""
+    key, contact = ds.field("key"), ds.field("contact_id")
+    ranges = [(key >= prefix) & (key < prefix + _LAST_CHARACTER) for prefix in only.prefixes if prefix]
+    wanted = (ds.field("bucket") == only.bucket) & (key >= only.first_key) & (key <= only.last_key)
+    if ranges and "" not in only.prefixes:
+        wanted &= reduce(or_, ranges)
+    if only.run_id is not None:
+        wanted &= ds.field("run_id") == only.run_id
+    if only.contact_ids is not None:
+        among = pc.is_in(contact, pa.array(only.contact_ids, pa.string()))
+        wanted &= (contact >= min(only.contact_ids)) & (contact <= max(only.contact_ids)) & among
+    return wanted
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[AuditRow]:
+    """The rows of a frame as values, nulls as None."""
+    names = [field.name for field in fields(AuditRow)]
+    for record in frame[names].astype(object).itertuples(index=False, name=None):
+        values = {name: _plain(value) for name, value in zip(names, record, strict=True)}
+        yield AuditRow(**{**values, "status": Status(values["status"])})
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN is not itself
+        return None
+    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+
+
+class Settled(NamedTuple):
+    """What a day's rows say is done, and which of its files nobody can read."""
+
+    recordings: frozenset[tuple[str, str]]  # (key, ETag)
+    damaged: tuple[str, ...]
+
+
+def settled(
+    audit_uri: str, day: Day, *, bucket: str, profile: str, software_version: str, session: Session | None = None
+) -> Settled:
+    """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
+
+    Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
+    software rejected. A damaged file settles nothing, and is named.
+    """
+    is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
+    done = ds.field("verified") & is_marked
+    is_rejected = ds.field("status") == Status.REJECTED
+    rejected = is_rejected & (ds.field("software_version") == software_version)
+    of_profile = ds.field("profile") == profile
+    etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
+    wanted = {
+        "columns": {"key": ds.field("key"), "etag": etag},
+        "filter": _filter(Only(bucket=bucket, prefixes=day.key_prefixes)) & of_profile & (done | rejected),
+    }
+    files = open_table(audit_uri, session)
+    rows = dataset_of(files, [day.date])
+    try:
+        tables, damaged = [table_of(rows, **wanted)], list[str]()
+    except AuditDamaged:
+        tables, damaged = _file_by_file(files, rows.files, wanted)
+    pairs = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
+    return Settled(frozenset(chain.from_iterable(pairs)), tuple(damaged))
+
+
+def _file_by_file(
+    files: AuditFiles, paths: Sequence[str], wanted: Mapping[str, Any]
+) -> tuple[list[pa.Table], list[str]]:
+    """What the files hold that can be read, and the names of those that cannot."""
+    tables, damaged = [], []
+    root = _filesystem(files)[1]
+    for name in (path.removeprefix(root) for path in paths):
+        try:
+            tables.append(table_of(_dataset(files, [name]), **wanted))
+        except AuditDamaged:
+            damaged.append(name)
+    return tables, damaged
+
+
+def audit_dates(files: AuditFiles) -> list[date]:
+    """The dates that have rows, in order."""
+    named = (folder.partition("=") for folder in files.folders())
+    return sorted(day for name, _, value in named if name == PARTITION and (day := _date(value)))
+
+
+def _date(text: str) -> date | None:
+    """As we write one; others' folders may be named anything."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if str(day) == text else None
+
+
+def audit_dataset(
+    audit_uri: str, start: date | None = None, end: date | None = None, session: Session | None = None
+) -> ds.Dataset:
+    """The table's files of these dates; without dates, all. A day's folder is listed only when it is asked for.
+
+    Files of every schema version are read by this one's: a column that they lack is null.
+    """
+    files = open_table(audit_uri, session)
+    return dataset_of(files, _between(audit_dates(files), start, end))
+
+
+def audit_parts(
+    files: AuditFiles, start: date | None = None, end: date | None = None, *, days: int
+) -> Iterator[ds.Dataset]:
+    """The same in parts of so many days. No recording's rows are in two of them."""
+    dates = _between(audit_dates(files), start, end)
+    return (dataset_of(files, dates[n : n + days]) for n in range(0, len(dates), days))
+
+
+def _between(days: Iterable[date], start: date | None, end: date | None) -> list[date]:
+    return [day for day in days if (start or date.min) <= day <= (end or date.max)]
+
+
+def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
+    """The rows of these days."""
+    with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
+        listed = list(threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days))
+    return _dataset(files, [name for of_day in listed for name in of_day if name.endswith(".parquet")])
+
+
+def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:
+    filesystem, root = _filesystem(files)
+    return ds.dataset(
+        [root + name for name in names],
+        schema=arrow_schema(),
+        format="parquet",
+        filesystem=filesystem,
+        partitioning=ds.partitioning(pa.schema([arrow_schema().field(PARTITION)]), flavor="hive"),
+        partition_base_dir=root,
+    )
+
+
+def table_of(rows: ds.Dataset, **options: Any) -> pa.Table:
+    """The rows, read now, with ``Dataset.to_table``'s options. Raises AuditDamaged where a file cannot be read."""
+    with damage_named(rows):
+        return rows.to_table(cache_metadata=False, **options)  # of hundreds of files, more than all of the rest
+
+
+@contextmanager
+def damage_named(rows: ds.Dataset, *errors: type[Exception]) -> Iterator[None]:
+    """Whoever reads these rows: an error of Arrow, or of these kinds, is AuditDamaged if what a file holds is at fault.
+
+    Errors of the machine and of S3 stay what they are.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, *errors) as error:
+        if damage := getattr(error, "errno", None) is None and _damage(rows):
+            raise damage from error
+        raise
+
+
+def _damage(rows: ds.Dataset) -> AuditDamaged | None:
+    """The first of the dataset's files that cannot be read as one of ours."""
+    for file in rows.get_fragments():
+        try:
+            file.to_table(schema=rows.schema, cache_metadata=False)
+        except (pa.ArrowException, OSError) as error:
+            cause = str(error).splitlines()[0].rpartition("': ")[2]  # without the path
+            return AuditDamaged("/".join(file.path.split("/")[-2:]), cause.rstrip("."))
+    return None
+
+
+def _filesystem(files: AuditFiles) -> tuple[fs.FileSystem, str]:
+    if isinstance(files, LocalFiles):
+        return fs.LocalFileSystem(), f"{files.root}/"
+    return fs.PyFileSystem(_Reader(files)), ""
+
+
+class _Reader(fs.FileSystemHandler):  # type: ignore[misc]  # ships no type information
+    """Lets Arrow read through our own client: docs/decisions/0031-one-client-writes-and-reads.md."""
+
+    def __init__(self, files: AuditFiles) -> None:
+        self._files = files
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        return pa.BufferReader(self._files.read(path))
+
+    def get_type_name(self) -> str:
+        return "audit-files"
+
+    def normalize_path(self, path: str) -> str:
+        return path
+
+    def _not_asked_for(self, *_: Any, **__: Any) -> None:
+        raise NotImplementedError("a dataset of named files only opens them")
+
+    get_file_info = get_file_info_selector = open_input_stream = _not_asked_for
+    open_output_stream = open_append_stream = copy_file = move = create_dir = _not_asked_for
+    delete_file = delete_dir = delete_dir_contents = delete_root_dir_contents = _not_asked_for

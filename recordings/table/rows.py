@@ -1,0 +1,104 @@
+"""A row of the audit table, and what it can say. ``AuditRow`` is the only declaration of the schema."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Annotated
+
+from recordings.recording import Batch
+
+SCHEMA_VERSION = "2"
+TAG_LIMIT = "tag-limit"  # the reason of what has no room for the tag: its provenance counts instead
+
+
+class Status(StrEnum):
+    """What became of a recording. The first four are states of the bucket, the others attempts."""
+
+    ARCHIVED = "archived"
+    ALREADY_ARCHIVED = "already_archived"
+    RESTORED = "restored"
+    RELEASED = "released"
+    SKIPPED = "skipped"
+    CHANGED = "changed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One recording in one run. ``before`` is the recording as found, ``after`` its replacement."""
+
+    run_id: Annotated[str, "The run that wrote this row"]
+    recording_date: Annotated[date, "UTC date of the call, by its key; the table's partition"]
+    bucket: Annotated[str, "Bucket of the recording"]
+    key: Annotated[str, "Key of the recording"]
+    contact_id: Annotated[str | None, "Amazon Connect's contact id; null where the key has none"] = None
+    status: Annotated[Status, "What became of the recording"]
+    reason: Annotated[str | None, "Why, as `code: sentence`; null where the status says it all"] = None
+    note: Annotated[str | None, "What was odd about the original, and what it was read as"] = None
+    profile: Annotated[str, "The conversion asked for, or the one found in the bucket"]
+    bytes_before: Annotated[int | None, "Size of the original, in bytes; null if it is not known"] = None
+    bytes_after: Annotated[int | None, "Size of the replacement, in bytes"] = None
+    sha256_before: Annotated[str | None, "SHA-256 of the whole original, hex"] = None
+    sha256_after: Annotated[str | None, "SHA-256 of the whole replacement, hex; S3 checked it on arrival"] = None
+    etag_before: Annotated[str | None, "ETag of the original, in S3's quotes"] = None
+    etag_after: Annotated[str | None, "ETag of the replacement, in S3's quotes"] = None
+    version_before: Annotated[str | None, "Version id of the original; `null` if older than versioning"] = None
+    version_after: Annotated[str | None, "Version id of the replacement"] = None
+    storage_class_before: Annotated[str | None, "Storage class of the original"] = None
+    storage_class_after: Annotated[str | None, "Storage class of the replacement"] = None
+    codec_before: Annotated[str | None, "Codec of the original, by ffmpeg's names"] = None
+    codec_after: Annotated[str | None, "Codec of the replacement, by ffmpeg's names"] = None
+    sample_rate_before_hz: Annotated[int | None, "Sample rate of the original, in Hz"] = None
+    sample_rate_after_hz: Annotated[int | None, "Sample rate of the replacement, in Hz"] = None
+    channels_before: Annotated[int | None, "Channels of the original"] = None
+    channels_after: Annotated[int | None, "Channels of the replacement"] = None
+    duration_before_s: Annotated[float | None, "Length of the original, in seconds"] = None
+    duration_after_s: Annotated[float | None, "Length of the replacement, in seconds"] = None
+    snr_db: Annotated[float | None, "Signal to error ratio of the replacement, in dB; null for digital silence"] = None
+    error_rms: Annotated[float | None, "Root mean square error of the replacement, in 16-bit steps"] = None
+    error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps"] = None
+    gain_left: Annotated[float | None, "Measured share of the left channel; null if too quiet to tell"] = None
+    gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
+    verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
+    original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
+    read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
+    tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
+    attempts: Annotated[int, "Most S3 requests that any one step needed; 1 means that nothing was retried"] = 0
+    state_at: Annotated[datetime | None, "When the bucket came into this state, by S3's clock (UTC)"] = None
+    started_at: Annotated[datetime, "When the run took the recording up (UTC)"]
+    finished_at: Annotated[datetime | None, "When the row was completed (UTC)"] = None
+    software_version: Annotated[str, "Version of this software"]
+
+    @property
+    def holds_replacement(self) -> bool:
+        """Whether the row claims that the bucket holds a conversion, verified or not yet."""
+        return self.status in HOLDS_REPLACEMENT
+
+
+class BatchRows:
+    """A batch's rows, as far as a stage has brought them. A plain class, as Batch is."""
+
+    __slots__ = ("batch", "rows")
+
+    def __init__(self, batch: Batch, rows: Sequence[AuditRow]) -> None:
+        self.batch = batch
+        self.rows = tuple(rows)
+
+    def __str__(self) -> str:
+        return str(self.batch)
+
+
+HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original
+SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is what lies there
+STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestFile:
+    """A file of the audit table, as its run's record lists it: enough to notice a change."""
+
+    name: str
+    rows: int
+    sha256: str

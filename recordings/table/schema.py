@@ -1,0 +1,257 @@
+"""The audit table described for others: columns, DDL for Athena and Glue, views for DuckDB. All from ``AuditRow``.
+
+``python -m recordings.table.schema > docs/audit-table.md`` writes the documentation.
+"""
+
+from collections.abc import Iterator
+from glob import escape
+
+from recordings import glossary
+from recordings.table.files import PARTITION, audit_location
+from recordings.table.parquet import arrow_schema
+from recordings.table.rows import SCHEMA_VERSION, STATES
+
+# Arrow's names -> (Athena's, DuckDB's)
+_SQL_TYPES = {
+    "string": ("string", "VARCHAR"),
+    "int64": ("bigint", "BIGINT"),
+    "double": ("double", "DOUBLE"),
+    "bool": ("boolean", "BOOLEAN"),
+    "timestamp[us, tz=UTC]": ("timestamp", "TIMESTAMPTZ"),
+    "date32[day]": ("date", "DATE"),
+}
+_STATES = ", ".join(f"'{state}'" for state in STATES)
+# Newest first; of two rows about one version, that of the run that wrote it.
+CURRENT_ORDER = "state_at DESC NULLS FIRST, status <> 'already_archived' DESC, started_at DESC"
+
+
+def columns() -> Iterator[tuple[str, str, bool, str]]:
+    """Name, Arrow type, whether it may be null, and description of each column, in their order."""
+    for field in arrow_schema():
+        yield field.name, str(field.type), field.nullable, field.metadata[b"description"].decode()
+
+
+def athena_table(location: str, *, name: str = "audit", first_date: str = "2017-03-28") -> str:
+    """DDL for Athena or Glue: partitions are projected, so that none has ever to be added.
+
+    ``first_date`` is by default the day Amazon Connect was launched: no recording is older.
+    """
+    root = audit_location(location)
+    types = {column: _SQL_TYPES[kind][0] for column, kind, _, _ in columns()}
+    listed = ",\n".join(f"  `{column}` {kind}" for column, kind in types.items() if column != PARTITION)
+    properties = {
+        "projection.enabled": "true",
+        f"projection.{PARTITION}.type": "date",
+        f"projection.{PARTITION}.format": "yyyy-MM-dd",
+        f"projection.{PARTITION}.range": f"{first_date},NOW",
+        f"projection.{PARTITION}.interval": "1",
+        f"projection.{PARTITION}.interval.unit": "DAYS",
+        "storage.location.template": f"{root}/{PARTITION}=${{{PARTITION}}}/",
+    }
+    rows = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
+    return (
+        f"CREATE EXTERNAL TABLE {name} (\n{listed}\n)\n"
+        f"PARTITIONED BY (`{PARTITION}` {types[PARTITION]})\nSTORED AS PARQUET\n"
+        f"LOCATION '{root}/'\nTBLPROPERTIES (\n{rows}\n);"
+    )
+
+
+def duckdb_view(audit_uri: str, *, name: str = "audit") -> str:
+    """A DuckDB view of a table in a local folder; files of every schema version are read, missing columns as null."""
+    types = {column: _SQL_TYPES[kind][1] for column, kind, _, _ in columns()}
+    listed = ",\n".join(f"  CAST({column} AS {kind}) AS {column}" for column, kind in types.items())
+    root = escape(str(audit_location(audit_uri))).replace("'", "''")
+    files = f"{root}/{PARTITION}=*/*.parquet"
+    return (
+        f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n{listed}\n"
+        f"FROM read_parquet('{files}', union_by_name = true, hive_types = {{'{PARTITION}': DATE}});"
+    )
+
+
+def current_view(*, table: str = "audit") -> str:
+    """A view, in DuckDB and in Athena, of each recording's last state: what ``current`` gives of its rows."""
+    listed = ", ".join(column for column, *_ in columns())
+    return (
+        f"CREATE OR REPLACE VIEW {table}_current AS\nSELECT {listed}\nFROM (\n"  # noqa: S608 (names of ours)
+        f"  SELECT *, row_number() OVER (PARTITION BY {PARTITION}, bucket, key\n"
+        f"    ORDER BY {CURRENT_ORDER}) AS newest\n"
+        f"  FROM {table} WHERE status IN ({_STATES})\n)\nWHERE newest = 1;"
+    )  # names of ours, no user's input
+
+
+_EXAMPLE = "s3://my-audit-bucket/recordings"
+
+
+def document() -> str:
+    """The whole of docs/audit-table.md."""
+    rows = "\n".join(
+        f"| `{name}` | {kind.replace('timestamp[us, tz=UTC]', 'timestamp (UTC)').removesuffix('[day]')} "
+        f"| {'yes' if nullable else ''} | {description} |"
+        for name, kind, nullable, description in columns()
+    )
+    return _DOCUMENT.format(
+        version=SCHEMA_VERSION,
+        rows=rows,
+        glossary=glossary.tables(),
+        athena=athena_table(_EXAMPLE),
+        duckdb=duckdb_view("<audit folder>"),
+        current=current_view(),
+        example=_EXAMPLE,
+        example_s3a=_EXAMPLE.replace("s3://", "s3a://"),
+    )
+
+
+_DOCUMENT = """\
+# The audit table
+
+<!-- Generated: python -m recordings.table.schema > docs/audit-table.md -->
+
+A row for every recording that a run looked at, whatever became of it. Schema version {version}, as each file's metadata
+says under `schema_version`.
+
+```
+<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
+<audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
+<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
+<audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
+<audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
+```
+
+pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
+them. `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
+understands in a prefix; other characters are refused before anything is written. `recording_date` stands in the
+folders' names only, so a reader must be told, or must guess, that it is a date: the examples below do that.
+
+Within a file, rows are in key order, so that a reader looking for a key can skip files by their statistics.
+
+## Columns
+
+`before` is what the run found and `after` what it left there: the original and its replacement; in a `restored` row the
+replacement and the original that came back.
+
+| column | type | null? | meaning |
+|---|---|---|---|
+{rows}
+
+## Who wrote a row, and with what
+
+A row's `run_id` is the name of the run's records: `_runs/<run_id>.start.json` holds the parameters and, under
+`circumstances`, the id, name and link of the Prefect flow run, the deployment, who or what started it (`started_by`;
+null where the Prefect server has no accounts), the flow run of the backfill that it belongs to (`parent_flow_run_id`),
+the commit, the image and the versions of this software, Python and the libraries that touch samples and files. What the
+run could not learn is null. `_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a
+`run_id` are those of the flow run's id.
+
+## How table and bucket differed
+
+Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.parquet`,
+a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `contact_id`, `difference` (its code, as
+explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
+record lists the file with its digest, and `verify_audit` checks it. Where there are very many, those that follow lie in
+`<run_id>-2.parquet` and so on.
+
+## What is true now
+
+`archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
+`failed` are attempts. What is true of a recording is its last state by S3's clock; an attempt never supersedes a state.
+Where two rows are about one version, the row of the run that wrote the version counts.
+`recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below.
+
+## Glossary
+
+A status says what became of a recording; a reason begins with one of the codes below. A difference is what a
+reconciliation finds between table and bucket.
+
+{glossary}
+
+## pandas
+
+```python
+from datetime import date
+from recordings.table.reading import read_audit
+
+frame = read_audit("{example}", date(2026, 1, 1), date(2026, 1, 31))
+of_a_day = frame[frame["recording_date"] == date(2026, 1, 12)]
+```
+
+`read_audit` uses boto3's credentials, region and endpoint, as all of this software does; `session=boto3.Session(...)`
+gives it others. Without this software, by Arrow's own client of S3, which knows no profile's `role_arn` or
+`endpoint_url`:
+
+```python
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+day = ds.partitioning(pa.schema([("recording_date", pa.date32())]), flavor="hive")
+frame = pd.read_parquet("{example}", partitioning=day)
+```
+
+Without `partitioning`, pandas turns the dates into categories of text, which never equal a date.
+
+Excel knows no time zones: `recordings.savings.excel.for_excel(frame).to_excel("audit.xlsx", index=False)` writes
+all times in UTC without one.
+
+## Athena and Glue
+
+```sql
+{athena}
+
+{current}
+```
+
+## DuckDB
+
+```sql
+{duckdb}
+
+{current}
+```
+
+A table in S3 needs no extension if Arrow reads it:
+
+```python
+import duckdb
+from datetime import date
+from recordings.table.reading import audit_dataset
+
+audit = audit_dataset("{example}", date(2026, 1, 1), date(2026, 1, 31))
+counts = duckdb.sql("SELECT recording_date, status, count(*) AS recordings FROM audit GROUP BY ALL ORDER BY ALL").df()
+```
+
+## Spark
+
+```python
+audit = spark.read.option("mergeSchema", "true").parquet("{example_s3a}")
+of_a_day = audit.where("recording_date = DATE '2026-01-12'")
+```
+
+Spark infers that the partition is a date, unless `spark.sql.sources.partitionColumnTypeInference.enabled` is off.
+`mergeSchema` shows the columns that only newer files have.
+
+## Evidence
+
+Every row of a conversion holds the SHA-256 of the original and of the replacement. S3 itself checked the latter when
+the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
+and so does a batch's `.done.json`. If a run dies after it acted and before it wrote its rows, the next restore,
+release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
+as `-2`, `-3`.
+`print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names
+every file that is missing, changed, or listed by no run, and every start record that was changed after its run ended.
+It reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and*
+records could still forge both, or delete a run's files together with its records, and the table would not show it:
+Object Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences
+`uncommitted`.
+Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
+
+## Changes to the schema
+
+Columns are only ever added, and new ones may be null: old files read with new software (the column is null), new files
+with old software (it is not seen). A column is never renamed, removed, or given another meaning. The version counts the
+additions.
+"""
+
+
+if __name__ == "__main__":
+    print(document(), end="")

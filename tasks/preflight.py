@@ -1,0 +1,32 @@
+"""Preflight by itself, as a report."""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from recordings.finding import Finding
+from recordings.glossary import plural
+from recordings.preflight.checks import inspect_bucket
+from recordings.request import check_bucket_name, normal_prefixes
+from recordings.s3.store import Store
+from recordings.settings import settings
+from tasks.workplace import session
+
+
+@task(task_run_name="inspect {bucket}", cache_policy=NO_CACHE, persist_result=False)
+def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
+    """All findings of preflight, gravest first. Raises InvalidRequest for what cannot be a bucket or a prefix."""
+    check_bucket_name(bucket)
+    store = Store(bucket, settings(), session())
+    return inspect_bucket(store, normal_prefixes(prefixes), oldest_days=oldest_days)
+
+
+def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
+    """The findings as a table."""
+    rows = [
+        {"severity": each.severity.value, "code": each.code, "what": each.sentence, "what to do": each.way_out}
+        for each in findings
+    ]
+    create_table_artifact(rows, key="inspect-bucket", description=f"{plural(len(rows), 'finding')} on {bucket}")

@@ -1,0 +1,178 @@
+"""What S3 hides, refuses, or says in new words: in a release, restore or reconciliation, it costs one recording."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from demo.servers import Server
+from flows.reconcile import reconcile_audit
+from flows.release import release_originals
+from flows.restore import restore_recordings
+from recordings.errors import InvalidRequest
+from recordings.jobs.result import JobFailed
+from recordings.table.evidence import verify_audit
+from recordings.table.reading import read_audit
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.faults import FaultyProxy, faulty_proxy
+
+pytestmark = pytest.mark.usefixtures("prefect")
+KEY = key_of(1)
+MFA = "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>"
+
+
+class Meddler(FaultyProxy):
+    """Answers some requests itself, and takes headers out of the answers to the others."""
+
+    def __init__(
+        self, upstream: str, answer: Callable[[web.Request], web.Response | None], hidden: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(upstream, probability=0)
+        self._answer, self._hidden = answer, hidden
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        return self._answer(request) or await super().handle(request)
+
+    async def _forward(self, request: web.Request) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = await super()._forward(request)
+        return status, {name: value for name, value in headers.items() if not self._is_hidden(name)}, body
+
+    def _is_hidden(self, name: str) -> bool:
+        return name.lower().startswith(self._hidden) if self._hidden else False
+
+
+@pytest.fixture
+def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Everything between here and S3 goes through a meddler."""
+
+    @contextmanager
+    def meddled(
+        answer: Callable[[web.Request], web.Response | None] = lambda _: None, hidden: tuple[str, ...] = ()
+    ) -> Iterator[None]:
+        with faulty_proxy(Meddler(s3.url, answer, hidden)) as address, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", address)
+            yield
+
+    return meddled
+
+
+def refusing(method: str, what: str, *, status: int = 403, code: str = "AccessDenied") -> Any:
+    """Refuses the requests of this method whose path and query have ``what`` in them."""
+
+    def answer(request: web.Request) -> web.Response | None:
+        if request.method != method or what not in request.path_qs:
+            return None
+        body = "" if method == "HEAD" else f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+        return web.Response(status=status, text=body, content_type="application/xml")
+
+    return answer
+
+
+def contact(number: int) -> str:
+    return key_of(number).rpartition("/")[2][:36]
+
+
+def test_a_hidden_checksum_is_read_from_the_body(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+) -> None:
+    with through(hidden=("x-amz-checksum",)):
+        assert release_originals(
+            bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False
+        ).counts == {"released": 3}
+
+
+@pytest.mark.parametrize("what", ["hold", "lock"])
+def test_a_hidden_hold_is_not_taken_for_none(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, what: str
+) -> None:
+    """S3 itself refuses to delete what is held or locked, whatever it shows."""
+    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": archived[KEY]}
+    bucket.client.put_object_lock_configuration(
+        Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+    if what == "hold":
+        bucket.client.put_object_legal_hold(**names, LegalHold={"Status": "ON"})
+    else:
+        until = datetime.now(UTC) + timedelta(days=1)
+        bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
+    assert failed.value.summary.counts == {"failed": 1, "released": 2}
+    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+    assert release_originals(
+        bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False
+    ).counts == {"skipped": 1}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_mfa_delete_is_said_before_anything_is_done(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, dry_run: bool
+) -> None:
+    before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
+
+    def answer(request: web.Request) -> web.Response | None:
+        asks = request.method == "GET" and "versioning" in request.query
+        return web.Response(text=MFA, content_type="application/xml") if asks else None
+
+    with through(answer), pytest.raises(InvalidRequest, match="MFA Delete enabled: no role can delete"):
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=dry_run)
+    assert (bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))) == before
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "NeverHeardOf"), (409, "AlsoNew")])
+def test_a_deletion_that_is_refused_costs_one(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, status: int, code: str
+) -> None:
+    with through(refusing("DELETE", contact(1), status=status, code=code)), pytest.raises(JobFailed):
+        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
+    gone = {key for key in archived if archived[key] not in [each["VersionId"] for each in bucket.versions(key)]}
+    assert gone == set(archived) - {KEY}
+    release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
+    told = read_audit(audit_uri).query("status == 'released'")
+    assert sorted(told["key"]) == sorted(archived)
+    assert verify_audit(audit_uri).discrepancies == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (refusing("HEAD", contact(7), status=400), {"unreadable": 1}),
+        (refusing("HEAD", contact(7)), {"unreadable": 1}),
+    ],
+)
+def test_what_cannot_be_looked_at_is_a_drift(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, a_call: Any, answer: Any, found: Any
+) -> None:
+    bucket.put(key_of(7), a_call())
+    with through(answer):
+        summary = reconcile_audit(
+            bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+        )
+    assert summary.drifts == found
+
+
+def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation_red(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+) -> None:
+    refused = refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging")
+    with through(refused), pytest.raises(JobFailed, match="not-compared") as failed:
+        reconcile_audit(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert failed.value.summary.drifts == {"not-compared": 1}
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_restore_by_provenance_passes_over_what_it_cannot_look_at(
+    bucket: Bucket, archived: dict[str, str], tmp_path: Path, through: Any, status: int
+) -> None:
+    lost = str(tmp_path / "lost")
+    with through(refusing("HEAD", contact(1), status=status)), pytest.raises(JobFailed) as failed:
+        restore_recordings(bucket=bucket.name, audit_uri=lost, everything=True, dry_run=False)
+    summary = failed.value.summary
+    assert (summary.counts, summary.reasons) == ({"restored": 2, "skipped": 1}, {"unreadable": 1})
+    rows = read_audit(str(tmp_path / "lost")).query("status == 'skipped'")
+    assert rows["key"].tolist() == [KEY]
+    assert rows["reason"].str.startswith("unreadable: ").all()

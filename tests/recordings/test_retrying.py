@@ -1,0 +1,135 @@
+"""One patience for whatever may pass: it lasts for a time, and every stage of a run has it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import tenacity
+from aiohttp import web
+
+from demo.servers import Server
+from recordings.errors import StoreUnavailable
+from recordings.plan import list_day
+from recordings.pool import Pool
+from recordings.recording import Batch, Day
+from recordings.resample import resample_batch
+from recordings.retrying import patience
+from recordings.run import Run
+from recordings.s3.store import Store
+from recordings.settings import Settings, settings
+from recordings.table.files import open_files
+from recordings.table.rows import AuditRow, Status
+from recordings.tag import tag_batch
+from recordings.verify import verify_batch
+from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.faults import FaultyProxy, faulty_proxy
+
+OLD_COUNT = 12  # attempts, as many as there once were
+
+
+class Clock:
+    """Time passes only while somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def sleep(self, pause_s: float) -> None:
+        self.now_s += pause_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(tenacity.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(tenacity.nap.time, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0.2")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+class Outage(FaultyProxy):
+    """Answers 503 to so many requests, then passes all on."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream, probability=0)
+        self.left = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.left:
+            self.left -= 1
+            return web.Response(status=503, body=b"<Error><Code>SlowDown</Code></Error>")
+        return await super().handle(request)
+
+
+@pytest.fixture
+def outage(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    proxy = Outage(s3.url)
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield proxy
+
+
+def test_lasts_for_minutes_not_for_a_count(clock: Clock) -> None:
+    def down_for_nine_minutes() -> str:
+        if clock.now_s < 540:
+            raise StoreUnavailable("down")
+        return "up"
+
+    retrying = patience()
+    assert retrying(down_for_nine_minutes) == "up"
+    assert retrying.statistics["attempt_number"] > OLD_COUNT
+
+
+def test_ends_soon_after_its_deadline(clock: Clock) -> None:
+    def down() -> None:
+        raise StoreUnavailable("down")
+
+    with pytest.raises(StoreUnavailable, match="down"):
+        patience()(down)
+    assert 600 <= clock.now_s <= 620
+
+
+def test_is_for_what_may_pass_only() -> None:
+    calls = []
+    with pytest.raises(ZeroDivisionError):
+        patience()(lambda: calls.append(1) or 1 / 0)
+    assert calls == [1]
+
+
+@pytest.mark.usefixtures("short")
+def test_its_length_is_a_setting(bucket: Bucket, outage: Outage) -> None:
+    outage.left = 10**9
+    files = open_files(f"s3://{bucket.name}/audit", lambda name: Store(name, Settings(max_attempts=1)))
+    with pytest.raises(StoreUnavailable):
+        files.read("x")
+
+
+Step = Callable[[Store, Run, Pool, list[AuditRow]], list[AuditRow]]
+DAY_OF_CALLS = Day(prefix=PREFIX, date=DAY)
+STEPS: dict[str, Step] = {
+    "resample": lambda store, run, pool, _: resample_batch(
+        store, Batch(DAY, 1, list_day(store, DAY_OF_CALLS, run).open), run, pool
+    ),
+    "verify": lambda store, run, pool, rows: verify_batch(store, rows, pool, 100),
+    "tag": lambda store, run, pool, rows: tag_batch(store, rows, pool),
+}
+
+
+@pytest.mark.parametrize("hit", STEPS)
+def test_every_stage_waits_out_the_same_outage(
+    bucket: Bucket, outage: Outage, plan: Any, pool: Pool, a_call: Any, hit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenacity.nap.time, "sleep", lambda _: None)
+    bucket.put(key_of(1), a_call())
+    run, store, rows = plan(bucket.name), Store(bucket.name, Settings(max_attempts=1)), []
+    for name, step in STEPS.items():
+        outage.left = 5 * OLD_COUNT if name == hit else 0
+        rows = step(store, run, pool, rows)
+        assert outage.left == 0
+    assert [(row.status, row.verified, row.tagged) for row in rows] == [(Status.ARCHIVED, True, True)]
