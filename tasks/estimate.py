@@ -18,7 +18,7 @@ from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import begin_run, forecast_survey
-from tasks.runner import Chunk, in_chunks
+from tasks.runner import Chunk, Item, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -42,7 +42,7 @@ def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
     return run, check_prefixes(workplace(run).store, run.prefixes)
 
 
-def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
+def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:
     """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
     return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []
 
