@@ -5,16 +5,21 @@ recordings a day, archived and a week later released; those of the last month ar
 a run a day for each, of a backfill of all days in sixteen shards each, which found nothing left to do, and of one like
 it that died. Every figure is of a process of its own, imports included. S3 answers at once here, with what the table
 says: what is measured is ours.
+
+With ``--distinct 92``, so many days have rows of their own, among them the last month, and all others are hard links to
+one day's files, which nobody asks for: as much to read and to rule out, and six years fit a small disk.
 """
 
 import argparse
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -83,10 +88,17 @@ class Counted(LocalFiles):
         return super().read(name)
 
 
-def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
+def fill(root: Path, days: int, recordings: int, distinct: int, processes: int = 2) -> None:
     """Write the table, its runs' records, and what two releases have left: one the last month, a later one nothing."""
+    (root / "_runs").mkdir()
+    apart = -(-days // max(1, distinct - LEFT_DAYS)) if distinct < days else 1
+    own = [number for number in range(days) if number >= days - LEFT_DAYS or number in (0, 1) or number % apart == 0]
     with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(_write, [root] * days, range(days), [days] * days, [recordings] * days, chunksize=4))
+        list(pool.map(_write, [root] * len(own), own, [days] * len(own), [recordings] * len(own), chunksize=4))
+    for number in sorted({*range(days)} - {*own}):
+        folder = _folder(root, number)
+        shutil.copytree(_folder(root, 1), folder, copy_function=os.link)
+        _record(root, number, days)
     _backfill(root, days)
     now, files = datetime.now(UTC), LocalFiles(root)
     left = {FIRST_DAY + timedelta(days=n): now.date() for n in range(max(0, days - LEFT_DAYS), days)}
@@ -96,7 +108,7 @@ def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
         released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
-    (root / CONTACTS).write_text(json.dumps(_contacts(root, MAX_CONTACTS)))
+    (root / CONTACTS).write_text(json.dumps(_contacts([_folder(root, each) for each in own if each != 1])))
 
 
 def _backfill(root: Path, days: int) -> None:
@@ -116,9 +128,17 @@ def _backfill(root: Path, days: int) -> None:
 def _write(root: Path, number: int, days: int, recordings: int) -> None:
     """A day's files, and the record of each run that wrote them."""
     report.ROWS_A_FILE = 10_000
-    day = FIRST_DAY + timedelta(days=number)
     write_day(root, number, recordings)
-    folder = root / f"recording_date={day}"
+    _record(root, number, days)
+
+
+def _folder(root: Path, number: int) -> Path:
+    return root / f"recording_date={FIRST_DAY + timedelta(days=number)}"
+
+
+def _record(root: Path, number: int, days: int) -> None:
+    """The records of the runs that archived and released a day; the last days are not released yet."""
+    day, folder = FIRST_DAY + timedelta(days=number), _folder(root, number)
     for status, age_days in (("archived", 8), ("released", 15)):
         at = day + timedelta(days=age_days)
         paths = sorted(folder.glob(f"{status}-*"))
@@ -130,7 +150,7 @@ def _write(root: Path, number: int, days: int, recordings: int) -> None:
         run = _planned(root, day, day) if status == "archived" else _operation(root, "release", everything=True)
         run = replace(run, run_id=f"{at:%Y%m%d}T030000Z-{status}")
         (root / f"_runs/{run.run_id}.end.json").unlink(missing_ok=True)  # a report's, which names no such file
-        record_end(LocalFiles(root), run, totals=_TOTALS, manifest=written)
+        record_end(Counted(root), run, totals=_TOTALS, manifest=written)
 
 
 def _operation(root: Path, kind: str, **asked: Any) -> Job:
@@ -160,9 +180,8 @@ def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
     return recordings, f"{len(days)} days looked through"
 
 
-def _contacts(root: Path, count: int) -> list[str]:
-    """Some contacts of each of many days."""
-    folders = sorted(root.glob("recording_date=*"))
+def _contacts(folders: Sequence[Path], count: int = MAX_CONTACTS) -> list[str]:
+    """Some contacts of each of these days."""
     of_each = -(-count // len(folders))
     found: list[str] = []
     for folder in folders[:: max(1, len(folders) // count)]:
@@ -284,6 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, nargs="+", default=[31, 365], help="sizes of the tables")
     parser.add_argument("--recordings", type=int, default=20_000, help="a day")
+    parser.add_argument("--distinct", type=int, default=10_000, help="days with rows of their own")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
@@ -295,7 +315,7 @@ def main() -> None:
     for days in sizes:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            fill(root, days, recordings)
+            fill(root, days, recordings, options.distinct)
             Console(width=140).print(_results(root, days, recordings))
 
 
