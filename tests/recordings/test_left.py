@@ -119,6 +119,31 @@ def test_a_release_of_something_else_does_not_count(files: LocalFiles, other: di
     assert looked_at(files, 7) == DAYS
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b"[]", b'{"bucket": "calls"}', b'{"bucket": "calls", "grace_days": 30, "look_again": {"x": 1}}']
+)
+def test_what_a_release_left_is_known_from_an_older_one_where_its_file_is_damaged(
+    files: LocalFiles, damaged: bytes
+) -> None:
+    """It began earlier, so no day is missing."""
+    released(files, {DAYS[1]: NOW.date()})
+    released(files, {}, days=7)
+    newest = max(files.root.glob("_runs/*.left.json"))
+    newest.write_bytes(damaged)
+    assert looked_at(files, 14) == [DAYS[1]]
+
+
+def test_of_two_releases_at_once_what_either_left_is_looked_at_by_the_one_that_began_last(files: LocalFiles) -> None:
+    """Both began with what the one before them had left, and looked at the same days."""
+    released(files, {DAYS[1]: NOW.date()})
+    first, second = release(files, 7), release(files, 8)
+    looks = [days_to_look_at(each, files) for each in (first, second)]
+    assert [list(each.dates) for each in looks] == [[DAYS[1]]] * 2
+    record_left(files, second, looks[1], {DAYS[1]: NOW.date()})  # as the first had not released it yet
+    record_left(files, first, looks[0], {})
+    assert looked_at(files, 14) == [DAYS[1]]
+
+
 def test_days_that_are_asked_for_are_looked_at_in_any_case(files: LocalFiles) -> None:
     released(files, {})
     assert looked_at(files, 7, start_date=DAYS[2]) == DAYS[2:]
