@@ -38,7 +38,8 @@ def main() -> None:
     here_only = (f"--ip={HOST}", f"--port={free_port()}", "--ServerApp.answer_yes=True")  # one Ctrl-C ends it
     as_root = ("--allow-root",) if os.geteuid() == 0 else ()
     page = (f"--ServerApp.root_dir={NOTEBOOK.parent}", f"--LabApp.default_url=/lab/tree/{NOTEBOOK.name}")
-    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, *page]
+    kernel = ("--KernelManager.transport=ipc",)  # no ports that another program may take meanwhile
+    lab = [sys.executable, "-m", "jupyterlab", *here_only, *as_root, *page, *kernel]
     os.execve(sys.executable, lab, {**os.environ, "ARCHIVE_AUDIT_URI": audit_uri})  # noqa: S606 (our own command)
 
 

@@ -37,7 +37,7 @@ def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Any, pref
     pick(page, "end_date", DAY)
     assert submit(page) == "Completed"
     page.get_by_role("tab", name="Subflow Runs").click()
-    page.get_by_role("tabpanel").get_by_role("link", name="archive").first.click()
+    page.get_by_role("tabpanel").get_by_role("link", name=f"archive {DAY}").first.click()  # not the flow's link beside
     report = open_artifact(page, "archive-report")
     rows = read_audit(place)
     assert rows["status"].tolist() == ["archived"] * 3
