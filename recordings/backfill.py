@@ -5,6 +5,7 @@ A portion is a day, or a part of a very large one. People are told of days.
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import chain
@@ -30,6 +31,7 @@ Record = Mapping[str, Any]  # of a run that ended
 _MAX_SAID, _MAX_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
 _LINES_SHOWN = 1000
 _WEEK_DAYS = 7
+_DAYS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +335,7 @@ def _list_of(names: Sequence[str]) -> str:
 
 
 def stand(
-    backfill: Backfill, portions: Portions, session: Session | None, pool: Pool
+    backfill: Backfill, portions: Portions, session: Session | None
 ) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
     """What the recordings of each portion are now, by the audit table; for days that it does not show, why not."""
     damaged: dict[date, str] = {}
@@ -348,7 +350,8 @@ def stand(
             damaged[day] = str(error)
             return {}
 
-    found = zip(shards, pool.map(read, list(shards)), strict=True)
+    with ThreadPoolExecutor(_DAYS_AT_ONCE) as threads:  # not all that the pool has: each holds the rows of its day
+        found = list(zip(shards, threads.map(read, shards), strict=True))
     stands = {Portion(date=day, shard=shard): each for day, of_day in found for shard, each in of_day.items()}
     return stands, damaged
 

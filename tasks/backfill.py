@@ -111,7 +111,7 @@ def cut_days(days: Chunk[date], backfill: Backfill) -> list[Portion]:
 
 def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey]) -> BackfillSummary:
     """Publish the forecast of what is left, return what a backfill would have to do."""
-    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session, shared_pool())
+    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session)
     findings = [*backfill.findings, *damage_found(damaged)]
     ahead = publish_forecast(backfill.run, surveys, findings, runs=len(portions.left))
     summary = summarize_dry_run(portions, ahead.recordings, damaged)
@@ -266,7 +266,7 @@ def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion,
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
     settled = finished_since(place.files, backfill.run)
-    stands, damaged = stand(backfill, portions, place.store.session, shared_pool())
+    stands, damaged = stand(backfill, portions, place.store.session)
     summary = summarize_backfill(portions, settled, stands, ended, damaged)
     report = backfill_report(backfill, portions, summary, settled, stands, ended)
     publish(report, key="backfill-report", description=str(summary))
