@@ -17,7 +17,7 @@ from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import forecast_survey
-from tasks.runner import Chunk, in_chunks
+from tasks.runner import Chunk, Item, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -30,7 +30,7 @@ def look_at_prefixes(run: Run) -> list[Finding]:
     return [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
 
 
-def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
+def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:
     """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
     return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []
 

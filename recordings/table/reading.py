@@ -238,9 +238,14 @@ def _between(days: Iterable[date], start: date | None, end: date | None) -> list
 
 def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
     """The rows of these days."""
+    return _dataset(files, names_of_days(files, days))
+
+
+def names_of_days(files: AuditFiles, days: Iterable[date]) -> list[str]:
+    """The names of the files of these days: a listing each, some at once."""
     with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
-        listed = list(threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days))
-    return _dataset(files, [name for of_day in listed for name in of_day if name.endswith(".parquet")])
+        listed = threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days)
+        return [name for of_day in listed for name in of_day if name.endswith(".parquet")]
 
 
 def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:
