@@ -76,7 +76,7 @@ def backfill_recordings(
         BackfillFailed: Some days are not finished; the error names them. Run or retry the backfill to finish them.
         InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
     """
-    backfill = begin_backfill(**locals())
+    backfill = begin_backfill(archive_recordings.name, **locals())
     portions = cut_into_portions(backfill)
     if dry_run:
         days = days_left(backfill.run, portions)
