@@ -35,9 +35,9 @@ def install(client: SyncPrefectClient) -> Iterator[str]:
     entrypoints = {each["name"]: each["entrypoint"] for each in yaml.safe_load(FILE.read_text())["deployments"]}
     named = DeploymentFilter(name=DeploymentFilterName(any_=[*entrypoints]))
     for found in client.read_deployments(deployment_filter=named):
-        if found.entrypoint == entrypoints[found.name]:  # another project may use the same name
-            schema = plain(found.parameter_openapi_schema)
-            client.update_deployment(found.id, DeploymentUpdate(parameter_openapi_schema=schema))
+        schema = found.parameter_openapi_schema
+        if schema and found.entrypoint == entrypoints[found.name]:  # another project may use the same name
+            client.update_deployment(found.id, DeploymentUpdate(parameter_openapi_schema=plain(schema)))
             yield f"run form of {found.name!r} installed"
 
 
