@@ -98,7 +98,9 @@ def backfill_recordings(
         archive_unprofitable=archive_unprofitable,
     )
     with at_work(run):
-        backfill = begin_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
+        backfill = begin_backfill(
+            archive_recordings.name, run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above
+        )
         portions = cut_into_portions(backfill)
         if dry_run:
             days = days_left(backfill.run, portions)

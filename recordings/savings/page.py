@@ -13,9 +13,11 @@ from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd
 from recordings.gate import Terms, reconciling_usd, releasing_usd
 from recordings.glossary import plural
 from recordings.pricing import PriceList
+from recordings.recording import span
 from recordings.savings.figures import Figures, by_reason, by_status
 from recordings.savings.sums import Savings
 from recordings.table.files import audit_location
+from recordings.table.rows import STATES
 
 Row = Sequence[str]
 _MAX_LISTED = 100  # the CSV has them all
@@ -33,7 +35,7 @@ def page(
 
     ``links`` are names of files that lie beside the page, by what they hold.
     """
-    title = f"Call recordings, {figures.start} to {figures.end}: {smaller(figures)}"
+    title = heading(figures)
     beside = ", ".join(f'<a href="{quote(address)}">{escape(name)}</a>' for name, address in links.items())
     in_full = f" In full: {beside}." if beside else ""
     drawn = "".join(_chart(name, svg) for name, svg in charts)
@@ -60,8 +62,13 @@ def page(
     return _PAGE.format(title=escape(title), body=body)
 
 
+def heading(figures: Figures) -> str:
+    """What a report is of, and its first figure."""
+    return f"Call recordings, {span(figures.start, figures.end)}: {smaller(figures)}"
+
+
 def smaller(figures: Figures) -> str:
-    """The headline: how much smaller the recordings that are small now have become."""
+    """How much smaller the recordings that are small now have become."""
     if not figures.recordings:
         return "none is small yet"
     return f"{percent_saved(figures.bytes_before, figures.bytes_after)} smaller"
@@ -109,7 +116,10 @@ def money(figures: Figures) -> list[Row]:
         ("runs, worker and server per 1,000 minutes archived", _per_1000(figures)),
         (f"still to be saved {kept}, if the originals stay", usd(figures.projected_as_is)),
         (f"still to be saved {kept}, if they are released now", usd(figures.projected_if_released)),
-        ("what was spent, once they are released", paid_for(figures.break_even_months, figures.retention_years)),
+        (
+            "what was spent, once the originals are released",
+            paid_for(figures.break_even_months, figures.retention_years),
+        ),
     ]
 
 
@@ -144,9 +154,9 @@ def _states(result: Savings) -> str:
         (
             str(status).replace("_", " "),
             f"{line['recordings']:,.0f}",
-            f"{line['minutes']:,.1f}",
+            f"{line['minutes']:,.1f}" if status in STATES else "-",  # of an attempt, nothing is known of a replacement
             f"{int(line['bytes_before']):,}",
-            f"{int(line['bytes_after']):,}",
+            f"{int(line['bytes_after']):,}" if status in STATES else "-",
         )
         for status, line in by_status(result).iterrows()
     ]
@@ -202,7 +212,7 @@ def _choices(figures: Figures) -> str:
     headings = ("way", "the two speakers", "the original", "cost", "saved")
     said = advice(figures.choices, _terms(figures), usd).replace("`", "") if figures.choices else ""
     return f"""<p>{_CHOICES.format(figures=figures)}</p>
-{table(headings, rows, texts=3, kind="keys")}
+{table(headings, rows, texts=3, kind="ways")}
 <p>{escape(said)}</p>"""
 
 
@@ -241,7 +251,7 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
     """The report's key figures and where the rest lies; ``links`` are addresses by name."""
     where = "\n".join(f"- {name}: {_link(address)}" for name, address in links.items())
     lines = "\n".join(f"| {label} | {value} |" for label, value in [*proof(figures), *money(figures)])
-    return f"""# Call recordings, {figures.start} to {figures.end}: {smaller(figures)}
+    return f"""# {heading(figures)}
 
 {population(figures)}
 
@@ -298,6 +308,7 @@ a {{ color: var(--key); }}
 code {{ background: var(--code); padding: 0 .3em; }}
 code, .keys .text {{ overflow-wrap: anywhere; }}
 td:not(.text) {{ white-space: nowrap; }}
+.ways td {{ white-space: normal; }}
 .tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: 12px;
   margin: 1.5rem 0; }}
 .tiles div {{ border: 1px solid var(--lines); border-radius: 6px; padding: 10px 14px; break-inside: avoid; }}
@@ -315,7 +326,7 @@ th:last-child, td:last-child {{ padding-right: 0; }}
 tr {{ break-inside: avoid; }}
 li {{ margin-bottom: .3rem; }}
 @media (max-width: 500px) {{ table {{ font-size: .8rem; }} th, td {{ padding-right: 8px; }} .tiles {{ gap: 8px; }}
-  .tiles {{ grid-template-columns: 1fr 1fr; }} .states {{ font-size: .7rem; }} }}
+  .tiles {{ grid-template-columns: 1fr 1fr; }} .states, .ways {{ font-size: .7rem; }} }}
 @media print {{ body {{ font-size: 10pt; max-width: none; margin: 0; }} .wide {{ overflow: visible; }}
   .charts {{ grid-template-columns: 1fr 1fr; }} .tiles {{ grid-template-columns: repeat(4, 1fr); }} }}
 </style>
