@@ -28,7 +28,6 @@ from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
 from recordings.backfill import Portion, Portions, backfill_report, plan_backfill, stand, summarize_backfill
 from recordings.errors import AuditDamaged, InvalidRequest
-from recordings.pool import shared_pool
 from recordings.pricing import load_prices
 from recordings.recording import days_between
 from recordings.savings.charts import charts
@@ -86,7 +85,7 @@ def in_process(audit_uri: str) -> str:
         patch.setenv("ARCHIVE_AUDIT_URI", audit_uri)
         patch.setattr(sys, "path", [*sys.path])
         names: dict[str, Any] = {"display": display}
-        for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        for cell in nbformat.read(NOTEBOOK, as_version=4).cells:  # type: ignore[no-untyped-call]  # it has no types
             if cell.cell_type == "code":
                 *statements, last = ast.parse(cell.source).body
                 ends_in_value = isinstance(last, ast.Expr)
@@ -104,7 +103,9 @@ def check(root: Path, rows: list[AuditRow], run_notebook: Callable[[str], str]) 
     """Every form of the report on a table of these rows; returns what the notebook shows."""
     result, found = counted(root, rows)
     saved = saved_by_day(result, AS_OF)
-    assert found.net_so_far == pytest.approx((saved - spent_by_day(result, PRICES, saved.index)).iloc[-1])
+    assert found.net_so_far == pytest.approx(
+        (saved - spent_by_day(result, PRICES, pd.DatetimeIndex(saved.index))).iloc[-1]
+    )
     assert found.recordings + by_reason(result)["recordings"].sum() == len(
         {(row.recording_date, row.bucket, row.key) for row in rows}
     )
@@ -172,7 +173,7 @@ def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Call
     run = plan(audit_uri=str(tmp_path), prefixes=["calls/"], end_date=DAY + timedelta(days=1))
     backfill = plan_backfill(run, deployment="", max_parallel=1, shard_above=1000)
     portions = Portions([Portion(date=day) for day in days_between(run.start_date, run.end_date)], {})
-    stands, damaged = stand(backfill, portions, None, shared_pool())
+    stands, damaged = stand(backfill, portions, None)
     summary = summarize_backfill(portions, {}, stands, {}, damaged)
     assert dict(summary.counts) == by_status(result)["recordings"].to_dict()
     assert (summary.bytes_before, summary.bytes_after) == (found.bytes_before, found.bytes_after)
