@@ -10,6 +10,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import boto3
 
@@ -51,7 +52,7 @@ def measure(key: str, count: int) -> None:
 def _convert(store: Store, key: str, number: int) -> None:
     with store.read(key) as (stored, body):
         conversion = convert(body, stored.size_bytes, PROFILES["alaw-mono"])
-    store.create(f"{number}-{key}", conversion.body)
+    store.create(f"{number}-{key}", cast(bytes, conversion.body))  # a copy would count
 
 
 def _resident_mb(field: str) -> int:

@@ -65,7 +65,12 @@ def no_work(module: str, recordings: int) -> Iterator[None]:
     def as_it_is(_: Any, rows: Sequence[AuditRow], *__: Any) -> Sequence[AuditRow]:
         return rows
 
-    stages = {"list_day": list_day, "resample_batch": resample_batch, "verify_batch": as_it_is, "tag_batch": as_it_is}
+    stages: dict[str, Any] = {
+        "list_day": list_day,
+        "resample_batch": resample_batch,
+        "verify_batch": as_it_is,
+        "tag_batch": as_it_is,
+    }
     with patch.multiple(importlib.import_module(module), **stages):
         yield
 
@@ -86,7 +91,7 @@ def run_here(way: str, recordings: int) -> None:
     """Do nothing to so many recordings, with Prefect or without, and print what that took."""
     is_flow = way == "flow"
     module, work = ("tasks.stages", by_flow) if is_flow else ("benchmarks.ways", ours)
-    sound = {"check_bucket": lambda *_, **__: [], "check_sight": lambda *_: None}  # no server is asked
+    sound: dict[str, Any] = {"check_bucket": lambda *_, **__: [], "check_sight": lambda *_: None}  # no server is asked
     with patch.multiple("tasks.run", **sound) if is_flow else nullcontext():
         with no_work(module, BATCH):
             work("recordings", WARM_UP)

@@ -85,7 +85,7 @@ def write_day(root: Path, number: int, recordings: int = ROWS_A_DAY // 2) -> Non
             "key": keys,
             "contact_id": contacts,
             "status": statuses,
-            "reason": np.where(rejected, "truncated: it is shorter than it says", None),
+            "reason": np.where(rejected, "truncated: it is shorter than it says", np.array(None)),
             "original_kept": np.full(recordings, status == "archived"),
             **dict.fromkeys(("state_at", "started_at", "finished_at"), moments),
         }

@@ -37,7 +37,8 @@ class Bucket:
             self.client.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
 
     def put(self, key: str, body: bytes, **properties: Any) -> dict[str, Any]:
-        return self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
+        answer: dict[str, Any] = self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
+        return answer
 
     def enable_acls(self) -> None:
         """As in buckets that are older than April 2023."""
@@ -51,7 +52,8 @@ class Bucket:
         return {**answer, "Body": io.BytesIO(answer["Body"].read())}
 
     def body(self, key: str, version_id: str | None = None) -> bytes:
-        return self.get(key, version_id)["Body"].read()
+        body: bytes = self.get(key, version_id)["Body"].read()
+        return body
 
     def tags(self, key: str) -> dict[str, str]:
         answer = self.client.get_object_tagging(Bucket=self.name, Key=key)
@@ -79,6 +81,7 @@ class Bucket:
 
     def _complete_log(self) -> str:
         """The access log, once it holds a request made just now: a line is written after its answer is sent."""
+        assert self.server.access_log, "only ministack writes one"
         mark = uuid.uuid4().hex
         urllib.request.urlopen(f"{self.server.url}/_ministack/health?{mark}").close()
         while mark not in (log := self.server.access_log.read_text()):

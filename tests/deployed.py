@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -17,8 +17,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
+T = TypeVar("T")
 
-def eventually(what: Callable[[], Any], patience_s: float = 240) -> Any:
+
+def eventually(what: Callable[[], T | None], patience_s: float = 240) -> T:
     """The first true answer. Patient: a Prefect server on SQLite now and then answers nobody for two minutes."""
     deadline = time.monotonic() + patience_s
     while not (answer := what()):

@@ -260,7 +260,7 @@ def faulty_proxy(proxy: Proxy) -> Iterator[str]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        address.append(site._server.sockets[0].getsockname()[1])
+        address.append(runner.addresses[0][1])
         started.set()
         return runner
 

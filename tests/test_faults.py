@@ -1,6 +1,6 @@
 """The proxies of tests/faults.py do to requests what they say, in front of a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,12 +25,11 @@ def seen_through(proxy: Proxy) -> Iterator[Any]:
         yield boto3.client("s3", endpoint_url=address, config=Config(retries={"total_max_attempts": 1}))
 
 
-def refusal(call: Any, **parameters: Any) -> dict[str, str]:
+def refusal(call: Any, **parameters: Any) -> Mapping[str, Any]:
     with pytest.raises(ClientError) as refused:
         call(**parameters)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    error: dict[str, str] = refused.value.response["Error"]
-    return error
+    return refused.value.response["Error"]
 
 
 @pytest.fixture

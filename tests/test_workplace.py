@@ -52,5 +52,5 @@ def test_requests_that_release_are_counted(bucket: Bucket, plan: Callable[..., R
 def test_what_is_loaded_is_not_searched_for_garbage_again(bucket: Bucket, plan: Callable[..., Run]) -> None:
     gc.unfreeze()
     module._prepare_process.cache_clear()
-    with at_work(plan(bucket.name)):  # type: ignore[arg-type]
+    with at_work(plan(bucket.name)):
         assert gc.get_freeze_count() > len(gc.get_objects())

@@ -80,7 +80,7 @@ def test_what_holds_evidence_outlives_the_stack() -> None:
 def test_a_lifecycle_rule_joins_those_that_are_there(aws: Any) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="with-rules")
-    theirs = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 9}}
+    theirs: Any = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 9}}
     s3.put_bucket_lifecycle_configuration(Bucket="with-rules", LifecycleConfiguration={"Rules": [theirs]})
     for path in sorted((ROOT / "deployments" / "lifecycle").glob("*.json")) * 2:
         subprocess.run([sys.executable, "-m", "deployments.lifecycle", "with-rules", str(path)], cwd=ROOT, check=True)

@@ -55,7 +55,8 @@ def archive(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
             "end_date": DAY + timedelta(days=2),
             "batch_size": 4,
         }
-        return archive_recordings(**{**parameters, **changes})
+        summary: RunSummary = archive_recordings(**{**parameters, **changes})
+        return summary
 
     return run
 
@@ -208,7 +209,7 @@ def test_what_cannot_be_converted_does_not_fail_the_run(
     summary = archive()
     assert summary.counts == {"archived": 10, "rejected": 1, "skipped": 1}
     frame = pd.read_parquet(audit_uri).set_index("key")
-    assert frame.loc[truncated, "reason"].startswith("truncated: ")
+    assert str(frame.loc[truncated, "reason"]).startswith("truncated: ")
     assert archive().counts == {"skipped": 1}  # the rejected one is settled, as long as neither it nor we change
 
 
@@ -355,21 +356,22 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
     assert states.pop(f"list {DAY + timedelta(days=1)} {PREFIX}")[0] is StateType.FAILED
     state, message = states.pop(f"resample {DAY} batch 1")
     assert state is StateType.FAILED
-    assert message.startswith(f"4 of 4 recordings failed: {keys[0]}: refused")
+    assert str(message).startswith(f"4 of 4 recordings failed: {keys[0]}: refused")
     assert {state for state, _ in states.values()} == {StateType.COMPLETED}
 
 
-def task_states(run_id: str) -> dict[str, tuple[StateType, str]]:
-    """The states of a run's tasks, by name."""
+def task_states(run_id: str) -> dict[str, tuple[StateType, str | None]]:
+    """The states of a run's tasks, by name: types and messages."""
 
-    def final() -> dict[str, tuple[StateType, str]] | None:
+    def final() -> dict[str, tuple[StateType, str | None]] | None:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(sort=NEWEST, limit=50)
             (flow_run,) = [run for run in runs if run_id.endswith(run.id.hex[-8:])]
             of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
             tasks = client.read_task_runs(flow_run_filter=of_run)
-        are_told = tasks and all(task.state and task.state.is_final() for task in tasks)
-        return {task.name: (task.state.type, task.state.message) for task in tasks} if are_told else None
+        states = [(task.name, task.state) for task in tasks if task.state and task.state.is_final()]
+        are_told = len(states) == len(tasks)
+        return {name: (state.type, state.message) for name, state in states} if are_told else None
 
     return eventually(final)
 
@@ -410,9 +412,9 @@ def test_what_people_see_in_the_prefect_ui(
     shown = {artifact.key: artifact for artifact in artifacts}
     assert set(shown) == {"archive-progress", "archive-report", "archive-failures"}
     assert float(str(shown["archive-progress"].data)) == 100
-    assert "**10** recordings archived" in shown["archive-report"].data
-    assert key_of(20) in shown["archive-failures"].data
-    assert "| not-wav | 1 |" in shown["archive-failures"].data
+    assert "**10** recordings archived" in str(shown["archive-report"].data)
+    assert key_of(20) in str(shown["archive-failures"].data)
+    assert "| not-wav | 1 |" in str(shown["archive-failures"].data)
     record = json.loads((Path(audit_uri) / "_runs" / f"{summary.run_id}.start.json").read_text())["circumstances"]
     assert (record["flow_run_id"], record["flow_run_name"]) == (str(flow_run.id), flow_run.name)
     assert record["flow_run_url"].endswith(f"/runs/flow-run/{flow_run.id}")

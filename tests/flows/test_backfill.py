@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from flows.backfill import backfill_recordings
 from recordings.backfill import BackfillFailed, BackfillSummary
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
+from recordings.resample import resample_batch
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -148,14 +150,13 @@ def test_a_day_that_fails_is_named_and_only_it_is_run_again(
     bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug hits a batch of one day: no real part shows one at will. What else the day archived counts."""
-    work = tasks.stages.resample_batch
-    day, hit = DAY + timedelta(days=1), []
+    day, hit = DAY + timedelta(days=1), list[str]()
 
     def broken(store: Any, batch: Any, *rest: Any) -> Any:
         if batch.date == day and batch.number == 2:
             hit.extend(recording.key for recording in batch.recordings)
             raise ZeroDivisionError("a bug")
-        return work(store, batch, *rest)
+        return resample_batch(store, batch, *rest)
 
     monkeypatch.setattr(tasks.stages, "resample_batch", broken)
     with pytest.raises(BackfillFailed, match=r"2 of 3 days finished.*Not finished: 2026-01-13\. ") as failed:
@@ -170,7 +171,7 @@ def test_a_day_that_fails_is_named_and_only_it_is_run_again(
     report = artifact("backfill-report")
     assert report.index(f"- {reason}") < report.index("| day |")
     assert rows_of(report)["2026-01-13"][:2] == ["Failed", "3 archived, 1 failed"]
-    monkeypatch.setattr(tasks.stages, "resample_batch", work)
+    monkeypatch.setattr(tasks.stages, "resample_batch", resample_batch)
     summary = backfill()
     assert (summary.finished_before, summary.counts) == (2, {"archived": 12})
     assert rows_of(artifact("backfill-report"))["2026-01-13"][:2] == ["Completed", "4 archived"]
@@ -233,7 +234,7 @@ def start(client: Any, place: dict[str, Any], **more: Any) -> Any:
 
 def days_started(client: Any, place: dict[str, Any], *states: StateType) -> dict[str, Any]:
     runs = (run for run in runs_of(client, "archive-day", *states) if run.parameters["bucket"] == place["bucket"])
-    return {run.parameters["start_date"]: run for run in sorted(runs, key=lambda run: run.created)}
+    return {run.parameters["start_date"]: run for run in sorted(runs, key=attrgetter("created"))}
 
 
 def process_of(worker: Any, run: Any) -> psutil.Process | None:
@@ -325,7 +326,7 @@ def test_the_next_scheduled_run_takes_up_a_dead_backfill(
     parent = start(client, place, max_parallel=1)
     second = eventually(lambda: days_started(client, place).get("2026-01-13"))
     for run in (parent, second):
-        eventually(lambda run=run: process_of(worker, run)).kill()
+        eventually(partial(process_of, worker, run)).kill()
     eventually(lambda: final_state(client, second.id))
     time.sleep(2)
     monkeypatch.setenv("ARCHIVE_ABANDONED_AFTER_H", str(1 / 3600))
@@ -348,7 +349,7 @@ def test_a_day_that_misses_its_cancellation_does_not_stay_cancelling(
     def parent() -> None:
         with tasks.backfill._cancelled_with_us():
             tomorrow = datetime.now(UTC) + timedelta(days=1)
-            day = run_deployment("archive-recordings/archive-day", timeout=0, scheduled_time=tomorrow)
+            day: Any = run_deployment("archive-recordings/archive-day", timeout=0, scheduled_time=tomorrow)
             client.set_flow_run_state(day.id, Pending(), force=True)
             started.append(day.id)
             client.set_flow_run_state(UUID(flow_run.id), Cancelling())

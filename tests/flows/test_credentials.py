@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -35,7 +35,7 @@ class Place:
     bucket: str
 
     def client(self, service: str) -> Any:
-        return ROOT.client(service, endpoint_url=self.url)
+        return cast(Any, ROOT).client(service, endpoint_url=self.url)
 
     def user(self, action: str) -> dict[str, str]:
         """The keys of a new user who may do this and nothing else."""
@@ -97,7 +97,7 @@ def save_role(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.MonkeyPatch, save: Any) -> None:
     save(place, monkeypatch)
     audit_uri = f"s3://{place.bucket}/audit"
-    what = {"bucket": place.bucket, "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
+    what: dict[str, Any] = {"bucket": place.bucket, "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
     assert archive_recordings(prefixes=[PREFIX], **what).counts == {"archived": 1}
     assert archive_recordings(prefixes=[PREFIX], **what).settled == 1
     assert estimate_savings(prefixes=[PREFIX], **what).recordings == 0
@@ -111,15 +111,18 @@ def test_a_role_is_renewed_and_a_client_is_made_as_the_block_says(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_role(place, monkeypatch)
-    block = AwsCredentials.load("archive")
+    block: Any = AwsCredentials.load("archive")
     block.assume_role_kwargs.DurationSeconds = 900  # botocore renews what ends within 15 minutes
     block.aws_client_parameters = AwsClientParameters(
         endpoint_url="http://127.0.0.1:9", config=Config(retries={"mode": "legacy"})
     )
     block.save("archive", overwrite=True)
     made = session()
-    first, again = (made.get_credentials().access_key for _ in range(2))
-    assert first != again
+    first, again = made.get_credentials(), made.get_credentials()
+    assert first
+    assert again
+    assert first.access_key != again.access_key
     client = made.client("s3", config=Config(read_timeout=7))
     assert client.meta.endpoint_url == "http://127.0.0.1:9"
-    assert (client.meta.config.retries["mode"], client.meta.config.read_timeout) == ("legacy", 7)
+    config: Any = client.meta.config
+    assert (config.retries["mode"], config.read_timeout) == ("legacy", 7)

@@ -1,6 +1,7 @@
 """prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, ended without a trace."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import boto3
 import pandas as pd
 import pytest
 import yaml
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from prefect.utilities.importtools import import_object
@@ -40,8 +41,9 @@ def test_all_are_deployed_and_the_scheduled_ones_have_runs(client: Any, env: dic
         assert found.job_variables["task_role_arn"].startswith("local/")
         import_object(found.entrypoint)
         if is_scheduled(declared):
-            upcoming = eventually(lambda name=name: runs_of(client, name, StateType.SCHEDULED))
-            assert all(run.expected_start_time > datetime.now(UTC) - timedelta(days=1) for run in upcoming)
+            yesterday = datetime.now(UTC) - timedelta(days=1)
+            upcoming = eventually(partial(runs_of, client, name, StateType.SCHEDULED))
+            assert all(run.expected_start_time and run.expected_start_time > yesterday for run in upcoming)
 
 
 def test_what_is_not_scheduled_starts_nothing_by_itself(client: Any, env: dict[str, str]) -> None:
@@ -80,7 +82,8 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
     bucket.put(key_of(1, day), a_call())
     bucket.put(key_of(2, day + timedelta(days=2)), a_call())
     daily = deployment(client, "archive-daily")
-    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
+    audit_uri = str(tmp_path / "audit")
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
     (schedule,) = daily.schedules
     soon = IntervalSchedule(interval=timedelta(seconds=15), anchor_date=datetime.now(UTC))
     client.update_deployment_schedule(daily.id, schedule.id, True, schedule=soon)
@@ -89,9 +92,10 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
         run, *_ = eventually(lambda: runs_of(client, "archive-daily", *FINAL))
     finally:
         client.update_deployment_schedule(daily.id, schedule.id, False)
+    assert run.state
     assert run.state.type is StateType.COMPLETED
     assert run.auto_scheduled
-    assert pd.read_parquet(place["audit_uri"])["key"].tolist() == [key_of(1, day)]
+    assert pd.read_parquet(audit_uri)["key"].tolist() == [key_of(1, day)]
     assert {"archive-progress", "archive-report"} <= artifacts_of(client, run.id).keys()
 
 
@@ -108,7 +112,7 @@ def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, 
 @pytest.mark.parametrize("name", ["archive-day", "estimate"])
 def test_the_server_takes_an_empty_date_for_one_left_out(client: Any, env: dict[str, str], name: str) -> None:
     """As a form may send it; flows.parameters makes sense of it."""
-    tomorrow = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
+    tomorrow: State[Any] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
     empty = {"start_date": "", "end_date": None}
     run = client.create_flow_run_from_deployment(deployment(client, name).id, parameters=empty, state=tomorrow)
     client.delete_flow_run(run.id)

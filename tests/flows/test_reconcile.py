@@ -202,7 +202,8 @@ def _red_tasks(client: Any, flow_run_id: Any) -> list[str]:
 
 def _events(client: Any, resource_id: str) -> list[dict[str, Any]]:
     asked = {"filter": {"resource": {"id": [resource_id]}}}
-    return client.request("POST", "/events/filter", json=asked).json()["events"]
+    events: list[dict[str, Any]] = client.request("POST", "/events/filter", json=asked).json()["events"]
+    return events
 
 
 def test_rows_are_rebuilt_from_provenance(

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
     for key, body in calls.items():
         bucket.put(key, body)
     audit_uri = str(tmp_path / "audit")
-    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
+    place: dict[str, Any] = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
     place |= {"start_date": DAY, "end_date": DAY + timedelta(days=LONG_DAYS - 1), "batch_size": 1, "max_parallel": 4}
     notice_within(60, client, "recording archive, never started")  # no image has to be pulled here
     command = [*PREFECT, "worker", "start", "--pool", env["ARCHIVE_WORK_POOL"], "--limit", "3"]
@@ -96,7 +97,7 @@ def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
         for each in [psutil.Process(doomed.pid), *psutil.Process(doomed.pid).children(recursive=True)]:
             each.kill()
         victim = eventually(lambda: running_on(client, place, keeper))
-        os.kill(process_of(keeper, victim).pid, signal.SIGKILL)
+        os.kill(eventually(partial(process_of, keeper, victim)).pid, signal.SIGKILL)
         state = eventually(lambda: final_state(client, parent.id), 600)
         table = {
             day: cells[0] for day, cells in rows_of(artifacts_of(client, parent.id)["backfill-report"].data).items()

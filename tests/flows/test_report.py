@@ -89,7 +89,7 @@ def test_report_notebook_artifacts_and_sql_agree_to_the_byte(reported: Reported)
 
 
 def test_the_notebook_is_stored_without_outputs() -> None:
-    node = nbformat.read(NOTEBOOK, as_version=4)
+    node = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # it has no types
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     assert all((cell.outputs, cell.execution_count) == ([], None) for cell in code)
 
@@ -117,7 +117,7 @@ def test_the_report_lies_beside_the_table_and_not_in_it(reported: Reported) -> N
 
 
 def test_a_report_knows_the_runs(reported: Reported) -> None:
-    assert (reported.figures.runs, reported.figures.minutes) == (1, pytest.approx(reported.summary.minutes_after))
+    assert (reported.figures.runs, reported.figures.minutes) == pytest.approx((1, reported.summary.minutes_after))
     assert reported.figures.spent_on_runs == pytest.approx(
         reported.summary.cost.marginal_usd + reported.summary.cost.waiting_usd
     )

@@ -260,7 +260,7 @@ def test_what_was_overwritten_without_versions_is_gone(
     for status in ("Enabled", "Suspended") if suspended else ():
         bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": status})
     bucket.put(key_of(1), a_call(), Tagging="queue=sales")
-    parameters = {"prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
+    parameters: dict[str, Any] = {"prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
     archive_recordings(bucket=bucket.name, accept=["unversioned"], **parameters)
     before, tags = bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))
     with pytest.raises(JobFailed) as failed:
@@ -332,12 +332,12 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
     archive()
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
     blank = {"contact_ids": [], "prefixes": [], "end_date": "", "run_id": " "}
-    form = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
+    form: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
     with pytest.raises(
         InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
     ):
         restore_recordings(**form)
-    summary = restore_recordings(**form, start_date=str(DAY))
+    summary: Any = restore_recordings(**form, start_date=str(DAY))
     assert summary.counts == {"restored": 1}
     assert str(summary).startswith("dry run: restore 20")
     assert str(summary).endswith("nothing was written: to restore 1 recording, run it again with dry_run=False")

@@ -18,14 +18,15 @@ def place(client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_pat
     """Three calls of a day in a bucket that the deployments know: the audit table's address."""
     for n in range(3):
         bucket.put(key_of(n), a_call(n, 1.0 + n))
-    changed = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
+    audit_uri = str(tmp_path / "audit")
+    changed = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
     before = {name: deployment(client, name) for name in ("archive-day", "backfill", "restore")}
     for each in before.values():
         known = {name: value for name, value in changed.items() if name in each.parameters}
         client.request(
             "PATCH", "/deployments/{id}", path_params={"id": each.id}, json={"parameters": each.parameters | known}
         )
-    yield changed["audit_uri"]
+    yield audit_uri
     for each in before.values():
         client.request("PATCH", "/deployments/{id}", path_params={"id": each.id}, json={"parameters": each.parameters})
 
@@ -60,6 +61,7 @@ def test_a_restore_sent_as_its_form_opens_restores_nothing(
     open_run_form(page, prefect.url, "restore")
     assert submit(page) == "Failed"
     (run,) = runs_of(client, "restore")
-    assert "nothing is selected, so nothing was touched: give contact_ids, " in run.state.message
+    assert run.state
+    assert "nothing is selected, so nothing was touched: give contact_ids, " in str(run.state.message)
     assert bucket.client.list_object_versions(Bucket=bucket.name)["Versions"] == versions
     assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3

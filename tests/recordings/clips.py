@@ -19,7 +19,7 @@ VOICES = Path(__file__).parents[2] / ".." / "shared" / "calls"
 HZ = 8_000
 
 
-def ffmpeg(arguments: str, data: bytes) -> bytes:
+def ffmpeg(arguments: str, data: bytes | bytearray) -> bytes:
     """What ffmpeg makes of ``data`` on its standard input; fails if it does."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *arguments.split()]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
@@ -28,7 +28,8 @@ def ffmpeg(arguments: str, data: bytes) -> bytes:
 def mean(frames: Int16s) -> Int16s:
     """The mean of all channels, halves rounded up: ``(n, 1)``."""
     count = frames.shape[1]
-    return ((frames.sum(axis=1, dtype=np.int64, keepdims=True) + count // 2) // count).astype(np.int16)
+    means: Int16s = ((frames.sum(axis=1, dtype=np.int64, keepdims=True) + count // 2) // count).astype(np.int16)
+    return means
 
 
 def encoded(samples: Int16s) -> NDArray[np.uint8]:
@@ -65,8 +66,8 @@ def wav(audio: Int16s | bytes, *, tag: int = 1, rate: int = HZ, channels: int = 
 class Trickle:
     """An object's body as the network gives it: it cannot seek, and returns less at a time than asked for."""
 
-    def __init__(self, data: bytes, most: int = 10_007) -> None:
-        self._data, self._at, self._most = data, 0, most
+    def __init__(self, data: bytes | bytearray, most: int = 10_007) -> None:
+        self._data, self._at, self._most = bytes(data), 0, most
 
     def read(self, size: int) -> bytes:
         piece = self._data[self._at : self._at + min(size, self._most)]
@@ -111,18 +112,21 @@ def _speech_like(random: np.random.Generator, frames: int) -> Floats:
     weights = sum(1 / (1 + ((harmonics - formant) / 150) ** 2) for formant in formants)
     buzz = weights @ np.sin(2 * np.pi * harmonics[:, None] * time)
     syllables = np.sin(2 * np.pi * 3 * time + random.uniform(0, 6)).clip(0, 1)
-    return buzz / np.abs(buzz).max() * syllables + random.normal(0, 0.002, frames)
+    speech: Floats = buzz / np.abs(buzz).max() * syllables + random.normal(0, 0.002, frames)
+    return speech
 
 
 def _dtmf(random: np.random.Generator, frames: int) -> Floats:
     low, high = random.choice([697, 770, 852, 941]), random.choice([1209, 1336, 1477, 1633])
     time = _time(frames)
-    return (np.sin(2 * np.pi * low * time) + np.sin(2 * np.pi * high * time)) / 2 * (time % 0.2 < 0.1)
+    tones: Floats = (np.sin(2 * np.pi * low * time) + np.sin(2 * np.pi * high * time)) / 2 * (time % 0.2 < 0.1)
+    return tones
 
 
 def _music_like(random: np.random.Generator, frames: int) -> Floats:
     notes, time = random.uniform(100, 1_500, 6)[:, None], _time(frames)
-    return np.sin(2 * np.pi * notes * time).mean(axis=0) * np.exp(-(time % 0.5) * 4)
+    chords: Floats = np.sin(2 * np.pi * notes * time).mean(axis=0) * np.exp(-(time % 0.5) * 4)
+    return chords
 
 
 def _sine(random: np.random.Generator, frames: int) -> Floats:

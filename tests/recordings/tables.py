@@ -100,10 +100,21 @@ def every_status() -> list[AuditRow]:
             for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED)
         ),
     ]
-    attempt = {"state_at": None, "verified": False, "tagged": False, "original_kept": None, "bytes_after": None}
+    attempt: dict[str, Any] = {
+        "state_at": None,
+        "verified": False,
+        "tagged": False,
+        "original_kept": None,
+        "bytes_after": None,
+    }
     run = [row if row.reason is None else replace(row, **attempt, duration_after_s=None) for row in run]
     later = ARCHIVED_AT + timedelta(days=40)
-    after = {"run_id": "20260301T030000Z-00000002", "state_at": later, "started_at": later, "read_back": False}
+    after: dict[str, Any] = {
+        "run_id": "20260301T030000Z-00000002",
+        "state_at": later,
+        "started_at": later,
+        "read_back": False,
+    }
     released = replace(run[0], status=Status.RELEASED, original_kept=False, **after)
     restored = replace(
         run[1],

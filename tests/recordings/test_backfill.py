@@ -159,7 +159,12 @@ def test_of_a_dead_backfill_the_weeks_that_it_had_finished_are_known_by_name(
     for portion in portions[:15] + portions[16:]:
         weeks.finished(portion)
     read, names = files.read, list[str]()
-    monkeypatch.setattr(files, "read", lambda name: names.append(name) or read(name))
+
+    def counted(name: str) -> bytes:
+        names.append(name)
+        return read(name)
+
+    monkeypatch.setattr(files, "read", counted)
     (left,) = dead_backfills(files, scheduled(run, 7), abandoned_after=SIX_HOURS)
     assert left == f"{run.run_id}-week-3", "a shard of its first day is left"
     assert not [name for name in names if name.endswith(".end.json")]

@@ -39,7 +39,7 @@ def wav(tag: int, bits: int, channels: int, rate_hz: int, frames: int) -> bytes:
 
 
 wavs = st.builds(
-    lambda form, channels, rate_hz, frames: wav(*form, channels, rate_hz, frames),
+    lambda form, *shape: wav(*form, *shape),
     st.sampled_from([(PCM, 16), (PCM, 8), (ALAW, 8), (MULAW, 8)]),
     st.integers(1, 3),
     st.sampled_from([4000, 8000, 16000]),

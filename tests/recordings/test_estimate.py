@@ -194,7 +194,7 @@ def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
     asked = Counter(store.requests) - before
 
     sums = tally(rows)
-    assert (ahead.archived.expected, ahead.minutes.expected) == (40, pytest.approx(sums.minutes))
+    assert (ahead.archived.expected, ahead.minutes.expected) == pytest.approx((40, sums.minutes))
     assert (ahead.bytes_before.expected, ahead.bytes_after.expected) == (sums.bytes_before, sums.bytes_after)
     assert ahead.originals_month.expected == pytest.approx(sums.usd_per_month_originals)
     saved = sums.usd_per_month_before - sums.usd_per_month_after - sums.usd_per_month_tags

@@ -172,7 +172,7 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
     standard, gib, month_days = RAW["classes"]["STANDARD"], 1024**3, 365.25 / 12
 
     def keeping(size: int, prices: Any, months: float) -> float:
-        return max(size, prices.get("smallest_bytes", 0)) / gib * prices["storage_gb_month"] * months
+        return float(max(size, prices.get("smallest_bytes", 0)) / gib * prices["storage_gb_month"] * months)
 
     def early(days: float) -> float:
         return keeping(kept.size_bytes, here, max(0, here.get("shortest_days", 0) - days) / month_days)
@@ -185,7 +185,7 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
         rule = min(rule, transition + early(kept.age_days) + keeping(kept.size_bytes, there, months))
 
     def release_and_reconciliation() -> float:
-        return (2 + 1 + 1) * there["read_per_1000"] / 1000 + here["read_per_1000"] / 1000
+        return float((2 + 1 + 1) * there["read_per_1000"] / 1000 + here["read_per_1000"] / 1000)
 
     heads = 1 if kept.storage_class in ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA") else 0
     requests = (
@@ -401,7 +401,7 @@ def look_of(seconds: float, reason: str | None = None) -> Look:
 def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_once: Callable[..., Run]) -> None:
     """A day whose unprofitable recordings were skipped is not finished for a backfill that wants them archived."""
     run = plan_once()
-    record = {"run": jsonable(run), "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0}
+    record: dict[str, Any] = {"run": jsonable(run), "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0}
     day = Portion(date=run.start_date)
     everything = replace(run, archive_unprofitable=True)
     assert day in finished([record], run)
@@ -412,4 +412,5 @@ def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_onc
 
 
 def jsonable(run: Run) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(run), default=str))
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(run), default=str))
+    return fields

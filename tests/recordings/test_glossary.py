@@ -28,7 +28,7 @@ def differences() -> set[str]:
         keyword.value.value
         for call in of_drift
         for keyword in call.keywords
-        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
     }
 
 

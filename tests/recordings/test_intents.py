@@ -399,7 +399,7 @@ def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
 
 def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started by hand: the second runs from its beginning to its end while the first is about to delete."""
-    written, runs = intents.set_out, []
+    written, runs = intents.set_out, list[str]()
 
     def meanwhile(*args: Any) -> Any:
         intent = written(*args)

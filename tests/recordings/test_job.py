@@ -23,7 +23,7 @@ from tests.recordings.test_table import ROW
 
 END = date(2026, 1, 18)
 AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
-PLACE = {"bucket": "calls", "audit_uri": "audit"}
+PLACE: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit"}
 
 
 def planned(kind: str, **changes: Any) -> Job:
@@ -53,7 +53,7 @@ def test_what_a_form_sends_for_a_field_left_out_never_means_all(kind: str, blank
 def test_an_empty_list_or_entry_is_refused(kind: str, parameter: str, entries: list[str]) -> None:
     """As a program sends that found nobody, or as somebody adds and forgets to fill in."""
     with pytest.raises(InvalidRequest, match=f"{parameter} {'has' if entries else 'is an empty list'}"):
-        plan_job(kind, **PLACE, **{parameter: entries}, start_date=DAY)
+        plan_job(kind, **{**PLACE, parameter: entries}, start_date=DAY)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import io
 import itertools
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def g711(values: Int16s) -> Codes:
     size = np.where(values < 0, ~values, values).astype(np.int64) >> 3
     segment = np.maximum(np.floor(np.log2(np.maximum(size, 1))).astype(np.int64) - 4, 0)
     step = size >> np.maximum(segment, 1) & 15
-    return ((segment << 4 | step | np.where(values < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    codes: Codes = ((segment << 4 | step | np.where(values < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    return codes
 
 
 @functools.cache
@@ -94,7 +96,7 @@ def test_the_figures_are_those_of_the_decoded_file(channels: int) -> None:
             assert found.snr_db is None
 
 
-def of(change: Callable[[NDArray[np.int64]], NDArray[np.int64 | np.float64]]) -> Damage:
+def of(change: Callable[[NDArray[np.int64]], NDArray[Any]]) -> Damage:
     """A damage to the samples ``(n, channels)`` before they are encoded."""
 
     def damage(frames: Int16s, codes: Codes, random: np.random.Generator) -> Codes:
@@ -127,7 +129,8 @@ def swapped_blocks(frames: Int16s, codes: Codes, random: np.random.Generator) ->
 def mulaw_as_alaw(frames: Int16s, codes: Codes, random: np.random.Generator) -> Codes:
     order = np.argsort(MULAW_VALUES, kind="stable")
     place = np.searchsorted(MULAW_VALUES[order], samples(frames, codes.shape[1])).clip(max=255)
-    return order[place].astype(np.uint8)
+    exchanged: Codes = order[place].astype(np.uint8)
+    return exchanged
 
 
 def upper_bytes(frames: Int16s, codes: Codes, random: np.random.Generator) -> Codes:
@@ -140,7 +143,9 @@ DAMAGES: dict[str, Damage] = {
     "one sample missing": lambda frames, codes, random: codes[:-1],
     "left channel only": one_channel_only(0),
     "right channel only": one_channel_only(1),
-    "one channel inverted": lambda frames, codes, random: encoded(samples(frames * np.int16([1, -1]), codes.shape[1])),
+    "one channel inverted": lambda frames, codes, random: encoded(
+        samples(frames * np.array([1, -1], np.int16), codes.shape[1])
+    ),
     "channels exchanged": lambda frames, codes, random: codes[:, ::-1],
     "inverted": of(np.negative),
     "half gain": of(lambda sound: sound / 2),
@@ -157,8 +162,8 @@ DAMAGES: dict[str, Damage] = {
     "20 ms of dropout": at_random(160, lambda codes: np.full_like(codes, 0xD5)),
     "20 ms repeated": at_random(320, lambda codes: np.concatenate([codes[:160], codes[:160]])),
     "one sample at full scale": at_random(1, lambda codes: np.full_like(codes, 0xAA)),
-    "one sign bit flipped": at_random(1, lambda codes: codes ^ 0x80),
-    "even bits not inverted": lambda frames, codes, random: codes ^ 0x55,
+    "one sign bit flipped": at_random(1, lambda codes: codes ^ np.uint8(0x80)),
+    "even bits not inverted": lambda frames, codes, random: codes ^ np.uint8(0x55),
     "blocks swapped": swapped_blocks,
     "mu-law": mulaw_as_alaw,
     "8-bit linear": upper_bytes,
@@ -213,7 +218,7 @@ def test_gains_tell_one_channel_from_the_other() -> None:
     mixed, apart = judged(frames, encoded(samples(frames, 1))), judged(frames, encoded(frames))
     assert (mixed.gain_left, mixed.gain_right) == pytest.approx((0.5, 0.5), abs=0.002)
     assert (apart.gain_left, apart.gain_right) == pytest.approx((1.0, 1.0), abs=0.002)
-    quiet = frames * np.int16([1, 0])
+    quiet = frames * np.array([1, 0], np.int16)
     assert judged(quiet, encoded(samples(quiet, 1))).gain_right is None
     same = frames[:, [0, 0]]
     assert judged(same, encoded(samples(same, 1))).gain_left is None
@@ -309,7 +314,8 @@ def kept_shares(frames: Int16s, piece: int) -> NDArray[np.float64]:
     channels = np.array([part.var(axis=0).sum() for part in pieces])
     sums = np.array([part.sum(axis=1).var() for part in pieces])
     heard = channels >= AUDIBLE_RMS**2
-    return sums[heard] / channels[heard]
+    shares: NDArray[np.float64] = sums[heard] / channels[heard]
+    return shares
 
 
 @settings(deadline=None)  # a loop is compiled for each number of channels

@@ -83,7 +83,9 @@ def ours(data: bytes) -> tuple[int, Int16s, list[str]]:
 def in_16_bits(sound: Sound, tag: int) -> Int16s:
     """Lower bits are cut off; floating point is rounded."""
     scaled = sound.samples.clip(-1, 1) * 32768
-    return (np.rint(scaled) if tag == FLOAT else np.floor(scaled)).clip(-32768, 32767).astype(np.int16)
+    whole = np.rint(scaled) if tag == FLOAT else np.floor(scaled)
+    samples: Int16s = whole.clip(-32768, 32767).astype(np.int16)
+    return samples
 
 
 def audio(tag: int, bits: int, size: int = AUDIO_BYTES) -> bytes:

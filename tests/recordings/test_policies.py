@@ -87,8 +87,9 @@ class World:
             self.root.put_bucket_versioning(Bucket=self.recordings, VersioningConfiguration={"Status": "Enabled"})
 
     def enable_acls(self) -> None:
-        controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
-        self.root.put_bucket_ownership_controls(Bucket=self.recordings, OwnershipControls=controls)
+        self.root.put_bucket_ownership_controls(
+            Bucket=self.recordings, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+        )
 
     def become(self, policy: str, *, without: str | None = None) -> None:
         """A user with this policy (less one action), and nothing else."""
@@ -104,7 +105,9 @@ class World:
         text = (POLICIES / f"{policy}.json").read_text()
         for name, value in (("RecordingsBucket", self.recordings), ("AuditBucket", self.audit)):
             text = text.replace("${" + name + "}", value)
-        document = json.loads(text.replace("${RecordingsKeyArn}", "arn:aws:kms:us-east-1:000000000000:key/k"))
+        document: dict[str, Any] = json.loads(
+            text.replace("${RecordingsKeyArn}", "arn:aws:kms:us-east-1:000000000000:key/k")
+        )
         for statement in document["Statement"]:
             statement["Action"] = [action for action in statement["Action"] if action != without]
         document["Statement"] = [statement for statement in document["Statement"] if statement["Action"]]

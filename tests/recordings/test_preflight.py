@@ -365,7 +365,7 @@ def test_more_than_one_page_right_below_a_prefix_may_hide_days(bucket: Bucket, s
 
 
 def test_an_empty_prefix_can_be_accepted(bucket: Bucket) -> None:
-    looks = {"oldest_days": 13, "may_write": True}
+    looks: dict[str, Any] = {"oldest_days": 13, "may_write": True}
     store = Store(bucket.name, Settings())
     with pytest.raises(PreflightFailed, match="nothing-below-prefix"):
         check_bucket(store, ["new/"], accept=[], **looks)

@@ -84,7 +84,7 @@ def test_the_row_says_what_was_odd_about_a_law(
 
 
 def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
-    mine = {
+    mine: dict[str, Any] = {
         "ContentType": "audio/x-wav",
         "ContentDisposition": 'attachment; filename="call.wav"',
         "ContentLanguage": "en",
@@ -155,7 +155,7 @@ def test_skips_what_it_could_not_carry(
         patch.setenv("AWS_ENDPOINT_URL", address)
         row = resample_recording(Store(bucket.name, Settings()), recording, run)
     assert row.status is Status.SKIPPED
-    assert row.reason.startswith(f"not-carried: a replacement would lose {words}")
+    assert str(row.reason).startswith(f"not-carried: a replacement would lose {words}")
     assert bucket.snapshot() == before
 
 
@@ -184,7 +184,7 @@ def test_an_event_hold_is_a_hold_and_is_carried(
         store = Store(bucket.name, Settings())
         sent: list[Any] = []
         store._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(request))
-        assert resample_recording(store, recording, run).reason.startswith("held: ")
+        assert str(resample_recording(store, recording, run).reason).startswith("held: ")
         assert not sent
         resample_recording(store, recording, holding)
     assert {name: sent[0].headers[name].decode() for name in hold} == hold
@@ -207,7 +207,9 @@ def test_skips_what_somebody_else_owns(bucket: Bucket, plan: Plan, store: Store,
     bucket.put(KEY, a_call())
     store.owner = "another account"
     assert resample(plan(bucket.name)).reason.startswith("other-owner: ")
-    store.owner = store.acl(KEY, None).owner
+    acl = store.acl(KEY, None)
+    assert acl
+    store.owner = acl.owner
     assert resample(plan(bucket.name)).status is Status.ARCHIVED
 
 

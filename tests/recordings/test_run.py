@@ -120,7 +120,7 @@ def test_an_operation_refuses_dates_to_come() -> None:
 @pytest.mark.parametrize("bucket", LEGAL_BUCKETS)
 def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: Plan, bucket: str) -> None:
     assert plan(bucket).bucket == bucket
-    assert validate_bucket_name({"Bucket": bucket}) is None
+    validate_bucket_name({"Bucket": bucket})  # raises what it does not take
 
 
 @given(st.text(), st.text())

@@ -54,7 +54,7 @@ def test_a_bill_by_hand() -> None:
 
 def test_a_lifecycle_rule_pays_by_transition() -> None:
     rule = BILLS["no resampling, lifecycle rule to GLACIER_IR"]
-    assert (rule.storage_usd, rule.work_usd) == (pytest.approx(2556 * 6144 * 0.004), pytest.approx(72 * 600 * 0.02))
+    assert (rule.storage_usd, rule.work_usd) == pytest.approx((2556 * 6144 * 0.004, 72 * 600 * 0.02))
 
 
 def test_kept_originals_cost_more_than_doing_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recordings.jobs.job import plan_job
+from recordings.jobs.job import Job, plan_job
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
@@ -130,7 +130,10 @@ def test_a_table_that_does_not_know_the_bucket(
 ) -> None:
     """A scheduled release of a new bucket has nothing to do; whoever restores wants something."""
     uri = str(tmp_path / "audit")
-    plan = lambda **asked: plan_job(kind, bucket=bucket.name, audit_uri=uri, **asked)  # noqa: E731
+
+    def plan(**asked: Any) -> Job:
+        return plan_job(kind, bucket=bucket.name, audit_uri=uri, **asked)
+
     nothing = f"the audit table {uri} has nothing archived of bucket {bucket.name}"
     everything = selected(plan(everything=True), store, files, pool)
     below = selected(plan(prefixes=[PREFIX]), store, files, pool)

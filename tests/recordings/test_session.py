@@ -64,7 +64,7 @@ class World:
     def config(self, text: str) -> None:
         (self._folder / "config").write_text(text)
 
-    def user(self, *actions: str) -> dict[str, str]:
+    def user(self, *actions: str) -> dict[str, Any]:
         """The keys of a new user who may do this and nothing else."""
         name = f"user-{uuid.uuid4().hex[:8]}"
         self._iam.create_user(UserName=name)

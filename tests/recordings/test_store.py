@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_creates_once(bucket: Bucket, store: Store) -> None:
 
 @pytest.mark.parametrize("gone", ["head", "tags"])
 def test_a_missing_object_has_changed(store: Store, gone: str) -> None:
-    calls = {"head": lambda: store.head("no"), "tags": lambda: store.tags("no", None)}
+    calls: dict[str, Callable[[], object]] = {"head": lambda: store.head("no"), "tags": lambda: store.tags("no", None)}
     with pytest.raises(Changed, match=r"s3://recordings-\w+/no was deleted"):
         calls[gone]()
 

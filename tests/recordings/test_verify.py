@@ -74,7 +74,7 @@ def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store
     rows = [replace(row, sha256_after="0" * 64) if row.key == KEY else row for row in resampled(run)]
     row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
-    assert row.reason.startswith("reads-back-differently")
+    assert str(row.reason).startswith("reads-back-differently")
 
 
 def _write_over(bucket: Bucket, row: AuditRow) -> None:
@@ -110,7 +110,7 @@ def test_notices_what_others_did(
     damage(bucket, row_of(rows))
     verified = verify_batch(store, rows, pool, run.readback_percent)
     row = row_of(verified)
-    assert (row.status, row.reason.partition(":")[0], row.verified) == (status, code, False)
+    assert (row.status, str(row.reason).partition(":")[0], row.verified) == (status, code, False)
     assert all(other.verified for other in verified if other.key != KEY)
 
 
@@ -123,7 +123,7 @@ def test_notices_that_s3_shows_something_else(
     rows = [replace(row, **{column: wrong}) if row.key == KEY else row for row in resampled(run)]
     row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
-    assert row.reason.startswith("replacement-differs")
+    assert str(row.reason).startswith("replacement-differs")
 
 
 def test_asks_nothing_where_nothing_is_claimed(
