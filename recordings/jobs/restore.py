@@ -61,15 +61,7 @@ def _restore(store: Store, row: AuditRow, job: Job) -> AuditRow:
     original = replace(original, version_id=provenance.original.version)  # S3 may not name a version that is `null`
     store.check_locks_are_shown(row.key, original.version_id)  # they go with the original
     tags, metadata = _marked(store.tags(row.key, original.version_id), original)
-    lying = replace(
-        row.after,
-        size_bytes=current.size_bytes,
-        sha256=current.sha256 or row.sha256_after,
-        etag=current.etag,
-        version=current.version_id,
-        storage_class=current.storage_class,
-    )
-    row = replace(_swapped(row, lying), sha256_after=provenance.original.sha256)
+    row = replace(_swapped(row, _shown(row, current)), sha256_after=provenance.original.sha256)
     if job.dry_run:
         return replace(row, status=Status.RESTORED, bytes_after=original.size_bytes)
     try:
@@ -107,11 +99,22 @@ def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str
     return (exempt, None) if len(exempt) <= MAX_TAGS else (kept, exempted(original.metadata))
 
 
+def _shown(row: AuditRow, replacement: StoredObject) -> Side:
+    """The replacement as S3 shows it now."""
+    return replace(
+        row.after,
+        size_bytes=replacement.size_bytes,
+        sha256=replacement.sha256 or row.sha256_after,
+        etag=replacement.etag,
+        version=replacement.version_id,
+        storage_class=replacement.storage_class,
+    )
+
+
 def _swapped(row: AuditRow, replacement: Side) -> AuditRow:
     """An archived row the other way round: from the replacement back to the original."""
-    original = replace(
-        row.before, etag=row.etag_after, version=row.version_after, storage_class=row.storage_class_after
-    )
+    after = row.after
+    original = replace(row.before, etag=after.etag, version=after.version, storage_class=after.storage_class)
     measured = dict.fromkeys(("snr_db", "error_rms", "error_peak", "gain_left", "gain_right"))
     return row.between(replacement, original, **measured)
 

@@ -106,13 +106,11 @@ class AuditRow:
 
     def between(self, before: Side, after: Side, **changes: Any) -> "AuditRow":
         """The same row with these two sides, and these columns."""
-        sides = {"before": before, "after": after}
-        columns = {
-            column.format(name): getattr(side, field)
-            for name, side in sides.items()
-            for field, column in _COLUMNS.items()
-        }
-        return replace(self, **columns, **changes)
+        return replace(self, **_columns("before", before), **_columns("after", after), **changes)
+
+
+def _columns(which: str, side: Side) -> dict[str, Any]:
+    return {column.format(which): getattr(side, field) for field, column in _COLUMNS.items()}
 
 
 class BatchRows:
