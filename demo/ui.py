@@ -43,10 +43,11 @@ def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str
 
 
 def deploy(env: dict[str, str]) -> None:
-    """Create the local work pool, install the automations, and register every deployment of ``prefect.yaml``."""
+    """Create the local work pool, install automations, register all deployments of ``prefect.yaml`` and their forms."""
     run_to_end([*PREFECT, "work-pool", "create", env["ARCHIVE_WORK_POOL"], "--type", "process", "--overwrite"], env)
     run_to_end([sys.executable, "-m", "deployments.automations"], env)
     run_to_end([*PREFECT, "--no-prompt", "deploy", "--all"], env)
+    run_to_end([sys.executable, "-m", "deployments.forms"], env)
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from prefect.client.orchestration import get_client
 
-from deployments.automations import NOTIFY, install
+from deployments import automations, forms
+from deployments.automations import NOTIFY
 
 TEMPLATE = Path(__file__).parent / "ecs-base-job-template.json"
 CODE_IN_IMAGE = "/opt/archive"  # as the Dockerfile has it
@@ -76,9 +77,10 @@ def main() -> None:
         subprocess.run([*PREFECT, *create], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 (our own command)
     print(f"work pool {pool!r} is as {TEMPLATE.name} says", flush=True)
     with get_client(sync_client=True) as client:
-        print("\n".join(install(client, os.environ.get(NOTIFY, ""))), flush=True)
-    env = {**os.environ, "ARCHIVE_CODE": CODE_IN_IMAGE}
-    subprocess.run([*PREFECT, "deploy", "--all"], check=True, env=env)  # noqa: S603 (our own command)
+        print("\n".join(automations.install(client, os.environ.get(NOTIFY, ""))), flush=True)
+        env = {**os.environ, "ARCHIVE_CODE": CODE_IN_IMAGE}
+        subprocess.run([*PREFECT, "deploy", "--all"], check=True, env=env)  # noqa: S603 (our own command)
+        print("\n".join(forms.install(client)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from prefect import flow
 
 from flows.parameters import Day
 from recordings.savings.figures import Figures
+from tasks.names import named_report
 from tasks.report import publish_report, sum_up
 
 
-@flow(name="report-savings", flow_run_name="report {audit_uri}", persist_result=False)
+@flow(name="report-savings", flow_run_name=named_report, persist_result=False)
 def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None) -> Figures:
     """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 
@@ -20,7 +21,8 @@ def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None)
         The key figures.
 
     Raises:
-        InvalidRequest: The parameters make no sense, or no audit table lies there. Nothing was written.
+        InvalidRequest: The parameters make no sense, no audit table lies there, or it has no calls of these dates.
+            Nothing was written.
         AuditDamaged: A file of the table cannot be read; the error names it. Nothing was written.
     """
     savings = sum_up(audit_uri, start_date, end_date)

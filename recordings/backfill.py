@@ -26,6 +26,7 @@ from recordings.s3.store import Store
 from recordings.standing import Standing, standing_of
 from recordings.table.evidence import end_records, of_sound
 from recordings.table.files import AuditFiles
+from recordings.table.rows import SMALL
 
 Record = Mapping[str, Any]  # of a run that ended
 _MAX_SAID, _MAX_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
@@ -396,15 +397,25 @@ def backfill_report(
         f"# Backfill of {run.bucket}, {span(run.start_date, run.end_date)}: "
         f"{summary.days_finished} of {plural(summary.days, 'day')} finished",
         _not_finished(summary),
-        f"**{sum(summary.counts.values()):,}** recordings, **{summary.minutes:,.1f}** minutes archived, "
-        f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
-        f"{percent_saved(summary.bytes_before, summary.bytes_after)} smaller, as the audit table has them now, "
-        "whichever run archived them.",
+        _small_now(summary),
         "\n".join(["| day | state | recordings | saved | last run |", "|---|---|---|--:|---|", *lines]),
         *more,
         findings_report(backfill.findings),
     ]
     return "\n\n".join(filter(None, sections))
+
+
+def _small_now(summary: BackfillSummary) -> str:
+    """Of which recordings the sums are: those that are small now, as in the savings report."""
+    small = sum(summary.counts.get(status, 0) for status in SMALL)
+    others = sum(summary.counts.values()) - small
+    return (
+        f"**{plural(small, 'recording')}** of these days {'is' if small == 1 else 'are'} small now, whichever run "
+        f"archived them: **{summary.minutes:,.1f}** minutes, "
+        f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
+        f"{percent_saved(summary.bytes_before, summary.bytes_after)} smaller. "
+        f"**{others:,}** {'is' if others == 1 else 'are'} not."
+    )
 
 
 def _not_finished(summary: BackfillSummary) -> str:

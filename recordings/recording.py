@@ -111,3 +111,10 @@ def span(start: date, end: date) -> str:
     is_whole = start.day == 1 and end.day == monthrange(end.year, end.month)[1]
     first, last = (f"{each:%Y-%m}" if is_whole else str(each) for each in (start, end))
     return first if first == last else f"{first} ... {last}"
+
+
+def open_span(start: date | None, end: date | None) -> str:
+    """The same of a range that may have no start or no end: ``from 2026-01-12``; empty if it has neither."""
+    if start and end:
+        return span(start, end)
+    return f"from {start}" if start else f"up to {end}" if end else ""

@@ -55,10 +55,11 @@ from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices
 from recordings.recording import Day
+from recordings.run import Run
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.estimate import chunks_of, publish_forecast
-from tasks.run import begin_run, preflight
+from tasks.run import preflight
 from tasks.runner import Chunk
 from tasks.stages import stage
 from tasks.workplace import workplace
@@ -71,28 +72,31 @@ _CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
 
 
-def begin_backfill(*, deployment: str, max_parallel: int, shard_above: int, **parameters: Any) -> Backfill:
-    """The backfill that these flow parameters ask for, recorded. Raises InvalidRequest before anything is touched."""
-    run = begin_run(**parameters, lookback_days=1, overwrite_converted=False)
+def begin_backfill(archives: str, run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
+    """The backfill of this run's window, recorded; ``archives`` names the flow that archives a day.
+
+    Raises InvalidRequest before anything is touched.
+    """
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
-    _check_deployment(backfill.deployment)
+    _check_deployment(backfill.deployment, archives)
     backfill = replace(backfill, findings=tuple(preflight(run)))
     if not run.dry_run:
         record_backfill(workplace(run).files, backfill, circumstances=circumstances())
     return backfill
 
 
-def _check_deployment(name: str) -> None:
+def _check_deployment(name: str, archives: str) -> None:
     if not name:
         return
+    way_out = f"give one of the flow {archives}, as {archives}/archive-day, or leave it out: then this run archives"
     with get_client(sync_client=True) as client:
         try:
-            client.read_deployment_by_name(name)
+            found = client.read_deployment_by_name(name)
         except (ObjectNotFound, ValueError) as error:  # the latter for a name without a slash
-            raise InvalidRequest(
-                f"deployment {name!r} does not exist: give the flow's name and its own, as "
-                "archive-recordings/archive-day, or leave it out to run each day in this process"
-            ) from error
+            raise InvalidRequest(f"deployment {name!r} does not exist: {way_out}") from error
+        flow = client.read_flow(found.flow_id).name
+    if flow != archives:
+        raise InvalidRequest(f"deployment {name!r} starts {flow}, which does not archive: {way_out}")
 
 
 def cut_into_portions(backfill: Backfill) -> Portions:

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from recordings.recording import span
+from recordings.recording import open_span, span
 from recordings.run import window
 
 
@@ -30,6 +30,12 @@ def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
         days = ""
     dry = "dry run: " if parameters.get("dry_run") else ""
     return f"{dry}{' '.join(filter(None, (verb, days, parameters.get('shard'))))}"
+
+
+def named_report() -> str:
+    """What a savings report is called: ``savings report 2026-01``, ``savings report, all days``."""
+    days = open_span(flow_run.parameters["start_date"], flow_run.parameters["end_date"])
+    return f"savings report {days}" if days else "savings report, all days"
 
 
 def scheduled_on() -> date:

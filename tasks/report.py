@@ -13,8 +13,8 @@ from recordings.request import check_dates
 from recordings.savings.charts import charts
 from recordings.savings.excel import workbook
 from recordings.savings.figures import Figures, by_day, figures
-from recordings.savings.page import page, savings_report
-from recordings.savings.sums import Savings, savings
+from recordings.savings.page import heading, page, savings_report
+from recordings.savings.sums import Savings, check_days, savings
 from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles, audit_location, open_table
@@ -24,10 +24,11 @@ from tasks.workplace import session
 
 @task(task_run_name="sum up {audit_uri}", cache_policy=NO_CACHE, persist_result=False)
 def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
-    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no such range, or no table."""
+    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no table, or no row of them."""
     check_dates(start, end)
     files = _files(audit_uri)
     check_table(files, audit_uri)
+    check_days(files, start, end)
     return savings(files, prices(), start, end)
 
 
@@ -50,7 +51,7 @@ def publish_report(audit_uri: str, result: Savings) -> Figures:
     for ending, content in contents.values():
         files.create(f"_reports/{stem}{ending}", content)
     links = {name: f"{folder}/{stem}{ending}" for name, (ending, _) in contents.items()}
-    publish(savings_report(key_figures, links), key="savings-report", description=audit_uri)
+    publish(savings_report(key_figures, links), key="savings-report", description=heading(key_figures))
     get_run_logger().info("report: %s", links["page"])
     return key_figures
 

@@ -10,6 +10,7 @@ from recordings.errors import InvalidRequest
 from recordings.recording import Batch
 from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.run import run_id_of
+from recordings.settings import settings
 from recordings.table.files import audit_location
 from recordings.table.rows import AuditRow, BatchRows, Status
 
@@ -67,22 +68,23 @@ def plan_job(
     run_id: str | None = None,
     everything: bool = False,
     missing_ok: bool = False,
-    grace_days: int = 0,
+    grace_days: int | None = None,
     grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
-    An empty list and a blank text are what forms send for a field that was left out, and mean the same here.
+    A blank text is what forms send for a field that was left out, and means the same here. An empty list is refused:
+    forms leave the field out, and a program that computed the list found nobody, which must not come to mean all.
     """
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
-    is_open = prefixes is None or (not prefixes and kind != "reconcile")  # the dates of a reconciliation are no place
-    below = normal_prefixes([""] if is_open else prefixes or [])
-    check_range("grace_days", grace_days, 0, MAX_DAYS)
     _check_entries(kind, "contact_ids", contact_ids)
     _check_entries(kind, "prefixes", prefixes)
+    below = normal_prefixes([""] if prefixes is None else prefixes)
+    grace = settings().grace_days if grace_days is None else grace_days
+    check_range("grace_days", grace, 0, MAX_DAYS)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -96,8 +98,8 @@ def plan_job(
         of_run=(run_id or "").strip() or None,
         everything=everything,
         missing_ok=missing_ok,
-        grace_days=grace_days,
-        grace_days_read_back=grace_days if grace_days_read_back is None else grace_days_read_back,
+        grace_days=grace,
+        grace_days_read_back=grace if grace_days_read_back is None else grace_days_read_back,
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,
@@ -107,8 +109,12 @@ def plan_job(
 
 
 def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> None:
-    """A blank entry of a list may be a mistake: it must not come to mean all."""
-    if kind != "reconcile" and not all(each.strip() for each in entries or ()):
+    """A list without an entry, or with a blank one, may be a mistake: it must not come to mean all."""
+    if kind == "reconcile" or entries is None:
+        return
+    if not entries:
+        raise InvalidRequest(f"{parameter} is an empty list, which selects nothing: fill it in, or leave it out")
+    if not all(each.strip() for each in entries):
         raise InvalidRequest(f"{parameter} has an empty entry: fill it in or take it out; for all, say everything=True")
 
 

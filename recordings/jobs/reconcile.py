@@ -127,6 +127,7 @@ def reconcile_day(
     """Every drift of one day below one prefix, in key order."""
     files = open_table(job.audit_uri, store.session)
     only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
+    left_alone = dict[str, str]()  # recordings that no run has archived: what the last one that looked said
     deleted = set[tuple[str, str]]()
     columns = (*STATE_COLUMNS, "reason", "version_before")
 
@@ -135,7 +136,9 @@ def reconcile_day(
         released = rows[rows["status"].eq(Status.RELEASED)]
         by_us = released[~released["reason"].fillna("").astype(str).str.startswith(FOUND_GONE)]
         deleted.update(zip(by_us["key"], by_us["version_before"], strict=True))
-        return current(rows)
+        now = current(rows)
+        left_alone.update(_left_alone(rows[~rows["key"].isin(now["key"])]))
+        return now
 
     known = {row.key: row for row in rows_of_days(files, [day.date], columns, only, states)}
     versions = _versions_by_key(store, day)
@@ -147,7 +150,34 @@ def reconcile_day(
 
     drifts = pool.map(compared, keys)
     overdue = _overdue(day, versions, job, retention_years)
-    return [drift for of_key in [*drifts, _found_gone(known, deleted), overdue] for drift in of_key]
+    gone = _vanished(left_alone, versions)
+    return [drift for of_key in [*drifts, gone, _found_gone(known, deleted), overdue] for drift in of_key]
+
+
+def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """The recordings that a run looked at and left as they were, each with what the last run said of it.
+
+    Not those that somebody else wrote or deleted under the run's eyes, which it said, and what is no recording.
+    """
+    last = attempts.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+    for key, status, reason in last[["key", "status", "reason"]].itertuples(index=False):
+        code = code_of(reason if isinstance(reason, str) else None)
+        if status != Status.CHANGED and code != "not-a-recording":
+            yield key, f"{label(status)} ({code})" if code else label(status)
+
+
+def _vanished(left_alone: Mapping[str, str], versions: Mapping[str, Sequence[Version]]) -> list[Drift]:
+    """Of those, the ones that are there no more."""
+    return [
+        _missing(key, said, versions.get(key, []))
+        for key, said in sorted(left_alone.items())
+        if not any(version.is_current and version.etag for version in versions.get(key, []))
+    ]
+
+
+def _missing(key: str, said: str, versions: Sequence[Version]) -> Drift:
+    sentence = f"the table says {said}, but the key has no current version: {_left(versions)}"
+    return Drift(code="vanished", key=key, sentence=sentence)
 
 
 def _found_gone(known: Mapping[str, AuditRow], deleted: Collection[tuple[str, str]]) -> list[Drift]:
@@ -214,8 +244,7 @@ def _drifts(
             yield from _unknown(store, key, job)
         return
     if lying is None:
-        sentence = f"the table says {label(row.status)}, but the key has no current version: {_left(versions)}"
-        yield Drift(code="vanished", key=key, sentence=sentence)
+        yield _missing(key, label(row.status), versions)
         return
     if lying.version_id != (row.version_after or UNVERSIONED):
         yield from _changed(store, key, row, lying, job, runs)

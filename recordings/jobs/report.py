@@ -9,7 +9,7 @@ from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import LOSSES, Drift
 from recordings.jobs.result import JobSummary, JobSums
-from recordings.recording import span
+from recordings.recording import open_span
 from recordings.table.rows import AuditRow
 
 _MAX_LISTED = 100  # recordings in the report; the audit table has all
@@ -20,7 +20,7 @@ _TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile":
 
 def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
     """What a run does, and to what: ``dry run: restore 3 contacts``."""
-    bucket, window = parameters["bucket"], _window(parameters)
+    bucket, window = parameters["bucket"], open_span(parameters["start_date"], parameters["end_date"])
     if kind == "reconcile":
         return f"{'repair' if parameters['repair'] else 'compare'} table and {bucket}, {window}"
     dry = "dry run: " if parameters["dry_run"] else ""
@@ -31,13 +31,6 @@ def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
     parts = [named, f"run {run_id}" if run_id else "", window, _below(parameters)]
     said = ", ".join(filter(None, parts)) or ("everything" if parameters["everything"] else "nothing selected")
     return f"{dry}restore {said}"
-
-
-def _window(parameters: Mapping[str, Any]) -> str:
-    start, end = parameters["start_date"], parameters["end_date"]
-    if start and end:
-        return span(start, end)
-    return f"from {start}" if start else f"up to {end}" if end else ""
 
 
 def _below(parameters: Mapping[str, Any]) -> str:
@@ -71,7 +64,7 @@ def _dry(job: Job) -> str:
 
 
 def _calls(job: Job) -> str:
-    said = _window({"start_date": job.start_date, "end_date": job.end_date})
+    said = open_span(job.start_date, job.end_date)
     return f", calls {said}" if said else ""
 
 

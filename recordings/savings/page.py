@@ -8,13 +8,16 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recordings.choice import choice_table
+from recordings.choice import advice, choice_table
 from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
+from recordings.gate import Terms, reconciling_usd, releasing_usd
 from recordings.glossary import plural
 from recordings.pricing import PriceList
+from recordings.recording import span
 from recordings.savings.figures import Figures, by_reason, by_status
 from recordings.savings.sums import Savings
 from recordings.table.files import audit_location
+from recordings.table.rows import STATES
 
 Row = Sequence[str]
 _MAX_LISTED = 100  # the CSV has them all
@@ -32,7 +35,7 @@ def page(
 
     ``links`` are names of files that lie beside the page, by what they hold.
     """
-    title = f"Call recordings, {figures.start} to {figures.end}: {smaller(figures)}"
+    title = heading(figures)
     beside = ", ".join(f'<a href="{quote(address)}">{escape(name)}</a>' for name, address in links.items())
     in_full = f" In full: {beside}." if beside else ""
     drawn = "".join(_chart(name, svg) for name, svg in charts)
@@ -59,8 +62,13 @@ def page(
     return _PAGE.format(title=escape(title), body=body)
 
 
+def heading(figures: Figures) -> str:
+    """What a report is of, and its first figure."""
+    return f"Call recordings, {span(figures.start, figures.end)}: {smaller(figures)}"
+
+
 def smaller(figures: Figures) -> str:
-    """The headline: how much smaller the recordings that are small now have become."""
+    """How much smaller the recordings that are small now have become."""
     if not figures.recordings:
         return "none is small yet"
     return f"{percent_saved(figures.bytes_before, figures.bytes_after)} smaller"
@@ -108,7 +116,10 @@ def money(figures: Figures) -> list[Row]:
         ("runs, worker and server per 1,000 minutes archived", _per_1000(figures)),
         (f"still to be saved {kept}, if the originals stay", usd(figures.projected_as_is)),
         (f"still to be saved {kept}, if they are released now", usd(figures.projected_if_released)),
-        ("what was spent, once they are released", paid_for(figures.break_even_months, figures.retention_years)),
+        (
+            "what was spent, once the originals are released",
+            paid_for(figures.break_even_months, figures.retention_years),
+        ),
     ]
 
 
@@ -143,9 +154,9 @@ def _states(result: Savings) -> str:
         (
             str(status).replace("_", " "),
             f"{line['recordings']:,.0f}",
-            f"{line['minutes']:,.1f}",
+            f"{line['minutes']:,.1f}" if status in STATES else "-",  # of an attempt, nothing is known of a replacement
             f"{int(line['bytes_before']):,}",
-            f"{int(line['bytes_after']):,}",
+            f"{int(line['bytes_after']):,}" if status in STATES else "-",
         )
         for status, line in by_status(result).iterrows()
     ]
@@ -199,8 +210,15 @@ def _choices(figures: Figures) -> str:
         for each in sorted(figures.choices, key=lambda each: -each.usd)
     ]
     headings = ("way", "the two speakers", "the original", "cost", "saved")
+    said = advice(figures.choices, _terms(figures), usd).replace("`", "") if figures.choices else ""
     return f"""<p>{_CHOICES.format(figures=figures)}</p>
-{table(headings, rows, texts=3, kind="keys")}"""
+{table(headings, rows, texts=3, kind="ways")}
+<p>{escape(said)}</p>"""
+
+
+def _terms(figures: Figures) -> Terms:
+    """Those of which the figures' choices are variations."""
+    return next(each.way.terms for each in figures.choices if each.way.terms)
 
 
 _CHOICES = """What was archived, from its archiving until {figures.retention_years:g} years after the call. Worker and
@@ -208,6 +226,8 @@ server are not counted. All of it opens at once. Under a profile that was not us
 
 
 def _method(figures: Figures, price_list: PriceList) -> str:
+    releasing = releasing_usd("STANDARD", "GLACIER_IR", price_list)
+    afterwards = 1000 * (releasing + reconciling_usd("GLACIER_IR", price_list))
     return f"""<h2>How this was counted</h2>
 <ul>
 <li>Each recording counts once, by its last state (S3's clock). A recording is small if it is archived, with its
@@ -220,8 +240,10 @@ discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
 first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. They
 cost as much for a few recordings as for many: a small archive may not earn them back. Transfer,
 logs and the audit table's own storage are not counted.</li>
+<li>What releases, reconciliations and restores ask of S3 is not in what was spent. At list prices, 1,000 recordings in
+GLACIER_IR cost {rate_usd(afterwards)} to release and to reconcile once; the ways to keep them count that.</li>
 <li>The projection is of the recordings that are small now, no future ones, each until {figures.retention_years:g} years
-after its call.</li>
+after its call (ARCHIVE_RETENTION_YEARS). The audit table does not know the bucket's lifecycle rules.</li>
 </ul>"""
 
 
@@ -229,7 +251,7 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
     """The report's key figures and where the rest lies; ``links`` are addresses by name."""
     where = "\n".join(f"- {name}: {_link(address)}" for name, address in links.items())
     lines = "\n".join(f"| {label} | {value} |" for label, value in [*proof(figures), *money(figures)])
-    return f"""# Call recordings, {figures.start} to {figures.end}: {smaller(figures)}
+    return f"""# {heading(figures)}
 
 {population(figures)}
 
@@ -248,12 +270,11 @@ def _ways(figures: Figures) -> str:
     """The same table as the page's, in Markdown, with what it recommends."""
     if not figures.choices:
         return ""
-    terms = next(each.way.terms for each in figures.choices if each.way.terms)
     return f"""## Ways to keep them
 
 {_CHOICES.format(figures=figures)}
 
-{choice_table(figures.choices, terms, usd)}
+{choice_table(figures.choices, _terms(figures), usd)}
 
 """
 
@@ -287,6 +308,7 @@ a {{ color: var(--key); }}
 code {{ background: var(--code); padding: 0 .3em; }}
 code, .keys .text {{ overflow-wrap: anywhere; }}
 td:not(.text) {{ white-space: nowrap; }}
+.ways td {{ white-space: normal; }}
 .tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 200px), 1fr)); gap: 12px;
   margin: 1.5rem 0; }}
 .tiles div {{ border: 1px solid var(--lines); border-radius: 6px; padding: 10px 14px; break-inside: avoid; }}
@@ -304,7 +326,7 @@ th:last-child, td:last-child {{ padding-right: 0; }}
 tr {{ break-inside: avoid; }}
 li {{ margin-bottom: .3rem; }}
 @media (max-width: 500px) {{ table {{ font-size: .8rem; }} th, td {{ padding-right: 8px; }} .tiles {{ gap: 8px; }}
-  .tiles {{ grid-template-columns: 1fr 1fr; }} .states {{ font-size: .7rem; }} }}
+  .tiles {{ grid-template-columns: 1fr 1fr; }} .states, .ways {{ font-size: .7rem; }} }}
 @media print {{ body {{ font-size: 10pt; max-width: none; margin: 0; }} .wide {{ overflow: visible; }}
   .charts {{ grid-template-columns: 1fr 1fr; }} .tiles {{ grid-template-columns: repeat(4, 1fr); }} }}
 </style>

@@ -15,8 +15,10 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from recordings.errors import InvalidRequest
 from recordings.pricing import Cost, PriceList
 from recordings.profiles import PROFILES
+from recordings.recording import open_span, span
 from recordings.table.evidence import end_records, of_sound
 from recordings.table.files import AuditFiles
 from recordings.table.reading import audit_dates, audit_parts, damage_named, dataset_of, table_of
@@ -165,6 +167,14 @@ def savings(files: AuditFiles, price_list: PriceList, start: date | None = None,
         running_since=_running_since(files),
         standing_share=len(dates) / len(all_dates) if all_dates else 1.0,
     )
+
+
+def check_days(files: AuditFiles, start: date | None, end: date | None) -> None:
+    """Raises InvalidRequest if dates were given, and the table has no calls of them: the year may be mistyped."""
+    days = audit_dates(files)
+    if (start or end) and not any((start or date.min) <= day <= (end or date.max) for day in days):
+        there = f"its calls are of {span(days[0], days[-1])}" if days else "nor of any other"
+        raise InvalidRequest(f"the audit table has no calls {open_span(start, end)}; {there}")
 
 
 def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFrame]:

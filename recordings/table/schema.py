@@ -140,8 +140,10 @@ A row's `run_id` is the name of the run's records: `_runs/<run_id>.start.json` h
 `circumstances`, the id, name and link of the Prefect flow run, the deployment, who or what started it (`started_by`;
 null where the Prefect server has no accounts), the flow run of the backfill that it belongs to (`parent_flow_run_id`),
 the commit, the image and the versions of this software, Python and the libraries that touch samples and files. What the
-run could not learn is null. `_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a
-`run_id` are those of the flow run's id.
+run could not learn is null. The link is to the server as the run knew it, and dies with that address (the demo's has
+another port each time); what lives is the id: `<address of the Prefect UI>/runs/flow-run/<flow_run_id>`.
+`_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a `run_id` are those of the flow
+run's id.
 
 ## How table and bucket differed
 

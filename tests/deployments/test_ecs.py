@@ -129,7 +129,7 @@ def test_deploy_says_what_it_did(deployed: str) -> None:
     assert "work pool 'ecs' is as ecs-base-job-template.json says" in deployed
     assert "automation 'recording archive, dead runs' installed" in deployed
     assert "automation 'recording archive, a run failed' is off" in deployed
-    assert all(f"Deploying {name}" in deployed for name in DECLARED)
+    assert all(f"Deploying {name}" in deployed and f"run form of '{name}' installed" in deployed for name in DECLARED)
 
 
 @pytest.mark.parametrize("name", DECLARED)

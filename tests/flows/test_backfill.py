@@ -133,6 +133,17 @@ def test_a_deployment_that_does_not_exist_is_refused_before_anything_is_written(
     assert not Path(audit_uri).exists()
 
 
+@pytest.mark.usefixtures("env")
+def test_a_deployment_that_does_not_archive_is_refused_before_anything_is_started(
+    client: Any, backfill: Any, audit_uri: str
+) -> None:
+    before = {run.id for run in runs_of(client, "restore")}
+    with pytest.raises(InvalidRequest, match="'restore-recordings/restore' starts restore-recordings, which does not"):
+        backfill(deployment="restore-recordings/restore")
+    assert not Path(audit_uri).exists()
+    assert {run.id for run in runs_of(client, "restore")} == before
+
+
 def test_a_day_that_fails_is_named_and_only_it_is_run_again(
     bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

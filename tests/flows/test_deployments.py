@@ -52,6 +52,18 @@ def test_what_is_not_scheduled_starts_nothing_by_itself(client: Any, env: dict[s
     assert deployment(client, "release-originals").parameters.get("dry_run", True)
 
 
+def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: Any, env: dict[str, str]) -> None:
+    """Of two types, the UI shows a choice between them; of null as the default, that its type is None."""
+    for name in DECLARED:
+        parameters = deployment(client, name).parameter_openapi_schema["properties"]
+        chosen_first = [each for each, schema in parameters.items() if "type" not in schema or "anyOf" in schema]
+        assert not chosen_first, name
+        assert not [each for each, schema in parameters.items() if schema.get("default", "") is None], name
+    restore = deployment(client, "restore").parameter_openapi_schema["properties"]
+    assert (restore["start_date"]["type"], restore["start_date"]["format"]) == ("string", "date")
+    assert (restore["contact_ids"]["type"], restore["contact_ids"]["items"]) == ("array", {"type": "string"})
+
+
 def test_every_parameter_is_described_in_the_run_form(client: Any, env: dict[str, str]) -> None:
     for name in DECLARED:
         parameters = deployment(client, name).parameter_openapi_schema["properties"]

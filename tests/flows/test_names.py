@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from recordings.recording import open_span
 from tasks.names import name_of
 
 SCHEDULED = date(2026, 1, 24)
@@ -27,3 +28,15 @@ D = date.fromisoformat
 )
 def test_a_name_says_what_and_when(parameters: dict[str, Any], name: str) -> None:
     assert name_of("archive", parameters, SCHEDULED) == name
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2026-01-01", "2026-01-31", "2026-01"),
+        ("2026-01-12", "", "from 2026-01-12"),
+        ("", "2026-01-12", "up to 2026-01-12"),
+    ],
+)
+def test_a_range_may_be_open(start: str, end: str, words: str) -> None:
+    assert open_span(D(start) if start else None, D(end) if end else None) == words

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 
 from demo.servers import Server
+from flows.archive import archive_recordings
 from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
@@ -98,6 +99,26 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     assert artifacts_of(client, run.id).keys() >= {"reconcile-differences", "reconcile-report"}
     event = eventually(lambda: _events(client, f"recording-archive.run.{summary.run_id}"))[0]
     assert (event["event"], event["payload"]["lost"]["vanished"]) == ("recording-archive.lost", 1)
+
+
+def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any
+) -> None:
+    """Rejected or exempt, it has no replacement, so what vanished was the only copy. A text file is no recording."""
+    truncated, exempt, text, there = key_of(7), key_of(8), f"{KEY}.txt", key_of(9)
+    bucket.put(truncated, a_call()[:-99])
+    bucket.put(exempt, a_call(8), Tagging="archive=exempt")
+    bucket.put(text, b"notes")
+    bucket.put(there, b"")
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    assert reconcile().drifts == {}
+    for key in (truncated, exempt, text):
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    with pytest.raises(JobFailed) as failed:
+        reconcile()
+    assert failed.value.summary.drifts == {"vanished": 2}
+    assert f"{exempt}: vanished, the table says skipped (exempt), but" in str(failed.value)
+    assert f"{truncated}: vanished, the table says rejected (truncated)" in str(failed.value)
 
 
 def test_a_wrong_place_is_not_in_agreement(
@@ -274,7 +295,7 @@ def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket)
     unversioned_bucket.put(key_of(1), b"call")
     before = unversioned_bucket.snapshot()
     findings = inspect_bucket(unversioned_bucket.name, [PREFIX])
-    assert [finding.code for finding in findings] == ["unversioned", "originals-cost"]
+    assert [finding.code for finding in findings] == ["unversioned", "left-alone-stays", "kept-for", "originals-cost"]
     assert unversioned_bucket.snapshot() == before
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,6 +140,16 @@ def test_a_range_that_ends_before_it_starts_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "audit").exists()
 
 
+def test_a_range_without_calls_is_refused(reported: Reported) -> None:
+    """As with a mistyped year: a page full of zeros would be green."""
+    before = the_file(reported, ".html")
+    with pytest.raises(InvalidRequest, match=re.escape("no calls 2025-01; its calls are of 2026-01-12 ... 2026-01-14")):
+        report_savings(reported.audit_uri, date(2025, 1, 1), date(2025, 1, 31))
+    with pytest.raises(InvalidRequest, match="no calls from 2026-02-01; its"):
+        report_savings(reported.audit_uri, start_date=date(2026, 2, 1))
+    assert the_file(reported, ".html") == before
+
+
 def test_where_no_table_is_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="holds no audit table"):
         report_savings(str(tmp_path / "audit"))
@@ -161,6 +171,7 @@ frame.onload = async () => {
   const parts = [...page.querySelectorAll("table, img, .tiles, code, h1")]
   const wide = parts.map(each => each.getBoundingClientRect().right)
   document.title = [images.length, images.every(image => image.naturalWidth > 99), Math.max(...wide) <= 400,
+    [...page.querySelectorAll(".ways .text")].every(cell => getComputedStyle(cell).overflowWrap == "normal"),
     page.documentElement.scrollWidth, frame.contentWindow.getComputedStyle(page.body).backgroundColor].join("; ")
 }
 </script>"""
@@ -170,7 +181,7 @@ frame.onload = async () => {
 def test_a_browser_shows_all_on_a_telephone(
     reported: Reported, browser: str, tmp_path: Path, scheme: str, paper: str
 ) -> None:
-    """Each chart is drawn, nothing is off a page 400 pixels wide, and a dark screen has a dark page."""
+    """Each chart is drawn, nothing is off a page 400 pixels wide, no word is cut, and a dark screen has a dark page."""
     (tmp_path / "measure.html").write_text(_MEASURE.replace("PAGE", the_file(reported, ".html").as_uri()))
     flags = ("--allow-file-access-from-files", f"--blink-settings=preferredColorScheme={scheme}")
     command = [browser, *CHROMIUM_FLAGS, *flags, f"--user-data-dir={tmp_path / 'profile'}"]
@@ -182,4 +193,4 @@ def test_a_browser_shows_all_on_a_telephone(
         env={**os.environ},
     ).stdout
     charts = "[67]"  # what was saved so far is drawn from the second day on
-    assert re.search(f"<title>{charts}; true; true; 400; {re.escape(paper)}</title>", shown), shown[:200]
+    assert re.search(f"<title>{charts}; true; true; true; 400; {re.escape(paper)}</title>", shown), shown[:200]

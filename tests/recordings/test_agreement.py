@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,21 @@ from rich.console import Console
 
 from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
+from recordings.backfill import Portion, Portions, backfill_report, plan_backfill, stand, summarize_backfill
 from recordings.errors import AuditDamaged, InvalidRequest
+from recordings.pool import shared_pool
 from recordings.pricing import load_prices
+from recordings.recording import days_between
 from recordings.savings.charts import charts
 from recordings.savings.excel import workbook
-from recordings.savings.figures import Figures, by_day, by_reason, figures, saved_by_day, spent_by_day
+from recordings.savings.figures import Figures, by_day, by_reason, by_status, figures, saved_by_day, spent_by_day
 from recordings.savings.page import money, page, population, proof, savings_report
 from recordings.savings.sums import SMALL_STATES, Savings, savings
 from recordings.summary import tally
 from recordings.table.reading import read_audit
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
-from tests.recordings.tables import any_rows, every_status, write_table
+from tests.recordings.tables import DAY, any_rows, every_status, write_table
 from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
@@ -113,12 +116,16 @@ def check(root: Path, rows: list[AuditRow], run_notebook: Callable[[str], str]) 
     assert days["usd_saved"].sum() == pytest.approx(found.saved_now, rel=1e-6, abs=1e-12)
     sheets = {"days": by_day(result), "not small": result.not_small}
     sheets = pd.read_excel(BytesIO(workbook(sheets)), sheet_name=None, keep_default_na=False)
-    assert sheets["days"]["small"].sum() == found.recordings
+    assert sheets["days"][OF_SMALL[:3]].sum().tolist() == pytest.approx(small)  # Excel's numbers have 15 digits
     assert len(sheets["not small"]) == found.not_small
     drawn = list(charts(result, PRICES, AS_OF, 6))
     for _, svg in drawn:
         ElementTree.fromstring(svg)  # noqa: S314 (we drew it)
     html = page(result, found, PRICES, drawn, "audit", {})
+    by_state = re.findall(r'class="text">([a-z ]+)</td><td>([\d,]+)</td>', html.partition("<h2>Proof")[0])
+    assert {label.replace(" ", "_"): int(count.replace(",", "")) for label, count in by_state} == Counter(
+        days[list(map(str, Status))].sum()[lambda counts: counts > 0].to_dict()
+    )
     notebook = run_notebook(str(root))
     for shown in (html, savings_report(found, {}), notebook):
         words = re.sub(r"<style.*?</style>|<[^>]+>|[\s|]+", " ", shown, flags=re.S)
@@ -158,6 +165,21 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
     *_, last = console.file.getvalue().strip().splitlines()  # type: ignore[attr-defined]
     assert last.split()[:5] == ["all", str(len(run)), "4", "1", "1"]
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
+
+
+def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Callable[..., Any]) -> None:
+    result, found = counted(tmp_path, every_status())
+    run = plan(audit_uri=str(tmp_path), prefixes=["calls/"], end_date=DAY + timedelta(days=1))
+    backfill = plan_backfill(run, deployment="", max_parallel=1, shard_above=1000)
+    portions = Portions([Portion(date=day) for day in days_between(run.start_date, run.end_date)], {})
+    stands, damaged = stand(backfill, portions, None, shared_pool())
+    summary = summarize_backfill(portions, {}, stands, {}, damaged)
+    assert dict(summary.counts) == by_status(result)["recordings"].to_dict()
+    assert (summary.bytes_before, summary.bytes_after) == (found.bytes_before, found.bytes_after)
+    assert summary.minutes == pytest.approx(found.minutes)
+    report = backfill_report(backfill, portions, summary, {}, stands, {})
+    assert f"**{found.recordings} recordings** of these days are small now" in report
+    assert f"**{found.not_small}** are not." in report
 
 
 def test_the_notebook_says_what_is_wrong_with_a_table(tmp_path: Path) -> None:
