@@ -1,13 +1,14 @@
-"""Deployed flows on the tests' Prefect server: found, started, waited for."""
+"""What the tests' Prefect server knows: deployments, their runs, and what those publish."""
 
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
     DeploymentFilter,
     DeploymentFilterName,
     FlowRunFilter,
@@ -16,6 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import ArtifactSort
 
 T = TypeVar("T")
 
@@ -44,6 +46,14 @@ def runs_of(client: SyncPrefectClient, name: str, *states: StateType) -> list[Fl
 def final_state(client: SyncPrefectClient, run_id: Any) -> Any:
     state = client.read_flow_run(run_id).state
     return state if state and state.is_final() else None
+
+
+def artifact(key: str) -> str:
+    """What the newest artifact of this key holds."""
+    with get_client(sync_client=True) as client:
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        (newest,) = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+    return str(newest.data)
 
 
 def artifacts_of(client: SyncPrefectClient, run_id: Any) -> dict[str | None, Any]:

@@ -135,6 +135,12 @@ def test_the_domains_tests_need_no_prefect(path: Path) -> None:
     assert not tops(path) & {"prefect", "flows", "tasks"}
 
 
+@pytest.mark.parametrize("path", named(files_of("tests")))
+def test_what_tests_share_lies_in_a_module_of_its_own(path: Path) -> None:
+    parts = [part for name in imports_of(path) for part in name.split(".")]
+    assert not [part for part in parts if part.startswith("test_")]
+
+
 @pytest.mark.parametrize("package", OURS)
 def test_no_file_is_a_drawer_for_everything(package: str) -> None:
     names = {path.stem for path in files_of(package)}

@@ -34,9 +34,8 @@ from recordings.summary import RunFailed, RunSummary
 from recordings.table.files import LocalFiles
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
-from tests.deployed import eventually
+from tests.deployed import artifact, eventually
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.flows.test_report import artifact
 from tests.s3_requests import S3Request
 
 NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC

@@ -5,14 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psutil
 import pytest
 from prefect import flow
 from prefect.client.schemas.actions import WorkPoolUpdate
@@ -32,10 +30,10 @@ from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.resample import resample_batch
 from recordings.settings import settings
-from recordings.table.reading import current, read_audit
+from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
-from tests.flows.test_report import artifact
+from tests.deployed import artifact, artifacts_of, eventually, final_state, runs_of
+from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -66,13 +64,6 @@ def place(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
 @pytest.fixture
 def backfill(place: dict[str, Any]) -> Callable[..., BackfillSummary]:
     return partial(backfill_recordings, **place)
-
-
-def archived_once(bucket: Bucket, audit_uri: str, calls: dict[str, bytes]) -> None:
-    table = current(read_audit(audit_uri))
-    assert sorted(table["key"]) == sorted(calls)
-    assert (table["verified"] & table["tagged"]).all()
-    assert all(len(bucket.versions(key)) == 2 for key in calls)
 
 
 def test_days_run_in_this_process_and_only_once(
@@ -227,27 +218,6 @@ def test_a_wrong_prefix_is_no_empty_backfill(backfill: Any, calls: dict[str, byt
     assert "**warning, nothing-below-prefix**" in artifact("backfill-report")
 
 
-def start(client: Any, place: dict[str, Any], **more: Any) -> Any:
-    parameters = {name: value.isoformat() if isinstance(value, date) else value for name, value in place.items()}
-    return client.create_flow_run_from_deployment(deployment(client, "backfill").id, parameters={**parameters, **more})
-
-
-def days_started(client: Any, place: dict[str, Any], *states: StateType) -> dict[str, Any]:
-    runs = (run for run in runs_of(client, "archive-day", *states) if run.parameters["bucket"] == place["bucket"])
-    return {run.parameters["start_date"]: run for run in sorted(runs, key=attrgetter("created"))}
-
-
-def process_of(worker: Any, run: Any) -> psutil.Process | None:
-    """The process that a worker has started for a flow run."""
-    for each in psutil.Process(worker.pid).children(recursive=True):
-        try:
-            if each.environ().get("PREFECT__FLOW_RUN_ID") == str(run.id):
-                return each
-        except psutil.Error:
-            continue
-    return None
-
-
 @pytest.mark.timeout(900)
 def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
     client: Any, env: dict[str, str], worker: Any, bucket: Bucket, calls: dict[str, bytes], place: Any, audit_uri: str
@@ -268,12 +238,6 @@ def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
     assert state.type is StateType.COMPLETED
     assert len(runs_of(client, "archive-day")) == runs + 1
     archived_once(bucket, audit_uri, calls)
-
-
-def rows_of(report: str) -> dict[str, list[str]]:
-    """The cells of a report's days, by day."""
-    lines = [line.strip("| ").split(" | ") for line in report.splitlines() if line.startswith("| 2026-")]
-    return {day: cells for day, *cells in lines}
 
 
 def retry() -> Any:

@@ -10,7 +10,7 @@ from flows.archive import archive_recordings
 from flows.estimate import estimate_savings
 from recordings.errors import InvalidRequest
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.flows.test_report import artifact
+from tests.deployed import artifact
 
 pytestmark = pytest.mark.usefixtures("prefect")
 

@@ -30,8 +30,8 @@ from recordings.profiles import PROFILES
 from recordings.summary import RunFailed
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import artifact
 from tests.faults import RARE_ERRORS, ErrorProxy, S3Error, faulty_proxy, unknown_error
-from tests.flows.test_report import artifact
 from tests.s3_requests import S3Request
 
 RECORDINGS = 8

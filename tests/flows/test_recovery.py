@@ -24,7 +24,7 @@ from demo.ui import PREFECT
 from deployments.automations import automations
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, notice_within, runs_of
-from tests.flows.test_backfill import archived_once, days_started, process_of, rows_of, start
+from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 LONG_DAYS = int(os.environ.get("BACKFILL_DAYS", "0"))
 

@@ -12,9 +12,6 @@ import duckdb
 import nbformat
 import pandas as pd
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
 
 from demo.notebook import NOTEBOOK, executed
 from demo.screenshots import CHROMIUM_FLAGS, chromium
@@ -27,6 +24,7 @@ from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.schema import current_view, duckdb_view
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.deployed import artifact
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -55,13 +53,6 @@ def reported(prefect: Server, ministack: Server, a_call: Any, tmp_path_factory: 
             bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY + timedelta(days=2)
         )
     return Reported(summary, report_savings(audit_uri), audit_uri)
-
-
-def artifact(key: str) -> str:
-    with get_client(sync_client=True) as client:
-        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
-        (newest,) = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
-    return str(newest.data)
 
 
 def the_file(reported: Reported, ending: str) -> Path:

@@ -1,4 +1,4 @@
-"""Audit tables for tests: rows of any values that the schema lets through, and a table with every status."""
+"""Audit tables for tests: a row, rows of any values that the schema lets through, and a table with every status."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -84,6 +84,23 @@ ARCHIVED = AuditRow(
     state_at=ARCHIVED_AT,
     started_at=ARCHIVED_AT,
     finished_at=ARCHIVED_AT + timedelta(seconds=2),
+    software_version="1",
+)
+NOW = datetime(2026, 2, 1, 3, 4, 5, 678901, UTC)
+ROW = AuditRow(
+    run_id="r1",
+    recording_date=DAY,
+    bucket="recordings",
+    key="a.wav",
+    status=Status.ARCHIVED,
+    profile="alaw-mono",
+    bytes_before=2**53 + 1,  # an integer that a float would round
+    etag_before='"before"',
+    etag_after='"after"',
+    verified=True,
+    tagged=True,
+    state_at=NOW,
+    started_at=NOW,
     software_version="1",
 )
 

@@ -39,8 +39,8 @@ from recordings.summary import tally
 from recordings.table.reading import read_audit
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
+from tests.recordings.prices import US_EAST_1
 from tests.recordings.tables import DAY, any_rows, every_status, write_table
-from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
 AS_OF = date(2026, 3, 15)

@@ -14,7 +14,7 @@ from recordings.recording import Day
 from recordings.reporting import forecast_report
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.recordings.test_gate import PRICES, a_call_of, costs_by_hand, gated, mono
+from tests.recordings.prices import PRICES, a_call_of, costs_by_hand, gated, mono
 
 TERMS = Terms(storage_class="GLACIER_IR", grace_days=30)
 

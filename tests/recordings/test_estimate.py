@@ -30,7 +30,7 @@ from recordings.table.rows import AuditRow
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.recordings.test_pricing import US_EAST_1
+from tests.recordings.prices import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
 

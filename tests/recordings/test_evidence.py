@@ -25,7 +25,7 @@ from recordings.table.evidence import Flaw, end_records, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
 from tests.bucket import Bucket
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 RUN_ID = "20260201T030405Z-0a1b2c3d"
 

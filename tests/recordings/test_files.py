@@ -28,7 +28,7 @@ from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, read_audit
 from recordings.table.schema import duckdb_view
 from tests.bucket import DAY, Bucket
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 HARD = st.sampled_from(
     [*" /#?%&=+*[]{}'\"\\~:;@!$,.-_()<>|^`", "..", "%20", "//", "://", "s3:", "ü", "日", "\x00", "\n"]

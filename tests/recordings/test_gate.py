@@ -19,7 +19,6 @@ from recordings.estimate import Look, look_at, worth_it
 from recordings.gate import (
     RECONCILING,
     RELEASING,
-    Kept,
     Terms,
     archiving_requests,
     archiving_usd,
@@ -32,7 +31,7 @@ from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import release_batch
 from recordings.plan import list_day
 from recordings.pool import Pool
-from recordings.pricing import PriceList, load_prices, prices
+from recordings.pricing import PriceList, prices
 from recordings.recording import Day, Recording
 from recordings.run import STORAGE_CLASSES, Run
 from recordings.s3.store import ReleasingStore, Store
@@ -41,10 +40,7 @@ from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
 from recordings.table.rows import AuditRow
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.recordings.test_pricing import US_EAST_1
-
-PRICES = load_prices(US_EAST_1)
-RAW = json.loads(US_EAST_1.read_text())
+from tests.recordings.prices import PRICES, RAW, a_call_of, costs_by_hand, gated, mono
 
 
 class TagsReadForLess(PriceList):
@@ -55,23 +51,6 @@ class TagsReadForLess(PriceList):
 
 
 TAGS_READ_FOR_LESS = TagsReadForLess(**{each.name: getattr(PRICES, each.name) for each in fields(PRICES)})
-
-
-def a_call_of(seconds: float, *, months: float, storage_class: str = "STANDARD", tags: int = 0) -> Kept:
-    """As Connect writes it: 32,000 bytes a second, a week old."""
-    return Kept(
-        storage_class=storage_class,
-        size_bytes=round(32_000 * seconds) + 44,
-        minutes=seconds / 60,
-        tags=tags,
-        age_days=7,
-        months_left=months,
-        months_left_archived=months,
-    )
-
-
-def mono(kept: Kept) -> int:
-    return (kept.size_bytes - 44) // 4 + 58
 
 
 def test_five_minutes_for_six_years_by_hand() -> None:
@@ -166,52 +145,6 @@ def each_of(recordings: int, requests: Mapping[str, int]) -> dict[str, float]:
     return {name: requests[name] / recordings for name in of_one if requests[name]}
 
 
-def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, float]:
-    """What leaving it to the lifecycle rule and what archiving it cost, from the price list's JSON alone."""
-    here, there = RAW["classes"][kept.storage_class], RAW["classes"][terms.storage_class]
-    standard, gib, month_days = RAW["classes"]["STANDARD"], 1024**3, 365.25 / 12
-
-    def keeping(size: int, prices: Any, months: float) -> float:
-        return float(max(size, prices.get("smallest_bytes", 0)) / gib * prices["storage_gb_month"] * months)
-
-    def early(days: float) -> float:
-        return keeping(kept.size_bytes, here, max(0, here.get("shortest_days", 0) - days) / month_days)
-
-    shortest = there.get("shortest_days", 0) / month_days
-    months, months_archived = max(kept.months_left, shortest), max(kept.months_left_archived, shortest)
-    rule = keeping(kept.size_bytes, here, kept.months_left)
-    if kept.storage_class != terms.storage_class:
-        transition = there.get("transition_per_1000", 0) / 1000
-        rule = min(rule, transition + early(kept.age_days) + keeping(kept.size_bytes, there, months))
-
-    def release_and_reconciliation() -> float:
-        return float((2 + 1 + 1) * there["read_per_1000"] / 1000 + here["read_per_1000"] / 1000)
-
-    heads = 1 if kept.storage_class in ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA") else 0
-    requests = (
-        here["read_per_1000"]
-        + there["write_per_1000"]
-        + (heads + (4 if kept.tags else 1)) * there["read_per_1000"]
-        + standard["write_per_1000"] * (1 + 1 / 1000 + 1 / terms.batch_size)
-    ) / 1000
-    kms = (2 + terms.readback_share) * RAW["kms_per_10000"] / 10_000 if kept.by_kms else 0
-    cpu_s = 0.005 + 0.0035 + 0.0007 + kept.minutes * 0.0048 * (1 + terms.readback_share)
-    tag_month = RAW["tag_per_10000_months"] / 10_000
-    archived = (
-        requests
-        + kms
-        + release_and_reconciliation()
-        + kept.size_bytes / gib * here.get("retrieval_gb", 0)
-        + cpu_s / 3600 * (RAW["fargate_vcpu_hour"] + 2 * RAW["fargate_gb_hour"])
-        + terms.readback_share * (bytes_after / gib * there.get("retrieval_gb", 0) + there["read_per_1000"] / 1000)
-        + keeping(bytes_after, there, months_archived)
-        + tag_month * kept.months_left_archived
-        + (keeping(kept.size_bytes, here, 1) + kept.tags * tag_month) * terms.grace_days / month_days
-        + early(kept.age_days + terms.grace_days)
-    )
-    return rule, archived
-
-
 @given(
     seconds=st.floats(0.1, 7200),
     months=st.floats(0, 150),
@@ -268,11 +201,6 @@ def plan_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         return gated(plan_run(**parameters | changes))
 
     return make
-
-
-def gated(run: Run) -> Run:
-    """The run as it is outside tests."""
-    return replace(run, archive_unprofitable=False)
 
 
 def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_before(

@@ -30,7 +30,7 @@ from recordings.table.reading import current, read_audit, rows_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.selected import selected
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 SIX_HOURS = timedelta(hours=6)
 RECORDINGS = 6  # on two days

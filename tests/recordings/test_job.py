@@ -19,7 +19,7 @@ from recordings.table.evidence import digest_of
 from recordings.table.files import LocalFiles
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, key_of
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 END = date(2026, 1, 18)
 AT = datetime(2026, 1, 20, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from recordings.run import Run
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
 from tests.bucket import DAY
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 NOW = datetime(2026, 5, 1, 3, tzinfo=UTC)
 DAYS = [DAY + timedelta(days=n) for n in range(4)]

@@ -21,9 +21,8 @@ from recordings.pricing import (
     prices,
     run_cost,
 )
+from tests.recordings.prices import PRICES, US_EAST_1
 
-US_EAST_1 = Path(__file__).parents[2] / "recordings" / "prices" / "us-east-1.json"
-PRICES = load_prices(US_EAST_1)
 MILLION = {
     "GetObject": 1_000_000,
     "PutObject": 1_000_000,

@@ -15,7 +15,7 @@ from recordings.run import Run
 from recordings.summary import RunFailed, RunSummary, Tally
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import key_of
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 SUMS = Tally(
     counts=Counter(archived=2, failed=1),

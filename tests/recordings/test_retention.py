@@ -11,7 +11,7 @@ from recordings.retention import Lying, Retention, Rule, retention_of
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
-from tests.recordings.test_gate import gated
+from tests.recordings.prices import gated
 
 CALL = datetime(2026, 1, 12, tzinfo=UTC)
 WRITTEN = CALL + timedelta(days=8)

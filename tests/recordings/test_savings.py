@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from recordings.gate import Terms
 from recordings.history import record_end
-from recordings.pricing import GB, MONTH_DAYS, load_prices
+from recordings.pricing import GB, MONTH_DAYS
 from recordings.savings.charts import charts
 from recordings.savings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
 from recordings.savings.page import page, savings_report
@@ -29,11 +29,9 @@ from recordings.table.parquet import write_rows
 from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
+from tests.recordings.prices import PRICES, a_call_of, costs_by_hand
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
-from tests.recordings.test_gate import a_call_of, costs_by_hand
-from tests.recordings.test_pricing import US_EAST_1
 
-PRICES = load_prices(US_EAST_1)
 AS_OF = date(2026, 3, 1)
 ROW = replace(ARCHIVED, key="a.wav", bytes_before=4 * GB, bytes_after=GB, duration_after_s=600)
 SumUp = Callable[..., Savings]

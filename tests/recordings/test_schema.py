@@ -19,7 +19,7 @@ from recordings.table.reading import audit_dataset, current, read_audit
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import athena_table, columns, current_view, document, duckdb_view
 from tests.bucket import DAY, Bucket
-from tests.recordings.test_table import NOW, ROW
+from tests.recordings.tables import NOW, ROW
 
 NAMES = [field.name for field in fields(AuditRow)]
 

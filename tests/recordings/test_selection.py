@@ -15,7 +15,7 @@ from recordings.table.parquet import write_rows
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.selected import Selected, selected
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 LATER = AT + timedelta(days=1)

@@ -27,7 +27,7 @@ from recordings.table.files import open_table
 from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, audit_parts, read_audit, settled
 from tests.bucket import DAY
-from tests.recordings.test_table import ROW
+from tests.recordings.tables import ROW
 
 TO_TABLE = ("s3:ListBucket", "s3:GetObject", "s3:PutObject")
 NOWHERE = "http://127.0.0.1:9"  # the port of discard, on which nobody listens

@@ -4,7 +4,7 @@ import hashlib
 import pickle
 from collections.abc import Callable
 from dataclasses import fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,28 +36,11 @@ from recordings.table.reading import (
 )
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, Bucket
-from tests.recordings.tables import any_rows, write_table
+from tests.recordings.tables import NOW, ROW, any_rows, write_table
 
 WHOLE_DAY = Day(prefix="calls/", date=DAY)
 FOLDER = "calls/2026/01/12/"
 KEY = f"{FOLDER}a.wav"
-NOW = datetime(2026, 2, 1, 3, 4, 5, 678901, UTC)
-ROW = AuditRow(
-    run_id="r1",
-    recording_date=DAY,
-    bucket="recordings",
-    key="a.wav",
-    status=Status.ARCHIVED,
-    profile="alaw-mono",
-    bytes_before=2**53 + 1,  # an integer that a float would round
-    etag_before='"before"',
-    etag_after='"after"',
-    verified=True,
-    tagged=True,
-    state_at=NOW,
-    started_at=NOW,
-    software_version="1",
-)
 
 
 @pytest.fixture
