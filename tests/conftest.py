@@ -6,10 +6,10 @@ Prefect is imported only by the fixtures that need it, so that the tests of the 
 import os
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
@@ -18,8 +18,13 @@ import pytest
 from demo.calls import call
 from demo.servers import Server, child, prefect_server, s3_server, tell_the_rest
 from demo.ui import PREFECT, deploy, deployment_env
+from recordings.run import Run, plan_run
 from tests.bucket import DAY, PREFIX, Bucket
+from tests.fixtures import MakeCall, PlanRun
 from tests.seaweed import HAS_WHEEL, seaweed_server
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 
 def pytest_configure() -> None:
@@ -71,17 +76,16 @@ def unversioned_bucket(s3: Server) -> Bucket:
 
 
 @pytest.fixture(scope="session")
-def a_call() -> Callable[..., bytes]:
-    """A synthetic call; another seed is another call."""
+def a_call() -> MakeCall:
+    """Synthetic calls: another seed is another call."""
     return lambda seed=1, duration_s=2.0: call(np.random.default_rng(seed), duration_s)
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Callable[..., Any]:
+def plan(tmp_path: Path) -> PlanRun:
     """A run's parameters, checked, as a flow would make them."""
-    from recordings.run import plan_run
 
-    def make(bucket: str = "recordings", **changes: Any) -> Any:
+    def make(bucket: str = "recordings", **changes: Any) -> Run:
         parameters = {
             "flow_run_id": str(uuid.uuid4()),
             "scheduled_at": datetime(2026, 2, 1, 3, tzinfo=UTC),
@@ -119,7 +123,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def client(prefect: Server) -> Iterator[Any]:
+def client(prefect: Server) -> Iterator["SyncPrefectClient"]:
     """A client of the server."""
     from prefect.client.orchestration import get_client
 

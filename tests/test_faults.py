@@ -10,6 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from demo.servers import Server
 from tests.bucket import ON_BOTH, Bucket
 from tests.faults import RARE_ERRORS, ErrorProxy, HidingProxy, Proxy, S3Error, faulty_proxy, unknown_error
 from tests.s3_requests import s3_request
@@ -49,7 +50,7 @@ def kept(bucket: Bucket) -> dict[str, str]:
     return {"Bucket": bucket.name, "Key": KEY, "VersionId": version}
 
 
-def test_a_role_that_lacks_nothing_sees_everything(s3: Any, kept: dict[str, str]) -> None:
+def test_a_role_that_lacks_nothing_sees_everything(s3: Server, kept: dict[str, str]) -> None:
     with seen_through(HidingProxy(s3.url, without=())) as client:
         for answer in (client.head_object(**kept), client.get_object(**kept)):
             assert answer["ObjectLockLegalHoldStatus"] == "ON"
@@ -68,7 +69,7 @@ def test_a_role_that_lacks_nothing_sees_everything(s3: Any, kept: dict[str, str]
     ],
 )
 def test_what_a_missing_action_would_show_is_left_out(
-    s3: Any, kept: dict[str, str], action: str, versioned: bool, hidden: str
+    s3: Server, kept: dict[str, str], action: str, versioned: bool, hidden: str
 ) -> None:
     asked = kept if versioned else {"Bucket": kept["Bucket"], "Key": KEY}
     whole, proxy = HidingProxy(s3.url, without=()), HidingProxy(s3.url, without=[action])
@@ -83,7 +84,7 @@ def test_what_a_missing_action_would_show_is_left_out(
 
 @pytest.mark.parametrize("versioned", [False, True])
 def test_tags_need_one_action_without_a_version_id_and_another_with_one(
-    s3: Any, kept: dict[str, str], versioned: bool
+    s3: Server, kept: dict[str, str], versioned: bool
 ) -> None:
     plain, of_version = {"Bucket": kept["Bucket"], "Key": KEY}, kept
     action = "s3:GetObjectVersionTagging" if versioned else "s3:GetObjectTagging"
@@ -116,7 +117,7 @@ def test_tags_need_one_action_without_a_version_id_and_another_with_one(
     ],
 )
 def test_a_request_that_needs_the_missing_action_is_refused_and_does_nothing(
-    s3: Any, bucket: Bucket, action: str, operation: str, parameters: dict[str, Any]
+    s3: Server, bucket: Bucket, action: str, operation: str, parameters: dict[str, Any]
 ) -> None:
     bucket.put(KEY, b"a call")
     before = bucket.snapshot()
@@ -128,12 +129,12 @@ def test_a_request_that_needs_the_missing_action_is_refused_and_does_nothing(
     assert bucket.snapshot() == before
 
 
-def test_who_may_not_list_is_not_told_that_a_key_does_not_exist(s3: Any, bucket: Bucket) -> None:
+def test_who_may_not_list_is_not_told_that_a_key_does_not_exist(s3: Server, bucket: Bucket) -> None:
     with seen_through(HidingProxy(s3.url, without=["s3:ListBucket"])) as client:
         assert refusal(client.get_object, Bucket=bucket.name, Key="none")["Code"] == "AccessDenied"
 
 
-def test_without_the_key_nothing_encrypted_is_read_and_no_checksum_shown(s3: Any) -> None:
+def test_without_the_key_nothing_encrypted_is_read_and_no_checksum_shown(s3: Server) -> None:
     proxy = HidingProxy(s3.url, without=["kms:Decrypt"])
     asked = s3_request("GET", "/bucket/key", {}), s3_request("HEAD", "/bucket/key", {})
     headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-checksum-sha256": "abc", "etag": "e"}
@@ -161,7 +162,7 @@ def test_a_request_is_read_as_the_operation_it_is(method: str, path: str, operat
     assert s3_request(method, path, {}).operation == operation
 
 
-def test_the_error_hits_the_requests_picked_and_no_others(s3: Any, bucket: Bucket) -> None:
+def test_the_error_hits_the_requests_picked_and_no_others(s3: Server, bucket: Bucket) -> None:
     for key in ("good", "bad"):
         bucket.put(key, b"a call")
     proxy = ErrorProxy(s3.url, NOVEL, lambda asked: asked.key == "bad", after=1, times=1)
@@ -179,7 +180,7 @@ def test_the_error_hits_the_requests_picked_and_no_others(s3: Any, bucket: Bucke
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_where_the_answer_is_lost_the_server_has_acted(s3: Any, bucket: Bucket, lost: bool) -> None:
+def test_where_the_answer_is_lost_the_server_has_acted(s3: Server, bucket: Bucket, lost: bool) -> None:
     with seen_through(ErrorProxy(s3.url, NOVEL, lambda _: True, lost=lost)) as client, pytest.raises(ClientError):
         client.put_object(Bucket=bucket.name, Key=KEY, Body=b"a call")
     assert [version["Size"] for version in bucket.versions(KEY)] == ([6] if lost else [])

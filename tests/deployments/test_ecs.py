@@ -73,7 +73,9 @@ def deployed(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 @pytest.fixture(scope="module")
-def tasks(env: dict[str, str], server: Server, deployed: str, tmp_path_factory: Any) -> Iterator[dict[str, Any]]:
+def tasks(
+    env: dict[str, str], server: Server, deployed: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """The ECS task that the worker started for each deployment, by the deployment's name."""
     worker = {"PREFECT_API_KEY": "pnu_not-a-real-key", "PREFECT_WORKER_QUERY_SECONDS": "1", "ARCHIVE_SECRET": "leaks?"}
     queue = {"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "prefect-ecs-events"}

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
+from demo.servers import Server
 from deployments.deploy import NEEDED
 from deployments.stack import install, template
 from tests.deployments.conftest import NAME
@@ -77,7 +78,7 @@ def test_what_holds_evidence_outlives_the_stack() -> None:
     assert kept == {"AuditTable", "AuditTablePolicy", "Images"}
 
 
-def test_a_lifecycle_rule_joins_those_that_are_there(aws: Any) -> None:
+def test_a_lifecycle_rule_joins_those_that_are_there(aws: Server) -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="with-rules")
     theirs: Any = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 9}}

@@ -1,12 +1,12 @@
 """What tests of flows begin with, on the Prefect server of ``tests/conftest.py``."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demo.servers import Server
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def audit_uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def archived(prefect: Server, bucket: Bucket, audit_uri: str, a_call: Any) -> dict[str, str]:
+def archived(prefect: Server, bucket: Bucket, audit_uri: str, a_call: MakeCall) -> dict[str, str]:
     """Three archived recordings: the version ids of their originals by key."""
     from flows.archive import archive_recordings
 

@@ -36,6 +36,7 @@ from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.deployed import artifact, eventually
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun
 from tests.s3_requests import S3Request
 
 NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC
@@ -61,7 +62,7 @@ def archive(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
 
 
 @pytest.fixture
-def calls(bucket: Bucket, a_call: Any) -> dict[str, bytes]:
+def calls(bucket: Bucket, a_call: MakeCall) -> dict[str, bytes]:
     """Ten calls over three days, in the bucket."""
     bodies = {key_of(n, DAY + timedelta(days=n % 3)): a_call(n, 1.0) for n in range(10)}
     for key, body in bodies.items():
@@ -117,7 +118,7 @@ def test_every_recording_is_archived_and_accounted_for(
 
 
 @ON_MINISTACK  # its access log
-def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: Any) -> None:
+def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: MakeCall) -> None:
     for number in range(12):
         bucket.put(key_of(number), a_call(number, 1.0))
     before = len(bucket.requests())
@@ -375,7 +376,7 @@ def task_states(run_id: str) -> dict[str, tuple[StateType, str | None]]:
     return eventually(final)
 
 
-def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: Any) -> None:
+def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: MakeCall) -> None:
     key = key_of(1)
     unversioned_bucket.put(key, a_call())
     before = unversioned_bucket.snapshot()
@@ -387,7 +388,7 @@ def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive
 
 
 def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
-    bucket: Bucket, archive: Any, a_call: Any, audit_uri: str, plan: Any
+    bucket: Bucket, archive: Any, a_call: MakeCall, audit_uri: str, plan: PlanRun
 ) -> None:
     """It died long ago, over a window that this run would not look at by itself."""
     bucket.put(key_of(1), a_call())

@@ -1,6 +1,6 @@
 """Who ran what, and with what: told as far as it can be learned, and never at the price of the run."""
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_outside_a_flow_run_only_the_software_is_known(monkeypatch: pytest.Monke
     assert all(told["versions"].values())
 
 
-def test_what_cannot_be_learned_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_what_cannot_be_learned_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A flow run that no server knows, and an installation without git or its checkout."""
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "5f1ad1c6-7cd2-4e4e-9b5c-2a2a3a0f0000")
     monkeypatch.setattr(tasks.circumstances, "_CHECKOUT", tmp_path)

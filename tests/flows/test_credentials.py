@@ -22,6 +22,7 @@ from flows.restore import restore_recordings
 from recordings.settings import settings
 from tasks.workplace import session
 from tests.bucket import DAY, PREFIX, key_of
+from tests.fixtures import MakeCall
 
 pytestmark = pytest.mark.usefixtures("prefect")
 ROOT = boto3.Session("demo", "demo", region_name="us-east-1")
@@ -64,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def place(server: Server, a_call: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(server: Server, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """One call in a bucket; the environment names somebody whom the server does not know."""
     there = Place(url=server.url, bucket=f"recordings-{uuid.uuid4().hex[:8]}")
     s3 = there.client("s3")

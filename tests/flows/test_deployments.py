@@ -1,5 +1,6 @@
 """prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, ended without a trace."""
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,16 @@ import boto3
 import pandas as pd
 import pytest
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from prefect.utilities.importtools import import_object
 
+from demo.servers import Server
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+from tests.fixtures import MakeCall
 
 ROOT = Path(__file__).parents[2]
 DECLARED = {each["name"]: each for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
@@ -33,7 +37,7 @@ def test_all_that_an_operator_starts_is_declared() -> None:
     }
 
 
-def test_all_are_deployed_and_the_scheduled_ones_have_runs(client: Any, env: dict[str, str]) -> None:
+def test_all_are_deployed_and_the_scheduled_ones_have_runs(client: SyncPrefectClient, env: dict[str, str]) -> None:
     for name, declared in DECLARED.items():
         found = deployment(client, name)
         assert found.work_pool_name == env["ARCHIVE_WORK_POOL"]
@@ -46,7 +50,7 @@ def test_all_are_deployed_and_the_scheduled_ones_have_runs(client: Any, env: dic
             assert all(run.expected_start_time and run.expected_start_time > yesterday for run in upcoming)
 
 
-def test_what_is_not_scheduled_starts_nothing_by_itself(client: Any, env: dict[str, str]) -> None:
+def test_what_is_not_scheduled_starts_nothing_by_itself(client: SyncPrefectClient, env: dict[str, str]) -> None:
     eventually(lambda: runs_of(client, "archive-daily", StateType.SCHEDULED))
     for name in DECLARED:
         if not is_scheduled(DECLARED[name]):
@@ -54,7 +58,7 @@ def test_what_is_not_scheduled_starts_nothing_by_itself(client: Any, env: dict[s
     assert deployment(client, "release-originals").parameters.get("dry_run", True)
 
 
-def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: Any, env: dict[str, str]) -> None:
+def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: SyncPrefectClient, env: dict[str, str]) -> None:
     """Of two types, the UI shows a choice between them; of null as the default, that its type is None."""
     for name in DECLARED:
         parameters = deployment(client, name).parameter_openapi_schema["properties"]
@@ -66,7 +70,7 @@ def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: Any, env:
     assert (restore["contact_ids"]["type"], restore["contact_ids"]["items"]) == ("array", {"type": "string"})
 
 
-def test_every_parameter_is_described_in_the_run_form(client: Any, env: dict[str, str]) -> None:
+def test_every_parameter_is_described_in_the_run_form(client: SyncPrefectClient, env: dict[str, str]) -> None:
     for name in DECLARED:
         parameters = deployment(client, name).parameter_openapi_schema["properties"]
         undescribed = [each for each, schema in parameters.items() if not schema.get("description")]
@@ -74,7 +78,12 @@ def test_every_parameter_is_described_in_the_run_form(client: Any, env: dict[str
 
 
 def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
-    client: Any, env: dict[str, str], worker: Any, a_call: Any, tmp_path: Path, s3: Any
+    client: SyncPrefectClient,
+    env: dict[str, str],
+    worker: subprocess.Popen[bytes],
+    a_call: MakeCall,
+    tmp_path: Path,
+    s3: Server,
 ) -> None:
     scheduled_for = datetime.now(UTC).date()
     day = scheduled_for - timedelta(days=7)
@@ -100,7 +109,9 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, a_call: Any) -> None:
+def test_a_worker_archives_a_day(
+    client: SyncPrefectClient, env: dict[str, str], worker: subprocess.Popen[bytes], a_call: MakeCall
+) -> None:
     boto3.client("s3").put_object(Bucket=env["ARCHIVE_BUCKET"], Key=key_of(1), Body=a_call())
     run = client.create_flow_run_from_deployment(
         deployment(client, "archive-day").id, parameters={"start_date": str(DAY), "end_date": str(DAY)}
@@ -110,7 +121,9 @@ def test_a_worker_archives_a_day(client: Any, env: dict[str, str], worker: Any, 
 
 
 @pytest.mark.parametrize("name", ["archive-day", "estimate"])
-def test_the_server_takes_an_empty_date_for_one_left_out(client: Any, env: dict[str, str], name: str) -> None:
+def test_the_server_takes_an_empty_date_for_one_left_out(
+    client: SyncPrefectClient, env: dict[str, str], name: str
+) -> None:
     """As a form may send it; flows.parameters makes sense of it."""
     tomorrow: State[Any] = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(days=1))
     empty = {"start_date": "", "end_date": None}
@@ -120,7 +133,7 @@ def test_the_server_takes_an_empty_date_for_one_left_out(client: Any, env: dict[
 
 @pytest.mark.parametrize(("parameter", "value"), [("batch_size", 0), ("profile", "mp3"), ("readback_percent", 101)])
 def test_the_server_refuses_a_run_with_wrong_parameters(
-    client: Any, env: dict[str, str], parameter: str, value: Any
+    client: SyncPrefectClient, env: dict[str, str], parameter: str, value: Any
 ) -> None:
     with pytest.raises(Exception, match=parameter):
         client.create_flow_run_from_deployment(deployment(client, "archive-day").id, parameters={parameter: value})

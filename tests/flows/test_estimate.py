@@ -11,12 +11,13 @@ from flows.estimate import estimate_savings
 from recordings.errors import InvalidRequest
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact
+from tests.fixtures import MakeCall
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @pytest.fixture
-def window(bucket: Bucket, a_call: Any, tmp_path: Path) -> dict[str, Any]:
+def window(bucket: Bucket, a_call: MakeCall, tmp_path: Path) -> dict[str, Any]:
     """Ten calls over three days."""
     for n in range(10):
         bucket.put(key_of(n, DAY + timedelta(days=n % 3)), a_call(n, 1.0 + n))

@@ -23,6 +23,7 @@ from recordings.settings import Settings, settings
 from recordings.summary import RunFailed
 from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import FAULTS, FaultyProxy, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 RECORDINGS = int(os.environ.get("FAULT_RECORDINGS", "40"))
@@ -40,7 +41,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.timeout(3000)
 @pytest.mark.usefixtures("impatient")
 def test_five_percent_of_each_fault(
-    bucket: Bucket, s3: Server, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, s3: Server, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = [a_call(seed, 0.5) for seed in range(20)]
     wanted = [_result(body) for body in bodies]
@@ -87,7 +88,13 @@ PERMANENT = {
 
 @pytest.mark.parametrize(("fault", "sentence"), PERMANENT.items())
 def test_what_will_not_pass_is_said_and_nothing_touched(
-    bucket: Bucket, s3: Server, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, sentence: str
+    bucket: Bucket,
+    s3: Server,
+    a_call: MakeCall,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    sentence: str,
 ) -> None:
     bucket.put(key_of(1), a_call())
     before = bucket.snapshot()
@@ -100,7 +107,13 @@ def test_what_will_not_pass_is_said_and_nothing_touched(
 
 @ON_MINISTACK  # takes any secret
 def test_no_secret_is_told_to_anybody(
-    bucket: Bucket, s3: Server, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any, caplog: Any
+    bucket: Bucket,
+    s3: Server,
+    a_call: MakeCall,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A run that fails half way, with the loudest logging: neither its output nor its table nor its artifacts tell."""
     secret = "sEcReT" + "0123456789abcdefABCDEF" * 2

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from recordings.errors import InvalidRequest, StoreRefused
 from recordings.summary import RunFailed
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import HidingProxy, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = pytest.mark.usefixtures("prefect")
 UNTIL = datetime(2037, 1, 1, tzinfo=UTC)
@@ -42,7 +44,7 @@ OTHERS = ["s3:GetObjectVersion", "s3:ListBucketVersions", "s3:GetBucketOwnership
 
 
 @pytest.fixture
-def filled(bucket: Bucket, a_call: Callable[..., bytes]) -> Bucket:
+def filled(bucket: Bucket, a_call: MakeCall) -> Bucket:
     lock = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
     for number, properties in RECORDINGS.items():
@@ -115,7 +117,7 @@ def test_with_every_action_all_is_archived_and_carried(filled: Bucket, audit_uri
 
 
 def test_a_replacement_whose_checksum_is_not_shown_is_read(
-    ministack: Server, filled: Bucket, audit_uri: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    ministack: Server, filled: Bucket, audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a run that died between PUT and tag, on a server, or under a role, that shows no checksum."""
     archive(filled, audit_uri)

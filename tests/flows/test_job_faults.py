@@ -19,6 +19,7 @@ from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = pytest.mark.usefixtures("prefect")
 KEY = key_of(1)
@@ -145,7 +146,7 @@ def test_a_deletion_that_is_refused_costs_one(
     ],
 )
 def test_what_cannot_be_looked_at_is_a_drift(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, a_call: Any, answer: Any, found: Any
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, a_call: MakeCall, answer: Any, found: Any
 ) -> None:
     bucket.put(key_of(7), a_call())
     with through(answer):

@@ -9,16 +9,17 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.jobs import job
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall
 from tests.runs import Running, operate, operate_and_tell
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -98,7 +99,7 @@ class Round:
                 assert {self.originals[key], self.replacements[key]} < now
 
 
-def archived(bucket: Bucket, audit_uri: str, rounds: int, a_call: Any) -> None:
+def archived(bucket: Bucket, audit_uri: str, rounds: int, a_call: MakeCall) -> None:
     """All rounds in one run."""
     days = [DAY + timedelta(days=n) for n in range(2 * rounds)]
     for n, day in enumerate(days):
@@ -112,7 +113,7 @@ def archived(bucket: Bucket, audit_uri: str, rounds: int, a_call: Any) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("soon_dead")
 @pytest.mark.parametrize("kind", ["release", "restore"])
-def test_killed_at_any_moment(a_call: Any, tmp_path: Path, s3: Any, kind: str) -> None:
+def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server, kind: str) -> None:
     moments = random.Random(11)  # noqa: S311 (no secret)
     killed, partly, deeds, whole_s = 0, 0, 0, 2.0
     all_rounds = -(-KILLS // KILLS_PER_ROUND)

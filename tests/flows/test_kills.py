@@ -9,14 +9,15 @@ import time
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from demo.servers import Server
 from recordings.conversion.audio import convert
 from recordings.profiles import PROFILES
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, Bucket, key_of
+from tests.fixtures import MakeCall
 from tests.runs import Running, archive
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
@@ -25,7 +26,7 @@ RECORDINGS = 12
 
 
 @pytest.fixture
-def calls(bucket: Bucket, a_call: Any) -> dict[str, bytes]:
+def calls(bucket: Bucket, a_call: MakeCall) -> dict[str, bytes]:
     bodies = {key_of(n, DAY + timedelta(days=n % 2)): a_call(n, 1.0) for n in range(RECORDINGS)}
     for key, body in bodies.items():
         bucket.put(key, body, Tagging="queue=sales")
@@ -56,7 +57,7 @@ def readable(bucket: Bucket, calls: dict[str, bytes]) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_killed_at_any_moment(a_call: Any, tmp_path: Path, s3: Any) -> None:
+def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server) -> None:
     moments = random.Random(7)  # noqa: S311 (no secret)
     killed = 0
     for number in range(KILLS):
@@ -91,7 +92,7 @@ def test_two_runs_at_once(bucket: Bucket, calls: dict[str, bytes], tmp_path: Pat
     check(bucket, audit_uri, calls)
 
 
-def test_writers_at_work_lose_nothing(bucket: Bucket, a_call: Any, tmp_path: Path) -> None:
+def test_writers_at_work_lose_nothing(bucket: Bucket, a_call: MakeCall, tmp_path: Path) -> None:
     """While a run works, others replace, tag, and delete. Moment by moment: tests/recordings/test_races.py."""
     calls = {key_of(n): a_call(n, 1.0) for n in range(60)}
     for key, body in calls.items():

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import SyncPrefectClient
 
 from deployments.automations import install
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, eventually, notice_within
+from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("worker"), pytest.mark.timeout(900)]
 
@@ -42,7 +44,7 @@ class Webhook:
 
 
 @pytest.fixture(scope="module")
-def webhook(client: Any, env: dict[str, str]) -> Iterator[Webhook]:
+def webhook(client: SyncPrefectClient, env: dict[str, str]) -> Iterator[Webhook]:
     """Where notifications arrive; they are off again afterwards."""
     webhook = Webhook()
     thread = threading.Thread(target=webhook.server.serve_forever)
@@ -60,7 +62,7 @@ def webhook(client: Any, env: dict[str, str]) -> Iterator[Webhook]:
 
 
 @pytest.fixture
-def archive_day(client: Any, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
+def archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
     """Start a run of the deployment."""
     place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
     dates = {"start_date": str(DAY), "end_date": str(DAY)}
@@ -77,7 +79,9 @@ def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
     assert "/runs/flow-run/" in told["body"]
 
 
-def test_a_loss_is_told(webhook: Webhook, client: Any, bucket: Bucket, archived: Any, audit_uri: str) -> None:
+def test_a_loss_is_told(
+    webhook: Webhook, client: SyncPrefectClient, bucket: Bucket, archived: Any, audit_uri: str
+) -> None:
     """By the weekly reconciliation as it is deployed."""
     bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1))
     place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
@@ -89,7 +93,7 @@ def test_a_loss_is_told(webhook: Webhook, client: Any, bucket: Bucket, archived:
     assert f"{key_of(1)}: vanished, the table says archived, but the key has no current version" in told["body"]
 
 
-def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: Any) -> None:
+def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: MakeCall) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number)[: None if number else 100])
     archive_day()
@@ -97,6 +101,6 @@ def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucke
     assert "1 rejected" in told["body"]
 
 
-def test_a_missing_run_is_told(webhook: Webhook, client: Any) -> None:
+def test_a_missing_run_is_told(webhook: Webhook, client: SyncPrefectClient) -> None:
     notice_within(10, client, "recording archive, no run in 26 hours")
     assert eventually(lambda: webhook.about("no daily run has completed"))

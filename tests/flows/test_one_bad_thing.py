@@ -32,6 +32,7 @@ from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact
 from tests.faults import RARE_ERRORS, ErrorProxy, S3Error, faulty_proxy, unknown_error
+from tests.fixtures import MakeCall
 from tests.s3_requests import S3Request
 
 RECORDINGS = 8
@@ -141,7 +142,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(ministack: Server, prefect: Server, a_call: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    ministack: Server, prefect: Server, a_call: MakeCall, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as environment:
         for name, value in ministack.env.items():
             environment.setenv(name, value)

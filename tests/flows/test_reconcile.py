@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -32,6 +33,7 @@ from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
@@ -47,7 +49,7 @@ def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
 
 
 def test_after_a_run_there_is_none(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
 ) -> None:
     """And that is on record, too. Of a day of which nothing is archived, no recording is new."""
     bucket.put(key_of(7, DAY + timedelta(days=1)), a_call())
@@ -61,7 +63,12 @@ def test_after_a_run_there_is_none(
 
 
 def test_what_is_lost_ends_the_run_red_and_is_on_record(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any, client: Any
+    bucket: Bucket,
+    archived: dict[str, str],
+    reconcile: Any,
+    audit_uri: str,
+    a_call: MakeCall,
+    client: SyncPrefectClient,
 ) -> None:
     """Deleted, overwritten, and an original deleted by nobody of ours; a new call of an archived day is mentioned."""
     gone, overwritten, without_original = archived
@@ -105,7 +112,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
 
 
 def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: Any
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
 ) -> None:
     """Rejected or exempt, it has no replacement, so what vanished was the only copy. A text file is no recording."""
     truncated, exempt, text, there = key_of(7), key_of(8), f"{KEY}.txt", key_of(9)

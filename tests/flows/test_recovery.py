@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry
 
@@ -24,12 +25,15 @@ from demo.ui import PREFECT
 from deployments.automations import automations
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, notice_within, runs_of
+from tests.fixtures import MakeCall
 from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 LONG_DAYS = int(os.environ.get("BACKFILL_DAYS", "0"))
 
 
-def test_automations_are_installed_once_and_those_that_notify_are_off(client: Any, env: dict[str, str]) -> None:
+def test_automations_are_installed_once_and_those_that_notify_are_off(
+    client: SyncPrefectClient, env: dict[str, str]
+) -> None:
     for _ in range(2):
         subprocess.run([sys.executable, "-m", "deployments.automations"], env={**os.environ, **env}, check=True)
     names = [each["name"] for each in client.request("POST", "/automations/filter", json={}).json()]
@@ -46,7 +50,7 @@ def test_with_a_block_they_notify_through_it() -> None:
 
 @pytest.mark.timeout(900)
 def test_a_stopped_task_is_scheduled_again_and_finishes(
-    client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
+    client: SyncPrefectClient, env: dict[str, str], bucket: Bucket, a_call: MakeCall, tmp_path: Path
 ) -> None:
     """The image's command, with its environment, ended by SIGTERM as ECS ends a task on Spot."""
     calls = {key_of(n): a_call(n, 1.0) for n in range(60)}
@@ -68,7 +72,9 @@ def test_a_stopped_task_is_scheduled_again_and_finishes(
         task.send_signal(signal.SIGTERM)
         task.wait(60)
     assert task.returncode == 0, (tmp_path / "task.log").read_text()
-    assert client.read_flow_run(run.id).state.name == "AwaitingRetry"
+    state = client.read_flow_run(run.id).state
+    assert state
+    assert state.name == "AwaitingRetry"
     with child([*PREFECT, "flow-run", "execute"], as_in_image, tmp_path / "task.log") as task:
         task.wait(120)
     assert final_state(client, run.id).type is StateType.COMPLETED
@@ -78,7 +84,7 @@ def test_a_stopped_task_is_scheduled_again_and_finishes(
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not LONG_DAYS, reason="BACKFILL_DAYS is not set: five minutes")
 def test_a_worker_and_its_runs_vanish_in_the_middle_of_a_backfill(
-    client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Path
+    client: SyncPrefectClient, env: dict[str, str], bucket: Bucket, a_call: MakeCall, tmp_path: Path
 ) -> None:
     calls = {key_of(n, DAY + timedelta(days=n % LONG_DAYS)): a_call(n, 1.0) for n in range(80 * LONG_DAYS)}
     for key, body in calls.items():

@@ -16,6 +16,7 @@ from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 KEY = key_of(1)
@@ -131,7 +132,7 @@ def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, archived: dict[str, 
 
 
 def test_what_was_archived_with_full_tags_is_released(
-    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, a_call: Any
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, a_call: MakeCall
 ) -> None:
     """Its row says verified, not tagged, and tag-limit."""
     from flows.archive import archive_recordings

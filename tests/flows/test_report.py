@@ -6,7 +6,7 @@ import re
 import subprocess
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import nbformat
@@ -25,6 +25,7 @@ from recordings.table.evidence import verify_audit
 from recordings.table.schema import current_view, duckdb_view
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact
+from tests.fixtures import MakeCall
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -38,7 +39,9 @@ class Reported(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def reported(prefect: Server, ministack: Server, a_call: Any, tmp_path_factory: pytest.TempPathFactory) -> Reported:
+def reported(
+    prefect: Server, ministack: Server, a_call: MakeCall, tmp_path_factory: pytest.TempPathFactory
+) -> Reported:
     """Ten calls over three days, archived and reported on; two more that cannot be archived."""
     bucket = Bucket(ministack)
     for n in range(10):
@@ -115,7 +118,7 @@ def test_a_report_knows_the_runs(reported: Reported) -> None:
     assert (reported.figures.verified, reported.figures.not_small) == (10, 2)
 
 
-def test_a_report_on_a_table_in_s3(bucket: Bucket, a_call: Any) -> None:
+def test_a_report_on_a_table_in_s3(bucket: Bucket, a_call: MakeCall) -> None:
     bucket.put(key_of(1), a_call())
     audit_uri = f"s3://{bucket.name}/audit"
     archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)

@@ -22,6 +22,7 @@ from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
+from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
@@ -56,7 +57,7 @@ def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
     bucket.client.put_object_tagging(**names, Tagging={"TagSet": tags})
 
 
-def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
     folder = key_of(1).rpartition("/")[0]
     bodies = {f"{folder}/{name}.wav": a_call(n) for n, name in enumerate(ODD_NAMES)}
     bodies[key_of(9)] = a_call(9, 400)
@@ -79,7 +80,7 @@ def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, 
         assert bucket.tags(key) == {"queue": "sales", "archive": "exempt"}
 
 
-def test_what_is_restored_is_not_archived_again(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+def test_what_is_restored_is_not_archived_again(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
     bucket.put(key_of(1), a_call())
     archive()
     restore()
@@ -90,7 +91,7 @@ def test_what_is_restored_is_not_archived_again(bucket: Bucket, archive: Any, re
 
 
 def test_only_what_is_asked_for_is_restored(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     for number in range(4):
         bucket.put(key_of(number), a_call(number, 1.0))
@@ -105,7 +106,9 @@ def test_only_what_is_asked_for_is_restored(
     assert restore(run_id=run_id).counts == {"restored": 3}
 
 
-def test_provenance_alone_is_enough(bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path) -> None:
+def test_provenance_alone_is_enough(
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path
+) -> None:
     bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
     for key, body in bodies.items():
         bucket.put(key, body)
@@ -115,7 +118,7 @@ def test_provenance_alone_is_enough(bucket: Bucket, archive: Any, restore: Any, 
 
 
 def test_a_restore_that_died_before_its_row_is_made_good(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch, audit_uri: str
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch, audit_uri: str
 ) -> None:
     import recordings.jobs.restore
 
@@ -136,7 +139,7 @@ def test_a_restore_that_died_before_its_row_is_made_good(
 
 
 @ON_MINISTACK
-def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
     """No rows in these dates is not: no audit table."""
     bucket.put(key_of(1), a_call())
     archive()
@@ -147,7 +150,7 @@ def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: 
 
 
 def test_contacts_that_were_asked_for_in_vain_are_named(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """The others are restored all the same."""
     for number in range(3):
@@ -178,7 +181,7 @@ def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
 
 @ON_MINISTACK
 def test_without_a_table_only_what_is_asked_for_is_looked_at(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path
 ) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
@@ -191,7 +194,7 @@ def test_without_a_table_only_what_is_asked_for_is_looked_at(
     assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
 
 
-def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, restore: Any, a_call: Any) -> None:
+def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
     """Ten foreign tags leave no room for archive=exempt; all that the object had comes along."""
     theirs = {f"theirs-{n}": "x y" for n in range(10)}
     had = {
@@ -211,7 +214,9 @@ def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, rest
     assert bucket.tags(key_of(1)) == theirs
 
 
-def test_a_recording_older_than_versioning_comes_back(unversioned_bucket: Bucket, a_call: Any, audit_uri: str) -> None:
+def test_a_recording_older_than_versioning_comes_back(
+    unversioned_bucket: Bucket, a_call: MakeCall, audit_uri: str
+) -> None:
     """Its version is called ``null``."""
     bucket, body = unversioned_bucket, a_call()
     bucket.put(key_of(1), body, Tagging="queue=sales")
@@ -225,7 +230,7 @@ def test_a_recording_older_than_versioning_comes_back(unversioned_bucket: Bucket
 
 
 def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one's own rows are no sign of a table that knows the bucket."""
     import recordings.jobs.restore
@@ -253,7 +258,7 @@ def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
 @pytest.mark.parametrize("suspended", [True, False])
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_what_was_overwritten_without_versions_is_gone(
-    unversioned_bucket: Bucket, a_call: Any, audit_uri: str, suspended: bool, dry_run: bool
+    unversioned_bucket: Bucket, a_call: MakeCall, audit_uri: str, suspended: bool, dry_run: bool
 ) -> None:
     """The replacement is not taken for its own original."""
     bucket = unversioned_bucket
@@ -281,7 +286,7 @@ def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, r
 
 
 def test_a_copy_whose_answer_is_lost_is_ours(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 had acted; the request sent again meets its own result, and is refused by If-Match."""
     body = a_call()
@@ -297,7 +302,7 @@ def test_a_copy_whose_answer_is_lost_is_ours(
 
 
 def test_what_does_not_come_back_is_named_and_ends_the_run_red(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, audit_uri: str
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Deleted, overwritten, frozen: the others are restored all the same, and nobody else's bytes are overwritten."""
     version = bucket.put(key_of(1), a_call(1))["VersionId"]
@@ -325,7 +330,7 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
 
 
 def test_a_form_submitted_as_it_opens_restores_nothing(
-    bucket: Bucket, archive: Any, a_call: Any, audit_uri: str
+    bucket: Bucket, archive: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Forms send blanks for what was left out; the second one names a day, and is a dry run still."""
     bucket.put(key_of(1), a_call())
@@ -345,7 +350,7 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
 
 
 def test_a_listing_waits_for_s3(
-    bucket: Bucket, archive: Any, restore: Any, a_call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than botocore's own attempts do."""
     bucket.put(key_of(1), a_call())

@@ -3,9 +3,9 @@
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from demo.servers import Server, wait_until_healthy
 from flows.archive import archive_recordings
@@ -13,10 +13,11 @@ from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.checkout import copy_checkout, interrupt, make, making, read_until
+from tests.fixtures import MakeCall
 
 
 @pytest.fixture
-def audit_uri(prefect: Server, bucket: Bucket, a_call: Any, tmp_path: Path) -> str:
+def audit_uri(prefect: Server, bucket: Bucket, a_call: MakeCall, tmp_path: Path) -> str:
     """The table of three archived calls, where make notebook looks for it."""
     audit_uri = str(tmp_path / "checkout" / ".demo" / "audit")
     for n in range(3):
@@ -25,7 +26,7 @@ def audit_uri(prefect: Server, bucket: Bucket, a_call: Any, tmp_path: Path) -> s
     return audit_uri
 
 
-def test_the_notebook_runs_in_jupyter_lab_and_agrees_with_the_table(audit_uri: str, page: Any, tmp_path: Path) -> None:
+def test_the_notebook_runs_in_jupyter_lab_and_agrees_with_the_table(audit_uri: str, page: Page, tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path / "checkout")
     with making(checkout, "notebook") as lab:
         shown = read_until(lab, "?token=")

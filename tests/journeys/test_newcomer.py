@@ -8,14 +8,15 @@ import urllib.error
 import urllib.request
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from demo.calls import DAYS
 from recordings.table.reading import read_audit
 from tests.bucket import PREFIX, Bucket, key_of
 from tests.checkout import ROOT, copy_checkout, interrupt, make, making, read_until
+from tests.fixtures import MakeCall
 from tests.journeys.prefect_ui import open_run_form, pick, submit
 
 README = (ROOT / "README.md").read_text()
@@ -53,7 +54,7 @@ def test_the_second_demo_finds_nothing_to_do(checkout: Path, first_demo: str) ->
     assert frame["status"].value_counts()["archived"] == 40
 
 
-def test_ui_has_a_day_to_archive_keeps_others_out_and_ends_quietly(checkout: Path, first_demo: str, page: Any) -> None:
+def test_ui_has_a_day_to_archive_keeps_others_out_and_ends_quietly(checkout: Path, first_demo: str, page: Page) -> None:
     with making(checkout, "ui") as ui:
         shown = read_until(ui, "Ctrl-C here ends the servers.")
         prefect, s3 = re.findall(r"^(?:Prefect UI|S3 endpoint): +(\S+)$", shown, re.M)
@@ -77,7 +78,7 @@ def test_ui_has_a_day_to_archive_keeps_others_out_and_ends_quietly(checkout: Pat
     assert fresh["status"].tolist() == ["archived"] * 13
 
 
-def test_the_readmes_python_runs_as_typed(bucket: Bucket, a_call: Any, tmp_path: Path) -> None:
+def test_the_readmes_python_runs_as_typed(bucket: Bucket, a_call: MakeCall, tmp_path: Path) -> None:
     """With the names of a bucket that is there, and without a Prefect server: Prefect starts one of its own."""
     (snippet,) = re.findall(r"```python\n(.+?)```", README, re.S)
     bucket.put(key_of(1), a_call())

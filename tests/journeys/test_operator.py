@@ -1,20 +1,25 @@
 """An operator at the Prefect UI: a backfill by its form, the report of its run, and a restore sent off too early."""
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
+from prefect.client.orchestration import SyncPrefectClient
 
 from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, runs_of
+from tests.fixtures import MakeCall
 from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, submit
 
 
 @pytest.fixture
-def place(client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_path: Any) -> Iterator[str]:
+def place(
+    client: SyncPrefectClient, env: dict[str, str], bucket: Bucket, a_call: MakeCall, tmp_path: Path
+) -> Iterator[str]:
     """Three calls of a day in a bucket that the deployments know: the audit table's address."""
     for n in range(3):
         bucket.put(key_of(n), a_call(n, 1.0 + n))
@@ -32,7 +37,7 @@ def place(client: Any, env: dict[str, str], bucket: Bucket, a_call: Any, tmp_pat
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Any, prefect: Server, place: str) -> None:
+def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Page, prefect: Server, place: str) -> None:
     open_run_form(page, prefect.url, "backfill")
     pick(page, "start_date", DAY)
     pick(page, "end_date", DAY)
@@ -55,7 +60,7 @@ def archived(place: str, bucket: Bucket) -> str:
 
 @pytest.mark.usefixtures("worker")
 def test_a_restore_sent_as_its_form_opens_restores_nothing(
-    archived: str, prefect: Server, client: Any, bucket: Bucket, page: Any
+    archived: str, prefect: Server, client: SyncPrefectClient, bucket: Bucket, page: Page
 ) -> None:
     versions = bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]
     open_run_form(page, prefect.url, "restore")
@@ -68,7 +73,7 @@ def test_a_restore_sent_as_its_form_opens_restores_nothing(
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived: str, prefect: Server, page: Any) -> None:
+def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived: str, prefect: Server, page: Page) -> None:
     """No choice between a date and None comes first, and the lists that stay empty narrow nothing."""
     open_run_form(page, prefect.url, "restore")
     pick(page, "start_date", DAY)

@@ -1,8 +1,6 @@
 """The domain on a real S3 server, without Prefect."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,10 +13,12 @@ from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.rows import AuditRow
+from tests.bucket import Bucket
+from tests.fixtures import Listed, Stages
 
 
 @pytest.fixture
-def store(bucket: Any) -> Store:
+def store(bucket: Bucket) -> Store:
     return Store(bucket.name, Settings())
 
 
@@ -33,7 +33,7 @@ def files(tmp_path: Path) -> AuditFiles:
 
 
 @pytest.fixture
-def listed(store: Store) -> Callable[[Run], list[Recording]]:
+def listed(store: Store) -> Listed:
     """What the run's days hold, in key order."""
 
     def listing(run: Run) -> list[Recording]:
@@ -45,19 +45,19 @@ def listed(store: Store) -> Callable[[Run], list[Recording]]:
 
 
 @pytest.fixture
-def archive(store: Store, pool: Pool, listed: Any) -> Callable[[Run], list[AuditRow]]:
+def run_stages(store: Store, pool: Pool, listed: Listed) -> Stages:
     """All stages but the audit, over one day."""
     from recordings.recording import Batch
     from recordings.resample import resample_batch
     from recordings.tag import tag_batch
     from recordings.verify import verify_batch
 
-    def run_stages(run: Run) -> list[AuditRow]:
+    def rows_of(run: Run) -> list[AuditRow]:
         batch = Batch(run.start_date, 1, listed(run))
         resampled = resample_batch(store, batch, run, pool)
         return tag_batch(store, verify_batch(store, resampled, pool, run.readback_percent), pool)
 
-    return run_stages
+    return rows_of
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ from recordings.summary import tally
 from recordings.table.reading import read_audit
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
+from tests.fixtures import PlanRun
 from tests.recordings.prices import US_EAST_1
 from tests.recordings.tables import DAY, any_rows, every_status, write_table
 
@@ -168,7 +169,7 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
 
 
-def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Callable[..., Any]) -> None:
+def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: PlanRun) -> None:
     result, found = counted(tmp_path, every_status())
     run = plan(audit_uri=str(tmp_path), prefixes=["calls/"], end_date=DAY + timedelta(days=1))
     backfill = plan_backfill(run, deployment="", max_parallel=1, shard_above=1000)

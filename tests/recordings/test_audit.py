@@ -1,6 +1,5 @@
 """A row for every recording of a wave, whichever stage failed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from recordings.table.files import AuditFiles
 from recordings.table.reading import read_audit
 from recordings.table.rows import BatchRows, Status
 from tests.bucket import DAY, key_of
+from tests.fixtures import PlanRun
 
 BOOM = RuntimeError("boom")
 
@@ -47,7 +47,7 @@ def _rows(batch: Batch, run: Run, *statuses: Status) -> BatchRows:
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_failed_stage_leaves_a_row_for_each(
-    files: AuditFiles, plan: Callable[..., Run], tmp_path: Path, batch: Batch, failing: int
+    files: AuditFiles, plan: PlanRun, tmp_path: Path, batch: Batch, failing: int
 ) -> None:
     run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.REJECTED)
@@ -67,7 +67,7 @@ def test_a_failed_stage_leaves_a_row_for_each(
 
 
 def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
-    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "_FAILURES_SHOWN", 2)
     run = plan("bucket-b")
@@ -77,7 +77,7 @@ def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
     assert [row.status for row in result.failures] == [Status.FAILED, Status.REJECTED]
 
 
-def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: Callable[..., Run], batch: Batch) -> None:
+def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: PlanRun, batch: Batch) -> None:
     run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.ARCHIVED)
     result = Ledger(files, run)
@@ -94,7 +94,7 @@ def _told(ledger: Ledger, run: Run, batch: Batch, waves: int, *, last: bool = Tr
 
 
 def test_rows_of_many_waves_make_few_files(
-    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By their number: three rows a wave, seven of them make a file."""
     monkeypatch.setattr(audit, "_ROWS_OF_A_FILE", 7)
@@ -106,7 +106,7 @@ def test_rows_of_many_waves_make_few_files(
 
 
 def test_rows_wait_no_longer_than_some_minutes(
-    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = plan("bucket-b")
     ledger = Ledger(files, run)
@@ -118,7 +118,7 @@ def test_rows_wait_no_longer_than_some_minutes(
 
 
 def test_rows_that_could_not_be_written_are_written_with_the_next(
-    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = plan("bucket-b")
     ledger = Ledger(files, run)
@@ -132,7 +132,7 @@ def test_rows_that_could_not_be_written_are_written_with_the_next(
 
 
 def test_a_wave_that_is_told_again_is_not_written_again(
-    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second day's file is refused once: the task is tried again, when the first day's is written already."""
     run = plan("bucket-b")

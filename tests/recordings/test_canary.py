@@ -12,14 +12,13 @@ from demo.servers import Server
 from recordings.finding import PreflightFailed
 from recordings.preflight import canary
 from recordings.preflight.canary import NAME, check_sight
-from recordings.run import Run
 from recordings.s3.objects import Encryption
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import RARE_ERRORS, ErrorProxy, FaultyProxy, HidingProxy, Proxy, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun
 
-Plan = Callable[..., Run]
 KEY = key_of(1)
 
 
@@ -62,7 +61,7 @@ def codes_of(error: pytest.ExceptionInfo[PreflightFailed]) -> list[str]:
     return [finding.code for finding in error.value.findings]
 
 
-def test_all_is_seen_and_the_store_knows_it(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+def test_all_is_seen_and_the_store_knows_it(bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())
     check_sight(store, plan(bucket.name))
     assert store.shows_tag_counts
@@ -71,7 +70,7 @@ def test_all_is_seen_and_the_store_knows_it(bucket: Bucket, plan: Plan, store: S
 
 
 def test_whose_the_replacements_will_be_is_known_where_it_matters(
-    bucket: Bucket, plan: Plan, store: Store, a_call: Any
+    bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall
 ) -> None:
     bucket.enable_acls()
     bucket.put(KEY, a_call())
@@ -79,13 +78,13 @@ def test_whose_the_replacements_will_be_is_known_where_it_matters(
     assert store.owner
 
 
-def test_nothing_is_written_where_nothing_lies(bucket: Bucket, plan: Plan, store: Store) -> None:
+def test_nothing_is_written_where_nothing_lies(bucket: Bucket, plan: PlanRun, store: Store) -> None:
     check_sight(store, plan(bucket.name))
     assert not store.shows_tag_counts
     assert bucket.versions("") == []
 
 
-def test_each_place_is_tried(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+def test_each_place_is_tried(bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())
     bucket.put(key_of(2, folder="ivr/"), a_call())
     check_sight(store, plan(bucket.name))
@@ -108,7 +107,13 @@ class Elsewhere(HidingProxy):
 @pytest.mark.parametrize("action", ["s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:GetObjectLegalHold"])
 @pytest.mark.parametrize("folder", ["connect/other/CallRecordings/", f"{PREFIX}ivr/"])
 def test_what_is_hidden_in_one_place_only_blocks(
-    s3: Server, locking: Bucket, plan: Plan, a_call: Any, monkeypatch: pytest.MonkeyPatch, action: str, folder: str
+    s3: Server,
+    locking: Bucket,
+    plan: PlanRun,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    folder: str,
 ) -> None:
     locking.put(KEY, a_call())
     locking.put(f"{folder}{DAY:%Y/%m/%d}/a.wav", a_call(), Tagging="archive=exempt")
@@ -121,7 +126,7 @@ def test_what_is_hidden_in_one_place_only_blocks(
             check_sight(Store(locking.name, Settings()), run)
 
 
-def test_one_odd_object_blocks_nothing(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+def test_one_odd_object_blocks_nothing(bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall) -> None:
     """The first of its day can be looked at only with its owner's key, and the second is one no longer."""
     own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
     bucket.put(key_of(0), a_call(), **own)
@@ -131,7 +136,7 @@ def test_one_odd_object_blocks_nothing(bucket: Bucket, plan: Plan, store: Store,
 
 
 def test_a_key_that_is_disabled_blocks_only_if_no_other_can_be_used(
-    s3: Server, bucket: Bucket, plan: Plan, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    s3: Server, bucket: Bucket, plan: PlanRun, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_id = "arn:aws:kms:us-east-1:000000000000:key/0b2b9a3e-0000-0000-0000-000000000000"
     bucket.put(key_of(0), a_call(), ServerSideEncryption="aws:kms", SSEKMSKeyId=key_id)
@@ -146,7 +151,9 @@ def test_a_key_that_is_disabled_blocks_only_if_no_other_can_be_used(
         check_sight(Store(bucket.name, Settings()), plan(bucket.name))
 
 
-def test_counts_that_are_never_shown_are_no_proof(bucket: Bucket, plan: Plan, through: Any, a_call: Any) -> None:
+def test_counts_that_are_never_shown_are_no_proof(
+    bucket: Bucket, plan: PlanRun, through: Any, a_call: MakeCall
+) -> None:
     """As from a server that does not send them: then each recording is asked for its tags."""
     bucket.put(KEY, a_call())
     store = through("x-amz-tagging-count")
@@ -154,7 +161,9 @@ def test_counts_that_are_never_shown_are_no_proof(bucket: Bucket, plan: Plan, th
     assert not store.shows_tag_counts
 
 
-def test_the_canary_is_held_no_longer_than_it_takes(locking: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+def test_the_canary_is_held_no_longer_than_it_takes(
+    locking: Bucket, plan: PlanRun, store: Store, a_call: MakeCall
+) -> None:
     locking.put(KEY, a_call())
     for _ in range(2):  # a run finds the canary of the last one
         check_sight(store, plan(locking.name))
@@ -170,7 +179,7 @@ def held_canary(store: Store) -> str | None:
 
 
 def test_the_holds_that_killed_runs_left_are_lifted_once_no_run_can_need_them(
-    locking: Bucket, plan: Plan, store: Store, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    locking: Bucket, plan: PlanRun, store: Store, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of those whose canary lies below a dozen newer ones, as where a backfill ran on within the hour."""
     locking.put(KEY, a_call())
@@ -183,7 +192,7 @@ def test_the_holds_that_killed_runs_left_are_lifted_once_no_run_can_need_them(
 
 
 def test_canaries_that_an_earlier_run_has_seen_are_not_asked_for_again(
-    locking: Bucket, plan: Plan, store: Store, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    locking: Bucket, plan: PlanRun, store: Store, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canary, "_DEAD_AFTER", timedelta(seconds=1))
     monkeypatch.setattr(canary, "_SLACK", timedelta(0))
@@ -211,7 +220,7 @@ def test_canaries_that_an_earlier_run_has_seen_are_not_asked_for_again(
     ],
 )
 def test_a_lock_that_is_not_shown_blocks(
-    locking: Bucket, plan: Plan, through: Any, a_call: Any, header: str, code: str
+    locking: Bucket, plan: PlanRun, through: Any, a_call: MakeCall, header: str, code: str
 ) -> None:
     locking.put(KEY, a_call())
     with pytest.raises(PreflightFailed) as error:
@@ -220,7 +229,9 @@ def test_a_lock_that_is_not_shown_blocks(
     assert "Grant the run's role s3:GetObject" in str(error.value)
 
 
-def test_the_canary_is_encrypted_as_a_recording_is(bucket: Bucket, plan: Plan, store: Store, a_call: Any) -> None:
+def test_the_canary_is_encrypted_as_a_recording_is(
+    bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall
+) -> None:
     key_id = "arn:aws:kms:us-east-1:000000000000:key/0b2b9a3e-0000-0000-0000-000000000000"
     bucket.put(KEY, a_call(), ServerSideEncryption="aws:kms", SSEKMSKeyId=key_id)
     check_sight(store, plan(bucket.name))

@@ -1,7 +1,5 @@
 """The table for the person who pays: its sums are the gate's and the forecast's, by hand, and so is its advice."""
 
-from typing import Any
-
 import pytest
 
 from recordings.choice import Choice, Convertible, choice_table, recommended, ways
@@ -14,6 +12,7 @@ from recordings.recording import Day
 from recordings.reporting import forecast_report
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall, PlanRun
 from tests.recordings.prices import PRICES, a_call_of, costs_by_hand, gated, mono
 
 TERMS = Terms(storage_class="GLACIER_IR", grace_days=30)
@@ -72,7 +71,7 @@ def test_a_grace_of_its_own_has_its_rows() -> None:
 
 
 def test_the_forecast_has_the_same_sums(
-    bucket: Bucket, store: Store, pool: Pool, plan: Any, a_call: Any, converted_by_others: bytes
+    bucket: Bucket, store: Store, pool: Pool, plan: PlanRun, a_call: MakeCall, converted_by_others: bytes
 ) -> None:
     """On a real bucket: what cannot be converted is in no row, what is small already is in each."""
     for number, seconds in enumerate((4.0, 20.0, 60.0)):

@@ -15,10 +15,11 @@ from recordings.estimate import look_at
 from recordings.pool import Pool
 from recordings.profiles import PROFILES
 from recordings.resample import resample_recording
-from recordings.run import STORAGE_CLASSES, Run
+from recordings.run import STORAGE_CLASSES
 from recordings.s3.store import Store
 from recordings.table.rows import Status
 from tests.bucket import Bucket, key_of
+from tests.fixtures import Listed, MakeCall, PlanRun
 
 KEY = key_of(1)
 PCM, ALAW, MULAW = 1, 6, 7
@@ -57,7 +58,7 @@ damaged = st.one_of(st.binary(max_size=60), wavs.map(lambda body: body[:30]))
 
 
 @pytest.fixture
-def decided(bucket: Bucket, plan: Callable[..., Run], store: Store, pool: Pool, listed: Any) -> Callable[..., Any]:
+def decided(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, listed: Listed) -> Callable[..., Any]:
     """What the forecast says of an object, and the row that the run makes of the same one."""
 
     def both(body: bytes, properties: dict[str, Any], **parameters: Any) -> Any:
@@ -93,7 +94,13 @@ def test_forecast_and_run_agree(
 
 
 def test_what_one_forecast_cannot_look_at_is_one_forecasts_reason(
-    bucket: Bucket, plan: Any, store: Store, pool: Pool, listed: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    plan: PlanRun,
+    store: Store,
+    pool: Pool,
+    listed: Listed,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def buggy(*_: Any) -> None:
         raise TypeError("nobody foresaw this")

@@ -30,6 +30,7 @@ from recordings.table.rows import AuditRow
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.prices import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
@@ -58,13 +59,13 @@ def estimate(store: Store, pool: Pool) -> Callable[..., Forecast]:
 
 @pytest.mark.parametrize("profile", ["alaw-mono", "alaw-stereo"])
 def test_a_forecast_of_everything_is_what_then_happens(
-    bucket: Bucket, estimate: Any, archive: Callable[[Run], list[AuditRow]], plan: Any, a_call: Any, profile: str
+    bucket: Bucket, estimate: Any, run_stages: Stages, plan: PlanRun, a_call: MakeCall, profile: str
 ) -> None:
     for n in range(8):
         bucket.put(key_of(n), a_call(n, 1.0 + n))
     run = plan(bucket.name, profile=profile)
     ahead = estimate(run)
-    sums = tally(archive(run))
+    sums = tally(run_stages(run))
     assert ahead.archived.expected == sums.counts["archived"] == 8
     assert (ahead.bytes_before.expected, ahead.bytes_after.expected) == (sums.bytes_before, sums.bytes_after)
     assert ahead.minutes.expected == pytest.approx(sums.minutes)
@@ -76,7 +77,7 @@ def test_a_forecast_of_everything_is_what_then_happens(
 
 
 def test_nothing_is_written_and_nothing_but_heads_is_read(
-    bucket: Bucket, estimate: Any, plan: Any, a_call: Any
+    bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall
 ) -> None:
     for n in range(5):
         bucket.put(key_of(n), a_call(n), Tagging="a=b")
@@ -88,10 +89,10 @@ def test_nothing_is_written_and_nothing_but_heads_is_read(
 
 
 def test_what_would_stay_is_said_by_reason(
-    bucket: Bucket, estimate: Any, archive: Any, plan: Any, a_call: Any, converted_by_others: bytes
+    bucket: Bucket, estimate: Any, run_stages: Stages, plan: PlanRun, a_call: MakeCall, converted_by_others: bytes
 ) -> None:
     bucket.put(key_of(1), a_call(1))
-    archive(plan(bucket.name))
+    run_stages(plan(bucket.name))
     bucket.put(key_of(2), a_call(2)[:-9])
     bucket.put(key_of(3)[:-4] + ".txt", b"notes")
     bucket.put(key_of(4), converted_by_others, StorageClass="GLACIER_IR")
@@ -101,19 +102,19 @@ def test_what_would_stay_is_said_by_reason(
     assert (ahead.recordings, ahead.archived.expected) == (5, pytest.approx(1))
 
 
-def test_calls_that_are_too_young_stay(bucket: Bucket, estimate: Any, plan: Any, a_call: Any) -> None:
+def test_calls_that_are_too_young_stay(bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall) -> None:
     bucket.put(key_of(1), a_call(1))
     assert estimate(plan(bucket.name, min_age_days=300)).reasons == {"too-young": 1}
 
 
-def test_an_empty_window_has_nothing_to_save(bucket: Bucket, estimate: Any, plan: Any) -> None:
+def test_an_empty_window_has_nothing_to_save(bucket: Bucket, estimate: Any, plan: PlanRun) -> None:
     ahead = estimate(plan(bucket.name))
     assert (ahead.recordings, ahead.saved_month.expected, ahead.cost.expected) == (0, 0, 0)
     assert "Nothing to archive" in forecast_report(ahead, 6)
 
 
 def test_a_backlog_in_glacier_ir_pays_for_reading_and_for_its_shortest_time(
-    bucket: Bucket, estimate: Any, plan: Any, a_call: Any
+    bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall
 ) -> None:
     body = a_call(1, 60.0)
     costs = {}
@@ -157,7 +158,7 @@ def test_a_constant_ratio_has_no_uncertainty(sizes: list[float], ratio: float) -
     assert found.high - found.low <= 1e-6 * found.expected
 
 
-def test_the_report_says_how_sure_it_is(bucket: Bucket, estimate: Any, plan: Any, a_call: Any) -> None:
+def test_the_report_says_how_sure_it_is(bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall) -> None:
     for n in range(12):
         bucket.put(key_of(n), a_call(n, 1.0 + n) if n % 4 else a_call(n)[:-9])
     text = forecast_report(estimate(plan(bucket.name), sample_size=8), 6)
@@ -169,7 +170,7 @@ def test_the_report_says_how_sure_it_is(bucket: Bucket, estimate: Any, plan: Any
 
 
 def test_a_sample_in_which_all_are_alike_is_still_a_sample(
-    bucket: Bucket, estimate: Any, plan: Any, a_call: Any
+    bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall
 ) -> None:
     for n in range(4):
         bucket.put(key_of(n), a_call(n, 1.0))
@@ -179,7 +180,7 @@ def test_a_sample_in_which_all_are_alike_is_still_a_sample(
 
 
 def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
-    bucket: Bucket, store: Store, pool: Pool, plan: Any
+    bucket: Bucket, store: Store, pool: Pool, plan: PlanRun
 ) -> None:
     """On the demo's calls: with tags, one in ivr/, one truncated, one text file, one that was small already."""
     for call in demo_calls():
@@ -219,7 +220,9 @@ def _archived(store: Store, pool: Pool, run: Run, days: list[Day]) -> Iterator[A
             yield from tag_batch(store, verify_batch(store, resample_batch(store, batch, run, pool), pool), pool)
 
 
-def test_more_runs_ask_the_bucket_more_often(bucket: Bucket, store: Store, pool: Pool, plan: Any, a_call: Any) -> None:
+def test_more_runs_ask_the_bucket_more_often(
+    bucket: Bucket, store: Store, pool: Pool, plan: PlanRun, a_call: MakeCall
+) -> None:
     bucket.put(key_of(1), a_call(1))
     run = plan(bucket.name)
     survey = Survey(list_day(store, Day(prefix=PREFIX, date=DAY), run).open, PRICES)

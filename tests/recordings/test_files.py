@@ -28,6 +28,7 @@ from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, read_audit
 from recordings.table.schema import duckdb_view
 from tests.bucket import DAY, Bucket
+from tests.fixtures import PlanRun
 from tests.recordings.tables import ROW
 
 HARD = st.sampled_from(
@@ -78,7 +79,7 @@ def test_a_location_is_a_bucket_and_a_prefix_or_a_folder(audit_uri: str, bucket:
     ],
 )
 def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_touched(
-    plan: Callable[..., Any], audit_uri: str, message: str
+    plan: PlanRun, audit_uri: str, message: str
 ) -> None:
     def connect(name: str) -> Any:
         pytest.fail(f"{name} was opened")
@@ -95,7 +96,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
             use()
 
 
-def test_a_plan_names_the_place_in_one_way(plan: Callable[..., Any]) -> None:
+def test_a_plan_names_the_place_in_one_way(plan: PlanRun) -> None:
     assert plan(audit_uri="s3://audit/x//").audit_uri == "s3://audit/x"
     assert plan_job("reconcile", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
     assert plan(audit_uri="/").audit_uri == "/"

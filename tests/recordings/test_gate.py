@@ -40,6 +40,7 @@ from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
 from recordings.table.rows import AuditRow
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import Listed, MakeCall, PlanRun, Stages
 from tests.recordings.prices import PRICES, RAW, a_call_of, costs_by_hand, gated, mono
 
 
@@ -117,17 +118,17 @@ def test_what_is_read_back_and_what_is_tagged_must_earn_more() -> None:
 
 
 def test_what_is_priced_is_what_is_asked(
-    bucket: Bucket, store: Store, pool: Pool, plan: Any, archive: Any, a_call: Any, files: AuditFiles
+    bucket: Bucket, store: Store, pool: Pool, plan: PlanRun, run_stages: Stages, a_call: MakeCall, files: AuditFiles
 ) -> None:
     """All requests about recordings: by a run, by the release of their originals, and by a reconciliation."""
     for number in range(3):
         bucket.put(key_of(number), a_call(number), Tagging="queue=sales")
     run = plan(bucket.name)
-    rows = archive(run)
+    rows = run_stages(run)
     assert each_of(3, store.requests) == +Counter(archiving_requests("STANDARD", has_tags=True))
 
     write_rows(files, rows, run_id=run.run_id, wave=1)
-    of_day = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
+    of_day: dict[str, Any] = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
     releasing, (batch,) = ReleasingStore(bucket.name, Settings()), batches_of(rows)
     released = release_batch(releasing, files, batch, plan_job("release", **of_day), pool)
     assert released.counts == {"released": 3}
@@ -207,10 +208,10 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
     bucket: Bucket,
     store: Store,
     pool: Pool,
-    plan: Any,
-    listed: Any,
-    archive: Any,
-    a_call: Any,
+    plan: PlanRun,
+    listed: Listed,
+    run_stages: Stages,
+    a_call: MakeCall,
     converted_by_others: bytes,
 ) -> None:
     """At six years: two calls too short, two long enough, one too short for its tags, and one that is small already."""
@@ -222,7 +223,7 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
     run, before = gated(plan(bucket.name)), bucket.snapshot()
     recordings = listed(run)
     looks = {look.recording.key: look for look in look_at(store, recordings, run, pool)}
-    rows: dict[str, AuditRow] = {row.key: row for row in archive(run)}
+    rows: dict[str, AuditRow] = {row.key: row for row in run_stages(run)}
 
     states = {key: str(row.status) for key, row in rows.items()}
     assert states == {
@@ -238,15 +239,15 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
     assert rewritten == {key_of(3), key_of(4)}
     assert bucket.tags(key_of(1)) == {}
 
-    rest = {row.key: str(row.status) for row in archive(replace(run, archive_unprofitable=True))}
+    rest = {row.key: str(row.status) for row in run_stages(replace(run, archive_unprofitable=True))}
     assert rest == dict.fromkeys(map(key_of, range(1, 7)), "archived")
 
 
 def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decides(
     bucket: Bucket,
-    plan: Any,
-    archive: Any,
-    a_call: Any,
+    plan: PlanRun,
+    run_stages: Stages,
+    a_call: MakeCall,
     files: AuditFiles,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -270,7 +271,7 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
         assert len(listing.open) + listing.settled_count == 2
         return len(listing.open), listing.unprofitable_count
 
-    rows = archive(run)
+    rows = run_stages(run)
     assert {(row.reason or "").partition(":")[0] for row in rows} == {"not-worth-it"}
     write_rows(files, rows, run_id=run.run_id, wave=1)
     assert counted(run) == (1, 1)
@@ -286,7 +287,7 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
 
 
 def test_what_is_soon_to_be_deleted_is_not_worth_it(
-    bucket: Bucket, store: Store, pool: Pool, plan: Any, listed: Any, a_call: Any
+    bucket: Bucket, store: Store, pool: Pool, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     bucket.put(key_of(1), a_call(1, 60.0))
     run = gated(plan(bucket.name))

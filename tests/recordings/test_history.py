@@ -1,9 +1,9 @@
 """Records of runs: what began and never ended is taken up by the next run that may."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +14,14 @@ from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
 from tests.bucket import Bucket
+from tests.fixtures import PlanRun
 
-Plan = Callable[..., Run]
 OPEN = {"start_date": None, "end_date": None}
 SIX_HOURS = timedelta(hours=6)
 
 
 @pytest.fixture(params=["local", "s3"])
-def files(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Any) -> AuditFiles:
+def files(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path) -> AuditFiles:
     uri = str(tmp_path / "audit") if request.param == "local" else f"s3://{bucket.name}/audit"
     return open_files(uri, lambda name: Store(name, Settings()))
 
@@ -30,21 +30,21 @@ def later(run: Run, hours: float) -> Run:
     return replace(run, run_id="later", started_at=run.started_at + timedelta(hours=hours), catches_up=True)
 
 
-def test_a_run_without_an_end_is_dead_after_a_while(files: AuditFiles, plan: Plan) -> None:
+def test_a_run_without_an_end_is_dead_after_a_while(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     assert dead_runs(files, later(run, 5), abandoned_after=SIX_HOURS) == {}
     assert dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS) == {run.run_id: run.windows}
 
 
-def test_a_run_that_ended_is_not_dead(files: AuditFiles, plan: Plan) -> None:
+def test_a_run_that_ended_is_not_dead(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     record_end(files, run, totals={}, manifest=[])
     assert dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS) == {}
 
 
-def test_a_dead_run_is_taken_up_once(files: AuditFiles, plan: Plan) -> None:
+def test_a_dead_run_is_taken_up_once(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     record_covered(files, dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS), later(run, 7))
@@ -52,20 +52,20 @@ def test_a_dead_run_is_taken_up_once(files: AuditFiles, plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("other", [{"profile": "alaw-stereo"}, {"bucket": "another"}, {"prefixes": ["x/"]}])
-def test_a_different_job_is_not_taken_up(files: AuditFiles, plan: Plan, other: dict[str, Any]) -> None:
+def test_a_different_job_is_not_taken_up(files: AuditFiles, plan: PlanRun, other: dict[str, Any]) -> None:
     run = plan(**other)
     record_start(files, run)
     assert dead_runs(files, later(plan(), 7), abandoned_after=SIX_HOURS) == {}
 
 
-def test_a_run_over_given_dates_looks_at_those_only(files: AuditFiles, plan: Plan) -> None:
+def test_a_run_over_given_dates_looks_at_those_only(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     given = replace(later(run, 7), catches_up=False)
     assert dead_runs(files, given, abandoned_after=SIX_HOURS) == {}
 
 
-def test_the_start_record_holds_the_parameters(files: AuditFiles, plan: Plan) -> None:
+def test_the_start_record_holds_the_parameters(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     (name,) = files.names("_runs")

@@ -29,6 +29,7 @@ from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.reading import current, read_audit, rows_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import Stages
 from tests.recordings.selected import selected
 from tests.recordings.tables import ROW
 
@@ -108,12 +109,12 @@ class World:
 
 
 @pytest.fixture
-def world(bucket: Bucket, archive: Any, plan: Any, a_call: Any, tmp_path: Path) -> World:
+def world(bucket: Bucket, run_stages: Stages, plan: Any, a_call: Any, tmp_path: Path) -> World:
     rows: list[AuditRow] = []
     for n in range(RECORDINGS):
         bucket.put(key_of(n, DAY + timedelta(days=n % 2)), a_call(n, 0.5))
     for day in (DAY, DAY + timedelta(days=1)):
-        rows += archive(plan(bucket.name, start_date=day, end_date=day))
+        rows += run_stages(plan(bucket.name, start_date=day, end_date=day))
     files = LocalFiles(tmp_path / "audit")
     run = replace(plan(bucket.name), run_id=rows[0].run_id)
     record_start(files, run)

@@ -1,15 +1,13 @@
 """What KMS charges for is counted beside the requests to S3."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from recordings.pricing import KMS, prices
-from recordings.run import Run
 from recordings.s3.store import Store
-from recordings.table.rows import AuditRow
 from tests.bucket import Bucket, key_of
+from tests.fixtures import MakeCall, PlanRun, Stages
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"
 
@@ -21,14 +19,14 @@ SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": KEY}
 def test_a_recording_sealed_by_kms_takes_two_requests(
     bucket: Bucket,
     store: Store,
-    archive: Callable[[Run], list[AuditRow]],
-    plan: Any,
-    a_call: Any,
+    run_stages: Stages,
+    plan: PlanRun,
+    a_call: MakeCall,
     sealed: dict[str, Any],
     expected: int,
 ) -> None:
     bucket.put(key_of(1), a_call(), **sealed)
-    archive(plan(bucket.name))
+    run_stages(plan(bucket.name))
     assert store.requests[KMS] == expected
     assert prices().kms(store.requests) == pytest.approx(expected * 0.000003)
 

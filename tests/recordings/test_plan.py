@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,7 +41,7 @@ def test_lists_agents_and_ivr_recordings_of_the_day(bucket: Bucket, plan: PlanRu
 
 
 @pytest.mark.slow
-def test_lists_more_than_a_page(bucket: Bucket, plan: PlanRun, store: Store, pool: Any) -> None:
+def test_lists_more_than_a_page(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool) -> None:
     pool.map(lambda number: bucket.put(key_of(number), b"x"), range(1003))
     assert len(list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open) == 1003
 

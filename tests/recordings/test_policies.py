@@ -39,6 +39,7 @@ from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, key_of
+from tests.fixtures import MakeCall, PlanRun
 
 pytestmark = pytest.mark.slow
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
@@ -135,7 +136,7 @@ def unversioned_world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
 Work = Callable[[World, Callable[..., Run], Pool, bytes], None]
 
 
-def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[AuditRow]:
+def archive(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
     """Every request that a run can send, and that nothing was refused."""
     for number, tagging in ((1, "a=b"), (2, "")):
         world.root.put_object(Bucket=world.recordings, Key=key_of(number), Body=body, Tagging=tagging)
@@ -159,7 +160,7 @@ def archive(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> 
     return rows
 
 
-def archived_as_root(world: World, plan: Callable[..., Run], pool: Pool, body: bytes) -> list[AuditRow]:
+def archived_as_root(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
     return archive(world, plan, pool, body)
 
 
@@ -239,19 +240,21 @@ NEEDED = [(policy, action) for policy in DEEDS for action in enforced(policy)]
 NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing version forbidden; this server does not
 
 
-def test_archive_may_do_what_it_must(world: World, plan: Any, pool: Pool, a_call: Any) -> None:
+def test_archive_may_do_what_it_must(world: World, plan: PlanRun, pool: Pool, a_call: MakeCall) -> None:
     world.become("archive")
     archive(world, plan, pool, a_call())
 
 
-def test_archive_may_do_what_it_must_where_acls_count(world: World, plan: Any, pool: Pool, a_call: Any) -> None:
+def test_archive_may_do_what_it_must_where_acls_count(
+    world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
+) -> None:
     world.enable_acls()
     world.become("archive")
     archive(world, plan, pool, a_call())
 
 
 def test_archive_may_do_what_it_must_without_versions(
-    unversioned_world: World, plan: Any, pool: Pool, a_call: Any
+    unversioned_world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
     unversioned_world.become("archive")
     archive(unversioned_world, plan, pool, a_call())
@@ -259,7 +262,7 @@ def test_archive_may_do_what_it_must_without_versions(
 
 @pytest.mark.parametrize("action", enforced("archive"))
 def test_archive_needs_each_action(
-    server: Server, monkeypatch: pytest.MonkeyPatch, plan: Any, pool: Pool, a_call: Any, action: str
+    server: Server, monkeypatch: pytest.MonkeyPatch, plan: PlanRun, pool: Pool, a_call: MakeCall, action: str
 ) -> None:
     world = World(server, monkeypatch, versioned=action not in OF_UNVERSIONED)
     if action.endswith("Acl"):
@@ -270,14 +273,14 @@ def test_archive_needs_each_action(
 
 
 @pytest.mark.parametrize("policy", DEEDS)
-def test_jobs_may_do_what_they_must(world: World, plan: Any, pool: Pool, a_call: Any, policy: str) -> None:
+def test_jobs_may_do_what_they_must(world: World, plan: PlanRun, pool: Pool, a_call: MakeCall, policy: str) -> None:
     rows = archived_as_root(world, plan, pool, a_call())
     world.become(policy)
     DEEDS[policy](world, rows, pool)
 
 
 def test_reconcile_may_do_what_it_must_without_versions(
-    unversioned_world: World, plan: Any, pool: Pool, a_call: Any
+    unversioned_world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
     rows = archived_as_root(unversioned_world, plan, pool, a_call())
     unversioned_world.become("reconcile")
@@ -286,7 +289,13 @@ def test_reconcile_may_do_what_it_must_without_versions(
 
 @pytest.mark.parametrize(("policy", "action"), NEEDED)
 def test_jobs_need_each_action(
-    server: Server, monkeypatch: pytest.MonkeyPatch, plan: Any, pool: Pool, a_call: Any, policy: str, action: str
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    plan: PlanRun,
+    pool: Pool,
+    a_call: MakeCall,
+    policy: str,
+    action: str,
 ) -> None:
     of_unversioned = policy == "reconcile" and action in OF_UNVERSIONED
     world = World(server, monkeypatch, versioned=not of_unversioned)

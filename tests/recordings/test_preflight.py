@@ -12,6 +12,7 @@ from aiohttp import web
 from demo.servers import Server
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.finding import ACCEPTABLE, Finding, PreflightFailed, Severity
+from recordings.pool import Pool
 from recordings.preflight.checks import check_bucket, inspect_bucket
 from recordings.preflight.conditional import find_conditional_writes
 from recordings.s3.store import Store
@@ -359,7 +360,7 @@ def test_prefixes_that_hold_days_of_agents_or_of_the_ivr(bucket: Bucket, store: 
     assert "nothing-below-prefix" not in codes(store, prefixes=[""])
 
 
-def test_more_than_one_page_right_below_a_prefix_may_hide_days(bucket: Bucket, store: Store, pool: Any) -> None:
+def test_more_than_one_page_right_below_a_prefix_may_hide_days(bucket: Bucket, store: Store, pool: Pool) -> None:
     pool.map(lambda number: bucket.put(f"flat/{number:04}.wav", b""), range(1001))
     assert "nothing-below-prefix" not in codes(store, prefixes=["flat/"])
 

@@ -11,12 +11,12 @@ from aiohttp import web
 from demo.servers import Server
 from recordings.conversion.audio import convert
 from recordings.profiles import PROFILES
-from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.rows import Status
 from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun, Stages
 
 KEY = key_of(1)
 # Two listings, GET, its tags, who owns objects here, PUT, the old tags again, the new ones, the listing of versions,
@@ -24,7 +24,6 @@ KEY = key_of(1)
 REQUESTS = 11
 BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 6, 10
 MOMENTS = pytest.mark.parametrize("moment", range(REQUESTS + 1))
-Plan = Callable[..., Run]
 
 
 class Interruption(FaultyProxy):
@@ -57,7 +56,7 @@ def store(bucket: Bucket, proxy: Interruption, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def original(bucket: Bucket, a_call: Any) -> bytes:
+def original(bucket: Bucket, a_call: MakeCall) -> bytes:
     lock = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
     body: bytes = a_call()
@@ -66,12 +65,14 @@ def original(bucket: Bucket, a_call: Any) -> bytes:
 
 
 @pytest.fixture
-def interrupted(plan: Plan, bucket: Bucket, archive: Any, proxy: Interruption, original: bytes) -> Callable[..., Any]:
+def interrupted(
+    plan: PlanRun, bucket: Bucket, run_stages: Stages, proxy: Interruption, original: bytes
+) -> Callable[..., Any]:
     """Archive the recording while somebody acts; its row, if it was listed, once the original is seen to be kept."""
 
     def run(moment: int, act: Callable[[], Any]) -> Any:
         proxy.moment, proxy.act = moment, act
-        rows = archive(plan(bucket.name))
+        rows = run_stages(plan(bucket.name))
         if moment >= proxy.requests:
             act()
         assert original in [bucket.body(KEY, version["VersionId"]) for version in bucket.versions(KEY)]
@@ -87,7 +88,7 @@ def test_these_are_all_our_requests(interrupted: Any, proxy: Interruption) -> No
 
 
 @MOMENTS
-def test_their_recording_stands(bucket: Bucket, interrupted: Any, a_call: Any, moment: int) -> None:
+def test_their_recording_stands(bucket: Bucket, interrupted: Any, a_call: MakeCall, moment: int) -> None:
     theirs = a_call(2)
     interrupted(moment, lambda: bucket.put(KEY, theirs))
     converted = bytes(convert(BytesIO(theirs), len(theirs), PROFILES["alaw-mono"]).body)

@@ -1,7 +1,6 @@
 """What people read."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,10 +10,10 @@ from recordings.formatting import human_bytes, months, paid_for, percent_saved, 
 from recordings.glossary import meaning, way_out
 from recordings.pricing import Cost
 from recordings.reporting import cost_table, failures_report, first_three, run_report
-from recordings.run import Run
 from recordings.summary import RunFailed, RunSummary, Tally
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import key_of
+from tests.fixtures import PlanRun
 from tests.recordings.tables import ROW
 
 SUMS = Tally(
@@ -103,13 +102,13 @@ def test_saved() -> None:
     assert percent_saved(0, 0) == "-"
 
 
-def test_savings_are_net_of_the_originals(plan: Callable[..., Run]) -> None:
+def test_savings_are_net_of_the_originals(plan: PlanRun) -> None:
     report = run_report(plan(), SUMMARY, SUMS, [], retention_years=6)
     assert "| **saved now, net of the originals** | **-$1.00** | |" in report
     assert "| **saved once the originals are released** | **$9.00** | **$648.00** |" in report
 
 
-def test_the_report_says_what_matters(plan: Callable[..., Run]) -> None:
+def test_the_report_says_what_matters(plan: PlanRun) -> None:
     finding = Finding(code="unversioned", severity=Severity.BLOCK, sentence="It is off.", way_out="Turn it on.")
     report = run_report(plan(), SUMMARY, SUMS, [finding], retention_years=6)
     for words in (

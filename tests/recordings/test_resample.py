@@ -12,6 +12,7 @@ import pytest
 
 from demo.servers import Server
 from recordings.plan import list_day
+from recordings.pool import Pool
 from recordings.preflight.canary import check_sight
 from recordings.provenance import provenance_of
 from recordings.recording import Day
@@ -23,10 +24,9 @@ from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
+from tests.fixtures import Listed, MakeCall, PlanRun
 
 KEY = key_of(1)
-Listed = Callable[[Run], list[Any]]
-Plan = Callable[..., Run]
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def resample(store: Store, listed: Listed) -> Callable[[Run], AuditRow]:
     return one
 
 
-def test_replaces_the_recording_and_keeps_the_original(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_replaces_the_recording_and_keeps_the_original(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
     original = a_call()
     before = bucket.put(KEY, original)
 
@@ -64,7 +66,9 @@ def test_replaces_the_recording_and_keeps_the_original(bucket: Bucket, plan: Pla
     assert row.attempts == 1
 
 
-def test_the_row_says_what_was_odd_about_the_source(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_the_row_says_what_was_odd_about_the_source(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
     streamed = bytearray(a_call())
     streamed[4:8], streamed[40:44] = b"\x24\xf0\xff\x7f", b"\x00\xf0\xff\x7f"  # as SoX writes into a pipe
     bucket.put(KEY, bytes(streamed))
@@ -74,7 +78,7 @@ def test_the_row_says_what_was_odd_about_the_source(bucket: Bucket, plan: Plan, 
 
 
 def test_the_row_says_what_was_odd_about_a_law(
-    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+    bucket: Bucket, plan: PlanRun, resample: Any, converted_by_others: bytes
 ) -> None:
     of_16_bits = converted_by_others[:34] + b"\x10\0" + converted_by_others[36:]
     bucket.put(KEY, of_16_bits, StorageClass="GLACIER_IR")
@@ -83,7 +87,7 @@ def test_the_row_says_what_was_odd_about_a_law(
     assert bucket.body(KEY) == of_16_bits
 
 
-def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     mine: dict[str, Any] = {
         "ContentType": "audio/x-wav",
         "ContentDisposition": 'attachment; filename="call.wav"',
@@ -101,7 +105,7 @@ def test_keeps_what_it_did_not_mean_to_change(bucket: Bucket, plan: Plan, resamp
     assert bucket.tags(KEY) == {"team": "a&b", "case": "x y"}
 
 
-def test_loses_none_of_an_objects_headers(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_loses_none_of_an_objects_headers(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     """All that S3 shows of an object that has every header, but for what says what the body is."""
     lock = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
@@ -145,7 +149,7 @@ def test_loses_none_of_an_objects_headers(bucket: Bucket, plan: Plan, resample: 
     ],
 )
 def test_skips_what_it_could_not_carry(
-    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any, headers: dict[str, str], words: str
+    s3: Server, bucket: Bucket, plan: PlanRun, listed: Listed, a_call: MakeCall, headers: dict[str, str], words: str
 ) -> None:
     bucket.put(KEY, a_call())
     run = plan(bucket.name)
@@ -172,7 +176,7 @@ class AddingProxy(FaultyProxy):
 
 
 def test_an_event_hold_is_a_hold_and_is_carried(
-    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any
+    s3: Server, bucket: Bucket, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     """No server to be had has event holds: a proxy shows one, and what is sent is looked at."""
     bucket.put(KEY, a_call())
@@ -190,7 +194,7 @@ def test_an_event_hold_is_a_hold_and_is_carried(
     assert {name: sent[0].headers[name].decode() for name in hold} == hold
 
 
-def test_skips_what_others_may_read_by_a_grant(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_skips_what_others_may_read_by_a_grant(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.enable_acls()
     bucket.put(KEY, a_call(), ACL="public-read")
     row = resample(plan(bucket.name))
@@ -201,7 +205,9 @@ def test_skips_what_others_may_read_by_a_grant(bucket: Bucket, plan: Plan, resam
     assert len(bucket.versions(KEY)) == 1
 
 
-def test_skips_what_somebody_else_owns(bucket: Bucket, plan: Plan, store: Store, resample: Any, a_call: Any) -> None:
+def test_skips_what_somebody_else_owns(
+    bucket: Bucket, plan: PlanRun, store: Store, resample: Any, a_call: MakeCall
+) -> None:
     """In a bucket where each writer owns what it writes; whose the canary is, is the other one's word here."""
     bucket.enable_acls()
     bucket.put(KEY, a_call())
@@ -214,7 +220,7 @@ def test_skips_what_somebody_else_owns(bucket: Bucket, plan: Plan, store: Store,
 
 
 def test_a_tag_that_the_server_spoils_is_mended(
-    s3: Server, bucket: Bucket, plan: Plan, listed: Listed, a_call: Any
+    s3: Server, bucket: Bucket, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     """As by a server that stores the header's tags otherwise than it was told."""
     bucket.put(KEY, a_call(), Tagging="case=a%20b&queue=sales")
@@ -236,7 +242,7 @@ def test_a_tag_that_the_server_spoils_is_mended(
     assert bucket.tags(KEY) == {"case": "a b", "queue": "sales"}
 
 
-def test_what_would_not_become_smaller_stays(bucket: Bucket, plan: Plan, resample: Any) -> None:
+def test_what_would_not_become_smaller_stays(bucket: Bucket, plan: PlanRun, resample: Any) -> None:
     bucket.put(KEY, mulaw_wav(seconds=2))
     row = resample(plan(bucket.name))
     assert (row.status, row.bytes_after) == (Status.ALREADY_ARCHIVED, row.bytes_before)
@@ -253,7 +259,7 @@ def mulaw_wav(seconds: int) -> bytes:
 
 
 def test_a_bug_becomes_its_recordings_row(
-    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def buggy(*_: Any) -> None:
         raise TypeError("nobody foresaw this")
@@ -265,7 +271,7 @@ def test_a_bug_becomes_its_recordings_row(
 
 
 def test_sends_two_requests_for_an_untagged_recording(
-    bucket: Bucket, plan: Plan, store: Store, resample: Any, a_call: Any
+    bucket: Bucket, plan: PlanRun, store: Store, resample: Any, a_call: MakeCall
 ) -> None:
     bucket.put(KEY, a_call())
     run = plan(bucket.name)
@@ -276,7 +282,7 @@ def test_sends_two_requests_for_an_untagged_recording(
     assert bucket.requests_by_kind(before) == {"LIST": 2, "GET": 1 + of_bucket, "PUT": 1}
 
 
-def test_says_in_the_object_where_it_came_from(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_says_in_the_object_where_it_came_from(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     before = bucket.put(KEY, a_call())
     run = plan(bucket.name)
     row = resample(run)
@@ -297,7 +303,7 @@ def test_says_in_the_object_where_it_came_from(bucket: Bucket, plan: Plan, resam
     ],
 )
 def test_leaves_alone_what_it_cannot_convert(
-    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, body: bytes | str, code: str
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, body: bytes | str, code: str
 ) -> None:
     bucket.put(KEY, a_call()[:-7] if isinstance(body, str) else body)
     before = bucket.snapshot()
@@ -307,7 +313,7 @@ def test_leaves_alone_what_it_cannot_convert(
     assert bucket.snapshot() == before
 
 
-def test_leaves_an_exempt_recording_alone(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_leaves_an_exempt_recording_alone(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call(), Tagging="archive=exempt")
     before = bucket.snapshot()
     row = resample(plan(bucket.name))
@@ -316,7 +322,9 @@ def test_leaves_an_exempt_recording_alone(bucket: Bucket, plan: Plan, resample: 
 
 
 @pytest.mark.parametrize("key", [key_of(1)[:-4] + ".json", key_of(1) + ".bak"])
-def test_takes_nothing_else_for_a_recording(bucket: Bucket, plan: Plan, resample: Any, a_call: Any, key: str) -> None:
+def test_takes_nothing_else_for_a_recording(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, key: str
+) -> None:
     bucket.put(key, a_call())
     before = len(bucket.requests())
     row = resample(plan(bucket.name))
@@ -325,7 +333,7 @@ def test_takes_nothing_else_for_a_recording(bucket: Bucket, plan: Plan, resample
     assert bucket.requests_by_kind(before) == {"LIST": 2}
 
 
-def test_leaves_young_recordings_alone(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_leaves_young_recordings_alone(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())
     row = resample(plan(bucket.name, min_age_days=60))
     assert row.status is Status.SKIPPED
@@ -333,7 +341,7 @@ def test_leaves_young_recordings_alone(bucket: Bucket, plan: Plan, resample: Any
 
 
 def test_their_write_survives_ours(
-    bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, store: Store, listed: Listed, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody replaces the recording between our GET and our PUT."""
     bucket.put(KEY, a_call(1))
@@ -352,7 +360,7 @@ def test_their_write_survives_ours(
     assert bucket.body(KEY) == theirs
 
 
-def test_their_deletion_stands(bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any) -> None:
+def test_their_deletion_stands(bucket: Bucket, plan: PlanRun, store: Store, listed: Listed, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())
     run = plan(bucket.name)
     (recording,) = listed(run)
@@ -363,7 +371,7 @@ def test_their_deletion_stands(bucket: Bucket, plan: Plan, store: Store, listed:
 
 
 def test_its_own_result_met_again_is_success(
-    bucket: Bucket, plan: Plan, store: Store, listed: Listed, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, store: Store, listed: Listed, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The PUT succeeds, its answer is lost, and the client sends it again."""
     bucket.put(KEY, a_call())
@@ -383,7 +391,9 @@ def test_its_own_result_met_again_is_success(
     assert len(bucket.versions(KEY)) == 2
 
 
-def test_another_runs_result_is_already_archived(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_another_runs_result_is_already_archived(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
     bucket.put(KEY, a_call())
     first_run = plan(bucket.name)
     first = resample(first_run)
@@ -401,7 +411,7 @@ def test_another_runs_result_is_already_archived(bucket: Bucket, plan: Plan, res
 
 
 def test_an_alaw_recording_of_others_is_already_archived(
-    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+    bucket: Bucket, plan: PlanRun, resample: Any, converted_by_others: bytes
 ) -> None:
     bucket.put(KEY, converted_by_others, StorageClass="GLACIER_IR", Tagging="convert-batch=done")
     before = bucket.snapshot()
@@ -412,7 +422,7 @@ def test_an_alaw_recording_of_others_is_already_archived(
 
 
 def test_an_alaw_recording_in_a_dear_class_is_put_again_unchanged(
-    bucket: Bucket, plan: Plan, resample: Any, converted_by_others: bytes
+    bucket: Bucket, plan: PlanRun, resample: Any, converted_by_others: bytes
 ) -> None:
     bucket.put(KEY, converted_by_others)
     row = resample(plan(bucket.name))
@@ -421,7 +431,7 @@ def test_an_alaw_recording_in_a_dear_class_is_put_again_unchanged(
     assert bucket.body(KEY) == converted_by_others
 
 
-def test_converts_again_from_the_original_only(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_converts_again_from_the_original_only(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     original = bucket.put(KEY, a_call())
     resample(plan(bucket.name))
     row = resample(plan(bucket.name, overwrite_converted=True, profile="alaw-stereo"))
@@ -431,7 +441,7 @@ def test_converts_again_from_the_original_only(bucket: Bucket, plan: Plan, resam
     assert len(bucket.versions(KEY)) == 3
 
 
-def test_refuses_to_convert_a_conversion(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_refuses_to_convert_a_conversion(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     original = bucket.put(KEY, a_call())
     resample(plan(bucket.name))
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=original["VersionId"])
@@ -442,7 +452,7 @@ def test_refuses_to_convert_a_conversion(bucket: Bucket, plan: Plan, resample: A
     assert bucket.snapshot() == before
 
 
-def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call(), ContentType="audio/wav")
     row = resample(plan(bucket.name, profile="flac-stereo"))
     assert row.status is Status.ARCHIVED
@@ -452,7 +462,7 @@ def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: Plan, resample: 
 KMS_KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"
 
 
-def test_keeps_the_encryption(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_keeps_the_encryption(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call(), ServerSideEncryption="aws:kms", SSEKMSKeyId=KMS_KEY)
     assert resample(plan(bucket.name)).status is Status.ARCHIVED
     after = bucket.get(KEY)
@@ -466,7 +476,7 @@ def locking(bucket: Bucket) -> Bucket:
     return bucket
 
 
-def test_carries_the_lock(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_carries_the_lock(locking: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
     locking.put(KEY, a_call(), ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
     assert resample(plan(locking.name)).status is Status.ARCHIVED
@@ -474,7 +484,9 @@ def test_carries_the_lock(locking: Bucket, plan: Plan, resample: Any, a_call: An
     assert (after["ObjectLockMode"], after["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until)
 
 
-def test_a_lock_that_has_run_out_is_not_carried(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_a_lock_that_has_run_out_is_not_carried(
+    locking: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     locking.put(KEY, a_call(), ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon)
     while datetime.now(UTC) <= soon + timedelta(seconds=1):
@@ -483,7 +495,9 @@ def test_a_lock_that_has_run_out_is_not_carried(locking: Bucket, plan: Plan, res
     assert "ObjectLockMode" not in locking.get(KEY)
 
 
-def test_a_hold_is_respected_and_with_consent_carried(locking: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_a_hold_is_respected_and_with_consent_carried(
+    locking: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
     locking.put(KEY, a_call(), ObjectLockLegalHoldStatus="ON")
     before = locking.snapshot()
     row = resample(plan(locking.name))
@@ -494,7 +508,7 @@ def test_a_hold_is_respected_and_with_consent_carried(locking: Bucket, plan: Pla
 
 
 def test_a_hold_lifted_meanwhile_is_not_brought_back(
-    locking: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    locking: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = locking.put(KEY, a_call(), ObjectLockLegalHoldStatus="ON")["VersionId"]
     _before_our_put(
@@ -508,7 +522,7 @@ def test_a_hold_lifted_meanwhile_is_not_brought_back(
 
 
 def test_tags_changed_meanwhile_are_carried(
-    bucket: Bucket, plan: Plan, resample: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put(KEY, a_call(), Tagging="queue=sales")
     tags = [{"Key": "queue", "Value": "support"}, {"Key": "case", "Value": "7"}]
@@ -530,7 +544,7 @@ def _before_our_put(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> 
     monkeypatch.setattr(Store, "replace", replace_late)
 
 
-def test_a_customers_key_is_not_ours_to_use(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_a_customers_key_is_not_ours_to_use(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call(), SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32)
     before = bucket.snapshot()
     row = resample(plan(bucket.name))
@@ -539,7 +553,9 @@ def test_a_customers_key_is_not_ours_to_use(bucket: Bucket, plan: Plan, resample
 
 
 @pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
-def test_what_needs_a_thaw_is_left(bucket: Bucket, plan: Plan, resample: Any, a_call: Any, storage_class: str) -> None:
+def test_what_needs_a_thaw_is_left(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, storage_class: str
+) -> None:
     bucket.put(KEY, a_call(), StorageClass=storage_class)
     before = bucket.snapshot()
     row = resample(plan(bucket.name))
@@ -548,7 +564,7 @@ def test_what_needs_a_thaw_is_left(bucket: Bucket, plan: Plan, resample: Any, a_
 
 
 def test_a_recording_older_than_versioning_keeps_its_null_version(
-    unversioned_bucket: Bucket, plan: Plan, a_call: Any, pool: Any
+    unversioned_bucket: Bucket, plan: PlanRun, a_call: MakeCall, pool: Pool
 ) -> None:
     bucket, original = unversioned_bucket, a_call()
     bucket.put(KEY, original)
@@ -562,7 +578,7 @@ def test_a_recording_older_than_versioning_keeps_its_null_version(
     assert bucket.body(KEY, "null") == original
 
 
-def test_metadata_that_leaves_no_room_is_left(bucket: Bucket, plan: Plan, resample: Any, a_call: Any) -> None:
+def test_metadata_that_leaves_no_room_is_left(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call(), Metadata={"notes": "x" * 1900})
     before = bucket.snapshot()
     row = resample(plan(bucket.name))

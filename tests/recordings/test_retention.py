@@ -11,6 +11,7 @@ from recordings.retention import Lying, Retention, Rule, retention_of
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
+from tests.fixtures import Listed, MakeCall, PlanRun
 from tests.recordings.prices import gated
 
 CALL = datetime(2026, 1, 12, tzinfo=UTC)
@@ -80,7 +81,7 @@ def expiring(days: int, **where: Any) -> dict[str, Any]:
 
 @ON_BOTH
 def test_a_run_weighs_each_recording_by_the_rule_that_covers_it(
-    bucket: Bucket, pool: Pool, plan: Any, listed: Any, a_call: Any
+    bucket: Bucket, pool: Pool, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     """A minute is worth it for six years, and not for the months until sales calls are deleted."""
     bucket.put(key_of(1), a_call(1, 60.0))
@@ -97,7 +98,7 @@ def test_a_run_weighs_each_recording_by_the_rule_that_covers_it(
 
 @ON_BOTH
 def test_a_rule_on_what_is_converted_counts_from_the_rewriting(
-    bucket: Bucket, pool: Pool, plan: Any, listed: Any, a_call: Any
+    bucket: Bucket, pool: Pool, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     """It does not cover the original, which is not tagged yet."""
     bucket.put(key_of(1), a_call(1, 60.0))

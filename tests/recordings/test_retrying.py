@@ -1,7 +1,6 @@
 """One patience for whatever may pass: it lasts for a time, and every stage of a run has it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -22,6 +21,7 @@ from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun
 
 OLD_COUNT = 12  # attempts, as many as there once were
 
@@ -127,7 +127,13 @@ STEPS: dict[str, Step] = {
 
 @pytest.mark.parametrize("hit", STEPS)
 def test_every_stage_waits_out_the_same_outage(
-    bucket: Bucket, outage: Outage, plan: Any, pool: Pool, a_call: Any, hit: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    outage: Outage,
+    plan: PlanRun,
+    pool: Pool,
+    a_call: MakeCall,
+    hit: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     bucket.put(key_of(1), a_call())

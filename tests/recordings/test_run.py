@@ -1,7 +1,6 @@
 """Parameters: what is left open is decided, what is wrong is said with the way out."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
 from recordings.jobs.job import plan_job
-from recordings.run import Run
 from tests.bucket import PREFIX
+from tests.fixtures import PlanRun
 
-Plan = Callable[..., Run]
 BUCKETS = [
     ("s3://calls", "calls"),
     ("S3://calls/connect/acme", "calls"),
@@ -48,10 +46,10 @@ PREFIXES = [
     (" connect/", "take the spaces out"),
     ("connect/\n", "take the spaces out"),
 ]
-OPEN = {"start_date": None, "end_date": None}
+OPEN: dict[str, Any] = {"start_date": None, "end_date": None}
 
 
-def test_the_window_is_the_week_that_ended_a_week_before_the_schedule(plan: Plan) -> None:
+def test_the_window_is_the_week_that_ended_a_week_before_the_schedule(plan: PlanRun) -> None:
     run = plan(**OPEN, scheduled_at=datetime(2026, 3, 20, 3, 30, tzinfo=UTC))
     assert (run.start_date, run.end_date) == (date(2026, 3, 7), date(2026, 3, 13))
     assert run.catches_up
@@ -66,7 +64,7 @@ def test_the_window_is_the_week_that_ended_a_week_before_the_schedule(plan: Plan
         ({"min_age_days": 0, "lookback_days": 2}, (date(2026, 1, 31), date(2026, 2, 1))),
     ],
 )
-def test_what_is_given_counts(plan: Plan, given: dict[str, Any], window: tuple[date, date]) -> None:
+def test_what_is_given_counts(plan: PlanRun, given: dict[str, Any], window: tuple[date, date]) -> None:
     run = plan(**{**OPEN, **given})
     assert (run.start_date, run.end_date) == window
 
@@ -95,7 +93,7 @@ def test_what_is_given_counts(plan: Plan, given: dict[str, Any], window: tuple[d
         ({"min_age_days": -1}, "min_age_days is -1"),
     ],
 )
-def test_says_what_is_wrong_and_the_way_out(plan: Plan, wrong: dict[str, Any], sentence: str) -> None:
+def test_says_what_is_wrong_and_the_way_out(plan: PlanRun, wrong: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(sentence)):
         plan(**wrong)
 
@@ -118,7 +116,7 @@ def test_an_operation_refuses_dates_to_come() -> None:
 
 
 @pytest.mark.parametrize("bucket", LEGAL_BUCKETS)
-def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: Plan, bucket: str) -> None:
+def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: PlanRun, bucket: str) -> None:
     assert plan(bucket).bucket == bucket
     validate_bucket_name({"Bucket": bucket})  # raises what it does not take
 
@@ -134,15 +132,15 @@ def test_whatever_is_typed_is_refused_in_words_or_taken_whole(bucket: str, prefi
         assert job.prefixes[0].startswith(prefix.rstrip("/"))
 
 
-def test_a_window_does_not_begin_before_there_were_recordings(plan: Plan) -> None:
+def test_a_window_does_not_begin_before_there_were_recordings(plan: PlanRun) -> None:
     assert plan(**{**OPEN, "end_date": date(2000, 1, 3)}).start_date == date(2000, 1, 1)
 
 
 @pytest.mark.parametrize("dates", [{"start_date": date(206, 1, 12)}, {"end_date": date(2206, 1, 12)}])
-def test_a_mistyped_year_is_refused(plan: Plan, dates: dict[str, date]) -> None:
+def test_a_mistyped_year_is_refused(plan: PlanRun, dates: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=f"{next(iter(dates))} .* (check the year|lies in the future)"):
         plan(**dates)
 
 
-def test_prefixes_end_in_a_slash_and_stand_once(plan: Plan) -> None:
+def test_prefixes_end_in_a_slash_and_stand_once(plan: PlanRun) -> None:
     assert plan(prefixes=["a", "a/", "b/c/"]).prefixes == ("a/", "b/c/")

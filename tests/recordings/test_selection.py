@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from recordings.jobs.job import Job, plan_job
+from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
@@ -40,7 +41,7 @@ RELEASED = f"its original was released by run r2 {WHEN_LATER}"
 
 
 @pytest.fixture
-def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path) -> Callable[..., Selected]:
+def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path) -> Callable[..., Selected]:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
 
     def asked(kind: str = "restore", **wanted: Any) -> Selected:
@@ -126,7 +127,7 @@ def test_a_release_looks_at_what_is_archived_and_counts_nothing_else(select: Any
 
 @pytest.mark.parametrize("kind", ["restore", "release"])
 def test_a_table_that_does_not_know_the_bucket(
-    bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path: Path, kind: str
+    bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path, kind: str
 ) -> None:
     """A scheduled release of a new bucket has nothing to do; whoever restores wants something."""
     uri = str(tmp_path / "audit")

@@ -1,6 +1,5 @@
 """The proof: S3 is asked, and whatever it shows that we did not write is noticed."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +15,13 @@ from recordings.settings import Settings
 from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, Bucket, key_of
+from tests.fixtures import Listed, MakeCall, PlanRun, Stages
 
-Plan = Callable[..., Run]
 KEY = key_of(1)
 
 
 @pytest.fixture
-def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Any, a_call: Any) -> Callable[[Run], list[AuditRow]]:
+def resampled(bucket: Bucket, store: Store, pool: Pool, listed: Listed, a_call: MakeCall) -> Stages:
     """Rows of five recordings, replaced but not verified."""
 
     def rows(run: Run) -> list[AuditRow]:
@@ -37,7 +36,7 @@ def row_of(rows: list[AuditRow], key: str = KEY) -> AuditRow:
     return next(row for row in rows if row.key == key)
 
 
-def test_one_listing_proves_a_batch(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+def test_one_listing_proves_a_batch(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages) -> None:
     run = plan(bucket.name)
     rows = resampled(run)
     before = len(bucket.requests())
@@ -49,7 +48,7 @@ def test_one_listing_proves_a_batch(bucket: Bucket, plan: Plan, store: Store, po
 
 
 def test_asks_for_each_key_where_others_lie_thick_between(
-    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages
 ) -> None:
     run = plan(bucket.name)
     rows = resampled(run)
@@ -63,13 +62,17 @@ def test_asks_for_each_key_where_others_lie_thick_between(
     assert all(row.verified and row.original_kept for row in verified)
 
 
-def test_reads_back_the_share_asked_for(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+def test_reads_back_the_share_asked_for(
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages
+) -> None:
     run = plan(bucket.name, readback_percent=100)
     verified = verify_batch(store, resampled(run), pool, run.readback_percent)
     assert all(row.verified and row.read_back for row in verified)
 
 
-def test_reading_back_finds_other_bytes(bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any) -> None:
+def test_reading_back_finds_other_bytes(
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages
+) -> None:
     run = plan(bucket.name, readback_percent=100)
     rows = [replace(row, sha256_after="0" * 64) if row.key == KEY else row for row in resampled(run)]
     row = row_of(verify_batch(store, rows, pool, run.readback_percent))
@@ -103,7 +106,7 @@ def _remove_original(bucket: Bucket, row: AuditRow) -> None:
     ],
 )
 def test_notices_what_others_did(
-    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any, damage: Any, status: Status, code: str
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages, damage: Any, status: Status, code: str
 ) -> None:
     run = plan(bucket.name)
     rows = resampled(run)
@@ -116,18 +119,18 @@ def test_notices_what_others_did(
 
 @pytest.mark.parametrize("column", ["etag_after", "bytes_after", "storage_class_after"])
 def test_notices_that_s3_shows_something_else(
-    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any, column: str
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages, column: str
 ) -> None:
     run = plan(bucket.name)
-    wrong = {"etag_after": '"0"', "bytes_after": 1, "storage_class_after": "STANDARD"}[column]
-    rows = [replace(row, **{column: wrong}) if row.key == KEY else row for row in resampled(run)]
+    wrong: dict[str, Any] = {"etag_after": '"0"', "bytes_after": 1, "storage_class_after": "STANDARD"}
+    rows = [replace(row, **{column: wrong[column]}) if row.key == KEY else row for row in resampled(run)]
     row = row_of(verify_batch(store, rows, pool, run.readback_percent))
     assert (row.status, row.verified) == (Status.FAILED, False)
     assert str(row.reason).startswith("replacement-differs")
 
 
 def test_asks_nothing_where_nothing_is_claimed(
-    bucket: Bucket, plan: Plan, store: Store, pool: Pool, resampled: Any
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages
 ) -> None:
     run = plan(bucket.name)
     rows = [replace(row, status=Status.REJECTED) for row in resampled(run)]
@@ -137,7 +140,7 @@ def test_asks_nothing_where_nothing_is_claimed(
 
 
 def test_without_versioning_the_original_is_not_kept(
-    unversioned_bucket: Bucket, plan: Plan, pool: Pool, a_call: Any
+    unversioned_bucket: Bucket, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
     from recordings.plan import list_day
     from recordings.recording import Day
@@ -152,7 +155,7 @@ def test_without_versioning_the_original_is_not_kept(
 
 
 def test_a_listing_that_is_refused_leaves_each_recording_to_be_asked_for(
-    bucket: Bucket, plan: Plan, pool: Pool, resampled: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, pool: Pool, resampled: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In process, because the error is to be one that no server sends."""
     rows = resampled(plan(bucket.name))
