@@ -12,7 +12,7 @@ from recordings.jobs import job
 from tests.bucket import DAY, PREFIX
 
 
-def archive(bucket: str, audit_uri: str) -> Any:
+def archive_two_days(bucket: str, audit_uri: str) -> Any:
     """Two days, in small batches."""
     return archive_recordings(
         bucket=bucket,
@@ -28,7 +28,7 @@ def archive_and_tell(env: dict[str, str], began: Any, counts: Any, bucket: str, 
     """Say when the run begins, and what it came to. ``env``: the fork server still has that of its first use."""
     os.environ.update(env)
     began.set()
-    counts.put(dict(archive(bucket, audit_uri).counts))
+    counts.put(dict(archive_two_days(bucket, audit_uri).counts))
 
 
 def operate_and_tell(

@@ -45,7 +45,7 @@ REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
 
 @pytest.fixture
-def archive(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
+def archive_days(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
     def run(**changes: Any) -> RunSummary:
         parameters = {
             "bucket": bucket.name,
@@ -76,11 +76,11 @@ def ffmpeg(arguments: str, data: bytes) -> bytes:
 
 
 @pytest.mark.skipif(not REAL_CALLS.is_dir(), reason="the folder of real voices is not beside this checkout")
-def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, archive: Any) -> None:
+def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, archive_days: Any) -> None:
     originals = {str(path.relative_to(REAL_CALLS)): path.read_bytes() for path in REAL_CALLS.rglob("*.wav")}
     versions = {key: bucket.put(key, body)["VersionId"] for key, body in originals.items()}
 
-    summary = archive(start_date=date(2026, 11, 9), end_date=date(2026, 11, 11), min_age_days=0)
+    summary = archive_days(start_date=date(2026, 11, 9), end_date=date(2026, 11, 11), min_age_days=0)
 
     assert len(originals) == 18
     assert summary.counts == {"archived": 18}
@@ -93,9 +93,9 @@ def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, ar
 
 
 def test_every_recording_is_archived_and_accounted_for(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
-    summary = archive()
+    summary = archive_days()
 
     assert (summary.counts, summary.recordings, summary.unrecorded) == ({"archived": 10}, 10, 0)
     assert summary.bytes_before == sum(map(len, calls.values()))
@@ -118,11 +118,11 @@ def test_every_recording_is_archived_and_accounted_for(
 
 
 @ON_MINISTACK  # its access log
-def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: MakeCall) -> None:
+def test_requests_are_those_of_the_design(bucket: Bucket, archive_days: Any, a_call: MakeCall) -> None:
     for number in range(12):
         bucket.put(key_of(number), a_call(number, 1.0))
     before = len(bucket.requests())
-    archive(end_date=DAY, readback_percent=0)
+    archive_days(end_date=DAY, readback_percent=0)
     per_recording = bucket.requests_by_kind(before)
     canary = {"GET tags": 2, "PUT tags": 1, "PUT": 1, "GET": 4, "HEAD": 5}  # GET also of ownership and locks
     assert per_recording["GET tags"] == 12 + canary["GET tags"]
@@ -134,10 +134,10 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: 
     assert per_recording["HEAD"] == canary["HEAD"]
 
 
-def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
-    archive()
+def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: Any, calls: dict[str, bytes]) -> None:
+    archive_days()
     before = bucket.snapshot()
-    again = archive()
+    again = archive_days()
     assert (again.counts, again.settled, again.manifest_files) == ({}, len(calls), ())
     assert bucket.snapshot() == before
     assert str(again).endswith("nothing to archive (10 accounted for by earlier runs)")
@@ -146,76 +146,83 @@ def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive: Any, calls: d
 
 
 def test_without_its_table_a_run_recognises_what_is_archived(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], tmp_path: Path
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], tmp_path: Path
 ) -> None:
-    archive()
+    archive_days()
     before = bucket.snapshot()
-    again = archive(audit_uri=str(tmp_path / "another"))
+    again = archive_days(audit_uri=str(tmp_path / "another"))
     assert again.counts == {"already_archived": len(calls)}
     assert bucket.snapshot() == before
 
 
 def test_a_run_needs_no_artifact(
-    archive: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    archive_days: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("create_markdown_artifact", "create_progress_artifact", "update_progress_artifact"):
         with monkeypatch.context() as patch:
             patch.setattr(f"tasks.artifacts.{name}", lambda *_, **__: 1 / 0)
-            summary = archive()
+            summary = archive_days()
         assert Path(audit_uri, f"_runs/{summary.run_id}.end.json").is_file()
     assert len(pd.read_parquet(audit_uri)) == len(calls)
 
 
 def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
-    archive: Any, calls: dict[str, bytes], audit_uri: str
+    archive_days: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     from recordings.summary import RunFailed
 
-    file, *_ = (Path(audit_uri) / name for name in archive().manifest_files)
+    file, *_ = (Path(audit_uri) / name for name in archive_days().manifest_files)
     rows = len(pd.read_parquet(file))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunFailed, match=f"file .*{file.name} of the audit table cannot be read") as failed:
-        archive()
+        archive_days()
     assert (failed.value.summary.counts, failed.value.summary.settled) == (
         {"already_archived": rows},
         len(calls) - rows,
     )
     file.unlink()
-    assert archive().settled == len(calls)
+    assert archive_days().settled == len(calls)
 
 
 @ON_MINISTACK  # its access log
-def test_a_dry_run_writes_nothing_at_all(bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+def test_a_dry_run_writes_nothing_at_all(
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
+) -> None:
     before = bucket.snapshot()
     sent = len(bucket.requests())
-    summary = archive(dry_run=True)
+    summary = archive_days(dry_run=True)
     assert (summary.counts, summary.bytes_after) == ({"planned": len(calls)}, 0)
     assert "PUT" not in bucket.requests_by_kind(sent)
     assert bucket.snapshot() == before
     assert not Path(audit_uri).exists()
 
 
-def test_an_empty_window_is_a_run_with_nothing_to_do(archive: Any, calls: dict[str, bytes]) -> None:
-    summary = archive(start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
+def test_an_empty_window_is_a_run_with_nothing_to_do(archive_days: Any, calls: dict[str, bytes]) -> None:
+    summary = archive_days(start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
     assert (summary.counts, summary.settled) == ({}, 0)
 
 
 def test_what_cannot_be_converted_does_not_fail_the_run(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     truncated = key_of(20)
     bucket.put(truncated, next(iter(calls.values()))[:-9])
     bucket.put(key_of(21)[:-4] + ".txt", b"notes")
-    summary = archive()
+    summary = archive_days()
     assert summary.counts == {"archived": 10, "rejected": 1, "skipped": 1}
     frame = pd.read_parquet(audit_uri).set_index("key")
     assert str(frame.loc[truncated, "reason"]).startswith("truncated: ")
-    assert archive().counts == {"skipped": 1}  # the rejected one is settled, as long as neither it nor we change
+    assert archive_days().counts == {"skipped": 1}  # the rejected one is settled, as long as neither it nor we change
 
 
 @pytest.mark.parametrize("stage", ["resample", "verify", "tag"])
 def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, stage: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    archive_days: Any,
+    calls: dict[str, bytes],
+    audit_uri: str,
+    stage: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A bug hits each batch of one day: no real part shows one at will."""
     name = f"{stage}_batch"
@@ -229,7 +236,7 @@ def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
 
     monkeypatch.setattr(tasks.stages, name, broken)
     with pytest.raises(RunFailed, match="6 archived, 4 failed") as failed:
-        archive()
+        archive_days()
     assert failed.value.summary.counts == {"archived": 6, "failed": 4}
     frame = pd.read_parquet(audit_uri)
     assert sorted(frame["key"]) == sorted(calls)
@@ -237,15 +244,15 @@ def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
 
     monkeypatch.setattr(tasks.stages, name, work)
     made_good = "archived" if stage == "resample" else "already_archived"
-    assert archive().counts == {made_good: 4}
+    assert archive_days().counts == {made_good: 4}
     for key, original in calls.items():
         assert bucket.tags(key)["converted"] == "True"
         assert original in [bucket.body(key, version["VersionId"]) for version in bucket.versions(key)]
         assert len(bucket.versions(key)) == 2
 
 
-def test_the_runs_record_is_its_manifest(archive: Any, calls: dict[str, bytes], audit_uri: str) -> None:
-    summary = archive()
+def test_the_runs_record_is_its_manifest(archive_days: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+    summary = archive_days()
     record = json.loads((Path(audit_uri) / "_runs" / f"{summary.run_id}.end.json").read_text())
     on_disk = {str(path.relative_to(audit_uri)) for path in Path(audit_uri).glob("recording_date=*/*")}
     assert {file["name"] for file in record["files"]} == on_disk == set(summary.manifest_files)
@@ -254,11 +261,11 @@ def test_the_runs_record_is_its_manifest(archive: Any, calls: dict[str, bytes], 
     assert record["run"]["start_date"] == str(DAY)
 
 
-def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive: Any, calls: dict[str, bytes]) -> None:
+def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: Any, calls: dict[str, bytes]) -> None:
     uri = f"s3://{bucket.name}/audit"
-    archive(audit_uri=uri)
+    archive_days(audit_uri=uri)
     assert sorted(pd.read_parquet(uri)["key"]) == sorted(calls)
-    assert archive(audit_uri=uri).settled == len(calls)
+    assert archive_days(audit_uri=uri).settled == len(calls)
 
 
 @pytest.mark.parametrize(
@@ -278,40 +285,40 @@ def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive: Any, calls: dict
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_anything_is_touched(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, wrong: Any, error: Any, sentence: str
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str, wrong: Any, error: Any, sentence: str
 ) -> None:
     before = bucket.snapshot()
     with pytest.raises(error, match=sentence):
-        archive(**wrong)
+        archive_days(**wrong)
     assert bucket.snapshot() == before
     assert not Path(audit_uri).exists()
 
 
 @pytest.mark.parametrize("prefix", ["connect/Acme/CallRecordings/", "connect/acme/"])
 def test_a_prefix_below_which_nothing_lies_is_no_success(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str, prefix: str
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str, prefix: str
 ) -> None:
     before = bucket.snapshot()
     with pytest.raises(PreflightFailed, match=r"nothing-below-prefix: .* lies (acme|CallRecordings)/"):
-        archive(prefixes=[prefix])
+        archive_days(prefixes=[prefix])
     assert bucket.snapshot() == before
     assert not Path(audit_uri).exists()
-    assert archive(prefixes=[prefix, PREFIX]).counts == {"archived": 10}
+    assert archive_days(prefixes=[prefix, PREFIX]).counts == {"archived": 10}
 
 
 def test_an_instance_without_recordings_yet_is_accepted_but_counts_as_no_success(
-    bucket: Bucket, archive: Any, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, archive_days: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert archive(accept=["nothing-below-prefix"]).counts == {}
+    assert archive_days(accept=["nothing-below-prefix"]).counts == {}
     assert "nothing at all lies below a prefix" in artifact("archive-report")
     assert "all accounted for" not in artifact("archive-report")
     assert not [line for line in caplog.messages if line.endswith("succeeded")]
 
 
 def test_nor_does_a_run_of_which_one_prefix_is_misspelt(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], caplog: pytest.LogCaptureFixture
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert archive(prefixes=[PREFIX, "connect/acme/Callrecordings/"]).counts == {"archived": 10}
+    assert archive_days(prefixes=[PREFIX, "connect/acme/Callrecordings/"]).counts == {"archived": 10}
     assert "nothing at all lies below a prefix" in artifact("archive-report")
     assert not [line for line in caplog.messages if line.endswith("succeeded")]
 
@@ -319,7 +326,7 @@ def test_nor_does_a_run_of_which_one_prefix_is_misspelt(
 @ON_MINISTACK  # what is shown is ours, not the server's
 def test_a_red_run_names_what_failed_and_only_that_is_red(
     bucket: Bucket,
-    archive: Any,
+    archive_days: Any,
     calls: dict[str, bytes],
     s3: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -336,7 +343,7 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
     with faulty_proxy(ErrorProxy(s3.url, error, is_hit)) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         with pytest.raises(RunFailed) as failed:
-            archive()
+            archive_days()
     keys = sorted(key for key in calls if first_day in key)
     said = str(failed.value)
     assert f"{keys[0]}: refused: GetObject" in said
@@ -376,33 +383,33 @@ def task_states(run_id: str) -> dict[str, tuple[StateType, str | None]]:
     return eventually(final)
 
 
-def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive: Any, a_call: MakeCall) -> None:
+def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive_days: Any, a_call: MakeCall) -> None:
     key = key_of(1)
     unversioned_bucket.put(key, a_call())
     before = unversioned_bucket.snapshot()
     with pytest.raises(PreflightFailed, match="unversioned"):
-        archive(bucket=unversioned_bucket.name)
+        archive_days(bucket=unversioned_bucket.name)
     assert unversioned_bucket.snapshot() == before
-    assert archive(bucket=unversioned_bucket.name, accept=["unversioned"]).counts == {"archived": 1}
+    assert archive_days(bucket=unversioned_bucket.name, accept=["unversioned"]).counts == {"archived": 1}
     assert unversioned_bucket.tags(key) == {"converted": "True"}
 
 
 def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
-    bucket: Bucket, archive: Any, a_call: MakeCall, audit_uri: str, plan: PlanRun
+    bucket: Bucket, archive_days: Any, a_call: MakeCall, audit_uri: str, plan: PlanRun
 ) -> None:
     """It died long ago, over a window that this run would not look at by itself."""
     bucket.put(key_of(1), a_call())
     dead = plan(bucket.name, audit_uri=audit_uri)
     record_start(LocalFiles(Path(audit_uri)), replace(dead, run_id="20260101T000000Z-dead"))
-    assert archive(start_date=None, end_date=None).counts == {"archived": 1}
+    assert archive_days(start_date=None, end_date=None).counts == {"archived": 1}
     assert (Path(audit_uri) / "_runs" / "20260101T000000Z-dead.covered.json").exists()
 
 
 def test_what_people_see_in_the_prefect_ui(
-    bucket: Bucket, archive: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     bucket.put(key_of(20), b"not a call")
-    summary = archive()
+    summary = archive_days()
     with get_client(sync_client=True) as client:
         runs = [run for run in client.read_flow_runs(sort=NEWEST, limit=50) if summary.run_id.endswith(run.id.hex[-8:])]
         (flow_run,) = runs

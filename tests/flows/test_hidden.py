@@ -68,7 +68,7 @@ def without(ministack: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         each.__exit__(None, None, None)
 
 
-def archive(bucket: Bucket, audit_uri: str) -> Any:
+def archive_and_read_back(bucket: Bucket, audit_uri: str) -> Any:
     return archive_recordings(
         bucket=bucket.name,
         prefixes=[PREFIX],
@@ -94,7 +94,7 @@ def test_a_run_that_would_be_blind_does_not_begin(filled: Bucket, audit_uri: str
     before = filled.snapshot()
     proxy = without(action)
     with pytest.raises((InvalidRequest, StoreRefused), match=action):
-        archive(filled, audit_uri)
+        archive_and_read_back(filled, audit_uri)
     assert proxy.refused[action] or proxy.hidden[action]
     assert filled.snapshot() == before
 
@@ -104,7 +104,7 @@ def test_nothing_hidden_is_lost(filled: Bucket, audit_uri: str, without: Any, ac
     before = {key_of(number): belongings(filled, key_of(number)) for number in RECORDINGS}
     without(action)
     with suppress(InvalidRequest, StoreRefused, RunFailed):
-        archive(filled, audit_uri)
+        archive_and_read_back(filled, audit_uri)
     assert {key: belongings(filled, key) for key in before} == before
     assert len(filled.versions(key_of(2))) == 1  # the exempt one
 
@@ -112,7 +112,7 @@ def test_nothing_hidden_is_lost(filled: Bucket, audit_uri: str, without: Any, ac
 def test_with_every_action_all_is_archived_and_carried(filled: Bucket, audit_uri: str) -> None:
     """Otherwise the tests above could not fail."""
     before = {key_of(number): belongings(filled, key_of(number)) for number in RECORDINGS}
-    assert archive(filled, audit_uri).counts == {"archived": len(RECORDINGS) - 1, "skipped": 1}
+    assert archive_and_read_back(filled, audit_uri).counts == {"archived": len(RECORDINGS) - 1, "skipped": 1}
     assert {key: belongings(filled, key) for key in before} == before
 
 
@@ -120,7 +120,7 @@ def test_a_replacement_whose_checksum_is_not_shown_is_read(
     ministack: Server, filled: Bucket, audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a run that died between PUT and tag, on a server, or under a role, that shows no checksum."""
-    archive(filled, audit_uri)
+    archive_and_read_back(filled, audit_uri)
 
     class Showing(HidingProxy):
         def _hiding(self, asked: Any, name: str, headers: Any) -> str | None:
@@ -128,5 +128,5 @@ def test_a_replacement_whose_checksum_is_not_shown_is_read(
 
     with faulty_proxy(Showing(ministack.url, without=[])) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        counts = archive(filled, str(tmp_path / "another table")).counts
+        counts = archive_and_read_back(filled, str(tmp_path / "another table")).counts
     assert counts == {"already_archived": len(RECORDINGS) - 1, "skipped": 1}

@@ -99,7 +99,7 @@ class Round:
                 assert {self.originals[key], self.replacements[key]} < now
 
 
-def archived(bucket: Bucket, audit_uri: str, rounds: int, a_call: MakeCall) -> None:
+def archive_rounds(bucket: Bucket, audit_uri: str, rounds: int, a_call: MakeCall) -> None:
     """All rounds in one run."""
     days = [DAY + timedelta(days=n) for n in range(2 * rounds)]
     for n, day in enumerate(days):
@@ -120,7 +120,7 @@ def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server, kind
     for first in range(0, all_rounds, ROUNDS_AT_ONCE):
         rounds = min(ROUNDS_AT_ONCE, all_rounds - first)
         bucket, audit_uri = Bucket(s3), str(tmp_path / f"audit-{first}")
-        archived(bucket, audit_uri, rounds, a_call)
+        archive_rounds(bucket, audit_uri, rounds, a_call)
         for number in range(rounds):
             one = Round(bucket, audit_uri, kind, number)
             for kill in range(KILLS_PER_ROUND):

@@ -18,7 +18,7 @@ from recordings.profiles import PROFILES
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, Bucket, key_of
 from tests.fixtures import MakeCall
-from tests.runs import Running, archive
+from tests.runs import Running, archive_two_days
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KILLS = int(os.environ.get("KILLS", "6"))
@@ -68,7 +68,7 @@ def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server) -> N
         audit_uri = str(tmp_path / f"audit-{number}")
         killed += killed_after(moments.uniform(0.1, 2), one.name, audit_uri)
         readable(one, calls)
-        archive(one.name, audit_uri)
+        archive_two_days(one.name, audit_uri)
         check(one, audit_uri, calls)
     print(f"{KILLS} runs, {killed} of them killed before they had ended")
     assert killed > KILLS / 2

@@ -62,7 +62,7 @@ def webhook(client: SyncPrefectClient, env: dict[str, str]) -> Iterator[Webhook]
 
 
 @pytest.fixture
-def archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
+def start_archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
     """Start a run of the deployment."""
     place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
     dates = {"start_date": str(DAY), "end_date": str(DAY)}
@@ -71,8 +71,8 @@ def archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> Ca
     )
 
 
-def test_a_failed_run_is_told(webhook: Webhook, archive_day: Any) -> None:
-    archive_day(bucket="there-is-no-such-bucket")
+def test_a_failed_run_is_told(webhook: Webhook, start_archive_day: Any) -> None:
+    start_archive_day(bucket="there-is-no-such-bucket")
     told = eventually(lambda: webhook.about("there is no bucket named"))
     assert told["subject"] == "Recording archive: archive 2026-01-12 Failed"
     assert "there is no bucket named 'there-is-no-such-bucket'" in told["body"]
@@ -93,10 +93,10 @@ def test_a_loss_is_told(
     assert f"{key_of(1)}: vanished, the table says archived, but the key has no current version" in told["body"]
 
 
-def test_many_rejects_are_told(webhook: Webhook, archive_day: Any, bucket: Bucket, a_call: MakeCall) -> None:
+def test_many_rejects_are_told(webhook: Webhook, start_archive_day: Any, bucket: Bucket, a_call: MakeCall) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number)[: None if number else 100])
-    archive_day()
+    start_archive_day()
     told = eventually(lambda: webhook.about("many recordings rejected"))
     assert "1 rejected" in told["body"]
 

@@ -29,7 +29,7 @@ ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
 
 
 @pytest.fixture
-def archive(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
+def archive_day(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
     return lambda: archive_recordings(
         bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
     )
@@ -57,7 +57,9 @@ def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
     bucket.client.put_object_tagging(**names, Tagging={"TagSet": tags})
 
 
-def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
+def test_the_round_trip_gives_back_what_was_there(
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall
+) -> None:
     folder = key_of(1).rpartition("/")[0]
     bodies = {f"{folder}/{name}.wav": a_call(n) for n, name in enumerate(ODD_NAMES)}
     bodies[key_of(9)] = a_call(9, 400)
@@ -65,7 +67,7 @@ def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, 
     for key, body in bodies.items():
         (multipart if len(body) > 5_500_000 else Bucket.put)(bucket, key, body, **mine)
     before = {key: bucket.get(key) for key in bodies}
-    assert archive().counts == {"archived": len(bodies)}
+    assert archive_day().counts == {"archived": len(bodies)}
 
     summary = restore()
 
@@ -80,22 +82,24 @@ def test_the_round_trip_gives_back_what_was_there(bucket: Bucket, archive: Any, 
         assert bucket.tags(key) == {"queue": "sales", "archive": "exempt"}
 
 
-def test_what_is_restored_is_not_archived_again(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
+def test_what_is_restored_is_not_archived_again(
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall
+) -> None:
     bucket.put(key_of(1), a_call())
-    archive()
+    archive_day()
     restore()
     before = bucket.snapshot()
-    assert archive().counts == {"skipped": 1}
+    assert archive_day().counts == {"skipped": 1}
     assert restore().counts == {}
     assert bucket.snapshot() == before
 
 
 def test_only_what_is_asked_for_is_restored(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     for number in range(4):
         bucket.put(key_of(number), a_call(number, 1.0))
-    run_id = archive().run_id
+    run_id = archive_day().run_id
     contact = pd.read_parquet(audit_uri)["contact_id"][0]
     with pytest.raises(JobFailed, match="run another: the audit table knows no such run"):
         restore(run_id="another")
@@ -107,23 +111,23 @@ def test_only_what_is_asked_for_is_restored(
 
 
 def test_provenance_alone_is_enough(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path
 ) -> None:
     bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
     for key, body in bodies.items():
         bucket.put(key, body)
-    archive()
+    archive_day()
     assert restore(audit_uri=str(tmp_path / "lost")).counts == {"restored": 3}
     assert all(bucket.body(key) == body for key, body in bodies.items())
 
 
 def test_a_restore_that_died_before_its_row_is_made_good(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch, audit_uri: str
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch, audit_uri: str
 ) -> None:
     import recordings.jobs.restore
 
     bucket.put(key_of(1), a_call())
-    archive()
+    archive_day()
     with monkeypatch.context() as patch:
         patch.setattr(recordings.jobs.restore, "conclude", lambda *_: 1 / 0)
         with pytest.raises(JobFailed, match=r"1 recording without a row; 2026-01-12 batch 1 failed: Zero") as failed:
@@ -139,10 +143,10 @@ def test_a_restore_that_died_before_its_row_is_made_good(
 
 
 @ON_MINISTACK
-def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
+def test_days_without_rows_ask_no_object(bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall) -> None:
     """No rows in these dates is not: no audit table."""
     bucket.put(key_of(1), a_call())
-    archive()
+    archive_day()
     asked = len(bucket.requests())
     with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-02-01 to the last"):
         restore(start_date=date(2026, 2, 1))
@@ -150,12 +154,12 @@ def test_days_without_rows_ask_no_object(bucket: Bucket, archive: Any, restore: 
 
 
 def test_contacts_that_were_asked_for_in_vain_are_named(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """The others are restored all the same."""
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
-    run_id = archive().run_id
+    run_id = archive_day().run_id
     contacts = [contact_id_in(key_of(number)) for number in range(3)]
     assert restore(contact_ids=[contacts[0]]).counts == {"restored": 1}
     released = _release_one(bucket, audit_uri, 1)
@@ -181,12 +185,12 @@ def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
 
 @ON_MINISTACK
 def test_without_a_table_only_what_is_asked_for_is_looked_at(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path
 ) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
     bucket.put("no/recording.txt", b"theirs")
-    archive()
+    archive_day()
     asked = len(bucket.requests())
     contact = contact_id_in(key_of(1))
     assert restore(audit_uri=str(tmp_path / "lost"), contact_ids=[contact]).counts == {"restored": 1}
@@ -194,7 +198,7 @@ def test_without_a_table_only_what_is_asked_for_is_looked_at(
     assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
 
 
-def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall) -> None:
+def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall) -> None:
     """Ten foreign tags leave no room for archive=exempt; all that the object had comes along."""
     theirs = {f"theirs-{n}": "x y" for n in range(10)}
     had = {
@@ -206,7 +210,7 @@ def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive: Any, rest
     }
     body = a_call()
     bucket.put(key_of(1), body, Tagging=urlencode(theirs, quote_via=quote), **had)
-    archive()
+    archive_day()
     assert restore().counts == {"restored": 1}
     after = bucket.get(key_of(1))
     assert bucket.body(key_of(1)) == body
@@ -230,7 +234,7 @@ def test_a_recording_older_than_versioning_comes_back(
 
 
 def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one's own rows are no sign of a table that knows the bucket."""
     import recordings.jobs.restore
@@ -238,7 +242,7 @@ def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
     bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
     for key, body in bodies.items():
         bucket.put(key, body)
-    archive()
+    archive_day()
     work, lost = recordings.jobs.restore._restore, str(tmp_path / "lost")
 
     def refused(store: Any, row: Any, job: Any) -> Any:
@@ -275,10 +279,12 @@ def test_what_was_overwritten_without_versions_is_gone(
     assert (bucket.get(key_of(1))["LastModified"], bucket.tags(key_of(1))) == (before, tags)
 
 
-def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, restore: Any, audit_uri: str) -> None:
+def test_what_was_never_converted_is_passed_over(
+    bucket: Bucket, archive_day: Any, restore: Any, audit_uri: str
+) -> None:
     body = next(call.body for call in demo_calls() if "convert-batch" in call.tags)
     bucket.put(key_of(1), body, StorageClass="GLACIER_IR")
-    assert archive().counts == {"already_archived": 1}
+    assert archive_day().counts == {"already_archived": 1}
     before = bucket.snapshot()
     assert str(restore()).endswith("nothing to restore; never converted, so nothing to restore: 1 recording")
     assert bucket.snapshot() == before
@@ -286,12 +292,12 @@ def test_what_was_never_converted_is_passed_over(bucket: Bucket, archive: Any, r
 
 
 def test_a_copy_whose_answer_is_lost_is_ours(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 had acted; the request sent again meets its own result, and is refused by If-Match."""
     body = a_call()
     bucket.put(key_of(1), body)
-    archive()
+    archive_day()
     error = S3Error(status=412, code="PreconditionFailed", message="")
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "CopyObject", times=1, lost=True)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
@@ -302,13 +308,13 @@ def test_a_copy_whose_answer_is_lost_is_ours(
 
 
 def test_what_does_not_come_back_is_named_and_ends_the_run_red(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Deleted, overwritten, frozen: the others are restored all the same, and nobody else's bytes are overwritten."""
     version = bucket.put(key_of(1), a_call(1))["VersionId"]
     for number in (2, 3, 4):
         bucket.put(key_of(number), a_call(number))
-    archive()
+    archive_day()
     bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1), VersionId=version)
     bucket.put(key_of(2), b"theirs")
     error = S3Error(status=403, code="InvalidObjectState", message="The operation is not valid for the object's class")
@@ -330,11 +336,11 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
 
 
 def test_a_form_submitted_as_it_opens_restores_nothing(
-    bucket: Bucket, archive: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Forms send blanks for what was left out; the second one names a day, and is a dry run still."""
     bucket.put(key_of(1), a_call())
-    archive()
+    archive_day()
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
     blank = {"contact_ids": [], "prefixes": [], "end_date": "", "run_id": " "}
     form: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
@@ -350,11 +356,11 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
 
 
 def test_a_listing_waits_for_s3(
-    bucket: Bucket, archive: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than botocore's own attempts do."""
     bucket.put(key_of(1), a_call())
-    archive()
+    archive_day()
     attempts = settings().max_attempts
     error = S3Error(status=503, code="SlowDown", message="")
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "ListObjectsV2", times=attempts)

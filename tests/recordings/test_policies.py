@@ -136,7 +136,7 @@ def unversioned_world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
 Work = Callable[[World, Callable[..., Run], Pool, bytes], None]
 
 
-def archive(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
+def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
     """Every request that a run can send, and that nothing was refused."""
     for number, tagging in ((1, "a=b"), (2, "")):
         world.root.put_object(Bucket=world.recordings, Key=key_of(number), Body=body, Tagging=tagging)
@@ -161,7 +161,7 @@ def archive(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditR
 
 
 def archived_as_root(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
-    return archive(world, plan, pool, body)
+    return archive_by_every_request(world, plan, pool, body)
 
 
 def job(world: World, kind: str) -> Any:
@@ -242,7 +242,7 @@ NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing ver
 
 def test_archive_may_do_what_it_must(world: World, plan: PlanRun, pool: Pool, a_call: MakeCall) -> None:
     world.become("archive")
-    archive(world, plan, pool, a_call())
+    archive_by_every_request(world, plan, pool, a_call())
 
 
 def test_archive_may_do_what_it_must_where_acls_count(
@@ -250,14 +250,14 @@ def test_archive_may_do_what_it_must_where_acls_count(
 ) -> None:
     world.enable_acls()
     world.become("archive")
-    archive(world, plan, pool, a_call())
+    archive_by_every_request(world, plan, pool, a_call())
 
 
 def test_archive_may_do_what_it_must_without_versions(
     unversioned_world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
     unversioned_world.become("archive")
-    archive(unversioned_world, plan, pool, a_call())
+    archive_by_every_request(unversioned_world, plan, pool, a_call())
 
 
 @pytest.mark.parametrize("action", enforced("archive"))
@@ -269,7 +269,7 @@ def test_archive_needs_each_action(
         world.enable_acls()
     world.become("archive", without=action)
     with pytest.raises((AssertionError, StoreRefused, OSError, PreflightFailed)):
-        archive(world, plan, pool, a_call())
+        archive_by_every_request(world, plan, pool, a_call())
 
 
 @pytest.mark.parametrize("policy", DEEDS)
