@@ -1,23 +1,31 @@
 """What follows archiving, at the size of a real contact centre: ``python -m benchmarks.upkeep --days 31 365 2192``.
 
 The tables are synthetic, written by the product's own writer to a local disk, and thrown away afterwards: 20,000
-recordings a day, archived and a week later released; those of the last month are not released yet. Every figure is of
-a process of its own, imports included. S3 answers at once here, with what the table says: what is measured is ours.
+recordings a day, archived and a week later released; those of the last month are not released yet. There are records of
+a run a day for each, of a backfill of all days in sixteen shards each, which found nothing left to do, and of one like
+it that died. Every figure is of a process of its own, imports included. S3 answers at once here, with what the table
+says: what is measured is ours.
+
+With ``--distinct 92``, so many days have rows of their own, among them the last month, and all others are hard links to
+one day's files, which nobody asks for: as much to read and to rule out, and six years fit a small disk.
 """
 
 import argparse
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -25,17 +33,19 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.report import FIRST_DAY, write_day
-from recordings.backfill import finished_since
-from recordings.history import record_end
-from recordings.jobs.job import Operation, batches_of, plan_job
+from recordings.backfill import dead_backfills, finished_since
+from recordings.history import dead_runs, record_end, record_start
+from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.selection import Found, knows_bucket, look_through, packed, rows_of_part
 from recordings.pool import Budget, Pool
+from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.run import Run, plan_run
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
+from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import file_of
@@ -44,7 +54,14 @@ GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
 CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
 PREFIX = "connect/acme/CallRecordings/"
 LEFT_DAYS = 30  # not released yet
+SHARDS = "0123456789abcdef"
 _DAYS_OF_A_TASK = 16
+_TOTALS = {
+    "counts": {},
+    "unrecorded": 0,
+    "cost": {"requests_usd": 0.01},
+    **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1.0),
+}
 Outcome = tuple[int, str]  # recordings, and in words what came of the case
 
 
@@ -52,6 +69,10 @@ class Counted(LocalFiles):
     """A folder that counts the requests that the same would be in S3: a listing, and a read for each file of a day."""
 
     requests = 0
+
+    def create(self, name: str, data: bytes) -> None:
+        """Without waiting for the disk: nobody will miss what is written here."""
+        (self.root / name).write_bytes(data)
 
     def names(self, folder: str) -> Iterator[str]:
         found = list(super().names(folder))
@@ -67,10 +88,18 @@ class Counted(LocalFiles):
         return super().read(name)
 
 
-def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
+def fill(root: Path, days: int, recordings: int, distinct: int, processes: int = 2) -> None:
     """Write the table, its runs' records, and what two releases have left: one the last month, a later one nothing."""
+    (root / "_runs").mkdir()
+    apart = -(-days // max(1, distinct - LEFT_DAYS)) if distinct < days else 1
+    own = [number for number in range(days) if number >= days - LEFT_DAYS or number in (0, 1) or number % apart == 0]
     with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(_write, [root] * days, range(days), [days] * days, [recordings] * days, chunksize=4))
+        list(pool.map(_write, [root] * len(own), own, [days] * len(own), [recordings] * len(own), chunksize=4))
+    for number in sorted({*range(days)} - {*own}):
+        folder = _folder(root, number)
+        shutil.copytree(_folder(root, 1), folder, copy_function=os.link)
+        _record(root, number, days)
+    _backfill(root, days)
     now, files = datetime.now(UTC), LocalFiles(root)
     left = {FIRST_DAY + timedelta(days=n): now.date() for n in range(max(0, days - LEFT_DAYS), days)}
     for age_h, grace_days, again in ((2, GRACE_MONTH_LEFT, left), (1, GRACE_NOTHING_LEFT, {})):
@@ -79,15 +108,37 @@ def fill(root: Path, days: int, recordings: int, processes: int = 2) -> None:
         released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
-    (root / CONTACTS).write_text(json.dumps(_contacts(root, MAX_CONTACTS)))
+    (root / CONTACTS).write_text(json.dumps(_contacts([_folder(root, each) for each in own if each != 1])))
+
+
+def _backfill(root: Path, days: int) -> None:
+    """The records of one that died before it began, and of the runs of one like it that went on to its end."""
+    files, last = Counted(root), FIRST_DAY + timedelta(days=days - 1)
+    at = datetime.combine(last + timedelta(days=60), datetime.min.time(), UTC)
+    dead = replace(_planned(root, FIRST_DAY, last), run_id=f"{at:%Y%m%dT%H%M%SZ}-deadbeef")
+    record_start(files, dead, backfill={"max_parallel": 4})
+    for number in range(days * len(SHARDS)):
+        day, shard = FIRST_DAY + timedelta(days=number // len(SHARDS)), SHARDS[number % len(SHARDS)]
+        began = at + timedelta(seconds=10 * number)
+        run = replace(_planned(root, day, day), run_id=f"{began:%Y%m%dT%H%M%SZ}-{number:08x}", shard=shard)
+        record_start(files, run)
+        record_end(files, run, totals=_TOTALS, manifest=[])
 
 
 def _write(root: Path, number: int, days: int, recordings: int) -> None:
     """A day's files, and the record of each run that wrote them."""
     report.ROWS_A_FILE = 10_000
-    day = FIRST_DAY + timedelta(days=number)
     write_day(root, number, recordings)
-    folder = root / f"recording_date={day}"
+    _record(root, number, days)
+
+
+def _folder(root: Path, number: int) -> Path:
+    return root / f"recording_date={FIRST_DAY + timedelta(days=number)}"
+
+
+def _record(root: Path, number: int, days: int) -> None:
+    """The records of the runs that archived and released a day; the last days are not released yet."""
+    day, folder = FIRST_DAY + timedelta(days=number), _folder(root, number)
     for status, age_days in (("archived", 8), ("released", 15)):
         at = day + timedelta(days=age_days)
         paths = sorted(folder.glob(f"{status}-*"))
@@ -99,10 +150,10 @@ def _write(root: Path, number: int, days: int, recordings: int) -> None:
         run = _planned(root, day, day) if status == "archived" else _operation(root, "release", everything=True)
         run = replace(run, run_id=f"{at:%Y%m%d}T030000Z-{status}")
         (root / f"_runs/{run.run_id}.end.json").unlink(missing_ok=True)  # a report's, which names no such file
-        record_end(LocalFiles(root), run, totals={"counts": {}, "unrecorded": 0}, manifest=written)
+        record_end(Counted(root), run, totals=_TOTALS, manifest=written)
 
 
-def _operation(root: Path, kind: str, **asked: Any) -> Operation:
+def _operation(root: Path, kind: str, **asked: Any) -> Job:
     return plan_job(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
 
 
@@ -129,9 +180,8 @@ def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
     return recordings, f"{len(days)} days looked through"
 
 
-def _contacts(root: Path, count: int) -> list[str]:
-    """Some contacts of each of many days."""
-    folders = sorted(root.glob("recording_date=*"))
+def _contacts(folders: Sequence[Path], count: int = MAX_CONTACTS) -> list[str]:
+    """Some contacts of each of these days."""
     of_each = -(-count // len(folders))
     found: list[str] = []
     for folder in folders[:: max(1, len(folders) // count)]:
@@ -191,9 +241,24 @@ def plan(root: Path, files: Counted, days: int) -> Outcome:
     return len(finished_since(files, _planned(root, FIRST_DAY, last))), "days finished"
 
 
-def verify(root: Path, first: date) -> Outcome:
+def died(root: Path, files: Counted, last: date) -> Outcome:
+    """What an archiving run takes up of runs and backfills that died, as it asks before it begins."""
+    run = replace(_planned(root, last, last), catches_up=True)
+    patience = timedelta(hours=6)
+    left = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
+    return sum((window.end_date - window.start_date).days + 1 for each in left.values() for window in each), "days left"
+
+
+def report_on(files: Counted, first: date | None = None, last: date | None = None) -> Outcome:
+    """The sums of these dates, of which a report is made."""
+    found = savings(files, prices(), first, last)
+    return int(found.standing["recordings"].sum()), f"recordings, {len(found.runs):,} runs"
+
+
+def verify(root: Path, files: Counted, first: date) -> Outcome:
     """A month's files against the records."""
-    found = verify_audit(str(root), start=first, end=first + timedelta(days=30))
+    with patch("recordings.table.evidence.open_table", lambda *_: files):
+        found = verify_audit(str(root), start=first, end=first + timedelta(days=30))
     return found.rows, f"rows in {found.files} files, {len(found.discrepancies)} discrepancies"
 
 
@@ -215,8 +280,11 @@ def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outco
         "restore a run": up("restore", run_id=archived_last),
         "restore a week": up("restore", start_date=week, end_date=last),
         "reconcile a week": lambda: reconcile(root, files, week, min(days, 7)),
-        "verify_audit of a month": lambda: verify(root, left),
+        "verify_audit of a month": lambda: verify(root, files, left),
         "backfill, what is finished": lambda: plan(root, files, days),
+        "archiving, what runs that died left": lambda: died(root, files, last),
+        "report of a month": lambda: report_on(files, left, last),
+        "report of all": lambda: report_on(files),
     }
 
 
@@ -235,6 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, nargs="+", default=[31, 365], help="sizes of the tables")
     parser.add_argument("--recordings", type=int, default=20_000, help="a day")
+    parser.add_argument("--distinct", type=int, default=10_000, help="days with rows of their own")
     parser.add_argument("--quick", action="store_true", help="tiny, to see that it works")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
@@ -246,7 +315,7 @@ def main() -> None:
     for days in sizes:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            fill(root, days, recordings)
+            fill(root, days, recordings, options.distinct)
             Console(width=140).print(_results(root, days, recordings))
 
 

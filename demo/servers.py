@@ -6,14 +6,17 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from demo.program import STOPS
 
 HOST = "127.0.0.1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -114,20 +117,36 @@ def child(
     command: Sequence[str], env: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A child in a session of its own, so that Ctrl-C reaches only us; its whole group is ended with the block."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 (our own command)
-            command,
-            env={**os.environ, **env},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
-        try:
-            yield process
-        finally:
-            end(process)
+    with ExitStack() as ends, log.open("ab") as output:
+        with _signals_wait():  # else Ctrl-C just now would leave a child that nobody knows
+            process = subprocess.Popen(  # noqa: S603 (our own command)
+                command,
+                env={**os.environ, **env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=pass_fds,
+            )
+            ends.callback(end, process)
+        yield process
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What would stop this process stops it at the end of the block. Only the main thread is ever interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    former = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def run_to_end(command: Sequence[str], env: Mapping[str, str]) -> str:

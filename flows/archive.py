@@ -8,12 +8,13 @@ from pydantic import Field
 from flows.parameters import Day, Words, one_of
 from recordings.plan import Plan, days_of
 from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES
+from recordings.run import STORAGE_CLASSES, plan_run
 from recordings.summary import RunSummary
 from tasks.names import named
-from tasks.run import Progress, begin_run, end_run, open_ledger, open_record, preflight
+from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
 from tasks.runner import bounded
 from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
+from tasks.workplace import at_work
 
 
 @flow(
@@ -70,20 +71,40 @@ def archive_recordings(
         InvalidRequest: The parameters or the bucket do not permit the run. Nothing was touched.
         StoreRefused: No such bucket, or no permission. Nothing was touched.
     """
-    run = begin_run(**locals())
-    findings = preflight(run)
-    dead = open_record(run)
-    days = days_of(run, dead)
-    listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
-    plan = Plan(days, listings, run)
-    progress = Progress(plan)
-    ledger = open_ledger(run)
-    for number, wave in enumerate(plan.waves, start=1):
-        resampled = resample_recordings.map(wave, unmapped(run))
-        verified = verify_recordings.map(allow_failure(resampled), unmapped(run))
-        tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
-        stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
-        last = number == len(plan.waves)
-        audit_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
-        progress.wave_ended(number)
-    return end_run(run, dead, plan, findings, ledger)
+    run = plan_run(
+        **this_flow_run(),
+        bucket=bucket,
+        prefixes=prefixes,
+        audit_uri=audit_uri,
+        start_date=start_date,
+        end_date=end_date,
+        dry_run=dry_run,
+        accept=accept,
+        include_held=include_held,
+        profile=profile,
+        storage_class=storage_class,
+        overwrite_converted=overwrite_converted,
+        min_age_days=min_age_days,
+        lookback_days=lookback_days,
+        readback_percent=readback_percent,
+        batch_size=batch_size,
+        archive_unprofitable=archive_unprofitable,
+        shard=shard,
+    )
+    with at_work(run):
+        findings = preflight(run)
+        dead = open_record(run)
+        days = days_of(run, dead)
+        listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
+        plan = Plan(days, listings, run)
+        progress = Progress(plan)
+        ledger = open_ledger(run)
+        for number, wave in enumerate(plan.waves, start=1):
+            resampled = resample_recordings.map(wave, unmapped(run))
+            verified = verify_recordings.map(allow_failure(resampled), unmapped(run))
+            tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
+            stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
+            last = number == len(plan.waves)
+            audit_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
+            progress.wave_ended(number)
+        return end_run(run, dead, plan, findings, ledger)

@@ -9,7 +9,7 @@ from flows.archive import archive_recordings
 from flows.parameters import RequiredDay, Words, one_of
 from recordings.backfill import BackfillSummary, days_left
 from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES
+from recordings.run import STORAGE_CLASSES, plan_run
 from tasks.backfill import (
     begin_backfill,
     carry_out,
@@ -20,7 +20,9 @@ from tasks.backfill import (
 )
 from tasks.estimate import chunks_of, survey_days
 from tasks.names import named
+from tasks.run import this_flow_run
 from tasks.runner import bounded
+from tasks.workplace import at_work
 
 
 @flow(
@@ -77,12 +79,34 @@ def backfill_recordings(
         BackfillFailed: Some days are not finished; the error names them. Run or retry the backfill to finish them.
         InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
     """
-    backfill = begin_backfill(archive_recordings.name, **locals())
-    portions = cut_into_portions(backfill)
-    if dry_run:
-        days = days_left(backfill.run, portions)
-        surveys = survey_days.map(chunks_of(days), unmapped(backfill.run)).result()
-        return end_dry_run(backfill, portions, surveys)
-    say_what_is_worth_it(backfill, portions)
-    ended = carry_out(backfill, portions, archive_recordings)
-    return end_backfill(backfill, portions, ended)
+    run = plan_run(
+        **this_flow_run(),
+        bucket=bucket,
+        prefixes=prefixes,
+        audit_uri=audit_uri,
+        start_date=start_date,
+        end_date=end_date,
+        dry_run=dry_run,
+        accept=accept,
+        include_held=include_held,
+        profile=profile,
+        storage_class=storage_class,
+        overwrite_converted=False,
+        min_age_days=min_age_days,
+        lookback_days=1,
+        readback_percent=readback_percent,
+        batch_size=batch_size,
+        archive_unprofitable=archive_unprofitable,
+    )
+    with at_work(run):
+        backfill = begin_backfill(
+            archive_recordings.name, run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above
+        )
+        portions = cut_into_portions(backfill)
+        if dry_run:
+            days = days_left(backfill.run, portions)
+            surveys = survey_days.map(chunks_of(days), unmapped(backfill.run)).result()
+            return end_dry_run(backfill, portions, surveys)
+        say_what_is_worth_it(backfill, portions)
+        ended = carry_out(backfill, portions, archive_recordings)
+        return end_backfill(backfill, portions, ended)

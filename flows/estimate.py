@@ -9,10 +9,12 @@ from flows.parameters import Day, one_of
 from recordings.estimate import Forecast
 from recordings.plan import days_of
 from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES
-from tasks.estimate import begin_estimate, chunks_of, publish_forecast, survey_days
+from recordings.run import STORAGE_CLASSES, plan_run
+from tasks.estimate import chunks_of, look_at_prefixes, publish_forecast, survey_days
 from tasks.names import named
+from tasks.run import this_flow_run
 from tasks.runner import bounded
+from tasks.workplace import at_work
 
 
 @flow(
@@ -53,6 +55,26 @@ def estimate_savings(
     Raises:
         InvalidRequest: The parameters make no sense.
     """
-    run, findings = begin_estimate(**locals())
-    surveys = survey_days.map(chunks_of(days_of(run, {})), unmapped(run)).result()
-    return publish_forecast(run, surveys, findings)
+    run = plan_run(
+        **this_flow_run(),
+        bucket=bucket,
+        prefixes=prefixes,
+        audit_uri=audit_uri,
+        start_date=start_date,
+        end_date=end_date,
+        dry_run=True,
+        accept=[],
+        include_held=False,
+        profile=profile,
+        storage_class=storage_class,
+        overwrite_converted=False,
+        min_age_days=min_age_days,
+        lookback_days=lookback_days,
+        readback_percent=1.0,
+        batch_size=200,
+        archive_unprofitable=archive_unprofitable,
+    )
+    with at_work(run):
+        findings = look_at_prefixes(run)
+        surveys = survey_days.map(chunks_of(days_of(run, {})), unmapped(run)).result()
+        return publish_forecast(run, surveys, findings)

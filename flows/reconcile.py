@@ -1,11 +1,14 @@
 """Compare the audit table with the bucket."""
 
 from prefect import flow, unmapped
+from prefect.runtime import flow_run
 
 from flows.parameters import Day
+from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
-from tasks.jobs import Comparison, begin_reconciliation, end_comparison, named, repair_batch, settle
+from tasks.jobs import Comparison, begin_job, days_to_compare, end_comparison, named, repair_batch, settle
 from tasks.runner import bounded
+from tasks.workplace import at_work
 
 
 @flow(name="reconcile-audit", flow_run_name=named("reconcile"), task_runner=bounded(), persist_result=False)
@@ -39,9 +42,22 @@ def reconcile_audit(
             compared, or a repair did not succeed. Carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
-    job = begin_reconciliation(**locals())
-    settled = settle(job)
-    comparison = Comparison(job)
-    for batches in comparison:
-        comparison.add(batches, repair_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-    return end_comparison(job, settled, comparison)
+    start, end = days_to_compare(start_date, end_date)
+    job = plan_job(
+        "reconcile",
+        flow_run_id=str(flow_run.id),
+        start_date=start,
+        end_date=end,
+        repair=repair,
+        dry_run=not repair,
+        prefixes=prefixes,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        comparison = Comparison(job)
+        for batches in comparison:
+            comparison.add(batches, repair_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_comparison(job, settled, comparison)

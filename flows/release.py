@@ -1,16 +1,14 @@
 """Delete originals whose replacements have proved themselves. Runs under a role of its own."""
 
-from typing import Annotated
-
 from prefect import flow, unmapped
-from pydantic import Field
+from prefect.runtime import flow_run
 
 from flows.parameters import Count, Day
+from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
-from recordings.request import MAX_DAYS
-from recordings.settings import settings
 from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
 from tasks.runner import bounded
+from tasks.workplace import at_work
 
 
 @flow(name="release-originals", flow_run_name=named("release"), task_runner=bounded(), persist_result=False)
@@ -21,7 +19,7 @@ def release_originals(
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
-    grace_days: Annotated[int, Field(ge=0, le=MAX_DAYS)] = settings().grace_days,
+    grace_days: Count = None,
     grace_days_read_back: Count = None,
     missing_ok: bool = False,
     bucket: str,
@@ -37,8 +35,9 @@ def release_originals(
             nothing to release are passed over; held, locked and exempt originals are looked at again after four weeks.
             To look at a day at once, give its date. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
-        grace_days: Keep the originals of recordings that were archived less than this many days ago. Of all that
-            archiving costs, keeping originals costs most: docs/costs.md has the figures.
+        grace_days: Keep the originals of recordings that were archived less than this many days ago. Empty: as
+            ARCHIVE_GRACE_DAYS says, 7 unless it is set. Of all that archiving costs, keeping originals costs most:
+            docs/costs.md has the figures.
         grace_days_read_back: The same for recordings that were read back and decoded in full, as readback_percent of
             the archiving run says. Empty: the same number.
         missing_ok: Succeed even if nothing in the selection was ever archived.
@@ -53,9 +52,24 @@ def release_originals(
             exist. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
-    job = begin_job("release", **locals())
-    settled = settle(job)
-    search = Search(job, settled)
-    for batches in search:
-        search.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-    return end_job(job, settled, search)
+    job = plan_job(
+        "release",
+        flow_run_id=str(flow_run.id),
+        start_date=start_date,
+        end_date=end_date,
+        prefixes=prefixes,
+        everything=everything,
+        dry_run=dry_run,
+        grace_days=grace_days,
+        grace_days_read_back=grace_days_read_back,
+        missing_ok=missing_ok,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        search = Search(job, settled)
+        for batches in search:
+            search.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_job(job, settled, search)

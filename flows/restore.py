@@ -1,11 +1,14 @@
 """Put originals back as current."""
 
 from prefect import flow, unmapped
+from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
+from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from tasks.jobs import Search, begin_job, end_job, named, restore_batch, settle
 from tasks.runner import bounded
+from tasks.workplace import at_work
 
 
 @flow(name="restore-recordings", flow_run_name=named("restore"), task_runner=bounded(), persist_result=False)
@@ -46,9 +49,24 @@ def restore_recordings(
         JobFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
-    job = begin_job("restore", **locals())
-    settled = settle(job)
-    search = Search(job, settled)
-    for batches in search:
-        search.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-    return end_job(job, settled, search)
+    job = plan_job(
+        "restore",
+        flow_run_id=str(flow_run.id),
+        contact_ids=contact_ids,
+        start_date=start_date,
+        end_date=end_date,
+        prefixes=prefixes,
+        run_id=run_id,
+        everything=everything,
+        dry_run=dry_run,
+        missing_ok=missing_ok,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        search = Search(job, settled)
+        for batches in search:
+            search.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_job(job, settled, search)

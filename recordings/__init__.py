@@ -7,7 +7,7 @@ Read the modules of this folder in this order:
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``
 - what it came to, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
-- what it costs: ``pricing``, ``gate``, ``choice``, ``estimate``
+- what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
 - how: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
 
 They stand on three folders, and on each other in this order:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from datetime import date
-from itertools import chain
 
 from recordings.outcomes import ended, unfinished
 from recordings.recording import Batch
@@ -28,11 +27,12 @@ class Ledger:
     the provenance of the replacements; so they wait for some minutes at most.
     """
 
-    __slots__ = ("_files", "_oldest_s", "_waiting", "failures", "files", "run", "tally")
+    __slots__ = ("_files", "_oldest_s", "_told", "_waiting", "failures", "files", "run", "tally")
 
     def __init__(self, files: AuditFiles, run: Run) -> None:
         self._files, self.run = files, run
-        self._waiting: dict[int, list[AuditRow]] = {}  # by wave: one that is told again counts once
+        self._told = set[int]()  # waves: one that is told again, because its task is tried again, counts once
+        self._waiting: list[AuditRow] = []
         self._oldest_s = 0.0
         self.files: list[ManifestFile] = []
         self.tally = Tally()  # of what is written
@@ -40,28 +40,29 @@ class Ledger:
 
     def add(self, number: int, rows: Sequence[AuditRow]) -> None:
         """Take these rows of a wave."""
+        if number in self._told:
+            return
         self._oldest_s = self._oldest_s if self._waiting else time.monotonic()
-        self._waiting[number] = list(rows)
+        self._waiting += rows
+        self._told.add(number)
 
     @property
     def is_due(self) -> bool:
         """Whether so many rows wait, or for so long, that they are to be written."""
         is_old = time.monotonic() - self._oldest_s >= _OLDEST_S
-        return is_old or sum(map(len, self._waiting.values())) >= _ROWS_OF_A_FILE
+        return is_old or len(self._waiting) >= _ROWS_OF_A_FILE
 
     def write(self, number: int) -> None:
         """Write all that waits, a file for each day; a day whose file is written waits no more if the next fails."""
         by_day: dict[date, list[AuditRow]] = {}
-        for row in chain.from_iterable(self._waiting.values()):
+        for row in self._waiting:
             by_day.setdefault(row.recording_date, []).append(row)
         for day, rows in sorted(by_day.items()):
             self.files += write_rows(self._files, rows, run_id=self.run.run_id, wave=number)
             self.tally += tally(rows)
             failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
             self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # none that failed is missing
-            for wave, waiting in self._waiting.items():
-                self._waiting[wave] = [row for row in waiting if row.recording_date != day]
-        self._waiting = {}
+            self._waiting = [row for row in self._waiting if row.recording_date != day]
 
 
 def audit_wave(

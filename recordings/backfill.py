@@ -4,17 +4,18 @@ A portion is a day, or a part of a very large one. People are told of days.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from itertools import groupby
+from itertools import chain
 from typing import Any
 
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.finding import Finding, Severity
 from recordings.formatting import human_bytes, percent_saved
 from recordings.glossary import label, plural
-from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_start
+from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_covered, record_start
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
 from recordings.reporting import findings_report
@@ -23,13 +24,15 @@ from recordings.run import Run
 from recordings.s3.session import Session
 from recordings.s3.store import Store
 from recordings.standing import Standing, standing_of
-from recordings.table.evidence import end_records, of_sound, records_since
+from recordings.table.evidence import end_records, of_sound
 from recordings.table.files import AuditFiles
 from recordings.table.rows import SMALL
 
 Record = Mapping[str, Any]  # of a run that ended
 _MAX_SAID, _MAX_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
 _LINES_SHOWN = 1000
+_WEEK_DAYS = 7
+_DAYS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +105,16 @@ def dates_of(portions: Iterable[Portion]) -> set[date]:
     return {portion.date for portion in portions}
 
 
-def find_portions(backfill: Backfill, settled: Container[Portion], store: Store, pool: Pool) -> Portions:
-    """The portions of all days. Days that were finished whole are not listed."""
-    days = list(days_between(backfill.run.start_date, backfill.run.end_date))
-    unfinished = [day for day in days if Portion(date=day) not in settled]
-    cut = pool.map(lambda day: patience()(portions_of, day, store, backfill), unfinished)
-    whole = [Portion(date=day) for day in days if day not in unfinished]
-    return Portions([*whole, *(portion for of_day in cut for portion in of_day)], settled)
+def days_to_cut(run: Run, settled: Container[Portion]) -> tuple[list[date], list[Portion]]:
+    """The days whose recordings have to be counted, and the portions that are known: days that were finished whole."""
+    days = list(days_between(run.start_date, run.end_date))
+    whole = [Portion(date=day) for day in days if Portion(date=day) in settled]
+    return [day for day in days if Portion(date=day) not in settled], whole
+
+
+def find_portions(days: Sequence[date], backfill: Backfill, store: Store, pool: Pool) -> list[Portion]:
+    """The portions of these days, each of which is listed. Of its keys only counts are kept."""
+    return list(chain.from_iterable(pool.map(lambda day: patience()(portions_of, day, store, backfill), days)))
 
 
 def portions_of(day: date, store: Store, backfill: Backfill) -> list[Portion]:
@@ -133,22 +139,23 @@ def shards_of(letters: Mapping[str, int], shard_above: int) -> list[str]:
     return sorted(fine | {letter for letter, count in first.items() if count <= shard_above})
 
 
-def finished(records: Iterable[Record], run: Run) -> dict[Portion, Record]:
-    """Portions that such a run, or one that did at least as much, has finished; the newest record of each."""
+def finished(records: Iterable[Record], run: Run) -> dict[Portion, str]:
+    """Portions that such a run, or one that did at least as much, has finished; the id of the last that did."""
     return dict(done for of_record in of_sound(lambda each: _done_by(each, run), records) for done in of_record)
 
 
-def _done_by(record: Record, run: Run) -> list[tuple[Portion, Record]]:
+def _done_by(record: Record, run: Run) -> list[tuple[Portion, str]]:
     if not _did_as_much(record, run):
         return []
     youngest = _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
     days = days_between(_date(record, "start_date"), _date(record, "end_date"))
-    return [(Portion(date=day, shard=record["run"]["shard"]), record) for day in days if day <= youngest]
+    done_by = record["run"]["run_id"]
+    return [(Portion(date=day, shard=record["run"]["shard"]), done_by) for day in days if day <= youngest]
 
 
-def finished_since(files: AuditFiles, run: Run) -> dict[Portion, Record]:
+def finished_since(files: AuditFiles, run: Run) -> dict[Portion, str]:
     """The same by the records of runs that began on the first day of calls or later: no other can have done it."""
-    return finished(records_since(files, run.start_date), run)
+    return finished(end_records(files, run.start_date), run)
 
 
 def _did_as_much(record: Record, run: Run) -> bool:
@@ -179,9 +186,10 @@ def record_backfill(files: AuditFiles, backfill: Backfill, **more: Any) -> None:
 
 
 def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
-    """The first week with unfinished days of each backfill like this run that died; none if dates were given.
+    """The first week that is left of each backfill like this run that died; none if dates were given.
 
     Only a week, because a run holds the keys of all that it takes up. A backfill lives while runs begin in its window.
+    What is left of it is known by the names of the records that say which weeks are covered: no end record is read.
     """
     if not run.catches_up:
         return {}
@@ -197,9 +205,9 @@ def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -
     dead = dict(filter(None, of_sound(died, backfills)))
     if not dead:
         return {}
-    settled, covered = finished(end_records(files), run), covered_ids(files)
-    weeks = (list(_weeks_left(run_id, record, settled, covered)) for run_id, record in dead.items())
-    return dict(left[0] for left in weeks if left)
+    covered = covered_ids(files)
+    weeks = (_first_week_left(run_id, record, covered) for run_id, record in dead.items())
+    return dict(filter(None, weeks))
 
 
 def _dates(record: Record) -> tuple[date, date]:
@@ -212,16 +220,59 @@ def _lies_in(inner: Record, outer: Record) -> bool:
     return bool(outer["start_date"] <= inner["start_date"] <= outer["end_date"])  # ISO dates sort as text
 
 
-def _weeks_left(
-    run_id: str, record: Record, settled: Mapping[Portion, Record], covered: Container[str]
-) -> Iterator[tuple[str, list[Window]]]:
+def _first_week_left(run_id: str, record: Record, covered: Container[str]) -> tuple[str, list[Window]] | None:
     start, end = _dates(record)
-    for number, days in groupby(days_between(start, end), key=lambda day: (day - start).days // 7):
-        left = [day for day in days if Portion(date=day) not in settled]
-        name = f"{run_id}-week-{number + 1}"
-        if left and name not in covered:
-            prefixes = record["prefixes"]
-            yield name, [Window(prefix=each, start_date=day, end_date=day) for day in left for each in prefixes]
+    for day in range(0, (end - start).days + 1, _WEEK_DAYS):
+        first = start + timedelta(days=day)
+        name = _name_of_week(run_id, first, start)
+        if name not in covered:
+            last = min(end, first + timedelta(days=_WEEK_DAYS - 1))
+            return name, [Window(prefix=each, start_date=first, end_date=last) for each in record["prefixes"]]
+    return None
+
+
+def _name_of_week(run_id: str, day: date, start: date) -> str:
+    """As the record says that the week of this day is covered, of a backfill that begins on ``start``."""
+    return f"{run_id}-week-{(day - start).days // _WEEK_DAYS + 1}"
+
+
+class Weeks:
+    """The weeks of a backfill, each recorded as covered once nothing of it is left: if it dies, the others are."""
+
+    def __init__(self, files: AuditFiles, run: Run, left: Iterable[Portion]) -> None:
+        self._files, self._run = files, run
+        self._left: dict[str, set[Portion]] = {
+            self._name(day): set() for day in days_between(run.start_date, run.end_date)
+        }
+        for portion in left:
+            self._left[self._name(portion.date)].add(portion)
+        self._cover([name for name, portions in self._left.items() if not portions])
+
+    def finished(self, portion: Portion) -> None:
+        """Say that a run has finished this portion."""
+        name = self._name(portion.date)
+        self._left[name].discard(portion)
+        if not self._left[name]:
+            self._cover([name])
+
+    def _name(self, day: date) -> str:
+        return _name_of_week(self._run.run_id, day, self._run.start_date)
+
+    def _cover(self, names: Iterable[str]) -> None:
+        record_covered(self._files, names, self._run)
+
+
+def record_backfill_end(files: AuditFiles, run: Run, *, is_finished: bool) -> None:
+    """Say that the backfill is over; if all is finished, so are those that died and would have done no more."""
+
+    def is_done(record: Record) -> str | None:
+        start, end = _dates(record)
+        within = "backfill" in record and is_like(record, run) and run.start_date <= start and end <= run.end_date
+        did_less = all(record[each] <= getattr(run, each) for each in ("include_held", "archive_unprofitable"))
+        return str(record["run_id"]) if within and did_less else None
+
+    done = filter(None, of_sound(is_done, open_records(files).values())) if is_finished else ()
+    record_covered(files, {run.run_id, *done}, run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +336,7 @@ def _list_of(names: Sequence[str]) -> str:
 
 
 def stand(
-    backfill: Backfill, portions: Portions, session: Session | None, pool: Pool
+    backfill: Backfill, portions: Portions, session: Session | None
 ) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
     """What the recordings of each portion are now, by the audit table; for days that it does not show, why not."""
     damaged: dict[date, str] = {}
@@ -300,7 +351,8 @@ def stand(
             damaged[day] = str(error)
             return {}
 
-    found = zip(shards, pool.map(read, list(shards)), strict=True)
+    with ThreadPoolExecutor(_DAYS_AT_ONCE) as threads:  # not all that the pool has: each holds the rows of its day
+        found = list(zip(shards, threads.map(read, shards), strict=True))
     stands = {Portion(date=day, shard=shard): each for day, of_day in found for shard, each in of_day.items()}
     return stands, damaged
 
@@ -333,7 +385,7 @@ def backfill_report(
     backfill: Backfill,
     portions: Portions,
     summary: BackfillSummary,
-    settled: Mapping[Portion, Record],
+    settled: Mapping[Portion, str],
     stands: Mapping[Portion, Standing],
     ended: Mapping[Portion, Ended],
 ) -> str:
@@ -374,10 +426,10 @@ def _not_finished(summary: BackfillSummary) -> str:
     return "\n".join(["## Not finished", "", *lines, "", way_out])
 
 
-def _line(portion: Portion, record: Record | None, stands: Standing | None, ended: Ended | None) -> str:
+def _line(portion: Portion, run_id: str | None, stands: Standing | None, ended: Ended | None) -> str:
     """A portion for people: how it ended, and what its recordings are now."""
     state = ended.state if ended else "finished before"
-    run = record["run"]["run_id"] if record else ended.flow_run if ended else ""
+    run = run_id or (ended.flow_run if ended else "")
     name = f"[{run}]({ended.url})" if ended and ended.url else run
     if stands is None:
         return f"| {portion} | not finished | audit table damaged | unknown | {name} |"

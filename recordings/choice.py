@@ -109,14 +109,14 @@ def _is_open(way: Way, terms: Terms, apart: bool) -> bool:
 def choice_table(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
     """The table in Markdown, dearest way first, and what it recommends. ``show`` writes dollars."""
     nothing = next(each.usd for each in choices if each.way.terms is None)
-    best, apart = recommended(choices, terms), recommended(choices, terms, apart=True)
+    best = recommended(choices, terms)
     lines = [
         f"| {_bold(each, best)} | {show(each.usd)} | {show(nothing - each.usd)} | {each.way.speakers} | "
         f"{_opens(each.way)} | {each.way.original} |"
         for each in sorted(choices, key=lambda each: -each.usd)
     ]
     heading = "| way of keeping them | cost | saved | the two speakers | opens | the original |"
-    return "\n".join([heading, "|---|--:|--:|---|---|---|", *lines, "", _advice(best, apart, show)])
+    return "\n".join([heading, "|---|--:|--:|---|---|---|", *lines, "", advice(choices, terms, show)])
 
 
 def _bold(choice: Choice, best: Choice) -> str:
@@ -128,7 +128,9 @@ def _opens(way: Way) -> str:
     return "as now" if way.terms is None else "at once"
 
 
-def _advice(best: Choice, apart: Choice, show: Callable[[float], str]) -> str:
+def advice(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
+    """What the table recommends, and why."""
+    best, apart = recommended(choices, terms), recommended(choices, terms, apart=True)
     if best.way.terms is None:
         return "Recommended: do nothing, because no way costs less."
     words = f"Recommended: {best.way}. It costs the least of the ways that keep originals for as long as you set"

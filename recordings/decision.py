@@ -1,17 +1,20 @@
 """What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
 
+import hashlib
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
 from recordings.pricing import MONTH_DAYS, is_dearer, prices
 from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
+from recordings.retention import Lying, Retention
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
-from recordings.settings import settings
+from recordings.tag import CONVERTED_TAG
 
 EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
@@ -77,17 +80,44 @@ def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContex
     return store.read(current.key, version_id=provenance.original_version)
 
 
-def kept_of(recording: Recording, source: StoredObject, *, duration_s: float, tags: int, run: Run) -> Kept:
-    """What a run would replace. It is kept for ``retention_years`` from the call on, and looked at when scheduled."""
-    age_days = (run.scheduled_at - recording.recorded_at) / timedelta(days=1)
+def kept_of(
+    recording: Recording,
+    source: StoredObject,
+    *,
+    duration_s: float,
+    bytes_after: int,
+    tags: Mapping[str, str],
+    run: Run,
+    retention: Retention,
+) -> Kept:
+    """What a run would replace, and until when ``retention`` keeps it and its replacement, seen when scheduled."""
+
+    def months_left(size_bytes: int, tags: Mapping[str, str], written_at: datetime) -> float:
+        lying = Lying(key=recording.key, size_bytes=size_bytes, tags=tags, written_at=written_at)
+        ends_at = retention.ends_at(lying, recording.recorded_at)
+        return max(0, (ends_at - run.scheduled_at) / timedelta(days=MONTH_DAYS))
+
+    marked = {**tags, CONVERTED_TAG[0]: CONVERTED_TAG[1]}
     return Kept(
         storage_class=recording.storage_class,
         size_bytes=source.size_bytes,
         minutes=duration_s / 60,
-        tags=tags,
-        age_days=age_days,
-        months_left=max(0, settings().retention_years * 12 - age_days / MONTH_DAYS),
+        tags=len(tags),
+        age_days=(run.scheduled_at - recording.recorded_at) / timedelta(days=1),
+        months_left=months_left(source.size_bytes, tags, source.last_modified),
+        months_left_archived=months_left(bytes_after, marked, run.scheduled_at),
+        by_kms=source.encryption.asks_kms,
     )
+
+
+def weighed_by(run: Run, retention: Retention) -> str:
+    """A digest of all that decides what is worth archiving, but for the recording."""
+    return hashlib.sha256(repr((prices(), retention, run.terms)).encode()).hexdigest()[:16]
+
+
+def may_pay_later(kept: Kept) -> bool:
+    """Whether waiting may make it worth archiving: only where deleting its original is still charged as too early."""
+    return kept.age_days < prices().of_class(kept.storage_class).shortest_days
 
 
 def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, run: Run) -> Skipped | None:

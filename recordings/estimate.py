@@ -26,12 +26,13 @@ from recordings.decision import (
     source_of,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, work_usd
+from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
 from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.profiles import PROFILES
 from recordings.recording import Recording
+from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.tag import without_mark
@@ -122,7 +123,15 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                 again = _Again(source_body)
                 foreseen = foresee(again, source.size_bytes, run.profile)
                 sizes = dict(_sizes(again, source.size_bytes))
-                kept = kept_of(recording, source, duration_s=foreseen.duration_s, tags=len(tags), run=run)
+                kept = kept_of(
+                    recording,
+                    source,
+                    duration_s=foreseen.duration_s,
+                    bytes_after=foreseen.bytes_after,
+                    tags=tags,
+                    run=run,
+                    retention=retention_of(store),
+                )
                 stays = left_as_it_is(
                     kept,
                     already=foreseen.already,
@@ -220,7 +229,9 @@ class Forecast:
     minutes: Interval
     saved_month: Interval  # once originals are released
     originals_month: Interval  # until then
-    cost: Interval  # requests, retrieval, CPU time, and deleting originals before their class's shortest time
+    cost: Interval  # of archiving: requests, retrieval, CPU time, and originals deleted before their shortest time
+    cost_afterwards: Interval  # of releasing their originals, and of comparing table and bucket once
+    saved_in_all: Interval  # by storage once originals are released, until each recording has been kept long enough
     reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
     choices: tuple[Choice, ...]  # of all that could be archived, until each has been kept for the retention
 
@@ -248,6 +259,10 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
 
     convertible = [look.convertible for look in looks]
     kept = [price_list.object_month(look.recording.size_bytes, look.recording.storage_class) for look in looks]
+    saved = [
+        was - price_list.object_month(look.bytes_after, run.storage_class) - price_list.tags_month(1)
+        for was, look in zip(kept, looks, strict=True)
+    ]
     return Forecast(
         terms=run.terms,
         recordings=survey.count,
@@ -259,13 +274,17 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         bytes_before=by_size(sizes),
         bytes_after=by_size(look.bytes_after for look in looks),
         minutes=by_size(look.minutes for look in looks),
-        saved_month=by_size(
-            was - price_list.object_month(look.bytes_after, run.storage_class) - price_list.tags_month(1)
-            for was, look in zip(kept, looks, strict=True)
-        ),
+        saved_month=by_size(saved),
         originals_month=by_size(kept),
         cost=by_count(_cost(look, run, price_list) for look in looks).plus(
             _cost_of_runs(survey, run, price_list, runs)
+        ),
+        cost_afterwards=by_count(
+            afterwards_usd(look.kept, run.terms, price_list) if look.reason is None and look.kept else 0.0
+            for look in looks
+        ),
+        saved_in_all=by_size(
+            month * look.kept.months_left if look.kept else 0.0 for month, look in zip(saved, looks, strict=True)
         ),
         reasons=Counter(look.reason for look in looks if look.reason),
         choices=tuple(

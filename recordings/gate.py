@@ -1,20 +1,26 @@
 """Is a recording worth converting? What it costs until the end of its retention, if it stays, is moved, or is archived.
 
-Pure functions of a price list; all amounts are US dollars from now on, for one recording. Worker and server run whether
-a recording is archived or not, and are not counted; neither are KMS requests and the waiting time of a task.
+Pure functions of a price list; all amounts are US dollars from now on, for one recording. What follows from archiving
+counts, too: a release deletes the original, and a reconciliation compares the replacement with the table, once. Worker
+and server run whether a recording is archived or not, and are not counted; neither is the waiting time of a task.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
+from recordings.pricing import CHARGED_FOR_READING, KMS, MONTH_DAYS, PriceList
 
 # Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
 # that a run does about a recording of next to no length, Prefect's share included.
 CPU_S_BY_MINUTE = 0.0048
 CPU_S_BY_RECORDING = 0.005
+# Of its release and of its reconciliation: 0.7 and 0.14 times what archiving a call of two seconds took beside them.
+_CPU_S_BY_RELEASE, _CPU_S_BY_RECONCILIATION = 0.0035, 0.0007
 _KEYS_PER_LISTING = 1000
+# What a release and a reconciliation ask about a replacement, but for its share of listings. DELETE is free.
+RELEASING = {"HeadObject": 2, "GetObjectTagging": 1}
+RECONCILING = {"GetObjectTagging": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +33,8 @@ class Kept:
     tags: int
     age_days: float
     months_left: float
+    months_left_archived: float  # of a replacement: an expiration rule counts from the day of its writing
+    by_kms: bool = False  # S3 asks KMS for each GET and PUT: SSE-KMS without a bucket key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,33 +67,56 @@ def archiving_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceL
     original = price_list.object_month(kept.size_bytes, kept.storage_class) + price_list.tags_month(kept.tags)
     return (
         work_usd(kept, bytes_after, terms, price_list)
+        + afterwards_usd(kept, terms, price_list)
         + price_list.requests(_listings(terms), terms.storage_class)
-        + _storing(bytes_after, terms.storage_class, kept.months_left, price_list)
-        + price_list.tags_month(1) * kept.months_left
+        + _storing(bytes_after, terms.storage_class, kept.months_left_archived, price_list)
+        + price_list.tags_month(1) * kept.months_left_archived
         + original * grace_months
     )
 
 
 def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
     """Requests for this recording alone, retrieval, CPU time, and what its original costs for being deleted early."""
-    counts = archiving_requests(kept.storage_class, has_tags=kept.tags > 0)
+    counts = archiving_requests(kept.storage_class, has_tags=kept.tags > 0, by_kms=kept.by_kms)
     return (
         price_list.requests(counts, terms.storage_class)
+        + price_list.kms(counts)
         + price_list.reading(kept.size_bytes, kept.storage_class)
         + price_list.task(CPU_S_BY_RECORDING + kept.minutes * CPU_S_BY_MINUTE)
-        + terms.readback_share * reading_back_usd(bytes_after, kept.minutes, terms.storage_class, price_list)
+        + terms.readback_share
+        * reading_back_usd(bytes_after, kept.minutes, terms.storage_class, price_list, by_kms=kept.by_kms)
         + _early(kept, kept.age_days + terms.grace_days, price_list)
     )
 
 
-def reading_back_usd(size_bytes: int, minutes: float, storage_class: str, price_list: PriceList) -> float:
+def reading_back_usd(
+    size_bytes: int, minutes: float, storage_class: str, price_list: PriceList, *, by_kms: bool = False
+) -> float:
     """Reading a result from S3 once more and decoding it."""
-    request = price_list.requests({"GetObject": 1}, storage_class)
+    counts = {"GetObject": 1, KMS: int(by_kms)}
+    request = price_list.requests(counts, storage_class) + price_list.kms(counts)
     return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_BY_MINUTE)
 
 
-def archiving_requests(storage_class: str, *, has_tags: bool) -> Mapping[str, int]:
-    """What a run asks S3 about a recording that it archives, but for its share of listings.
+def afterwards_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:
+    """What follows from archiving, once."""
+    releasing = releasing_usd(kept.storage_class, terms.storage_class, price_list)
+    return releasing + reconciling_usd(terms.storage_class, price_list)
+
+
+def releasing_usd(original_class: str, storage_class: str, price_list: PriceList) -> float:
+    """Looking at a replacement twice and at its original, and deleting that."""
+    requests = price_list.requests(RELEASING, storage_class) + price_list.requests({"HeadObject": 1}, original_class)
+    return requests + price_list.task(_CPU_S_BY_RELEASE)
+
+
+def reconciling_usd(storage_class: str, price_list: PriceList) -> float:
+    """Comparing a replacement with the audit table, once."""
+    return price_list.requests(RECONCILING, storage_class) + price_list.task(_CPU_S_BY_RECONCILIATION)
+
+
+def archiving_requests(storage_class: str, *, has_tags: bool, by_kms: bool = False) -> Mapping[str, int]:
+    """What a run asks S3 about a recording that it archives, but for its share of listings; and S3 asks KMS.
 
     Tags are read on both versions, so that none is lost.
     """
@@ -95,6 +126,7 @@ def archiving_requests(storage_class: str, *, has_tags: bool) -> Mapping[str, in
         PutObject=1,
         GetObjectTagging=4 if has_tags else 1,
         PutObjectTagging=1,
+        **{KMS: 2 * int(by_kms)},
     )
 
 

@@ -1,15 +1,16 @@
 """Records of runs under ``_runs/``: one at the start, one at the end. A start without an end is a run that died."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from recordings.errors import Changed
 from recordings.recording import Window
 from recordings.run import Run
-from recordings.table.evidence import began_at, digest_of, of_sound, start_record
+from recordings.table.evidence import began_at, digest_of, first_id, of_sound, start_record
 from recordings.table.files import AuditFiles
 from recordings.table.rows import ManifestFile
 
@@ -52,9 +53,10 @@ def _start_digest(files: AuditFiles, run_id: str) -> str | None:
 
 
 def record_covered(files: AuditFiles, dead_run_ids: Iterable[str], run: Run) -> None:
-    """Say that this run has done what those left undone."""
+    """Say that this run has done what those left undone. Another one may have said so before."""
     for dead in dead_run_ids:
-        files.create(f"{_FOLDER}/{dead}{_COVERED}", _json({"covered_by": run.run_id}))
+        with suppress(FileExistsError, Changed):  # locally, and in S3
+            files.create(f"{_FOLDER}/{dead}{_COVERED}", _json({"covered_by": run.run_id}))
 
 
 def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
@@ -69,21 +71,22 @@ def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> Dea
 
 def open_records(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
     """What runs that have not ended, and that no other has covered, said at their start; by run id, oldest first."""
-    return _started(files, unless=(_END, _COVERED))
-
-
-def records_without_end(files: AuditFiles) -> dict[str, Mapping[str, Any]]:
-    """What all runs that have not ended said at their start, also those that another has covered; by run id."""
-    return _started(files, unless=(_END,))
-
-
-def _started(files: AuditFiles, *, unless: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-    """Start records without a record of these kinds. What is none of ours is passed over; ``verify_audit`` names it."""
     names = {name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER)}
-    started = sorted(name.removesuffix(_START) for name in names if name.endswith(_START))
-    ids = [each for each in started if not any(each + kind in names for kind in unless)]
-    records = {each: start_record(each + _START, files.read(f"{_FOLDER}/{each}{_START}")) for each in ids}
-    return {each: record for each, record in records.items() if record}
+    left = (name.removesuffix(_START) for name in sorted(names) if name.endswith(_START))
+    return _starts(files, (each for each in left if not {each + _END, each + _COVERED} & names))
+
+
+def records_without_end(files: AuditFiles, since: datetime, ended: Container[str]) -> dict[str, Mapping[str, Any]]:
+    """What the runs that began since then, but for those that ``ended``, said at their start; by run id."""
+    names = (name.removeprefix(f"{_FOLDER}/") for name in files.names(_FOLDER))
+    ids = (name.removesuffix(_START) for name in names if name.endswith(_START) and name >= first_id(since))
+    return _starts(files, (each for each in ids if each not in ended))
+
+
+def _starts(files: AuditFiles, run_ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """The start records of these runs. What is none of ours is passed over; ``verify_audit`` names it."""
+    records = ((each, start_record(each + _START, files.read(f"{_FOLDER}/{each}{_START}"))) for each in run_ids)
+    return {each: record for each, record in records if record}
 
 
 def covered_ids(files: AuditFiles) -> set[str]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 
+from recordings.decision import weighed_by
 from recordings.estimate import Survey
 from recordings.glossary import plural
 from recordings.history import DeadRuns
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
+from recordings.retention import retention_of
 from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
@@ -19,14 +21,20 @@ from recordings.table.reading import Settled, settled
 class Listing:
     """What a day's prefixes hold. A plain class, as Batch is."""
 
-    __slots__ = ("damaged", "day", "open", "settled_count")
+    __slots__ = ("damaged", "day", "open", "settled_count", "unprofitable_count")
 
     def __init__(
-        self, day: Day, open_recordings: Sequence[Recording], settled_count: int, damaged: Sequence[str] = ()
+        self,
+        day: Day,
+        open_recordings: Sequence[Recording],
+        settled_count: int,
+        damaged: Sequence[str] = (),
+        unprofitable_count: int = 0,
     ) -> None:
         self.day = day
         self.open = tuple(open_recordings)
         self.settled_count = settled_count
+        self.unprofitable_count = unprofitable_count  # of those settled: not worth archiving
         self.damaged = tuple(damaged)  # files of the audit table that cannot be read, and so settled nothing
 
 
@@ -36,7 +44,16 @@ class Plan:
     ``listings`` holds, for each of ``days``, what was found there, or why it could not be listed.
     """
 
-    __slots__ = ("damaged", "recordings", "settled_count", "size_bytes", "survey", "unlisted", "waves")
+    __slots__ = (
+        "damaged",
+        "recordings",
+        "settled_count",
+        "size_bytes",
+        "survey",
+        "unlisted",
+        "unprofitable_count",
+        "waves",
+    )
 
     def __init__(self, days: Sequence[Day], listings: Sequence[Listing | BaseException], run: Run) -> None:
         listed = [each for each in listings if isinstance(each, Listing)]
@@ -49,6 +66,7 @@ class Plan:
         self.recordings = sum(len(batch.recordings) for batch in batches)
         self.size_bytes = sum(recording.size_bytes for batch in batches for recording in batch.recordings)
         self.settled_count = sum(listing.settled_count for listing in listed)
+        self.unprofitable_count = sum(listing.unprofitable_count for listing in listed)
         self.survey = survey_of(listed) if run.dry_run else None
         self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
 
@@ -83,13 +101,14 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 def list_day(store: Store, day: Day, run: Run) -> Listing:
     """The day's recordings but for those that the audit table has settled."""
     done = Settled(frozenset(), ()) if run.overwrite_converted else _settled(store, day, run)
-    open_recordings, settled_count = [], 0
+    open_recordings, settled_count, unprofitable_count = [], 0, 0
     for recording in patience()(lambda: list(_recordings(store, day))):
         if (recording.key, recording.etag) in done.recordings:
             settled_count += 1
+            unprofitable_count += (recording.key, recording.etag) in done.unprofitable
         else:
             open_recordings.append(recording)
-    return Listing(day, open_recordings, settled_count, done.damaged)
+    return Listing(day, open_recordings, settled_count, done.damaged, unprofitable_count)
 
 
 def _settled(store: Store, day: Day, run: Run) -> Settled:
@@ -99,6 +118,7 @@ def _settled(store: Store, day: Day, run: Run) -> Settled:
         bucket=run.bucket,
         profile=run.profile_name,
         software_version=run.software_version,
+        weighed_by=None if run.archive_unprofitable else weighed_by(run, patience()(retention_of, store)),
         session=store.session,
     )
 

@@ -1,6 +1,5 @@
 """Threads, and a budget of bytes, shared by all batches of the process."""
 
-import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -65,6 +64,5 @@ class Pool:
 
 @cache
 def shared_pool() -> Pool:
-    """The process's one pool. What is loaded by then is there to stay: to look for garbage in it takes 65 ms of CPU."""
-    gc.freeze()
+    """The process's one pool."""
     return Pool(settings().threads, Budget(settings().bytes_in_flight))

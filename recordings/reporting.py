@@ -120,6 +120,9 @@ def _statuses(summary: RunSummary) -> str:
         f"| {label(code)} | {count:,} | {meanings.get(code, '')} |" for code, count in sorted(summary.counts.items())
     ]
     rows.append(f"| accounted for by earlier runs | {summary.settled:,} | Not looked at again. |")
+    if summary.unprofitable:
+        again = "Looked at again once prices, retention, settings or this software change."
+        rows.append(f"| of these, not worth archiving | {summary.unprofitable:,} | {again} |")
     if summary.unrecorded:
         rows.append(
             f"| **no row written** | **{summary.unrecorded:,}** | **The audit table does not know of these.** |"
@@ -267,7 +270,8 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     is_census = forecast.looked_at == forecast.recordings
     basis = "the headers of each were read" if is_census else f"the headers of {forecast.looked_at:,} were read"
     saved = forecast.saved_month.expected
-    break_even = break_even_months(forecast.cost.expected, saved)
+    cost = forecast.cost.expected + forecast.cost_afterwards.expected
+    break_even = break_even_months(cost, saved)
     verdict = paid_for(break_even, retention_years)
     rows: list[tuple[str, Interval, Callable[[float], str]]] = [
         ("recordings archived", forecast.archived, lambda count: f"{count:,.0f}"),
@@ -280,12 +284,17 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     exact, about = ("exact", "an estimate") if is_census else (None, None)
     lines = [f"| {name} | {show(value.expected)} | {_range(value, show, exact)} |" for name, value, show in rows]
     lines.append(f"| cost, once | {usd(forecast.cost.expected)} | {_range(forecast.cost, usd, about)} |")
+    afterwards = forecast.cost_afterwards
+    lines.append(
+        f"| cost of releasing the originals and reconciling once | {usd(afterwards.expected)} | "
+        f"{_range(afterwards, usd, about)} |"
+    )
     reasons = [f"| {code} | {count:,} | {meaning(code)} |" for code, count in sorted(forecast.reasons.items())]
     stays = ["| would not be archived | of those read | what it means |", "|---|--:|---|", *reasons] if reasons else []
     return f"""## What it would come to
 
-**{usd(saved)} saved a month, {usd(saved * retention_years * 12)} over {retention_years:g} years**, once originals are \
-released, for about {usd(forecast.cost.expected)} once; {verdict}.
+**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last of them is deleted**, once \
+originals are released, for about {usd(cost)} once; {verdict}.
 
 {plural(forecast.recordings, "recording")} left to archive ({human_bytes(forecast.bytes_listed)}, \
 now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
@@ -301,15 +310,16 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 {_choices(forecast, retention_years)}
 
 It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
-requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, and what S3 charges \
-for originals deleted early; it leaves out KMS, waiting, retries, the audit table's own requests, worker and server. \
-Recordings count as archived if only the whole body shows their damage. {GLOSSARY}"""
+requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, KMS, and what S3 \
+charges for originals deleted early; it leaves out waiting, retries, the audit table's own requests, worker and \
+server. Recordings count as archived if only the whole body shows their damage. {GLOSSARY}"""
 
 
 def _choices(forecast: Forecast, retention_years: float) -> str:
     """What the person who pays can choose from."""
-    return f"""All recordings that can be converted, from now until {retention_years:g} years after their calls. What \
-does not pay to be converted is counted as moved by a lifecycle rule.
+    return f"""All recordings that can be converted, each until it is deleted: by the bucket's lifecycle rules, or \
+where they do not delete it, {retention_years:g} years after the call. What does not pay to be converted is counted as \
+moved by a lifecycle rule.
 
 {choice_table(forecast.choices, forecast.terms, usd)}
 

@@ -14,15 +14,18 @@ from recordings.decision import (
     is_done,
     kept_of,
     left_as_it_is,
+    may_pay_later,
     source_of,
+    weighed_by,
 )
 from recordings.errors import Changed, Rejected, Skipped
-from recordings.outcomes import accounted
+from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
 from recordings.profiles import AudioFormat
 from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
+from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
@@ -98,13 +101,26 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
         tags = without_mark(check_may_be_replaced(store, current, run))
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
+    retention = retention_of(store)
+    kept = kept_of(
+        recording,
+        original,
+        duration_s=conversion.duration_s,
+        bytes_after=len(conversion.body),
+        tags=tags,
+        run=run,
+        retention=retention,
+    )
     stays = left_as_it_is(
-        kept_of(recording, original, duration_s=conversion.duration_s, tags=len(tags), run=run),
+        kept,
         already=conversion.already,
         again=original is not current,
         bytes_after=len(conversion.body),
         run=run,
     )
+    if stays and stays.code == NOT_WORTH_IT:
+        settles = None if may_pay_later(kept) else weighed_by(run, retention)
+        return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=settles)
     if stays:
         return _left_as_it_is(row, current, original, conversion, stays)
     sent.replaced, sent.tags = current, tags
@@ -171,8 +187,6 @@ def _left_as_it_is(
     row: AuditRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
 ) -> AuditRow:
     """As small as it gets, by somebody else's doing: what it was made of is not known."""
-    if stays.code == NOT_WORTH_IT:
-        raise stays
     if original is not current:
         raise stays  # what lies there is an earlier conversion, of which this one says nothing
     return replace(

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         1, ge=0, description="A run that rejects a larger share of its recordings says so in an event"
     )
     retention_years: float = Field(
-        6, gt=0, description="How long a recording is kept: horizon of reports, and of what is worth archiving"
+        6, gt=0, description="For how long what no lifecycle rule of the bucket deletes is kept; horizon of reports"
     )
     grace_days: int = Field(
         7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"

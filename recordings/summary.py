@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from recordings.glossary import label, plural
+from recordings.decision import NOT_WORTH_IT
+from recordings.glossary import code_of, label, plural
 from recordings.plan import Plan
 from recordings.pricing import Cost, prices, run_cost
 from recordings.run import Run
@@ -67,7 +68,8 @@ def _usd_per_month(size_bytes: int, storage_class: str | None) -> float:
 
 def _reading_usd(row: AuditRow) -> float:
     """Retrieval of the source, if its body was read, and of the replacement, if it was read back."""
-    source_read = row.status in (Status.ARCHIVED, Status.REJECTED) and row.storage_class_before is not None
+    was_read = row.status in (Status.ARCHIVED, Status.REJECTED) or code_of(row.reason) == NOT_WORTH_IT
+    source_read = was_read and row.storage_class_before is not None
     source = prices().reading(row.bytes_before or 0, row.storage_class_before or "STANDARD") if source_read else 0
     back = prices().reading(row.bytes_after or 0, row.storage_class_after or "STANDARD") if row.read_back else 0
     return source + back
@@ -80,6 +82,7 @@ class RunSummary:
     run_id: str
     counts: Mapping[str, int]  # by status; "planned" in a dry run
     settled: int  # recordings in the window that earlier runs had accounted for: they were not looked at
+    unprofitable: int = 0  # of these, those that are not worth archiving
     minutes_before: float
     minutes_after: float
     bytes_before: int
@@ -166,6 +169,7 @@ def summarize(
         run_id=run.run_id,
         counts=counts,
         settled=plan.settled_count,
+        unprofitable=plan.unprofitable_count,
         minutes_before=sums.minutes,
         minutes_after=sums.minutes,
         bytes_before=sums.bytes_before,
@@ -184,7 +188,8 @@ def summarize(
 
 def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
     """The figures that go into the run's record."""
-    names = ("counts", "settled", "unrecorded", "unlisted", "damaged", "requests", "cpu_s", "wall_s", "cost_usd")
+    counted = ("counts", "settled", "unprofitable", "unrecorded", "unlisted", "damaged")
+    names = (*counted, "requests", "cpu_s", "wall_s", "cost_usd")
     of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
     figures = {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}
     return {**figures, "cost": asdict(summary.cost)}

@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
+from itertools import chain
 from typing import Any, cast
 from uuid import UUID
 
+from prefect import unmapped
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -31,13 +34,16 @@ from recordings.backfill import (
     Ended,
     Portion,
     Portions,
+    Weeks,
     backfill_report,
     damage_found,
+    days_to_cut,
     find_portions,
     finished_since,
     parameters_of,
     plan_backfill,
     record_backfill,
+    record_backfill_end,
     stand,
     summarize_backfill,
     summarize_dry_run,
@@ -45,33 +51,32 @@ from recordings.backfill import (
 from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
 from recordings.estimate import Survey, look_at, worth_it
 from recordings.glossary import plural
-from recordings.history import record_covered
 from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices
 from recordings.recording import Day
+from recordings.run import Run
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
-from tasks.estimate import publish_forecast
-from tasks.run import begin_run, preflight
+from tasks.estimate import chunks_of, publish_forecast
+from tasks.run import preflight
+from tasks.runner import Chunk
 from tasks.stages import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
 _DAYS_SAMPLED = 12
+_COMPLETED = "Completed"
 _PREFECTS_WORDS = "Flow run encountered an exception: "
 _CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
 Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
 
 
-def begin_backfill(
-    archives: str, *, deployment: str, max_parallel: int, shard_above: int, **parameters: Any
-) -> Backfill:
-    """The backfill that these flow parameters ask for, recorded; ``archives`` names the flow that archives a day.
+def begin_backfill(archives: str, run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
+    """The backfill of this run's window, recorded; ``archives`` names the flow that archives a day.
 
     Raises InvalidRequest before anything is touched.
     """
-    run = begin_run(**parameters, lookback_days=1, overwrite_converted=False)
     backfill = plan_backfill(run, deployment=deployment, max_parallel=max_parallel, shard_above=shard_above)
     _check_deployment(backfill.deployment, archives)
     backfill = replace(backfill, findings=tuple(preflight(run)))
@@ -94,17 +99,23 @@ def _check_deployment(name: str, archives: str) -> None:
         raise InvalidRequest(f"deployment {name!r} starts {flow}, which does not archive: {way_out}")
 
 
-@stage(task_run_name="find what is left of {backfill.run.bucket}")
 def cut_into_portions(backfill: Backfill) -> Portions:
     """The window's portions, and which of them no run has finished."""
-    place = workplace(backfill.run)
-    settled = finished_since(place.files, backfill.run)
-    return find_portions(backfill, settled, place.store, shared_pool())
+    settled = finished_since(workplace(backfill.run).files, backfill.run)
+    days, whole = days_to_cut(backfill.run, settled)
+    cut = cut_days.map(chunks_of(days), unmapped(backfill)).result()
+    return Portions([*whole, *chain.from_iterable(cut)], settled)
+
+
+@stage(task_run_name="count recordings of {days}")
+def cut_days(days: Chunk[date], backfill: Backfill) -> list[Portion]:
+    """The portions of some days."""
+    return find_portions(days.days, backfill, workplace(backfill.run).store, shared_pool())
 
 
 def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey]) -> BackfillSummary:
     """Publish the forecast of what is left, return what a backfill would have to do."""
-    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session, shared_pool())
+    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session)
     findings = [*backfill.findings, *damage_found(damaged)]
     ahead = publish_forecast(backfill.run, surveys, findings, runs=len(portions.left))
     summary = summarize_dry_run(portions, ahead.recordings, damaged)
@@ -133,7 +144,7 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
 
 def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
     """Archive the portions that are left; returns how the run of each ended."""
-    progress = _Progress(portions)
+    progress = _Progress(backfill, portions)
     if backfill.deployment:
         return _by_deployment(backfill, portions, progress)
     ended = {}
@@ -154,17 +165,20 @@ def _ended_as(run_id: UUID | None, state: State[Any] | None) -> Ended:
 
 
 class _Progress:
-    """How far a backfill has come, in its log and as an artifact."""
+    """How far a backfill has come, in its log, as an artifact, and in the records of its weeks."""
 
-    def __init__(self, portions: Portions) -> None:
+    def __init__(self, backfill: Backfill, portions: Portions) -> None:
         self._left, self._done = len(portions.left), 0
+        self._weeks = Weeks(workplace(backfill.run).files, backfill.run, portions.left)
         self._bar = Bar(0 if portions.left else 100, key="backfill-progress", description=str(portions))
 
     def ended(self, portion: Portion, ended: Ended) -> None:
         """Count this portion as done with."""
         self._done += 1
+        if ended.state == _COMPLETED:
+            self._weeks.finished(portion)
         self._bar.show(100 * self._done / self._left)
-        said = get_run_logger().info if ended.state == "Completed" else get_run_logger().error
+        said = get_run_logger().info if ended.state == _COMPLETED else get_run_logger().error
         said("day %d of %d, %s: %s", self._done, self._left, portion, ended)
 
 
@@ -256,11 +270,11 @@ def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion,
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
     settled = finished_since(place.files, backfill.run)
-    stands, damaged = stand(backfill, portions, place.store.session, shared_pool())
+    stands, damaged = stand(backfill, portions, place.store.session)
     summary = summarize_backfill(portions, settled, stands, ended, damaged)
     report = backfill_report(backfill, portions, summary, settled, stands, ended)
     publish(report, key="backfill-report", description=str(summary))
-    record_covered(place.files, [backfill.run.run_id], backfill.run)
+    record_backfill_end(place.files, backfill.run, is_finished=not summary.failed)
     if summary.failed:
         failure = BackfillFailed(summary)
         get_run_logger().error("%s", failure)

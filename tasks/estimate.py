@@ -1,7 +1,6 @@
 """A forecast as Prefect carries it out: a survey of each day, headers of a sample, an artifact. Nothing is written."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
@@ -11,38 +10,27 @@ from recordings.finding import Finding
 from recordings.formatting import usd
 from recordings.glossary import plural
 from recordings.plan import list_day, survey_of
-from recordings.preflight.checks import check_prefixes
+from recordings.preflight.checks import check_prefixes, kept_for
 from recordings.pricing import prices
 from recordings.recording import Day, span
 from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
-from tasks.run import begin_run, forecast_survey
-from tasks.runner import Chunk, in_chunks
+from tasks.run import forecast_survey
+from tasks.runner import Chunk, Item, in_chunks
 from tasks.stages import stage
 from tasks.workplace import workplace
 
 _MAX_TASKS = 100
 
 
-def begin_estimate(**parameters: Any) -> tuple[Run, list[Finding]]:
-    """The archiving run that these flow parameters would start, as a dry run, and what is wrong with its prefixes.
-
-    Raises InvalidRequest.
-    """
-    run = begin_run(
-        **parameters,
-        dry_run=True,
-        overwrite_converted=False,
-        include_held=False,
-        accept=[],
-        batch_size=200,
-        readback_percent=1.0,
-    )
-    return run, check_prefixes(workplace(run).store, run.prefixes)
+def look_at_prefixes(run: Run) -> list[Finding]:
+    """What is wrong with the run's prefixes, and for how long the bucket keeps what lies below them."""
+    store = workplace(run).store
+    return [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
 
 
-def chunks_of(days: Sequence[Day]) -> list[Chunk[Day]]:
+def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:
     """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
     return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from prefect import unmapped
 from prefect.events import emit_event
@@ -18,7 +18,7 @@ from recordings.glossary import plural
 from recordings.history import record_end, record_start
 from recordings.jobs import release, restore, selection, settlement
 from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job, batches_of, plan_job
+from recordings.jobs.job import Job, batches_of
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import FAILURES, LOSSES, Drift, Drifts, Runs, reconcile_day
 from recordings.jobs.report import differences_report, report_of, run_name
@@ -73,36 +73,25 @@ def named(kind: str) -> Callable[[], str]:
         given = dict(flow_run.parameters)
         if kind == "reconcile":
             with suppress(ValueError, OverflowError):  # dates that make no sense: the run itself will say so
-                given |= _week()
+                given["start_date"], given["end_date"] = days_to_compare(given["start_date"], given["end_date"])
         return run_name(kind, given)
 
     return name
 
 
-def begin_job(kind: str, **parameters: Any) -> Job:
-    """The job that these flow parameters ask for. Raises InvalidRequest before anything is touched."""
-    job = plan_job(kind, flow_run_id=str(flow_run.id), **parameters)
-    if kind == "release":
+def begin_job(job: Job) -> None:
+    """Record that the job begins. Raises InvalidRequest, before anything is touched, if it can come to nothing."""
+    if job.kind == "release":
         release.check_may_delete(workplace(job).releasing_store)
-    if kind == "release" or (kind == "reconcile" and not job.repair):  # a repair may write a lost table anew
+    if job.kind == "release" or (job.kind == "reconcile" and not job.repair):  # a repair may write a lost table anew
         check_table(workplace(job).files, job.audit_uri)
     if job.is_recorded:
         record_start(workplace(job).files, job, circumstances=circumstances())
-    return job
 
 
-def begin_reconciliation(**parameters: Any) -> Job:
-    """The reconciliation asked for; by default of the week that a scheduled archiving run has just looked at."""
-    return begin_job("reconcile", dry_run=not parameters["repair"], **{**parameters, **_week()})
-
-
-def _week() -> dict[str, date]:
-    """The dates that this flow run's parameters name, or leave to the time that it is scheduled for."""
-    given = flow_run.parameters
-    start, end = window(
-        scheduled_on(), given["start_date"], given["end_date"], min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS
-    )
-    return {"start_date": start, "end_date": end}
+def days_to_compare(start_date: date | None, end_date: date | None) -> tuple[date, date]:
+    """These days; where they are left out, the week that a scheduled archiving run has just looked at."""
+    return window(scheduled_on(), start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
 
 
 def shown(result: R, trouble: str) -> R:

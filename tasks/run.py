@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
@@ -22,7 +22,8 @@ from recordings.preflight.canary import check_sight
 from recordings.preflight.checks import check_bucket
 from recordings.pricing import prices
 from recordings.reporting import failures_report, first_three, red, run_report
-from recordings.run import Run, plan_run
+from recordings.retention import retention_of
+from recordings.run import Run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
 from recordings.table.rows import AuditRow
@@ -34,10 +35,17 @@ from tasks.workplace import workplace
 _LEVELS = {Severity.BLOCK: logging.WARNING, Severity.WARN: logging.WARNING, Severity.INFO: logging.INFO}
 
 
-def begin_run(**parameters: Any) -> Run:
-    """The run that these flow parameters ask for. Raises InvalidRequest before anything is touched."""
+class ThisFlowRun(TypedDict):
+    """What Prefect knows of the flow run, for ``plan_run``."""
+
+    flow_run_id: str
+    scheduled_at: datetime
+
+
+def this_flow_run() -> ThisFlowRun:
+    """The flow run that asks."""
     scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
-    return plan_run(flow_run_id=str(flow_run.id), scheduled_at=scheduled_at, **parameters)
+    return {"flow_run_id": str(flow_run.id), "scheduled_at": scheduled_at}
 
 
 @stage(task_run_name="preflight {run.bucket}")
@@ -59,7 +67,8 @@ def open_record(run: Run) -> DeadRuns:
     patience = timedelta(hours=settings().abandoned_after_h)
     dead = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
     if not run.dry_run:
-        record_start(files, run, circumstances=circumstances())
+        retention = retention_of(workplace(run).store).sentence(run.prefixes)
+        record_start(files, run, circumstances=circumstances(), retention=retention)
     return dead
 
 

@@ -23,9 +23,17 @@ class Chunk(Generic[Item]):
         return str(first) if first == last else f"{first} ... {last}"
 
 
-def bounded() -> Any:
+class _Bounded(ThreadPoolTaskRunner[Any]):
     """Runs as many tasks at once as there may be batches in flight; Prefect's own takes a thread for each task."""
-    return ThreadPoolTaskRunner(max_workers=settings().batches_in_flight)
+
+    def duplicate(self) -> "_Bounded":
+        """The runner of one flow run, by the settings of its own time."""
+        return _Bounded(max_workers=settings().batches_in_flight)
+
+
+def bounded() -> Any:
+    """The task runner for a flow."""
+    return _Bounded()
 
 
 def in_waves(items: Sequence[Item]) -> Iterator[list[Item]]:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def make(folder: Path, *arguments: str, code: int = 0) -> str:
 
 @contextmanager
 def making(folder: Path, target: str) -> Iterator[subprocess.Popen[str]]:
-    """A target that goes on until it is interrupted; killed after the block if it is still there."""
+    """A target that goes on until it is interrupted: at the end of the block, if it is still there."""
     process = subprocess.Popen(
         ["make", *INSTALLED, target],
         cwd=folder,
@@ -53,6 +53,9 @@ def making(folder: Path, target: str) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
+        if process.poll() is None:  # a test failed: Ctrl-C, which ends the servers, too
+            with suppress(subprocess.TimeoutExpired):
+                interrupt(process)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

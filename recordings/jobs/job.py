@@ -10,6 +10,7 @@ from recordings.errors import InvalidRequest
 from recordings.recording import Batch
 from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.run import run_id_of
+from recordings.settings import settings
 from recordings.table.files import audit_location
 from recordings.table.rows import AuditRow, BatchRows, Status
 
@@ -67,7 +68,7 @@ def plan_job(
     run_id: str | None = None,
     everything: bool = False,
     missing_ok: bool = False,
-    grace_days: int = 0,
+    grace_days: int | None = None,
     grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
@@ -82,7 +83,8 @@ def plan_job(
     _check_entries(kind, "contact_ids", contact_ids)
     _check_entries(kind, "prefixes", prefixes)
     below = normal_prefixes([""] if prefixes is None else prefixes)
-    check_range("grace_days", grace_days, 0, MAX_DAYS)
+    grace = settings().grace_days if grace_days is None else grace_days
+    check_range("grace_days", grace, 0, MAX_DAYS)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -96,8 +98,8 @@ def plan_job(
         of_run=(run_id or "").strip() or None,
         everything=everything,
         missing_ok=missing_ok,
-        grace_days=grace_days,
-        grace_days_read_back=grace_days if grace_days_read_back is None else grace_days_read_back,
+        grace_days=grace,
+        grace_days_read_back=grace if grace_days_read_back is None else grace_days_read_back,
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,

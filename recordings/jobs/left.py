@@ -4,7 +4,8 @@ A release without a selection looks at a day of calls where an earlier one said 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,9 +14,9 @@ from recordings.glossary import plural
 from recordings.history import records_without_end
 from recordings.jobs.job import Job
 from recordings.jobs.selection import dates_asked_for
-from recordings.recording import days_between
-from recordings.table.evidence import RUNS, began_at, json_object, of_sound, records_since
+from recordings.table.evidence import RUNS, began_at, end_records, json_object, of_sound
 from recordings.table.files import PARTITION, AuditFiles
+from recordings.table.reading import names_of_days
 
 _LONGEST_RUN = timedelta(days=7)  # a run that began so long before a release may still have written rows after it
 _LEFT = ".left.json"
@@ -47,7 +48,7 @@ def days_to_look_at(job: Job, files: AuditFiles) -> Days:
     if last is None:
         return Days(dates=tuple(dates), later={})
     began, again = last
-    today, changed = job.started_at.date(), set(_changed_since(files, began - _LONGEST_RUN))
+    today, changed = job.started_at.date(), set(_changed_since(files, began - _LONGEST_RUN, dates))
     now = [day for day in dates if day in changed or again.get(day, date.max) <= today]
     later = {day: on for day, on in again.items() if day not in now}
     return Days(dates=tuple(now), later=later, by_records=True)
@@ -85,29 +86,28 @@ def _left_by(record: Mapping[str, Any], job: Job) -> tuple[datetime, dict[date, 
     return began_at(record["name"].removeprefix(f"{RUNS}/")), left
 
 
-def _changed_since(files: AuditFiles, moment: datetime) -> Iterator[date]:
-    """The days under which runs that began since then have written, or may have before they died."""
-    for days in of_sound(_days_written, records_since(files, moment)):
-        yield from days
-    dead = [days for days in of_sound(_window_of, records_without_end(files).values()) if days]
-    if any(began >= moment for began, _ in dead):  # it may have taken up what older ones had left undone
-        for _, days in dead:
-            yield from days
+def _changed_since(files: AuditFiles, moment: datetime, dates: Sequence[date]) -> Iterator[date]:
+    """The days under which runs that began since then have written, by their end records.
+
+    Of those that have none, or one that nobody can read, by the names of the files: they may have taken up what any
+    other run had left.
+    """
+    ended = set[str]()
+    for end in end_records(files, moment):
+        ended.add(end["run"]["run_id"])
+        if _archives(end["run"]):
+            yield from _days_of(file["name"] for file in end["files"])
+    others = records_without_end(files, moment, ended)
+    if dead := tuple(f"{each}-" for each, start in others.items() if _archives(start)):
+        yield from _days_of(name for name in names_of_days(files, dates) if name.rpartition("/")[2].startswith(dead))
 
 
-def _days_written(end: Mapping[str, Any]) -> list[date]:
-    is_archiving = end["run"].get("kind") not in _NOT_ARCHIVING
-    return list(_days_of(file["name"] for file in end["files"])) if is_archiving else []
-
-
-def _window_of(start: Mapping[str, Any]) -> tuple[datetime, list[date]] | None:
-    """When a run began, and the days whose rows it may have written; None if it writes none that can be released."""
-    if start.get("kind") in _NOT_ARCHIVING or "backfill" in start or not start["start_date"]:
-        return None
-    days = days_between(date.fromisoformat(start["start_date"]), date.fromisoformat(start["end_date"]))
-    return began_at(start["run_id"]), list(days)
+def _archives(run: Mapping[str, Any]) -> bool:
+    """Whether a run writes rows of originals that can be released; a backfill leaves that to the runs of its days."""
+    return run.get("kind") not in _NOT_ARCHIVING and "backfill" not in run
 
 
 def _days_of(names: Iterable[str]) -> Iterator[date]:
-    folders = {name.partition("/")[0] for name in names}
-    yield from (date.fromisoformat(each.partition("=")[2]) for each in folders if each.startswith(f"{PARTITION}="))
+    for folder in {name.partition("/")[0] for name in names if name.startswith(f"{PARTITION}=")}:
+        with suppress(ValueError):  # a folder that is no day's
+            yield date.fromisoformat(folder.partition("=")[2])

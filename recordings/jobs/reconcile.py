@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from io import BytesIO
 
 import pandas as pd
 
@@ -15,14 +14,13 @@ from recordings.jobs.release import is_committed
 from recordings.jobs.restore import found_restored
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.recording import Day, contact_id_in, date_in
+from recordings.recording import Day, date_in
 from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.table.evidence import DIFFERENCES
+from recordings.table.evidence import DIFFERENCES, digest_of
 from recordings.table.files import AuditFiles, open_table
-from recordings.table.parquet import file_of
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
@@ -92,14 +90,15 @@ class Drifts:
         """What is lost or could not be compared: the first of each kind, and how many more."""
         bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
         more = bad - len(self._bad)
-        said = f"and {plural(more, 'more recording')}: all are in {DIFFERENCES}/{self._job.run_id}.parquet"
+        said = f"and {plural(more, 'more recording')}: all are in {DIFFERENCES}/{self._job.run_id}.csv"
         return [*self._bad, *([said] if more else [])]
 
 
 def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, number: int = 1) -> list[ManifestFile]:
-    """The differences as ``_differences/<run_id>.parquet``, a row each; no file where there are none.
+    """The differences as ``_differences/<run_id>.csv``, a row each; no file where there are none.
 
-    Where there are many, those that follow lie in ``<run_id>-2.parquet`` and so on.
+    Where there are many, those that follow lie in ``<run_id>-2.csv`` and so on. No cell begins with what others chose,
+    as the name of an object: a spreadsheet would take text after = for a formula.
     """
     if not drifts:
         return []
@@ -110,18 +109,16 @@ def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, n
             "bucket": job.bucket,
             "recording_date": date_in(drift.key),
             "key": drift.key,
-            "contact_id": contact_id_in(drift.key),
             "difference": drift.code,
             "is_loss": drift.is_loss,
             "sentence": drift.sentence,
         }
         for drift in drifts
     ]
-    data = BytesIO()
-    pd.DataFrame(rows).to_parquet(data, index=False)
-    name = f"{DIFFERENCES}/{job.run_id}{f'-{number}' if number > 1 else ''}.parquet"
-    files.create(name, data.getvalue())
-    return [file_of(name, data.getvalue())]
+    data = pd.DataFrame(rows).to_csv(index=False).encode()
+    name = f"{DIFFERENCES}/{job.run_id}{f'-{number}' if number > 1 else ''}.csv"
+    files.create(name, data)
+    return [ManifestFile(name=name, rows=len(rows), sha256=digest_of(data))]
 
 
 def reconcile_day(

@@ -14,6 +14,7 @@ from recordings.table.rows import AuditRow
 
 _MAX_LISTED = 100  # recordings in the report; the audit table has all
 _MAX_SAID = 100  # problems, and notes
+_MAX_FILES = 20  # named in a page
 _TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile": "Comparison of table and bucket"}
 
 
@@ -168,7 +169,9 @@ def differences_report(examples: Mapping[str, Sequence[Drift]], counts: Mapping[
         )
         for code in codes
     ]
-    all_of_them = f"All of them: {', '.join(f'`{name}`' for name in files)}, in the folder of the audit table."
+    named = [f"`{name}`" for name in files[:_MAX_FILES]]
+    more = [f"and {plural(len(files) - len(named), 'more file')} of this run"] if len(files) > len(named) else []
+    all_of_them = f"All of them: {', '.join([*named, *more])}, in the folder of the audit table."
     title = f"# {plural(sum(counts.values()), 'difference')} between table and bucket"
     return "\n\n".join([title, *sections, all_of_them])
 

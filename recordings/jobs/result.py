@@ -15,7 +15,6 @@ from recordings.reporting import failed_first
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
-_MAX_SAID = 3  # problems in a summary's one line; the record and the report have all
 _MAX_LISTED = 100  # recordings that the report can name; the audit table has all
 LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that are held, locked, exempt or unproven
 
@@ -202,8 +201,9 @@ class JobSummary:
         settled = f"{plural(self.settled, 'row')} written for earlier runs that died" if self.settled else ""
         unknown = f"{plural(self.unrecorded, 'recording')} without a row" if self.unrecorded else ""
         found = f"table and bucket differ: {', '.join(differences)}" if differences else ""
-        said = [*filter(None, (", ".join(ends), found, settled, unknown)), *_shortened(self.problems)]
-        said = [*(said or [_NOTHING[self.kind]]), *self.notes, *filter(None, [self.next_step])]
+        said = [*filter(None, (", ".join(ends), found, settled, unknown)), *_shortened(self.problems, 3, "problem")]
+        notes = _shortened(self.notes, 10, "note")
+        said = [*(said or [_NOTHING[self.kind]]), *notes, *filter(None, [self.next_step])]
         dry = "dry run: " if would and self.kind != "reconcile" else ""
         return f"{dry}{self.kind} {self.run_id}: {'; '.join(said)}"
 
@@ -216,10 +216,11 @@ _NOTHING = {
 }
 
 
-def _shortened(problems: Sequence[str]) -> Iterator[str]:
-    yield from problems[:_MAX_SAID]
-    if len(problems) > _MAX_SAID:
-        yield f"and {plural(len(problems) - _MAX_SAID, 'more problem')}"
+def _shortened(said: Sequence[str], most: int, what: str) -> Iterator[str]:
+    """The first of them, as many as one line should say, and how many more."""
+    yield from said[:most]
+    if len(said) > most:
+        yield f"and {plural(len(said) - most, f'more {what}')}"
 
 
 class JobFailed(Exception):

@@ -6,8 +6,9 @@ from typing import Any, cast
 from recordings.errors import Changed, InvalidRequest, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity, block
 from recordings.preflight.conditional import find_conditional_writes
-from recordings.preflight.lifecycle import effects_of, rules_that_concern
+from recordings.preflight.lifecycle import effects_of, moves_nothing
 from recordings.preflight.places import nothing_below
+from recordings.retention import retention_of, rules_that_concern
 from recordings.s3.store import Store
 
 Look = Callable[[], Iterable[Finding]]
@@ -65,7 +66,8 @@ def _configuration(store: Store, prefixes: Sequence[str], oldest_days: int) -> l
     refusals = [found for found in seen.values() if isinstance(found, Exception)]
     if len(refusals) == len(looks):
         raise refusals[0]
-    return [finding for name, found in seen.items() for finding in _told(name, found)] + list(_originals())
+    told = [finding for name, found in seen.items() for finding in _told(name, found)]
+    return [*told, kept_for(store, prefixes), *_originals()]
 
 
 def _tried(store: Store, prefixes: Sequence[str]) -> list[Finding]:
@@ -123,8 +125,10 @@ def _versioning(store: Store) -> Iterator[Finding]:
 
 
 def _lifecycle(store: Store, prefixes: Sequence[str], oldest_days: int) -> Iterator[Finding]:
-    for rule in rules_that_concern(store.lifecycle_rules(), prefixes):
+    rules = rules_that_concern(store.lifecycle_rules(), prefixes)
+    for rule in rules:
         yield from effects_of(rule, oldest_days)
+    yield from moves_nothing(rules)
 
 
 def _object_lock(store: Store) -> Iterator[Finding]:
@@ -185,6 +189,16 @@ def _replication(store: Store) -> Iterator[Finding]:
             sentence="Replication copies each rewritten recording once more; originals stay at the destination, too.",
             way_out="Count that cost, or leave these prefixes out of the replication rule.",
         )
+
+
+def kept_for(store: Store, prefixes: Sequence[str]) -> Finding:
+    """How long recordings are kept, as far as the bucket shows it."""
+    return Finding(
+        code="kept-for",
+        severity=Severity.INFO,
+        sentence=retention_of(store).sentence(prefixes),
+        way_out="What is worth archiving follows from it: set ARCHIVE_RETENTION_YEARS where that is wrong.",
+    )
 
 
 def _originals() -> Iterator[Finding]:

@@ -73,6 +73,11 @@ class Encryption:
     key_id: str | None = None
     by_bucket_key: bool | None = None
 
+    @property
+    def asks_kms(self) -> bool:
+        """Whether S3 asks KMS for each GET and PUT ("Reducing the cost of SSE-KMS with Amazon S3 Bucket Keys")."""
+        return (self.algorithm or "").startswith("aws:kms") and not self.by_bucket_key
+
     def as_parameters(self) -> dict[str, Any]:
         """By PutObject's names."""
         said = {name: getattr(self, field) for field, name in _ENCRYPTION.items()}

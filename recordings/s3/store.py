@@ -8,7 +8,7 @@ import base64
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -351,6 +351,14 @@ class Store:
         except Changed:
             return False
         return True
+
+    @cached_property
+    def visible_lifecycle_rules(self) -> Sequence[Mapping[str, Any]] | None:
+        """The same as they were when they were first asked for; None where S3 does not show them."""
+        try:
+            return self.lifecycle_rules()
+        except (StoreRefused, Changed):  # the latter: 405, as access points answer for what they do not know
+            return None
 
     @cached_property
     def acls_enabled(self) -> bool:

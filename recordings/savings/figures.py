@@ -186,6 +186,7 @@ def _group(line: Mapping[Any, Any], retention_years: float) -> Group:
     """A line of the sums as so many recordings that are alike, each as large as S3 bills it on average."""
     count = line["recordings"]
     age_days = (pd.Timestamp(line["since"]) - pd.Timestamp(line["recording_date"])).days
+    months_left = max(0, retention_years * 12 - age_days / MONTH_DAYS)
     under = {name: line["billed_after" if name == line["profile"] else f"billed_{name}"] for name in PROFILES}
     return Group(
         recordings=count,
@@ -195,7 +196,8 @@ def _group(line: Mapping[Any, Any], retention_years: float) -> Group:
             minutes=line["minutes"] / count,
             tags=0,
             age_days=age_days,
-            months_left=max(0, retention_years * 12 - age_days / MONTH_DAYS),
+            months_left=months_left,
+            months_left_archived=months_left,
         ),
         moved_bytes=round(line["billed_moved"] / count),
         bytes_by_profile={name: round(size_bytes / count) for name, size_bytes in under.items()},

@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recordings.choice import choice_table
+from recordings.choice import advice, choice_table
 from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
+from recordings.gate import Terms, reconciling_usd, releasing_usd
 from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.recording import span
@@ -209,8 +210,15 @@ def _choices(figures: Figures) -> str:
         for each in sorted(figures.choices, key=lambda each: -each.usd)
     ]
     headings = ("way", "the two speakers", "the original", "cost", "saved")
+    said = advice(figures.choices, _terms(figures), usd).replace("`", "") if figures.choices else ""
     return f"""<p>{_CHOICES.format(figures=figures)}</p>
-{table(headings, rows, texts=3, kind="ways")}"""
+{table(headings, rows, texts=3, kind="ways")}
+<p>{escape(said)}</p>"""
+
+
+def _terms(figures: Figures) -> Terms:
+    """Those of which the figures' choices are variations."""
+    return next(each.way.terms for each in figures.choices if each.way.terms)
 
 
 _CHOICES = """What each way costs for the recordings that were archived, from then until
@@ -219,6 +227,8 @@ profile that was not used, the usual sizes are assumed."""
 
 
 def _method(figures: Figures, price_list: PriceList) -> str:
+    releasing = releasing_usd("STANDARD", "GLACIER_IR", price_list)
+    afterwards = 1000 * (releasing + reconciling_usd("GLACIER_IR", price_list))
     return f"""<h2>How this was counted</h2>
 <ul>
 <li>Each recording counts once, by its last state (S3's clock). A recording is small if it is archived, with its
@@ -231,8 +241,10 @@ discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
 first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. They
 cost as much for a few recordings as for many: a small archive may not earn them back. Transfer,
 logs and the audit table's own storage are not counted.</li>
+<li>What releases, reconciliations and restores ask of S3 is not in what was spent. At list prices, 1,000 recordings in
+GLACIER_IR cost {rate_usd(afterwards)} to release and to reconcile once; the ways to keep them count that.</li>
 <li>The projection is of the recordings that are small now, no future ones, each until {figures.retention_years:g} years
-after its call.</li>
+after its call (ARCHIVE_RETENTION_YEARS). The audit table does not know the bucket's lifecycle rules.</li>
 </ul>"""
 
 
@@ -259,12 +271,11 @@ def _ways(figures: Figures) -> str:
     """The same table as the page's, in Markdown, with what it recommends."""
     if not figures.choices:
         return ""
-    terms = next(each.way.terms for each in figures.choices if each.way.terms)
     return f"""## Ways to keep them
 
 {_CHOICES.format(figures=figures)}
 
-{choice_table(figures.choices, terms, usd)}
+{choice_table(figures.choices, _terms(figures), usd)}
 
 """
 

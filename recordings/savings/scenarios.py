@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.conversion.wav import alaw_wav_bytes
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, pays, reading_back_usd
+from recordings.gate import (
+    CPU_S_BY_MINUTE,
+    CPU_S_BY_RECORDING,
+    Kept,
+    Terms,
+    archiving_usd,
+    moving_usd,
+    pays,
+    reading_back_usd,
+    reconciling_usd,
+    releasing_usd,
+)
 from recordings.glossary import plural
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 from recordings.profiles import PROFILES
@@ -101,7 +112,7 @@ class Bill:
     storage_usd: float  # where the recordings end
     waiting_usd: float  # in Standard, before they get there
     originals_usd: float  # in Standard, until they are released
-    work_usd: float  # requests, CPU time, worker and server; or lifecycle transitions
+    work_usd: float  # requests, CPU time, worker and server, until originals are released; or lifecycle transitions
     tags_usd: float  # one for each recording that was converted, for as long as it is kept
 
     @property
@@ -120,19 +131,24 @@ def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
     """Month n stores what came in during the n-1 months before it, as the published example counts."""
     billed = price_list.billed_bytes(round(workload.bytes_by_call * way.size_ratio), way.storage_class)
     gb_month = billed * workload.calls_month / GB
-    work_month = (
-        archiving_cost(workload.calls_month, workload.minutes_month, way.storage_class, price_list).all_in_usd
-        if way.converts
-        else workload.calls_month / 1000 * price_list.of_class(way.storage_class).transition_per_1000
-    )
     return Bill(
         way=way,
         storage_usd=_stored(gb_month, way.storage_class, workload, price_list),
         waiting_usd=_in_standard(workload, workload.days_before, price_list),
         originals_usd=_originals(way, workload, price_list),
-        work_usd=work_month * workload.months,
+        work_usd=_work_month(way, workload, price_list) * workload.months,
         tags_usd=price_list.tags_month(workload.calls_month) * sum(range(workload.months)) if way.converts else 0,
     )
+
+
+def _work_month(way: Way, workload: Workload, price_list: PriceList) -> float:
+    """Transitions by a lifecycle rule; or archiving, releasing, and comparing with the table."""
+    calls = workload.calls_month
+    if not way.converts:
+        return calls / 1000 * price_list.of_class(way.storage_class).transition_per_1000
+    archiving = archiving_cost(calls, workload.minutes_month, way.storage_class, price_list).all_in_usd
+    releasing = releasing_usd("STANDARD", way.storage_class, price_list) if way.releases_originals else 0
+    return archiving + calls * (releasing + reconciling_usd(way.storage_class, price_list))
 
 
 def _stored(gb_month: float, storage_class: str, workload: Workload, price_list: PriceList) -> float:
@@ -250,27 +266,48 @@ def gate_table(price_list: PriceList) -> str:
     return "\n".join(lines)
 
 
+def months_table(price_list: PriceList) -> str:
+    """What a thousand calls of five minutes cost until they are deleted, by how long they are still kept, as Markdown.
+
+    At the price of the first gigabyte; worker and server are not counted.
+    """
+    terms = Terms(storage_class="GLACIER_IR", grace_days=settings().grace_days)
+    lines = ["| kept for | lifecycle rule to GLACIER_IR | `alaw-mono` in GLACIER_IR | saved |", "|---|--:|--:|--:|"]
+    for months in KEPT_MONTHS:
+        call, bytes_after = _a_call(5 * 60, months)
+        moved = 1000 * moving_usd(call, terms.storage_class, price_list)
+        archived = 1000 * archiving_usd(call, bytes_after, terms, price_list)
+        lines.append(f"| {months} months | ${moved:.2f} | ${archived:.2f} | {(1 - archived / moved):.0%} |")
+    return "\n".join(lines)
+
+
+def _a_call(seconds: int, months: float) -> tuple[Kept, int]:
+    """A call as Connect writes it, and its bytes as A-law mono."""
+    frames = seconds * TELEPHONE_HZ
+    call = Kept(
+        storage_class="STANDARD",
+        size_bytes=4 * frames,
+        minutes=seconds / 60,
+        tags=0,
+        age_days=PUBLISHED.days_before,
+        months_left=months,
+        months_left_archived=months,
+    )
+    return call, alaw_wav_bytes(channels=1, frames=frames)
+
+
 def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None:
     """The first whole second from which on converting such a call to A-law mono pays; None below an hour."""
-    for seconds in range(1, _LONGEST_S + 1):
-        frames = seconds * TELEPHONE_HZ
-        call = Kept(
-            storage_class="STANDARD",
-            size_bytes=4 * frames,
-            minutes=seconds / 60,
-            tags=0,
-            age_days=PUBLISHED.days_before,
-            months_left=months,
-        )
-        if pays(call, alaw_wav_bytes(channels=1, frames=frames), terms, price_list):
-            return seconds
-    return None
+    lengths = range(1, _LONGEST_S + 1)
+    return next((each for each in lengths if pays(*_a_call(each, months), terms, price_list)), None)
 
 
 def document(price_list: PriceList) -> str:
     """The whole of docs/costs.md."""
     month = archiving_cost(PUBLISHED.calls_month, PUBLISHED.minutes_month, "GLACIER_IR", price_list)
-    less = price_list.tags_read_for_less({"GetObjectTagging": PUBLISHED.calls_month}, "GLACIER_IR")
+    releasing = PUBLISHED.calls_month * releasing_usd("STANDARD", "GLACIER_IR", price_list)
+    reconciling = PUBLISHED.calls_month * reconciling_usd("GLACIER_IR", price_list)
+    less = price_list.tags_read_for_less({"GetObjectTagging": 3 * PUBLISHED.calls_month}, "GLACIER_IR")
     thousands = PUBLISHED.minutes_month / 1000
     small = round(PUBLISHED.bytes_by_call * PROFILES["alaw-mono"].size_ratio)
     read_back = (
@@ -292,11 +329,15 @@ def document(price_list: PriceList) -> str:
         compute=month.compute_usd / thousands,
         standing=month.standing_usd / thousands,
         all_in=month.all_in_usd / thousands,
+        releasing=releasing / thousands,
+        reconciling=reconciling / thousands,
+        together=(month.all_in_usd + releasing + reconciling) / thousands,
         less=less / thousands,
         graces=graces_table(PUBLISHED, price_list),
         day=_in_standard(PUBLISHED, 1, price_list),
         grace_days=settings().grace_days,
         lengths=lengths_table(PUBLISHED, price_list),
+        by_months=months_table(price_list),
         gate=gate_table(price_list),
         tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
         read_back=read_back,
@@ -352,6 +393,12 @@ and requests and tags are paid per recording:
 
 A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six years, ${tag:,.0f}.
 
+## How long they are still kept
+
+1,000 calls of five minutes from the day of their archiving on, worker and server not counted:
+
+{by_months}
+
 ## What is not worth converting
 
 A run leaves alone what would cost more converted than moved by a lifecycle rule
@@ -370,9 +417,11 @@ gives ${nothing:,.0f}. We reproduce the first figure and not the second.
 ## What archiving costs per 1,000 minutes
 
 Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
-at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. SSE-KMS without a bucket key
-adds ${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class
-or to Standard. The dearer one is counted here; by the other one, it is ${less:.4f} less.
+at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. Deleting the originals adds
+${releasing:.4f}, because a release proves each replacement once more before it deletes, and comparing table and bucket
+once adds ${reconciling:.4f}: together **${together:.4f}**. SSE-KMS without a bucket key adds ${kms:.4f}. AWS's pages
+leave open whether reading the tags of an object in GLACIER_IR is a request to that class or to Standard. The dearer one
+is counted here; by the other one, all of this is ${less:.4f} less.
 """
 
 

@@ -25,7 +25,7 @@ from recordings.table.reading import audit_dates, audit_parts, damage_named, dat
 from recordings.table.rows import SMALL, STATES
 from recordings.table.schema import CURRENT_ORDER
 
-_DAYS_AT_ONCE, _PARTS_AT_ONCE = 16, 2
+_DAYS_AT_ONCE, _PARTS_AT_ONCE = 4, 2  # of the rows of so many days, all are in memory if they come from S3
 _MEMORY = "500MB"  # for one part; DuckDB writes to disk what is more
 SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
@@ -119,8 +119,8 @@ class Savings:
     sums: pd.DataFrame
     not_small: pd.DataFrame  # one row for each recording whose original lies there: never archived, or restored
     runs: pd.DataFrame  # one row for each archiving run that ended; ``share`` of it belongs to these dates
-    running_since: date | None  # the first run of the whole table
-    standing_share: float  # of worker and server: as much as of all minutes archived lies in these dates
+    running_since: date | None  # the first archiving run of the whole table
+    standing_share: float  # of worker and server: as much as of all days of calls in the table lies in these dates
 
     @property
     def standing(self) -> pd.DataFrame:
@@ -147,7 +147,8 @@ def savings(files: AuditFiles, price_list: PriceList, start: date | None = None,
 
     Raises AuditDamaged where a file of these dates cannot be read.
     """
-    dates = [day for day in audit_dates(files) if (start or date.min) <= day <= (end or date.max)]
+    all_dates = audit_dates(files)
+    dates = [day for day in all_dates if (start or date.min) <= day <= (end or date.max)]
     today = datetime.now(UTC).date()
     first, last = start or min(dates, default=end or today), end or max(dates, default=start or today)
     parts = audit_parts(files, first, last, days=_DAYS_AT_ONCE)  # each is let go after use: it caches all footers
@@ -155,17 +156,16 @@ def savings(files: AuditFiles, price_list: PriceList, start: date | None = None,
         found = list(threads.map(lambda part: _sum_up(part, price_list), parts))
     found = found or [_sum_up(dataset_of(files, []), price_list)]
     sums, not_small = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
-    runs = read_runs(files)
+    runs = read_runs(files, start)
     share = _shares(runs, sums, start, end)
-    minutes = runs["minutes"].sum()
     return Savings(
         start=first,
         end=last,
         sums=_priced(sums, price_list),
         not_small=not_small,
         runs=runs.assign(share=share)[share > 0].reset_index(drop=True),
-        running_since=None if runs.empty else min(runs["started_at"]).date(),
-        standing_share=(runs["minutes"] * share).sum() / minutes if minutes else 1.0,
+        running_since=_running_since(files),
+        standing_share=len(dates) / len(all_dates) if all_dates else 1.0,
     )
 
 
@@ -232,9 +232,12 @@ def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
     )
 
 
-def read_runs(files: AuditFiles) -> pd.DataFrame:
-    """Archiving runs that ended: when, for which days, how long, how much, at what cost."""
-    rows = [row for row in of_sound(_run_row, end_records(files)) if row]
+def read_runs(files: AuditFiles, first_day: date | None = None) -> pd.DataFrame:
+    """Archiving runs that ended: when, for which days, how long, how much, at what cost.
+
+    With ``first_day``, those that began on it or later: no other can have archived its calls, or those of later days.
+    """
+    rows = [row for row in of_sound(_run_row, end_records(files, first_day)) if row]
     columns = ["run_id", "started_at", "first_day", "last_day", "archived", "failed", *_MEASURED, *_PRICED]
     frame = pd.DataFrame(rows, columns=columns).astype(
         dict.fromkeys(("wall_s", "cpu_s", "minutes", *_PRICED), "float64")
@@ -242,6 +245,12 @@ def read_runs(files: AuditFiles) -> pd.DataFrame:
     return frame.assign(started_at=pd.to_datetime(frame["started_at"], utc=True)).sort_values(
         "started_at", ignore_index=True
     )
+
+
+def _running_since(files: AuditFiles) -> date | None:
+    """When the first archiving run of the table began. Records are read up to the first of one, which is soon."""
+    rows = filter(None, of_sound(_run_row, end_records(files)))
+    return next((datetime.fromisoformat(row["started_at"]).date() for row in rows), None)
 
 
 _MEASURED = ("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after")

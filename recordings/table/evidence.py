@@ -22,7 +22,7 @@ RUNS = "_runs"  # where recordings.history keeps the records
 DIFFERENCES = "_differences"  # where recordings.jobs.reconcile keeps what it finds
 _START, _END = ".start.json", ".end.json"
 _LISTING = (_END, ".done.json")  # the records that list files
-_FILES_AT_ONCE, _RECORDS_AT_ONCE = 16, 256
+_FILES_AT_ONCE, _RECORDS_AT_ONCE = 16, 64
 
 Record = Mapping[str, Any]
 T = TypeVar("T")
@@ -145,14 +145,12 @@ def _date_of(name: str) -> date | None:
         return None  # the folder is no day's
 
 
-def end_records(files: AuditFiles) -> list[Mapping[str, Any]]:
-    """The records of all runs that ended, oldest first; ``verify_audit`` names those that nobody can read."""
-    return [record for _, record in _records_named(files, (_END,)) if record is not None]
+def end_records(files: AuditFiles, since: datetime | date | None = None) -> Iterator[Record]:
+    """The records of the runs that ended, oldest first, read some at a time; ``verify_audit`` names what is none.
 
-
-def records_since(files: AuditFiles, moment: datetime | date) -> list[Mapping[str, Any]]:
-    """The same of the runs that began at this moment or later. No other record is read."""
-    return [record for _, record in _records_named(files, (_END,), _first_name(moment)) if record is not None]
+    With ``since``, of the runs that began then or later. No other record is read: its name tells when its run began.
+    """
+    return (record for _, record in _records_named(files, (_END,), _first_name(since)) if record is not None)
 
 
 def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
@@ -163,7 +161,12 @@ def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
 
 def _first_name(moment: datetime | date | None) -> str:
     """The first name that a record of a run that began then can have: a run's id begins with its time."""
-    return f"{RUNS}/{moment:%Y%m%dT%H%M%SZ}" if moment else ""
+    return f"{RUNS}/{first_id(moment)}" if moment else ""
+
+
+def first_id(moment: datetime | date) -> str:
+    """The first id that a run which began then can have."""
+    return f"{moment:%Y%m%dT%H%M%SZ}"
 
 
 def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:

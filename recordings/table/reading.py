@@ -138,25 +138,36 @@ class Settled(NamedTuple):
 
     recordings: frozenset[tuple[str, str]]  # (key, ETag)
     damaged: tuple[str, ...]
+    unprofitable: frozenset[tuple[str, str]] = frozenset()  # those of them that are not worth archiving
 
 
 def settled(
-    audit_uri: str, day: Day, *, bucket: str, profile: str, software_version: str, session: Session | None = None
+    audit_uri: str,
+    day: Day,
+    *,
+    bucket: str,
+    profile: str,
+    software_version: str,
+    weighed_by: str | None = None,
+    session: Session | None = None,
 ) -> Settled:
     """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
 
     Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
-    software rejected. A damaged file settles nothing, and is named.
+    software rejected, or found not worth archiving when it weighed them by the same (``weighed_by``; None: whatever it
+    found then). A damaged file settles nothing, and is named.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
     is_rejected = ds.field("status") == Status.REJECTED
-    rejected = is_rejected & (ds.field("software_version") == software_version)
+    is_unprofitable = ds.field("weighed_by") == weighed_by if weighed_by else pc.scalar(False)
+    left = (is_rejected | is_unprofitable) & (ds.field("software_version") == software_version)
     of_profile = ds.field("profile") == profile
-    etag = pc.if_else(is_rejected, ds.field("etag_before"), ds.field("etag_after"))
+    stays = ~ds.field("status").isin([str(each) for each in STATES])
+    etag = pc.if_else(stays, ds.field("etag_before"), ds.field("etag_after"))
     wanted = {
-        "columns": {"key": ds.field("key"), "etag": etag},
-        "filter": _filter(Only(bucket=bucket, prefixes=day.key_prefixes)) & of_profile & (done | rejected),
+        "columns": {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected},
+        "filter": _filter(Only(bucket=bucket, prefixes=day.key_prefixes)) & of_profile & (done | left),
     }
     files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])
@@ -164,8 +175,13 @@ def settled(
         tables, damaged = [table_of(rows, **wanted)], list[str]()
     except AuditDamaged:
         tables, damaged = _file_by_file(files, rows.files, wanted)
-    pairs = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
-    return Settled(frozenset(chain.from_iterable(pairs)), tuple(damaged))
+    rows_of = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
+    found = list(chain.from_iterable(rows_of))
+    return Settled(
+        frozenset((key, etag) for key, etag, _ in found),
+        tuple(damaged),
+        frozenset((key, etag) for key, etag, is_unprofitable in found if is_unprofitable),
+    )
 
 
 def _file_by_file(
@@ -222,9 +238,14 @@ def _between(days: Iterable[date], start: date | None, end: date | None) -> list
 
 def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
     """The rows of these days."""
+    return _dataset(files, names_of_days(files, days))
+
+
+def names_of_days(files: AuditFiles, days: Iterable[date]) -> list[str]:
+    """The names of the files of these days: a listing each, some at once."""
     with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
-        listed = list(threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days))
-    return _dataset(files, [name for of_day in listed for name in of_day if name.endswith(".parquet")])
+        listed = threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days)
+        return [name for of_day in listed for name in of_day if name.endswith(".parquet")]
 
 
 def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:

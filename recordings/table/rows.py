@@ -65,6 +65,9 @@ class AuditRow:
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
     read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
+    weighed_by: Annotated[
+        str | None, "Digest of the prices, retention and terms by which archiving it would not pay, now or later"
+    ] = None
     attempts: Annotated[int, "Most S3 requests that any one step needed; 1 means that nothing was retried"] = 0
     state_at: Annotated[datetime | None, "When the bucket came into this state, by S3's clock (UTC)"] = None
     started_at: Annotated[datetime, "When the run took the recording up (UTC)"]

@@ -114,7 +114,7 @@ says under `schema_version`.
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
-<audit_uri>/_differences/<run_id>.parquet                       how table and bucket differed, as a reconciliation found
+<audit_uri>/_differences/<run_id>.csv                           how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
 
@@ -147,11 +147,11 @@ run's id.
 
 ## How table and bucket differed
 
-Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.parquet`,
-a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `contact_id`, `difference` (its code, as
+Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.csv`,
+a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `difference` (its code, as
 explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
 record lists the file with its digest, and `verify_audit` checks it. Where there are very many, those that follow lie in
-`<run_id>-2.parquet` and so on.
+`<run_id>-2.csv` and so on.
 
 ## What is true now
 

@@ -81,8 +81,8 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     assert all(f"{key}: {code}" in str(failed.value) for key, code in codes.items() if code != "new-since")
     assert verify_audit(audit_uri).discrepancies == ()
     for run_id in found:
-        file = f"_differences/{run_id}.parquet"
-        written = pd.read_parquet(f"{audit_uri}/{file}")
+        file = f"_differences/{run_id}.csv"
+        written = pd.read_csv(f"{audit_uri}/{file}")
         assert dict(zip(written["key"], written["difference"], strict=True)) == codes
         assert written.loc[~written["is_loss"], "key"].tolist() == [key_of(7)]
         assert not [name for name in written.columns if f"`{name}`" not in DOCUMENT]
@@ -191,7 +191,7 @@ def test_what_is_found_is_on_record_though_prefect_takes_no_artifact(
     with pytest.raises(JobFailed) as failed:
         reconcile()
     run_id = failed.value.summary.run_id
-    assert Path(audit_uri, f"_differences/{run_id}.parquet").is_file()
+    assert Path(audit_uri, f"_differences/{run_id}.csv").is_file()
     assert Path(audit_uri, f"_runs/{run_id}.end.json").is_file()
 
 
@@ -298,7 +298,7 @@ def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket)
     unversioned_bucket.put(key_of(1), b"call")
     before = unversioned_bucket.snapshot()
     findings = inspect_bucket(unversioned_bucket.name, [PREFIX])
-    assert [finding.code for finding in findings] == ["unversioned", "originals-cost"]
+    assert [finding.code for finding in findings] == ["unversioned", "left-alone-stays", "kept-for", "originals-cost"]
     assert unversioned_bucket.snapshot() == before
 
 

@@ -30,7 +30,7 @@ def submit(page: Page) -> str:
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("button", name="View run").click()
     ended = page.get_by_text("Completed", exact=True).or_(page.get_by_text("Failed", exact=True)).first
-    ended.wait_for(timeout=120_000)
+    ended.wait_for()
     return ended.inner_text()
 
 

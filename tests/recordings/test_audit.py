@@ -1,6 +1,8 @@
 """A row for every recording of a wave, whichever stage failed."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from recordings import audit
 from recordings.audit import Ledger, audit_wave
+from recordings.errors import StoreUnavailable
 from recordings.recording import Batch, Recording
 from recordings.resample import listed_row
 from recordings.run import Run
@@ -35,8 +38,6 @@ def batch() -> Batch:
 
 
 def _rows(batch: Batch, run: Run, *statuses: Status) -> BatchRows:
-    from dataclasses import replace
-
     rows = [
         replace(listed_row(recording, run), status=status)
         for recording, status in zip(batch.recordings, statuses, strict=True)
@@ -128,3 +129,28 @@ def test_rows_that_could_not_be_written_are_written_with_the_next(
     assert (ledger.files, ledger.tally.counts) == ([], {})
     _told(ledger, run, batch, 2)
     assert [file.rows for file in ledger.files] == [6]
+
+
+def test_a_wave_that_is_told_again_is_not_written_again(
+    files: AuditFiles, plan: Callable[..., Run], batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second day's file is refused once: the task is tried again, when the first day's is written already."""
+    run = plan("bucket-b")
+    rows = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.FAILED)
+    later = replace(rows.rows[2], recording_date=DAY + timedelta(days=1))
+    both = BatchRows(batch, [*rows.rows[:2], later])
+    ledger, create, refused = Ledger(files, run), files.create, [f"recording_date={later.recording_date}"]
+
+    def refusing(name: str, data: bytes) -> None:
+        if name.partition("/")[0] in refused:
+            refused.clear()
+            raise StoreUnavailable("not now")
+        create(name, data)
+
+    monkeypatch.setattr(files, "create", refusing)
+    audit_wave(ledger, 1, [batch], [[both]] * 3, last=False)
+    with pytest.raises(StoreUnavailable):
+        audit_wave(ledger, 2, [batch], [[both]] * 3, last=True)
+    audit_wave(ledger, 2, [batch], [[both]] * 3, last=True)
+    assert [file.rows for file in ledger.files] == [4, 2]
+    assert ledger.tally.counts == {"archived": 4, "failed": 2}

@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from recordings.backfill import (
     Backfill,
     Portion,
+    Portions,
+    Weeks,
+    days_to_cut,
     dead_backfills,
     find_portions,
     finished,
+    finished_since,
     plan_backfill,
     record_backfill,
+    record_backfill_end,
     shards_of,
 )
 from recordings.errors import InvalidRequest
@@ -68,16 +73,18 @@ def test_a_small_day_is_one_portion_and_a_large_one_is_cut(
         for number in range(3):
             key = key_of(number, DAY + timedelta(days=1), "ivr/" if number == 2 else "").replace("00000000", letter * 8)
             bucket.put(key, b"x")
-    portions = find_portions(backfill_of(plan(bucket.name, **days(2)), shard_above=4), {}, store, pool)
-    assert [str(each) for each in portions.all] == ["2026-01-12", *(f"2026-01-13 {letter}" for letter in "01Saf")]
-    assert portions.left == portions.all
+    backfill = backfill_of(plan(bucket.name, **days(2)), shard_above=4)
+    portions = find_portions(days_to_cut(backfill.run, {})[0], backfill, store, pool)
+    assert [str(each) for each in portions] == ["2026-01-12", *(f"2026-01-13 {letter}" for letter in "01Saf")]
 
 
-def test_what_a_run_has_finished_is_not_listed_again(files: AuditFiles, plan: PlanRun, store: Any, pool: Any) -> None:
+def test_what_a_run_has_finished_is_not_listed_again(files: AuditFiles, plan: PlanRun) -> None:
     run = plan(**days(3))
     end(files, run)
-    portions = find_portions(backfill_of(run), finished(end_records(files), run), store, pool)
-    assert (len(portions.all), portions.left) == (3, [])
+    settled = finished_since(files, plan(**days(4)))
+    to_cut, whole = days_to_cut(plan(**days(4)), settled)
+    assert (to_cut, len(whole)) == ([DAY + timedelta(days=3)], 3)
+    assert Portions(whole, settled).left == []
 
 
 @pytest.mark.parametrize(
@@ -124,20 +131,53 @@ def scheduled(run: Run, hours: float) -> Run:
 def test_a_dead_backfill_is_taken_up_a_week_at_a_time(files: AuditFiles, plan: PlanRun) -> None:
     run = plan(**days(10))
     record_backfill(files, backfill_of(run))
-    end(files, replace(plan(**days(2)), run_id="20260101T000000Z-finished"))
     later = scheduled(run, 7)
     assert dead_runs(files, later, abandoned_after=SIX_HOURS) == {}
 
     taken = dead_backfills(files, later, abandoned_after=SIX_HOURS)
-    assert {name: [each.start_date.day for each in windows] for name, windows in taken.items()} == {
-        f"{run.run_id}-week-1": [14, 15, 16, 17, 18]
-    }
+    week = Window(prefix=PREFIX, start_date=DAY, end_date=DAY + timedelta(days=6))
+    assert taken == {f"{run.run_id}-week-1": [week]}
     record_covered(files, taken, later)
     second = dead_backfills(files, later, abandoned_after=SIX_HOURS)
-    day = DAY + timedelta(days=7)
-    assert second[f"{run.run_id}-week-2"][0] == Window(prefix=PREFIX, start_date=day, end_date=day)
+    rest = Window(prefix=PREFIX, start_date=DAY + timedelta(days=7), end_date=DAY + timedelta(days=9))
+    assert second == {f"{run.run_id}-week-2": [rest]}
     record_covered(files, second, later)
+    record_covered(files, second, run)  # two runs that took it up at once
     assert dead_backfills(files, later, abandoned_after=SIX_HOURS) == {}
+
+
+def test_of_a_dead_backfill_the_weeks_that_it_had_finished_are_known_by_name(
+    files: AuditFiles, plan: PlanRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of its runs may have ended: their records are not read."""
+    start = DAY - timedelta(days=10)
+    run = plan(start_date=start, end_date=start + timedelta(days=23))
+    record_backfill(files, backfill_of(run))
+    end(files, replace(run, run_id="20260101T000000Z-finished"))
+    portions = [Portion(date=start + timedelta(days=n), shard=shard) for n in range(7, 24) for shard in "ab"]
+    weeks = Weeks(files, run, portions)  # the first week was finished before
+    for portion in portions[:15] + portions[16:]:
+        weeks.finished(portion)
+    read, names = files.read, list[str]()
+    monkeypatch.setattr(files, "read", lambda name: names.append(name) or read(name))
+    (left,) = dead_backfills(files, scheduled(run, 7), abandoned_after=SIX_HOURS)
+    assert left == f"{run.run_id}-week-3", "a shard of its first day is left"
+    assert not [name for name in names if name.endswith(".end.json")]
+
+
+def test_a_finished_backfill_covers_those_that_died_on_some_of_its_days(files: AuditFiles, plan: PlanRun) -> None:
+    first = plan(**days(3))
+    for changes in ({}, {"include_held": True}, {"end_date": DAY + timedelta(days=12)}):
+        name = "-".join(["20260201T000000Z", *changes])
+        record_backfill(files, backfill_of(replace(first, run_id=name, **changes)))
+    whole = plan(**days(10))
+    record_backfill(files, backfill_of(whole))
+    record_backfill_end(files, whole, is_finished=True)
+    left = dead_backfills(files, scheduled(whole, 7), abandoned_after=SIX_HOURS)
+    assert [each.removesuffix("-week-1") for each in left] == [
+        "20260201T000000Z-end_date",
+        "20260201T000000Z-include_held",
+    ]
 
 
 def test_a_backfill_lives_as_long_as_runs_begin_in_its_window(files: AuditFiles, plan: PlanRun) -> None:

@@ -50,7 +50,7 @@ def test_it_recommends_the_cheapest_with_the_grace_that_was_set_and_says_what_th
     found = list(choices_of(convertible(a_call_of(300, months=72))).values())
     table = choice_table(found, TERMS, lambda amount: f"${amount * 1000:.4f}")
     assert str(recommended(found, TERMS).way) == "`alaw-mono` in GLACIER_IR, originals kept 30 days"
-    assert "| **`alaw-mono` in GLACIER_IR, originals kept 30 days** | $0.92" in table
+    assert "| **`alaw-mono` in GLACIER_IR, originals kept 30 days** | $0.96" in table
     assert "| mixed | at once | for 30 days |" in table
     assert "| do nothing | $14.8" in table
     assert "keeps them apart is `flac-stereo` in GLACIER_IR, originals kept 30 days, for $0.38" in table

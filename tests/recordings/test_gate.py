@@ -1,9 +1,11 @@
 """The gate: sums by hand, an independent one beside ours for whatever hypothesis draws, and a real bucket."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +16,45 @@ from recordings.backfill import Portion, finished, parameters_of
 from recordings.choice import Convertible
 from recordings.decision import left_as_it_is
 from recordings.estimate import Look, look_at, worth_it
-from recordings.gate import Kept, Terms, archiving_usd, moving_usd, pays, staying_usd
+from recordings.gate import (
+    RECONCILING,
+    RELEASING,
+    Kept,
+    Terms,
+    archiving_requests,
+    archiving_usd,
+    moving_usd,
+    pays,
+    staying_usd,
+)
+from recordings.jobs.job import batches_of, plan_job
+from recordings.jobs.reconcile import reconcile_day
+from recordings.jobs.release import release_batch
+from recordings.plan import list_day
 from recordings.pool import Pool
-from recordings.pricing import load_prices
-from recordings.recording import Recording
+from recordings.pricing import PriceList, load_prices, prices
+from recordings.recording import Day, Recording
 from recordings.run import STORAGE_CLASSES, Run
-from recordings.s3.store import Store
+from recordings.s3.store import ReleasingStore, Store
+from recordings.settings import Settings, settings
+from recordings.table.files import AuditFiles
+from recordings.table.parquet import write_rows
 from recordings.table.rows import AuditRow
-from tests.bucket import DAY, Bucket, key_of
+from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.test_pricing import US_EAST_1
 
 PRICES = load_prices(US_EAST_1)
 RAW = json.loads(US_EAST_1.read_text())
-IR = PRICES.classes["GLACIER_IR"]
-TAGS_READ_FOR_LESS = replace(PRICES, classes={**PRICES.classes, "GLACIER_IR": replace(IR, read_per_1000=0.0004)})
+
+
+class TagsReadForLess(PriceList):
+    """As it is if AWS bills reading tags as a GET of Standard: HEADs of GLACIER_IR are dear either way."""
+
+    def requests(self, counts: Mapping[str, float], write_class: str) -> float:
+        return super().requests(counts, write_class) - self.tags_read_for_less(counts, write_class)
+
+
+TAGS_READ_FOR_LESS = TagsReadForLess(**{each.name: getattr(PRICES, each.name) for each in fields(PRICES)})
 
 
 def a_call_of(seconds: float, *, months: float, storage_class: str = "STANDARD", tags: int = 0) -> Kept:
@@ -39,6 +66,7 @@ def a_call_of(seconds: float, *, months: float, storage_class: str = "STANDARD",
         tags=tags,
         age_days=7,
         months_left=months,
+        months_left_archived=months,
     )
 
 
@@ -51,13 +79,15 @@ def test_five_minutes_for_six_years_by_hand() -> None:
 
     As A-law 2,400,058 bytes, 0.0022352 GB: $0.00064374. Requests: GET 0.0004, PUT 0.02, tags read 0.01 and put 0.005,
     and of listings at 0.005 one for 1,000 and one for 200: 0.03543 per 1,000. CPU 0.029 s at $0.0395 an hour:
-    $0.00000032. The tag for 72 months: $0.0000468. The original for 30 days, 0.98563 months, in Standard: $0.00020268.
+    $0.00000032. The release: HEAD of the replacement twice and its tags at 0.01, HEAD of the original at 0.0004. The
+    reconciliation: tags at 0.01. Both are 0.0404 per 1,000, and 4.2 ms of CPU, $0.00000005. The tag for 72 months:
+    $0.0000468. The original for 30 days, 0.98563 months, in Standard: $0.00020268.
     """
     kept = a_call_of(300, months=72)
     terms = Terms(storage_class="GLACIER_IR", grace_days=30)
     assert staying_usd(kept, PRICES) == pytest.approx(0.0089407 * 0.023 * 72, rel=1e-4)
     assert moving_usd(kept, "GLACIER_IR", PRICES) == pytest.approx(0.00259494, rel=1e-4)
-    by_hand = 0.00064374 + 0.00003543 + 0.00000032 + 0.0000468 + 0.00020268
+    by_hand = 0.00064374 + 0.00003543 + 0.00000032 + 0.0000404 + 0.00000005 + 0.0000468 + 0.00020268
     assert archiving_usd(kept, mono(kept), terms, PRICES) == pytest.approx(by_hand, rel=1e-3)
     assert pays(kept, mono(kept), terms, PRICES)
 
@@ -66,14 +96,14 @@ def test_five_minutes_for_six_years_by_hand() -> None:
     ("grace_days", "months", "at_least_s", "or_s"),
     [
         (30, 6, None, None),  # a month in Standard costs more than a quarter less of six in GLACIER_IR saves
-        (30, 12, 59, 35),
-        (30, 72, 13, 12),
-        (7, 6, 52, 26),
-        (7, 12, 26, 16),
-        (7, 72, 12, 11),
-        (1, 6, 38, 20),
-        (1, 12, 23, 14),
-        (1, 72, 12, 11),
+        (30, 12, 161, 89),
+        (30, 72, 18, 14),
+        (7, 6, 159, 83),
+        (7, 12, 70, 39),
+        (7, 72, 17, 13),
+        (1, 6, 117, 61),
+        (1, 12, 61, 34),
+        (1, 72, 17, 13),
     ],
 )
 def test_from_which_length_on_converting_pays(
@@ -83,8 +113,9 @@ def test_from_which_length_on_converting_pays(
 
     By hand, for a year and a day's grace: above 16.4 s a result is more than 128 KiB. A second saves 24,000 bytes of 12
     months at $0.004, $0.0000010729, and costs 32,000 bytes of a day at $0.023, $0.0000000225. Requests but for the PUT,
-    which costs as much as the rule's transition, are $0.00001543, CPU $0.00000006, 12 months of a tag $0.0000078:
-    $0.00002329 / $0.0000010504 are 22.2 s.
+    which costs as much as the rule's transition, are $0.00001543, those of release and reconciliation $0.0000404, CPU
+    $0.00000011, 12 months of a tag $0.0000078: $0.00006374 / $0.0000010504 are 60.7 s. Tags are read three times; at
+    the lower price that is $0.0000288 less: 33.3 s.
     """
     terms = Terms(storage_class="GLACIER_IR", grace_days=grace_days)
 
@@ -106,6 +137,35 @@ def test_what_is_read_back_and_what_is_tagged_must_earn_more() -> None:
     assert dearer == pytest.approx(3 * 0.00001 + 5 * 0.00000065 * 30 / 30.4375)
 
 
+def test_what_is_priced_is_what_is_asked(
+    bucket: Bucket, store: Store, pool: Pool, plan: Any, archive: Any, a_call: Any, files: AuditFiles
+) -> None:
+    """All requests about recordings: by a run, by the release of their originals, and by a reconciliation."""
+    for number in range(3):
+        bucket.put(key_of(number), a_call(number), Tagging="queue=sales")
+    run = plan(bucket.name)
+    rows = archive(run)
+    assert each_of(3, store.requests) == +Counter(archiving_requests("STANDARD", has_tags=True))
+
+    write_rows(files, rows, run_id=run.run_id, wave=1)
+    of_day = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
+    releasing, (batch,) = ReleasingStore(bucket.name, Settings()), batches_of(rows)
+    released = release_batch(releasing, files, batch, plan_job("release", **of_day), pool)
+    assert released.counts == {"released": 3}
+    assert each_of(3, releasing.requests) == Counter(RELEASING) + Counter(HeadObject=1)  # of the original
+
+    store.requests.clear()
+    compared = plan_job("reconcile", prefixes=[PREFIX], **of_day)
+    assert reconcile_day(store, Day(prefix=PREFIX, date=DAY), compared, pool, retention_years=6) == []
+    assert each_of(3, store.requests) == RECONCILING
+
+
+def each_of(recordings: int, requests: Mapping[str, int]) -> dict[str, float]:
+    """Requests about one recording, by operation; DELETE is free."""
+    of_one = ("HeadObject", "GetObject", "PutObject", "GetObjectTagging", "PutObjectTagging")
+    return {name: requests[name] / recordings for name in of_one if requests[name]}
+
+
 def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, float]:
     """What leaving it to the lifecycle rule and what archiving it cost, from the price list's JSON alone."""
     here, there = RAW["classes"][kept.storage_class], RAW["classes"][terms.storage_class]
@@ -117,11 +177,16 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
     def early(days: float) -> float:
         return keeping(kept.size_bytes, here, max(0, here.get("shortest_days", 0) - days) / month_days)
 
-    months = max(kept.months_left, there.get("shortest_days", 0) / month_days)
+    shortest = there.get("shortest_days", 0) / month_days
+    months, months_archived = max(kept.months_left, shortest), max(kept.months_left_archived, shortest)
     rule = keeping(kept.size_bytes, here, kept.months_left)
     if kept.storage_class != terms.storage_class:
         transition = there.get("transition_per_1000", 0) / 1000
         rule = min(rule, transition + early(kept.age_days) + keeping(kept.size_bytes, there, months))
+
+    def release_and_reconciliation() -> float:
+        return (2 + 1 + 1) * there["read_per_1000"] / 1000 + here["read_per_1000"] / 1000
+
     heads = 1 if kept.storage_class in ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA") else 0
     requests = (
         here["read_per_1000"]
@@ -129,15 +194,18 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
         + (heads + (4 if kept.tags else 1)) * there["read_per_1000"]
         + standard["write_per_1000"] * (1 + 1 / 1000 + 1 / terms.batch_size)
     ) / 1000
-    cpu_s = 0.005 + kept.minutes * 0.0048 * (1 + terms.readback_share)
+    kms = (2 + terms.readback_share) * RAW["kms_per_10000"] / 10_000 if kept.by_kms else 0
+    cpu_s = 0.005 + 0.0035 + 0.0007 + kept.minutes * 0.0048 * (1 + terms.readback_share)
     tag_month = RAW["tag_per_10000_months"] / 10_000
     archived = (
         requests
+        + kms
+        + release_and_reconciliation()
         + kept.size_bytes / gib * here.get("retrieval_gb", 0)
         + cpu_s / 3600 * (RAW["fargate_vcpu_hour"] + 2 * RAW["fargate_gb_hour"])
         + terms.readback_share * (bytes_after / gib * there.get("retrieval_gb", 0) + there["read_per_1000"] / 1000)
-        + keeping(bytes_after, there, months)
-        + tag_month * kept.months_left
+        + keeping(bytes_after, there, months_archived)
+        + tag_month * kept.months_left_archived
         + (keeping(kept.size_bytes, here, 1) + kept.tags * tag_month) * terms.grace_days / month_days
         + early(kept.age_days + terms.grace_days)
     )
@@ -153,6 +221,8 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
     grace_days=st.integers(0, 90),
     readback_percent=st.sampled_from([0.0, 1.0, 100.0]),
     ratio=st.floats(0.01, 1.5),
+    longer=st.floats(0, 3),
+    by_kms=st.booleans(),
 )
 def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
     plan_once: Callable[..., Run],
@@ -164,9 +234,12 @@ def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
     grace_days: int,
     readback_percent: float,
     ratio: float,
+    longer: float,
+    by_kms: bool,
 ) -> None:
     """And nothing that would have paid is held back."""
     kept = a_call_of(seconds, months=months, storage_class=storage_class, tags=tags)
+    kept = replace(kept, by_kms=by_kms, months_left_archived=months + longer)
     run = plan_once(storage_class=target, readback_percent=readback_percent)
     terms = replace(run.terms, grace_days=grace_days)
     bytes_after = round(kept.size_bytes * ratio)
@@ -213,10 +286,10 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
     converted_by_others: bytes,
 ) -> None:
     """At six years: two calls too short, two long enough, one too short for its tags, and one that is small already."""
-    lengths = {key_of(1): 4.0, key_of(2): 11.0, key_of(3): 14.0, key_of(4): 60.0}
+    lengths = {key_of(1): 4.0, key_of(2): 16.0, key_of(3): 18.0, key_of(4): 60.0}
     for number, (key, seconds) in enumerate(lengths.items()):
         bucket.put(key, a_call(number, seconds))
-    bucket.put(key_of(5), a_call(5, 14.0), Tagging="queue=sales")
+    bucket.put(key_of(5), a_call(5, 18.0), Tagging="queue=sales")
     bucket.put(key_of(6), converted_by_others)
     run, before = gated(plan(bucket.name)), bucket.snapshot()
     recordings = listed(run)
@@ -239,6 +312,49 @@ def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_befor
 
     rest = {row.key: str(row.status) for row in archive(replace(run, archive_unprofitable=True))}
     assert rest == dict.fromkeys(map(key_of, range(1, 7)), "archived")
+
+
+def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decides(
+    bucket: Bucket,
+    plan: Any,
+    archive: Any,
+    a_call: Any,
+    files: AuditFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """One call is too short. One lies in GLACIER_IR for less than 90 days: not worth it now, and perhaps later."""
+    bucket.put(key_of(1), a_call(1, 4.0))
+    bucket.put(key_of(2), a_call(2, 16.0), StorageClass="GLACIER_IR")
+    run = gated(plan(bucket.name))
+    for cached in (settings, prices):
+        request.addfinalizer(cached.cache_clear)
+
+    def counted(run: Run, **setting: str) -> tuple[int, int]:
+        """Recordings to look at, and those settled as not worth it; by a store that has seen nothing yet."""
+        with monkeypatch.context() as patch:
+            for name, value in setting.items():
+                patch.setenv(f"ARCHIVE_{name}", value)
+            for cached in (settings, prices):
+                cached.cache_clear()
+            listing = list_day(Store(bucket.name, Settings()), Day(prefix=PREFIX, date=DAY), run)
+        assert len(listing.open) + listing.settled_count == 2
+        return len(listing.open), listing.unprofitable_count
+
+    rows = archive(run)
+    assert {(row.reason or "").partition(":")[0] for row in rows} == {"not-worth-it"}
+    write_rows(files, rows, run_id=run.run_id, wave=1)
+    assert counted(run) == (1, 1)
+    for other in ({"archive_unprofitable": True}, {"readback_percent": 5.0}, {"software_version": "later"}):
+        assert counted(replace(run, **other)) == (2, 0)
+    cheaper = tmp_path / "prices.json"
+    cheaper.write_text(json.dumps({**RAW, "tag_per_10000_months": 0.0064}))
+    for name, value in (("GRACE_DAYS", "1"), ("RETENTION_YEARS", "7"), ("PRICE_LIST", str(cheaper))):
+        assert counted(run, **{name: value}) == (2, 0)
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3000}}
+    bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})
+    assert counted(run) == (2, 0)
 
 
 def test_what_is_soon_to_be_deleted_is_not_worth_it(

@@ -67,7 +67,9 @@ class World:
         self.pool = Pool(1, Budget(1024 * 1024))  # one thread: the n-th request is always the same
 
     def job(self, kind: str, **changes: Any) -> Job:
-        job = plan_job(kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **changes)
+        job = plan_job(
+            kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **{"grace_days": 0, **changes}
+        )
         record_start(self.files, job)
         return job
 

@@ -1,17 +1,21 @@
 """What may be asked of a restore, release or reconciliation, and how people are told of it."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recordings.errors import InvalidRequest
+from recordings.glossary import DIFFERENCES
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.reconcile import Drift, Drifts
 from recordings.jobs.report import differences_report, report_of, run_name
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
+from recordings.table.evidence import digest_of
 from recordings.table.files import LocalFiles
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, key_of
@@ -201,11 +205,41 @@ def test_an_empty_run_says_why() -> None:
     )
 
 
+def test_no_page_and_no_line_grows_with_the_table() -> None:
+    """Six years, in which everything is wrong: Prefect keeps what is published, and people read it."""
+    key = f"connect/{'long-instance-name/' * 5}CallRecordings/2026/01/12/{'c' * 36}_20260112T09:31_UTC.wav"
+    drift = Drift(code="vanished", key=key, sentence="the table says archived, but the key has no current version")
+    counts = dict.fromkeys(DIFFERENCES, 3_000_000)
+    files = [f"_differences/20260201T030000Z-0123abcd-{n}.csv" for n in range(2_191)]
+    assert len(differences_report(dict.fromkeys(DIFFERENCES, [drift] * 100), counts, files)) < 600_000
+    rows = [row(n, Status.FAILED, key=f"{n}{key}", reason="denied: S3 refused it") for n in range(1000)]
+    vain = [f"contact {n:036d}: the audit table has no archived recording of it" for n in range(20_000)]
+    for said in ({"problems": vain}, {"notes": vain}):
+        summary, page = ended(planned("restore"), rows, **said)
+        assert (len(str(summary)) < 3_000, len(page) < 60_000) == (True, True)
+
+
+def test_differences_are_written_for_a_spreadsheet_and_none_is_taken_for_a_formula(tmp_path: Path) -> None:
+    """Many make several files; each is listed with its rows and its digest."""
+    found = Drifts(planned("reconcile"), LocalFiles(tmp_path))
+    odd = 'calls/2026/01/12/=1+1,"a"_20260112T09:31_UTC.wav'
+    found.add(Drift(code="vanished", key=odd, sentence="it is gone\nfor good") for _ in range(20_000))
+    found.add([Drift(code="row-missing", key=odd, sentence="s")])
+    found.write()
+    assert [(file.name.rpartition("/")[2].count("-"), file.rows) for file in found.files] == [(1, 20_000), (2, 1)]
+    for file in found.files:
+        data = (tmp_path / file.name).read_bytes()
+        assert digest_of(data) == file.sha256
+        cells = [cell for line in csv.reader(StringIO(data.decode())) for cell in line]
+        assert odd in cells
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+
+
 def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: Path) -> None:
     found = Drifts(planned("reconcile"), LocalFiles(tmp_path))
     found.add([Drift(code="class-differs", key="a", sentence="s1"), Drift(code="vanished", key="b", sentence="s2")])
     found.add(Drift(code="row-missing", key=f"k{n}", sentence="s") for n in range(102))
-    report = differences_report(found.examples, found.counts, ["_differences/r.parquet"])
+    report = differences_report(found.examples, found.counts, ["_differences/r.csv"])
     headings = [line for line in report.splitlines() if line.startswith("#")]
     assert headings == [
         "# 104 differences between table and bucket",
@@ -215,7 +249,7 @@ def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: 
     ]
     assert "- s2: `b`" in report
     assert "- and 2 more" in report
-    assert report.endswith("All of them: `_differences/r.parquet`, in the folder of the audit table.")
+    assert report.endswith("All of them: `_differences/r.csv`, in the folder of the audit table.")
     summary, page = ended(planned("reconcile"), [], drifts={"vanished": 1, "row-missing": 2})
     assert str(summary) == f"reconcile {summary.run_id}: table and bucket differ: 2 row-missing, 1 vanished"
     assert page.startswith("# Comparison of table and bucket in calls: **something is lost**\n")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -46,12 +46,21 @@ def looked_at(files: LocalFiles, days: int, **changes: Any) -> list[date]:
     return list(days_to_look_at(release(files, days, **changes), files).dates)
 
 
-def archives(files: LocalFiles, plan: Callable[..., Run], day: date, began: datetime, *, dies: bool = False) -> None:
-    """A run that archives this day's calls, and dies before its end record or not."""
+def archives(
+    files: LocalFiles,
+    plan: Callable[..., Run],
+    day: date,
+    began: datetime,
+    *,
+    dies: bool = False,
+    writes: date | Literal["its day"] | None = "its day",
+) -> None:
+    """A run that archives this day's calls, or those of a day that another left; it may die before its end record."""
     run = plan("calls", start_date=day, end_date=day)
     run = replace(run, started_at=began, run_id=f"{began:%Y%m%dT%H%M%SZ}-{run.run_id[-8:]}")
     record_start(files, run)
-    written = write_rows(files, [replace(ROW, recording_date=day, bucket="calls")], run_id=run.run_id, wave=1)
+    rows = [replace(ROW, recording_date=day if writes == "its day" else writes, bucket="calls")] if writes else []
+    written = write_rows(files, rows, run_id=run.run_id, wave=1)
     if not dies:
         record_end(files, run, totals={}, manifest=written)
 
@@ -76,6 +85,30 @@ def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFil
     assert looked_at(files, 7) == DAYS[1:3]
 
 
+def test_what_a_run_wrote_for_a_dead_backfill_before_it_died_is_looked_at(files: LocalFiles, plan: Any) -> None:
+    """The next run finds it settled, writes no row of it, and says that it has covered both."""
+    backfill = plan("calls", start_date=DAYS[0], end_date=DAYS[2])
+    backfill = replace(backfill, run_id=f"{NOW - timedelta(days=60):%Y%m%dT%H%M%SZ}-0000000b")
+    record_start(files, backfill, backfill={"max_parallel": 4})
+    released(files, {})
+    archives(files, plan, DAYS[3], NOW + timedelta(days=1), dies=True, writes=DAYS[1])
+    archives(files, plan, DAYS[3], NOW + timedelta(days=2), writes=None)
+    assert looked_at(files, 7) == [DAYS[1]]
+    released(files, {}, days=7)
+    assert looked_at(files, 14) == [DAYS[1]], "a run may write for a week"
+    assert looked_at(files, 28) == [DAYS[1]], "as no release has said since that it is done"
+    released(files, {}, days=28)
+    assert looked_at(files, 35) == []
+
+
+def test_what_a_run_wrote_whose_end_record_is_damaged_is_looked_at(files: LocalFiles, plan: Any) -> None:
+    released(files, {})
+    archives(files, plan, DAYS[2], NOW + timedelta(days=1))
+    (record,) = files.root.glob("_runs/*.end.json")
+    record.write_bytes(record.read_bytes()[:99])
+    assert looked_at(files, 7) == [DAYS[2]]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"dry_run": True}, {"start_date": DAYS[0]}, {"bucket": "others"}, {"grace_days": 60}, {"prefixes": ["x/"]}],
@@ -84,6 +117,31 @@ def test_a_release_of_something_else_does_not_count(files: LocalFiles, other: di
     """Neither does one with a longer grace: it left what is due now."""
     released(files, {}, **other)
     assert looked_at(files, 7) == DAYS
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"[]", b'{"bucket": "calls"}', b'{"bucket": "calls", "grace_days": 30, "look_again": {"x": 1}}']
+)
+def test_what_a_release_left_is_known_from_an_older_one_where_its_file_is_damaged(
+    files: LocalFiles, damaged: bytes
+) -> None:
+    """It began earlier, so no day is missing."""
+    released(files, {DAYS[1]: NOW.date()})
+    released(files, {}, days=7)
+    newest = max(files.root.glob("_runs/*.left.json"))
+    newest.write_bytes(damaged)
+    assert looked_at(files, 14) == [DAYS[1]]
+
+
+def test_of_two_releases_at_once_what_either_left_is_looked_at_by_the_one_that_began_last(files: LocalFiles) -> None:
+    """Both began with what the one before them had left, and looked at the same days."""
+    released(files, {DAYS[1]: NOW.date()})
+    first, second = release(files, 7), release(files, 8)
+    looks = [days_to_look_at(each, files) for each in (first, second)]
+    assert [list(each.dates) for each in looks] == [[DAYS[1]]] * 2
+    record_left(files, second, looks[1], {DAYS[1]: NOW.date()})  # as the first had not released it yet
+    record_left(files, first, looks[0], {})
+    assert looked_at(files, 14) == [DAYS[1]]
 
 
 def test_days_that_are_asked_for_are_looked_at_in_any_case(files: LocalFiles) -> None:

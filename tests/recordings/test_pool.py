@@ -1,11 +1,10 @@
 """Threads and the budget of bytes."""
 
-import gc
 import threading
 
 import pytest
 
-from recordings.pool import Budget, Pool, shared_pool
+from recordings.pool import Budget, Pool
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -47,10 +46,3 @@ def test_a_failure_is_raised_after_the_rest_has_ended_and_frees_its_bytes() -> N
     started = list(ended)
     assert pool.map(lambda n: n, [5], cost_bytes=lambda _: 10) == [5]
     assert ended == started
-
-
-def test_what_is_loaded_is_not_searched_for_garbage_again() -> None:
-    gc.unfreeze()
-    shared_pool.cache_clear()
-    shared_pool()
-    assert gc.get_freeze_count() > len(gc.get_objects())

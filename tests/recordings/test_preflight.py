@@ -78,8 +78,11 @@ def lifecycle(bucket: Bucket, **rule: Any) -> None:
     bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [whole]})
 
 
-def test_a_sound_bucket_has_only_the_note_on_originals(store: Store) -> None:
-    assert codes(store) == {"originals-cost": Severity.INFO}
+NOTES = {"kept-for": Severity.INFO, "left-alone-stays": Severity.INFO, "originals-cost": Severity.INFO}
+
+
+def test_a_sound_bucket_has_only_notes(store: Store) -> None:
+    assert codes(store) == NOTES
 
 
 def test_looking_leaves_one_probe_and_touches_no_recording(bucket: Bucket, store: Store) -> None:
@@ -195,6 +198,22 @@ def test_originals_frozen(bucket: Bucket, store: Store, frozen: str) -> None:
     assert f"{frozen} 3 days after" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("to", "tag", "codes_then"),
+    [
+        ("GLACIER_IR", {}, set()),
+        ("DEEP_ARCHIVE", {}, {"moved-colder"}),
+        ("DEEP_ARCHIVE", {"Tag": {"Key": "converted", "Value": "True"}}, {"left-alone-stays"}),
+    ],
+)
+def test_what_moves_recordings(
+    bucket: Bucket, store: Store, to: str, tag: dict[str, Any], codes_then: set[str]
+) -> None:
+    """Those that a run leaves alone are never tagged."""
+    lifecycle(bucket, Transitions=[{"Days": 30, "StorageClass": to}], Filter=tag or {"Prefix": ""})
+    assert codes(store).keys() & {"moved-colder", "left-alone-stays"} == codes_then
+
+
 def test_originals_that_move_to_a_class_of_immediate_access(bucket: Bucket, store: Store) -> None:
     lifecycle(bucket, NoncurrentVersionTransitions=[{"NoncurrentDays": 3, "StorageClass": "GLACIER_IR"}])
     assert "originals-frozen" not in codes(store)
@@ -256,7 +275,7 @@ def test_mfa_delete(bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch)
         return (200, {"Content-Type": "application/xml"}, both) if "versioning" in request.query else None
 
     with behind(s3, bucket, monkeypatch, answer) as store:
-        assert codes(store) == {"mfa-delete": Severity.WARN, "originals-cost": Severity.INFO}
+        assert codes(store) == {"mfa-delete": Severity.WARN, **NOTES}
 
 
 @pytest.mark.parametrize("ownership", ["ObjectWriter", "BucketOwnerPreferred", None])
@@ -300,10 +319,13 @@ def test_what_may_not_be_looked_at_is_one_finding(
         return error(status, code) if is_it else None
 
     with behind(s3, bucket, monkeypatch, refuse) as store:
-        found = codes(store)
+        found, kept = codes(store), findings(store)["kept-for"].sentence
         must = look in ("prefixes", "versioning", "conditional-writes")
         assert found.pop(f"cannot-see-{look}") is (Severity.BLOCK if must else Severity.WARN)
-        assert found == {"originals-cost": Severity.INFO}
+        unknown = {"left-alone-stays"} if look == "lifecycle" else set()
+        assert found.keys() == NOTES.keys() - unknown
+        unread = "lifecycle rules cannot be read: recordings count as kept for 6 years" in kept
+        assert unread == (look == "lifecycle")
 
 
 def test_a_bucket_of_which_nothing_may_be_seen(bucket: Bucket, s3: Server, monkeypatch: pytest.MonkeyPatch) -> None:

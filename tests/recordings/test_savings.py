@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +28,7 @@ from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
 from recordings.table.rows import AuditRow, Status
+from recordings.table.schema import current_view, duckdb_view
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
 from tests.recordings.test_gate import a_call_of, costs_by_hand
 from tests.recordings.test_pricing import US_EAST_1
@@ -160,7 +162,7 @@ def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Pa
 
 
 def test_a_range_is_charged_its_share(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
-    """Of a run as many of its minutes as lie in the range, of worker and server as many of all minutes.
+    """Of a run as many of its minutes as lie in the range; of worker and server as many of the days with calls.
 
     Two runs, of 10 and of 30 minutes, over two days: the range is the first day, with all of the first run's minutes
     and a third of the second's. A third run found nothing on its four days, one of which is in the range.
@@ -375,6 +377,29 @@ def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: An
     assert by_day(result)["recordings"].sum() == len({(row.recording_date, row.key) for row in rows})
 
 
+@given(histories(), st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_the_documented_view_pandas_and_streaming_hold_the_same_rows(
+    tmp_path_factory: Any, rows: list[AuditRow], rows_a_file: int
+) -> None:
+    """Row by row, however the rows lie in files, also those without S3's time, and in either bucket."""
+    rows = [replace(row, bucket=("recordings", "elsewhere")[row.bytes_before % 2]) for row in rows if row.bytes_before]
+    root, names = tmp_path_factory.mktemp("audit"), ["recording_date", "bucket", "key", "status", "started_at"]
+    for wave in range(0, len(rows), rows_a_file):
+        write_rows(LocalFiles(root), rows[wave : wave + rows_a_file], run_id="r", wave=wave)
+    streamed = sorted(tuple(getattr(row, name) for name in names) for row in _streamed(LocalFiles(root)))
+    whole = read_audit(str(root))
+    by_pandas = [current(day)[names] for _, day in whole.groupby("recording_date")]
+    assert sorted(row for day in by_pandas for row in day.itertuples(index=False, name=None)) == streamed
+    if rows:  # DuckDB refuses a view of no file
+        with duckdb.connect() as sql:
+            sql.execute("SET TimeZone = 'UTC'")
+            sql.execute(duckdb_view(str(root)))
+            sql.execute(current_view())
+            found = sql.execute(f"SELECT {', '.join(names)} FROM audit_current").fetchall()  # noqa: S608 (our names)
+        assert sorted(found) == streamed
+
+
 def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> None:
     """Fifty calls of five minutes and fifty of ten seconds, archived on the eighth day: each by hand."""
     long, short = (9_600_044, 2_400_058, 300.0), (320_044, 80_058, 10.0)
@@ -397,4 +422,7 @@ def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> No
     assert found["`alaw-mono` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * archived, rel=1e-3)
     stereo = sum(each for *_, each in by_hand)
     assert found["`alaw-stereo` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * stereo, rel=1e-3)
-    assert "Recommended: `alaw-mono`" in savings_report(figures(sum_up(*rows), PRICES, AS_OF, 6), {})
+    result = sum_up(*rows)
+    key_figures = figures(result, PRICES, AS_OF, 6)
+    assert "Recommended: `alaw-mono`" in savings_report(key_figures, {})
+    assert "<p>Recommended: alaw-mono in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})

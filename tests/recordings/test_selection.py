@@ -44,7 +44,7 @@ def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Any, tmp_path:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
 
     def asked(kind: str = "restore", **wanted: Any) -> Selected:
-        job = plan_job(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **wanted)
+        job = plan_job(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **{"grace_days": 0, **wanted})
         return selected(job, store, files, pool)
 
     return asked

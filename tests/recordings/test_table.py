@@ -147,7 +147,7 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     assert read_audit(audit_uri)["key"].tolist() == [KEY]
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
     done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == ({(KEY, '"after"')}, ())
+    assert done == ({(KEY, '"after"')}, (), frozenset())
 
 
 def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
@@ -220,7 +220,7 @@ def test_settled_is_what_needs_no_further_look(
 ) -> None:
     write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
     done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == (expected, ())
+    assert done == (expected, (), frozenset())
 
 
 @pytest.mark.parametrize(

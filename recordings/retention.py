@@ -1,0 +1,144 @@
+"""For how long a recording is kept: by the bucket's lifecycle rules; where they do not delete it, by the setting.
+
+In a bucket with versioning, an expiration only puts a delete marker above an object. Its bytes are paid for until a
+rule on noncurrent versions deletes them ("Lifecycle configuration elements" in the S3 User Guide): both count, or
+neither.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from recordings.glossary import plural
+from recordings.pricing import MONTH_DAYS
+from recordings.s3.store import Store
+from recordings.settings import settings
+
+Rule = Mapping[str, Any]  # as GetBucketLifecycleConfiguration answers it
+_YEAR_DAYS = 12 * MONTH_DAYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lying:
+    """What a lifecycle rule looks at in an object."""
+
+    key: str
+    size_bytes: int
+    tags: Mapping[str, str]
+    written_at: datetime  # from when on its days count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """The bucket's lifecycle rules, and for how many years what they do not delete is kept after the call."""
+
+    rules: tuple[Rule, ...] | None  # that are enabled; None where S3 does not show them
+    otherwise_years: float
+
+    def ends_at(self, lying: Lying, recorded_at: datetime) -> datetime:
+        """When the object's bytes are deleted."""
+        covering = [rule for rule in self.rules or () if covers(rule, lying)]
+        hidden = [end for rule in covering if (end := _hidden_at(rule, lying.written_at))]
+        deleted = [days for rule in covering if (days := _noncurrent_days(rule)) is not None]
+        if hidden and deleted:
+            return min(hidden) + timedelta(days=min(deleted))
+        return recorded_at + timedelta(days=self.otherwise_years * _YEAR_DAYS)
+
+    def sentence(self, prefixes: Sequence[str]) -> str:
+        """How long recordings below the prefixes count as kept, and why."""
+        setting = f"{self.otherwise_years:g} years after the call, as ARCHIVE_RETENTION_YEARS says"
+        if self.rules is None:
+            return f"The bucket's lifecycle rules cannot be read: recordings count as kept for {setting}."
+        concerning = rules_that_concern(self.rules, prefixes)
+        hiding = [rule for rule in concerning if rule.get("Expiration", {}).keys() & {"Days", "Date"}]
+        deleting = [rule for rule in concerning if _noncurrent_days(rule) is not None]
+        if not hiding:
+            return f"No lifecycle rule deletes recordings: they count as kept for {setting}."
+        named = "; ".join(_told(rule) for rule in hiding)
+        if not deleting:
+            return (
+                f"{named}. But no rule deletes noncurrent versions, so what is hidden then is still paid for: "
+                f"recordings count as kept for {setting}."
+            )
+        later = "; ".join(f"{name_of(rule)}: {plural(_noncurrent_days(rule) or 0, 'day')} later" for rule in deleting)
+        return f"{named}. Their bytes are deleted by {later}. What no rule deletes counts as kept for {setting}."
+
+
+def retention_of(store: Store) -> Retention:
+    """By the bucket's rules as they were when they were first asked for."""
+    rules = store.visible_lifecycle_rules
+    enabled = None if rules is None else tuple(rule for rule in rules if is_enabled(rule))
+    return Retention(rules=enabled, otherwise_years=settings().retention_years)
+
+
+def _hidden_at(rule: Rule, written_at: datetime) -> datetime | None:
+    expiration = rule.get("Expiration", {})
+    if expiration.get("Days"):
+        return written_at + timedelta(days=expiration["Days"])
+    on: datetime | None = expiration.get("Date")
+    return on
+
+
+def _noncurrent_days(rule: Rule) -> int | None:
+    """None where the rule keeps the newest noncurrent version, or any."""
+    expiration = rule.get("NoncurrentVersionExpiration", {})
+    days: int | None = expiration.get("NoncurrentDays")
+    return None if expiration.get("NewerNoncurrentVersions") else days
+
+
+def _told(rule: Rule) -> str:
+    expiration = rule["Expiration"]
+    days, on = expiration.get("Days"), expiration.get("Date")
+    when = f"{plural(days, 'day')} after they were written" if days else f"on {on:%Y-%m-%d}"
+    return f"{name_of(rule)} hides recordings {when}"
+
+
+def is_enabled(rule: Rule) -> bool:
+    """Whether S3 acts on it."""
+    return bool(rule.get("Status") == "Enabled")
+
+
+def covers(rule: Rule, lying: Lying) -> bool:
+    """Whether an enabled rule acts on this object."""
+    wanted = _filter(rule)
+    larger, smaller = wanted.get("ObjectSizeGreaterThan", -1), wanted.get("ObjectSizeLessThan", float("inf"))
+    return (
+        lying.key.startswith(prefix_of(rule))
+        and tags_of(rule).items() <= lying.tags.items()
+        and larger < lying.size_bytes < smaller
+    )
+
+
+def rules_that_concern(rules: Sequence[Rule], prefixes: Sequence[str]) -> list[Rule]:
+    """The enabled rules that cover anything under the prefixes; a filter by size or tag may or may not: they count."""
+    return [rule for rule in rules if is_enabled(rule) and _overlaps(rule, prefixes)]
+
+
+def _overlaps(rule: Rule, prefixes: Sequence[str]) -> bool:
+    of_rule = prefix_of(rule)
+    return any(of_rule.startswith(prefix) or prefix.startswith(of_rule) for prefix in prefixes)
+
+
+def prefix_of(rule: Rule) -> str:
+    """Empty: the rule covers the whole bucket."""
+    return str(_filter(rule).get("Prefix") or rule.get("Prefix") or "")
+
+
+def tags_of(rule: Rule) -> dict[str, str]:
+    """The tags that an object must have for the rule to cover it."""
+    wanted = _filter(rule)
+    tags = [wanted["Tag"]] if "Tag" in wanted else wanted.get("Tags", ())
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def name_of(rule: Rule) -> str:
+    """As people know it."""
+    tags = ", ".join(f"{name}={value}" for name, value in tags_of(rule).items())
+    return f"Lifecycle rule {rule.get('ID', '(unnamed)')}" + (f" (for objects tagged {tags})" if tags else "")
+
+
+def _filter(rule: Rule) -> Mapping[str, Any]:
+    """One condition stands alone, several stand below ``And``."""
+    found: Mapping[str, Any] = rule.get("Filter", {})
+    return {**found, **found.get("And", {})}
