@@ -48,17 +48,17 @@ def archive_recordings(
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
-        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
+        include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: Where they are kept.
+        storage_class: The S3 storage class of what they become.
         overwrite_converted: Convert again what is converted already, always from its original.
         min_age_days: Calls more recent than this many days are left alone.
         lookback_days: How many days to look at where start_date is empty.
-        readback_percent: Share of the results that is read back, decoded, and compared.
+        readback_percent: Percentage of the results that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.

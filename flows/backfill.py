@@ -61,15 +61,16 @@ def backfill_recordings(
         dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
         max_parallel: How many days are archived at once.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
+        include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: Where they are kept.
+        storage_class: The S3 storage class of what they become.
         min_age_days: Calls more recent than this many days are left alone.
-        readback_percent: Share of the results that is read back, decoded, and compared.
+        readback_percent: Percentage of the results that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
-        deployment: What archives a day, like archive-recordings/archive-day. Empty: this run, one day at a time.
+        deployment: Starts a run for each day, like archive-recordings/archive-day. Empty: this run archives the days
+            itself, one after the other.
 
     Returns:
         The summary over all days, if all are finished; in a dry run, what is left to do.

@@ -41,10 +41,10 @@ def estimate_savings(
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
-        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         profile: What recordings would become.
-        storage_class: Where they would be kept.
+        storage_class: The S3 storage class of what they would become.
         min_age_days: Younger recordings would be left alone.
         lookback_days: How many days to look at where start_date is empty.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.

@@ -26,8 +26,8 @@ def reconcile_audit(
     The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
 
     Args:
-        start_date: First UTC day of calls. Empty: six days before the last.
-        end_date: Last UTC day of calls. Empty: a week before the time the run is scheduled for.
+        start_date: First UTC day of calls. Empty: six days before end_date.
+        end_date: Last UTC day of calls. Empty: a week before the day for which the run is scheduled.
         repair: Write the rows that are missing, also those of runs that died, and set the tags that are missing, for
             the calls of these dates. Nothing else is ever changed.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.

@@ -74,10 +74,10 @@ def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContex
     if provenance is None:
         return nullcontext((current, body))
     try:
-        store.head(current.key, provenance.original_version)
+        store.head(current.key, str(provenance.original.version))
     except Changed as error:
         raise Rejected("original-gone", "its original was released: a conversion is never converted again") from error
-    return store.read(current.key, version_id=provenance.original_version)
+    return store.read(current.key, version_id=provenance.original.version)
 
 
 def kept_of(

@@ -127,7 +127,7 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: 
     assert per_recording["GET tags"] == 12 + canary["GET tags"]
     assert per_recording["PUT tags"] == 12 + canary["PUT tags"]
     assert per_recording["LIST versions"] == 3  # one for each batch of four
-    preflight_gets, probe = 7, 4  # lifecycle rules once more, for as long as the run lasts
+    preflight_gets, probe = 6, 4
     assert per_recording["GET"] == 12 + preflight_gets + canary["GET"]
     assert per_recording["PUT"] == 12 + probe + canary["PUT"]
     assert per_recording["HEAD"] == canary["HEAD"]
