@@ -4,9 +4,10 @@ from prefect import flow, unmapped
 from prefect.runtime import flow_run
 
 from flows.parameters import Day
-from recordings.jobs.job import plan_job
+from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
-from tasks.jobs import Comparison, begin_job, days_to_compare, end_comparison, named, repair_batch, settle
+from tasks.jobs import Comparison, begin_job, end_comparison, named, repair_batch, settle
+from tasks.names import scheduled_on
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -42,7 +43,7 @@ def reconcile_audit(
             compared, or a repair did not succeed. Carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
-    start, end = days_to_compare(start_date, end_date)
+    start, end = days_to_compare(scheduled_on(), start_date, end_date)
     job = plan_job(
         "reconcile",
         flow_run_id=str(flow_run.id),
