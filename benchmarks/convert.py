@@ -183,11 +183,12 @@ def _unlike_ffmpeg(source: Path) -> str:
     result, theirs = source.with_suffix(".result.wav"), source.with_suffix(".ffmpeg.wav")
     if not theirs.exists():
         ffmpeg_once(source, theirs)
-    unlike = np.mean(_codes(result) != _codes(theirs))
+    unlike = np.mean(codes(result) != codes(theirs))
     return f"{unlike:.1%}" if unlike else "0"
 
 
-def _codes(path: Path) -> np.ndarray:
+def codes(path: Path) -> np.ndarray:
+    """The A-law codes in a WAV file: ``(samples,)``."""
     data = path.read_bytes()
     return np.frombuffer(data, np.uint8, offset=data.index(b"data") + 8)
 

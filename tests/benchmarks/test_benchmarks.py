@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import convert
+
 ROOT = Path(__file__).parents[2]
 SHOWN = {
     "pipeline": ("request and", "a good script", "ours", "recordings/s", "CPU ms each", "peak MB"),
@@ -20,6 +22,7 @@ SHOWN = {
         "0 discrepancies",
         "40 days finished",
     ),
+    "releasing": ("a release of 1,470 originals", "task runs, events, log lines", "the longest artifact"),
     "orchestration": ("Prefect's share of CPU", "task runs, events, log lines", "all the work"),
 }
 
@@ -40,3 +43,15 @@ def test_it_runs(name: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not [phrase for phrase in SHOWN[name] if phrase not in " ".join(done.stdout.split())]
+
+
+@pytest.mark.parametrize("name", convert.WAYS)
+def test_each_way_to_convert_makes_ten_seconds_of_alaw(tmp_path: Path, name: str) -> None:
+    """Ours, whatever is left out of it, and ffmpeg's are the same codes; the others round in their own ways."""
+    source = convert.write_call(tmp_path / "call.wav", 10)
+    result, theirs = tmp_path / "result.wav", tmp_path / "ffmpeg.wav"
+    convert.WAYS[name](source, result)
+    convert.ffmpeg_once(source, theirs)
+    made, expected = (convert.codes(path) for path in (result, theirs))
+    assert len(made) == len(expected) == 80_000
+    assert (made == expected).all() == name.startswith(("ours", "ffmpeg"))
