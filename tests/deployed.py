@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -16,7 +17,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import ArtifactSort
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def runs_of(client: SyncPrefectClient, name: str, *states: StateType) -> list[Fl
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=in_states))
 
 
-def final_state(client: SyncPrefectClient, run_id: Any) -> Any:
+def final_state(client: SyncPrefectClient, run_id: UUID) -> State[Any] | None:
     state = client.read_flow_run(run_id).state
     return state if state and state.is_final() else None
 
@@ -56,7 +57,7 @@ def artifact(key: str) -> str:
     return str(newest.data)
 
 
-def artifacts_of(client: SyncPrefectClient, run_id: Any) -> dict[str | None, Any]:
+def artifacts_of(client: SyncPrefectClient, run_id: UUID) -> dict[str | None, Any]:
     """What the run has published, by key."""
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run_id]))
     return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=of_run)}

@@ -1,28 +1,32 @@
 """Backfills by the deployment: started, their days and the processes of these found, and what has come of them."""
 
+import subprocess
 from datetime import date
 from operator import attrgetter
 from typing import Any
 
 import psutil
-from prefect.client.schemas.objects import StateType
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from recordings.table.reading import current, read_audit
 from tests.bucket import Bucket
 from tests.deployed import deployment, runs_of
 
 
-def start(client: Any, place: dict[str, Any], **more: Any) -> Any:
+def start(client: SyncPrefectClient, place: dict[str, Any], **more: Any) -> FlowRun:
+    """The parent run of a backfill of this place, not begun."""
     parameters = {name: value.isoformat() if isinstance(value, date) else value for name, value in place.items()}
     return client.create_flow_run_from_deployment(deployment(client, "backfill").id, parameters={**parameters, **more})
 
 
-def days_started(client: Any, place: dict[str, Any], *states: StateType) -> dict[str, Any]:
+def days_started(client: SyncPrefectClient, place: dict[str, Any], *states: StateType) -> dict[str, FlowRun]:
+    """The newest run of each day of this place, by day; of all runs or those in these states."""
     runs = (run for run in runs_of(client, "archive-day", *states) if run.parameters["bucket"] == place["bucket"])
     return {run.parameters["start_date"]: run for run in sorted(runs, key=attrgetter("created"))}
 
 
-def process_of(worker: Any, run: Any) -> psutil.Process | None:
+def process_of(worker: subprocess.Popen[bytes], run: FlowRun) -> psutil.Process | None:
     """The process that a worker has started for a flow run."""
     for each in psutil.Process(worker.pid).children(recursive=True):
         try:
@@ -40,6 +44,7 @@ def rows_of(report: str) -> dict[str, list[str]]:
 
 
 def archived_once(bucket: Bucket, audit_uri: str, calls: dict[str, bytes]) -> None:
+    """The table and the bucket say that each call was archived, verified and tagged, and once."""
     table = current(read_audit(audit_uri))
     assert sorted(table["key"]) == sorted(calls)
     assert (table["verified"] & table["tagged"]).all()

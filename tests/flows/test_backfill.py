@@ -228,7 +228,7 @@ def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
     os.kill(process.pid, signal.SIGKILL)
     state = eventually(lambda: final_state(client, parent.id))
     assert state.type is StateType.FAILED
-    assert "Not finished: 2026-01-13" in state.message
+    assert "Not finished: 2026-01-13" in str(state.message)
     table = {day: cells[0] for day, cells in rows_of(artifacts_of(client, parent.id)["backfill-report"].data).items()}
     assert table == {"2026-01-12": "Completed", "2026-01-13": "Crashed", "2026-01-14": "Completed"}
 
@@ -322,4 +322,6 @@ def test_a_day_that_misses_its_cancellation_does_not_stay_cancelling(
     started: list[UUID] = []
     with pytest.raises(KeyboardInterrupt):
         parent()
-    assert final_state(client, started[0]).type is StateType.CANCELLED
+    state = final_state(client, started[0])
+    assert state
+    assert state.type is StateType.CANCELLED

@@ -162,9 +162,9 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
     )
     assert saved == pytest.approx(archived["usd_saved"].sum())
     assert "5 recordings are small now (4 archived, 1 found small already)" in population(found)
-    console = Console(file=StringIO(), width=200)
-    console.print(table_of_days(read_audit(str(tmp_path))))
-    *_, last = console.file.getvalue().strip().splitlines()  # type: ignore[attr-defined]
+    shown = StringIO()
+    Console(file=shown, width=200).print(table_of_days(read_audit(str(tmp_path))))
+    *_, last = shown.getvalue().strip().splitlines()
     assert last.split()[:5] == ["all", str(len(run)), "4", "1", "1"]
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
 

@@ -2,6 +2,7 @@
 
 import random
 import string
+from typing import Any
 
 import pytest
 from botocore import exceptions
@@ -19,8 +20,8 @@ BUCKET = Asked(bucket="b", key=None, version_id=None)
 def answer(
     code: str, status: int = 400, said: str = "S3 says so.", operation: str = "GetObject", about: Asked = OBJECT
 ) -> Exception:
-    response = {"Error": {"Code": code, "Message": said}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return translated(ClientError(response, operation), operation, about)  # type: ignore[arg-type]
+    response: Any = {"Error": {"Code": code, "Message": said}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return translated(ClientError(response, operation), operation, about)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -111,8 +112,8 @@ def test_a_method_that_is_not_allowed_on_a_bucket_deletes_nothing() -> None:
 
 @pytest.mark.parametrize("said", [{"Code": "SomethingNew", "Message": None}, {"Code": "SomethingNew"}, {}])
 def test_an_error_that_says_little_is_no_bug(said: dict[str, str]) -> None:
-    answer_of_s3 = {"Error": said, "ResponseMetadata": {"HTTPStatusCode": 409}}
-    error = translated(ClientError(answer_of_s3, "PutObject"), "PutObject", OBJECT)  # type: ignore[arg-type]
+    answer_of_s3: Any = {"Error": said, "ResponseMetadata": {"HTTPStatusCode": 409}}
+    error = translated(ClientError(answer_of_s3, "PutObject"), "PutObject", OBJECT)
     assert isinstance(error, StoreRefused)
     assert said.get("Code", "409") in str(error)
 
