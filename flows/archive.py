@@ -12,8 +12,8 @@ from recordings.run import STORAGE_CLASSES, plan_run
 from recordings.summary import RunSummary
 from tasks.names import named
 from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
-from tasks.runner import bounded
-from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
+from tasks.runner import bounded, chunks_of
+from tasks.stages import audit_wave, day_by_day, list_recordings, resample_recordings, tag_recordings, verify_recordings
 from tasks.workplace import at_work
 
 
@@ -94,9 +94,9 @@ def archive_recordings(
     with at_work(run):
         findings = preflight(run)
         dead = open_record(run)
-        days = days_of(run, dead)
-        listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
-        plan = Plan(days, listings, run)
+        chunks = chunks_of(days_of(run, dead))
+        listings = list_recordings.map(chunks, unmapped(run)).result(raise_on_failure=False)
+        plan = Plan(*day_by_day(chunks, listings), run)
         progress = Progress(plan)
         ledger = open_ledger(run)
         for number, wave in enumerate(plan.waves, start=1):

@@ -18,10 +18,10 @@ from tasks.backfill import (
     end_dry_run,
     say_what_is_worth_it,
 )
-from tasks.estimate import chunks_of, survey_days
+from tasks.estimate import survey_days
 from tasks.names import named
 from tasks.run import this_flow_run
-from tasks.runner import bounded
+from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
 
 

@@ -10,10 +10,10 @@ from recordings.estimate import Forecast
 from recordings.plan import days_of
 from recordings.profiles import PROFILES
 from recordings.run import STORAGE_CLASSES, plan_run
-from tasks.estimate import chunks_of, look_at_prefixes, publish_forecast, survey_days
+from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
 from tasks.names import named
 from tasks.run import this_flow_run
-from tasks.runner import bounded
+from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
 
 

@@ -10,7 +10,6 @@ from prefect import unmapped
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Failed
 from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
@@ -50,7 +49,7 @@ from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.names import scheduled_on
 from tasks.runner import Chunk, in_chunks, in_waves
-from tasks.stages import stage
+from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
 _DAYS_OF_A_TASK = 16  # looked through by one task, one after the other
@@ -87,11 +86,6 @@ def begin_job(job: Job) -> None:
         check_table(workplace(job).files, job.audit_uri)
     if job.is_recorded:
         record_start(workplace(job).files, job, circumstances=circumstances())
-
-
-def shown(result: R, trouble: str) -> R:
-    """The result of a task run that is red in the UI where there was trouble. It counts all the same."""
-    return Failed(message=trouble, data=result) if trouble else result  # type: ignore[return-value]
 
 
 def _batch_shown(result: JobResult) -> JobResult:
