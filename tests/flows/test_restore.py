@@ -338,11 +338,11 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
 def test_a_form_submitted_as_it_opens_restores_nothing(
     bucket: Bucket, archive_day: Any, a_call: MakeCall, audit_uri: str
 ) -> None:
-    """Forms send blanks for what was left out; the second one names a day, and is a dry run still."""
+    """Forms send blanks for what was left out, and no list; the second one names a day, and is a dry run still."""
     bucket.put(key_of(1), a_call())
     archive_day()
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
-    blank = {"contact_ids": [], "prefixes": [], "end_date": "", "run_id": " "}
+    blank = {"end_date": "", "run_id": " "}
     form: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
     with pytest.raises(
         InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
