@@ -1,14 +1,10 @@
 """Archive the call recordings of a date window: resample, replace, verify, tag, account for each."""
 
-from typing import Annotated
-
 from prefect import allow_failure, flow, unmapped
-from pydantic import Field
 
-from flows.parameters import Day, Words, one_of
+from flows.parameters import AgeDays, BatchSize, Day, LookbackDays, Percent, ProfileName, StorageClass, Words
 from recordings.plan import Plan, days_of
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
+from recordings.run import plan_run
 from recordings.summary import RunSummary
 from tasks.names import named
 from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
@@ -32,13 +28,13 @@ def archive_recordings(
     dry_run: bool = False,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
     overwrite_converted: bool = False,
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    lookback_days: Annotated[int, Field(ge=1)] = 7,
-    readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    min_age_days: AgeDays = 7,
+    lookback_days: LookbackDays = 7,
+    readback_percent: Percent = 1.0,
+    batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,
     shard: Words = "",
 ) -> RunSummary:

@@ -6,10 +6,9 @@ from prefect import flow, unmapped
 from pydantic import Field
 
 from flows.archive import archive_recordings
-from flows.parameters import RequiredDay, Words, one_of
+from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill import BackfillSummary, days_left
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
+from recordings.run import plan_run
 from tasks.backfill import (
     begin_backfill,
     carry_out,
@@ -41,11 +40,11 @@ def backfill_recordings(
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 4,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
+    min_age_days: AgeDays = 7,
+    readback_percent: Percent = 1.0,
+    batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",

@@ -1,15 +1,11 @@
 """Say what archiving a date window would save and cost. Reads; writes nothing."""
 
-from typing import Annotated
-
 from prefect import flow, unmapped
-from pydantic import Field
 
-from flows.parameters import Day, one_of
+from flows.parameters import AgeDays, Day, LookbackDays, ProfileName, StorageClass
 from recordings.estimate import Forecast
 from recordings.plan import days_of
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
+from recordings.run import plan_run
 from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
 from tasks.names import named
 from tasks.run import this_flow_run
@@ -29,10 +25,10 @@ def estimate_savings(
     audit_uri: str,
     start_date: Day = None,
     end_date: Day = None,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    lookback_days: Annotated[int, Field(ge=1)] = 7,
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
+    min_age_days: AgeDays = 7,
+    lookback_days: LookbackDays = 7,
     archive_unprofitable: bool = False,
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.

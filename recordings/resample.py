@@ -89,8 +89,8 @@ def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent:
         if not _is_replacement_of(recording, head, run):
             raise
         if sent.replaced is not None:
-            lying = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
-            carry_late_changes(store, sent.replaced, sent.tags, lying)
+            current = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
+            carry_late_changes(store, sent.replaced, sent.tags, current)
         return _confirmed(store, row, head)
 
 

@@ -67,10 +67,10 @@ def _restore(store: Store, row: AuditRow, job: Job) -> AuditRow:
     try:
         written = store.bring_back(original, over=current, tags=tags, metadata=metadata)
     except Changed:  # by somebody else, or by us: a copy whose answer was lost is asked for again and meets its result
-        lying = store.head(row.key)
-        if not _is_copy(store, lying, current, provenance):
+        copy = store.head(row.key)
+        if not _is_copy(store, copy, current, provenance):
             raise
-        return _after(row, lying)
+        return _after(row, copy)
     restored = store.head(row.key)
     shown = (restored.version_id, store.sha256_of(restored))
     if shown != (written.version_id, provenance.original.sha256):
@@ -78,11 +78,11 @@ def _restore(store: Store, row: AuditRow, job: Job) -> AuditRow:
     return _after(row, restored)
 
 
-def _is_copy(store: Store, lying: StoredObject, over: StoredObject, provenance: Provenance) -> bool:
+def _is_copy(store: Store, copy: StoredObject, over: StoredObject, provenance: Provenance) -> bool:
     """Whether the original's bytes lie there, newer than the replacement that they were to be copied over."""
-    is_newer = lying.version_id != over.version_id and lying.last_modified >= over.last_modified
-    is_whole = is_newer and lying.size_bytes == provenance.original.size_bytes and not provenance_of(lying.metadata)
-    return is_whole and store.sha256_of(lying) == provenance.original.sha256
+    is_newer = copy.version_id != over.version_id and copy.last_modified >= over.last_modified
+    is_whole = is_newer and copy.size_bytes == provenance.original.size_bytes and not provenance_of(copy.metadata)
+    return is_whole and store.sha256_of(copy) == provenance.original.sha256
 
 
 def _found_there(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
