@@ -15,7 +15,7 @@ from recordings.backfill import dead_backfills
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import plural
-from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
+from recordings.history import DeadRuns, dead_runs
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight.canary import check_sight
@@ -26,6 +26,7 @@ from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
+from recordings.table.records import record_covered, record_end, record_start
 from recordings.table.rows import AuditRow
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances

@@ -25,12 +25,12 @@ from recordings.backfill import (
     shards_of,
 )
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs, record_covered, record_end, record_start
+from recordings.history import dead_runs
 from recordings.recording import Window
 from recordings.run import Run
 from recordings.s3.store import Store
-from recordings.table.evidence import end_records
 from recordings.table.files import AuditFiles, open_files
+from recordings.table.records import end_records, record_covered, record_end, record_start
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 PlanRun = Callable[..., Run]

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from recordings.backfill import dead_backfills, finished
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs, record_end, record_start
+from recordings.history import dead_runs
 from recordings.jobs.intents import Intent, is_over, open_intents
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.savings.sums import read_runs
 from recordings.settings import Settings
-from recordings.table.evidence import Flaw, end_records, verify_audit
+from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
+from recordings.table.records import end_records, record_end, record_start
 from tests.bucket import Bucket
 from tests.recordings.test_table import ROW
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from recordings.history import dead_runs, record_covered, record_end, record_start
+from recordings.history import dead_runs
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
+from recordings.table.records import record_covered, record_end, record_start
 from tests.bucket import Bucket
 
 Plan = Callable[..., Run]

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recordings.gate import Terms
-from recordings.history import record_end
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.savings.charts import charts
 from recordings.savings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
@@ -27,6 +26,7 @@ from recordings.savings.sums import SMALL_STATES, Savings, savings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
+from recordings.table.records import record_end
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
