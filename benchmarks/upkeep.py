@@ -49,7 +49,7 @@ from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import file_of
-from recordings.table.records import record_end, record_start
+from recordings.table.records import open_records, record_end, record_start
 
 GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
 CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
@@ -246,7 +246,11 @@ def died(root: Path, files: Counted, last: date) -> Outcome:
     """What an archiving run takes up of runs and backfills that died, as it asks before it begins."""
     run = replace(_planned(root, last, last), catches_up=True)
     patience = timedelta(hours=6)
-    left = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
+    opened = open_records(files)
+    left = {
+        **dead_runs(opened, run, abandoned_after=patience),
+        **dead_backfills(files, opened, run, abandoned_after=patience),
+    }
     return sum((window.end_date - window.start_date).days + 1 for each in left.values() for window in each), "days left"
 
 

@@ -193,15 +193,16 @@ def record_backfill(files: AuditFiles, backfill: Backfill, circumstances: Circum
     record_start(files, backfill.run, backfill=cut, circumstances=circumstances)
 
 
-def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
-    """The first week that is left of each backfill like this run that died; none if dates were given.
+def dead_backfills(
+    files: AuditFiles, opened: Sequence[StartRecord], run: Run, *, abandoned_after: timedelta
+) -> DeadRuns:
+    """The first week that is left of each open backfill like this run that died; none if dates were given.
 
     Only a week, because a run holds the keys of all that it takes up. A backfill lives while runs begin in its window.
     What is left of it is known by the names of the records that say which weeks are covered: no end record is read.
     """
     if not run.catches_up:
         return {}
-    opened = open_records(files)
     backfills = [start for start in opened if start.kind is Kind.BACKFILL and is_like(start, run)]
     recent = [start for start in opened if start.kind is not Kind.BACKFILL and not is_old(start, run, abandoned_after)]
     old = [start for start in backfills if is_old(start, run, abandoned_after)]

@@ -1,22 +1,21 @@
 """Which runs died, by their records: a start without an end is a run that died, unless it is young."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from recordings.recording import Window
 from recordings.run import Run
-from recordings.table.files import AuditFiles
-from recordings.table.records import Kind, StartRecord, began_at, open_records
+from recordings.table.records import Kind, StartRecord, began_at
 
 DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undone
 
 
-def dead_runs(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
-    """Windows of runs like this one that started long ago and never ended, by run id; none if dates were given."""
+def dead_runs(opened: Iterable[StartRecord], run: Run, *, abandoned_after: timedelta) -> DeadRuns:
+    """Windows of those of the open runs that are like this one and started long ago; none if dates were given."""
     if not run.catches_up:
         return {}
-    old = [start for start in open_records(files) if is_old(start, run, abandoned_after)]
-    return {start.run_id: start.windows for start in old if start.kind is Kind.ARCHIVE and is_like(start, run)}
+    alike = (start for start in opened if start.kind is Kind.ARCHIVE and is_like(start, run))
+    return {start.run_id: start.windows for start in alike if is_old(start, run, abandoned_after)}
 
 
 def is_old(start: StartRecord, run: Run, age: timedelta) -> bool:

@@ -161,6 +161,15 @@ def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Pa
     assert found.all_in_per_1000_minutes == pytest.approx((1.75 + found.spent_standing) * 100)
 
 
+def test_runs_that_began_on_a_whole_second_are_counted(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
+    """As one in a million does: its record says so without a fraction, which no other's does."""
+    totals = {"counts": {}, **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1)}
+    for microsecond in (678, 0):
+        run = replace(plan(), run_id=f"r{microsecond}", started_at=datetime(2026, 2, 20, 3, 0, 0, microsecond, UTC))
+        record_end(files, run, totals={**totals, "cost": {"requests_usd": 1.0}}, manifest=[])
+    assert figures(sum_up(ROW), PRICES, AS_OF, 6).runs == 2
+
+
 def test_a_range_is_charged_its_share(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
     """Of a run as many of its minutes as lie in the range; of worker and server as many of the days with calls.
 
