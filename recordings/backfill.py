@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
@@ -70,7 +70,7 @@ class Portion:
 
 def plan_backfill(run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
     """The backfill, if all its recordings are old enough. Raises InvalidRequest."""
-    if run.end_date > _youngest(run.scheduled_at, run.min_age_days):
+    if run.end_date > run.youngest_day:
         raise InvalidRequest(
             f"end_date {run.end_date} is too late: recordings of the last {run.min_age_days} days are left alone"
         )
@@ -181,10 +181,6 @@ def _did_as_much(end: EndRecord, run: Run) -> bool:
         and not (end.counts.get("failed") or end.unlisted)
         and not (end.counts.get("changed") and not end.counts.get("archived"))
     )
-
-
-def _youngest(scheduled_at: datetime, min_age_days: int) -> date:
-    return scheduled_at.date() - timedelta(days=min_age_days)
 
 
 def record_backfill(files: AuditFiles, backfill: Backfill, circumstances: Circumstances | None = None) -> None:

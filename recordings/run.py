@@ -73,10 +73,14 @@ class Run:
         return PROFILES[self.profile_name]
 
     @property
+    def youngest_day(self) -> date:
+        """The last day of calls that are old enough."""
+        return self.scheduled_at.date() - timedelta(days=self.min_age_days)
+
+    @property
     def recorded_before(self) -> datetime:
         """Recordings of this moment and later are too young."""
-        youngest_day = self.scheduled_at.date() - timedelta(days=self.min_age_days)
-        return datetime.combine(youngest_day + timedelta(days=1), datetime.min.time(), UTC)
+        return datetime.combine(self.youngest_day + timedelta(days=1), datetime.min.time(), UTC)
 
 
 def plan_run(

@@ -20,8 +20,7 @@ from recordings.pool import Pool
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
-from recordings.table.records import DONE as CLOSED
-from recordings.table.records import END, RUNS, record_done, run_ids
+from recordings.table.records import CLOSED, END, RUNS, record_done, run_ids
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _INTENT = ".intent.json"

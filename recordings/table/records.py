@@ -22,7 +22,8 @@ from recordings.table.files import AuditFiles, digest_of, read_each
 from recordings.table.rows import ManifestFile
 
 RUNS = "_runs"
-START, END, COVERED, DONE, LEFT = ".start.json", ".end.json", ".covered.json", ".done.json", ".left.json"
+START, END, COVERED, LEFT = ".start.json", ".end.json", ".covered.json", ".left.json"
+CLOSED = ".done.json"  # of an intent, ".intent.json"
 
 T = TypeVar("T")
 
@@ -142,19 +143,19 @@ class LeftRecord:
     look_again: Mapping[date, date]  # by day of calls: when a release has to look there
 
 
-_START = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
-_END, _DONE, _LEFT = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
+_START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
+_END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
 
 
 def start_record(name: str, data: bytes) -> StartRecord | None:
     """What the run that the name tells said at its start; None for what is no sound record of it."""
-    start = _parsed(_START, data)
+    start = _parsed(_START_JSON, data)
     return start if start and start.run_id == _id_in(name, START) and _tells_time(start.run_id) else None
 
 
 def end_record(name: str, data: bytes) -> EndRecord | None:
     """What the run that the name tells came to; None for what is no sound record of it."""
-    end = _parsed(_END, data)
+    end = _parsed(_END_JSON, data)
     return end if end and end.run.run_id == _id_in(name, END) else None
 
 
@@ -251,7 +252,7 @@ def record_covered(files: AuditFiles, dead_run_ids: Iterable[str], run: Recorded
 
 def record_done(files: AuditFiles, name: str, *, run_id: str, batch: int, manifest: Iterable[ManifestFile]) -> None:
     """Say what this batch of a run has written; ``name`` is that of its intent."""
-    _create(files, name + DONE, {"run_id": run_id, "batch": batch, "files": [asdict(file) for file in manifest]})
+    _create(files, name + CLOSED, {"run_id": run_id, "batch": batch, "files": [asdict(file) for file in manifest]})
 
 
 def record_look_again(files: AuditFiles, run_id: str, left: LeftRecord) -> None:
@@ -292,14 +293,14 @@ def listings(
     files: AuditFiles, since: datetime | date | None = None
 ) -> Iterator[tuple[str, EndRecord | DoneRecord | None]]:
     """By name, the records that list files of the table, in the same way; None for what is no sound one."""
-    for name, data in read_each(files, names_since(files, (END, DONE), since)):
-        yield name, end_record(name, data) if name.endswith(END) else _parsed(_DONE, data)
+    for name, data in read_each(files, names_since(files, (END, CLOSED), since)):
+        yield name, end_record(name, data) if name.endswith(END) else _parsed(_DONE_JSON, data)
 
 
 def left_records(files: AuditFiles) -> Iterator[tuple[datetime, LeftRecord]]:
     """What releases of all that is due left, each with when it began; newest first, read one by one."""
     for name in sorted(names_since(files, LEFT), reverse=True):
-        left = _parsed(_LEFT, files.read(name))
+        left = _parsed(_LEFT_JSON, files.read(name))
         if left and _tells_time(_id_in(name, LEFT)):
             yield began_at(_id_in(name, LEFT)), left
 
