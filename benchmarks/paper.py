@@ -5,7 +5,7 @@ request rates ("Best practices design patterns: optimizing Amazon S3 performance
 """
 
 from benchmarks.clients import STORAGE_CLASS
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
+from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING
 from recordings.pricing import prices
 from recordings.savings.scenarios import archiving_cost
 
@@ -20,7 +20,7 @@ def main() -> None:
     print(f"| | CPU each | CPU | compute | requests | at S3's rate | by {TASKS} tasks | tasks S3 bears |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for length, minutes in LENGTHS.items():
-        cpu_s = CPU_S_BY_RECORDING + CPU_S_BY_MINUTE * minutes
+        cpu_s = CPU_S_PER_RECORDING + CPU_S_PER_MINUTE * minutes
         recordings_s = min(WRITES_S, READS_S) / REQUESTS
         for amount, recordings in AMOUNTS.items():
             cost = archiving_cost(recordings, recordings * minutes, STORAGE_CLASS, prices())

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING
+from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING
 from recordings.pricing import prices
 from recordings.savings.charts import charts
 from recordings.savings.excel import workbook
@@ -96,7 +96,7 @@ def write_day(root: Path, number: int, recordings: int = ROWS_A_DAY // 2) -> Non
 def _write_record(files: LocalFiles, day: date, recordings: int, *, minutes: float) -> None:
     """What the day's archiving run leaves when it ends, as far as a report reads it: time and cost as docs/costs.md."""
     cost = archiving_cost(recordings, minutes, "GLACIER_IR", prices())
-    cpu_s = recordings * CPU_S_BY_RECORDING + minutes * CPU_S_BY_MINUTE
+    cpu_s = recordings * CPU_S_PER_RECORDING + minutes * CPU_S_PER_MINUTE
     run_day = day + timedelta(days=8)
     run = {
         "run_id": f"{run_day:%Y%m%d}T030000Z-archived",

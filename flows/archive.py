@@ -1,19 +1,15 @@
 """Archive the call recordings of a date window: resample, replace, verify, tag, account for each."""
 
-from typing import Annotated
-
 from prefect import allow_failure, flow, unmapped
-from pydantic import Field
 
-from flows.parameters import Day, Words, one_of
+from flows.parameters import AgeDays, BatchSize, Day, LookbackDays, Percent, ProfileName, StorageClass, Words
 from recordings.plan import Plan, days_of
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
+from recordings.run import plan_run
 from recordings.summary import RunSummary
 from tasks.names import named
 from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
-from tasks.runner import bounded
-from tasks.stages import audit_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
+from tasks.runner import bounded, chunks_of
+from tasks.stages import audit_wave, day_by_day, list_recordings, resample_recordings, tag_recordings, verify_recordings
 from tasks.workplace import at_work
 
 
@@ -32,13 +28,13 @@ def archive_recordings(
     dry_run: bool = False,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
     overwrite_converted: bool = False,
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    lookback_days: Annotated[int, Field(ge=1)] = 7,
-    readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    min_age_days: AgeDays = 7,
+    lookback_days: LookbackDays = 7,
+    readback_percent: Percent = 1.0,
+    batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,
     shard: Words = "",
 ) -> RunSummary:
@@ -48,17 +44,17 @@ def archive_recordings(
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
-        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
+        include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: Where they are kept.
+        storage_class: The S3 storage class of what they become.
         overwrite_converted: Convert again what is converted already, always from its original.
         min_age_days: Calls more recent than this many days are left alone.
         lookback_days: How many days to look at where start_date is empty.
-        readback_percent: Share of the results that is read back, decoded, and compared.
+        readback_percent: Percentage of the results that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.
@@ -94,9 +90,9 @@ def archive_recordings(
     with at_work(run):
         findings = preflight(run)
         dead = open_record(run)
-        days = days_of(run, dead)
-        listings = list_recordings.map(days, unmapped(run)).result(raise_on_failure=False)
-        plan = Plan(days, listings, run)
+        chunks = chunks_of(days_of(run, dead))
+        listings = list_recordings.map(chunks, unmapped(run)).result(raise_on_failure=False)
+        plan = Plan(*day_by_day(chunks, listings), run)
         progress = Progress(plan)
         ledger = open_ledger(run)
         for number, wave in enumerate(plan.waves, start=1):

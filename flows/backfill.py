@@ -6,10 +6,9 @@ from prefect import flow, unmapped
 from pydantic import Field
 
 from flows.archive import archive_recordings
-from flows.parameters import RequiredDay, Words, one_of
+from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill import BackfillSummary, days_left
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
+from recordings.run import plan_run
 from tasks.backfill import (
     begin_backfill,
     carry_out,
@@ -18,10 +17,10 @@ from tasks.backfill import (
     end_dry_run,
     say_what_is_worth_it,
 )
-from tasks.estimate import chunks_of, survey_days
+from tasks.estimate import survey_days
 from tasks.names import named
 from tasks.run import this_flow_run
-from tasks.runner import bounded
+from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
 
 
@@ -41,11 +40,11 @@ def backfill_recordings(
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 4,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    readback_percent: Annotated[float, Field(ge=0, le=100)] = 1.0,
-    batch_size: Annotated[int, Field(ge=1, le=1000)] = 200,
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
+    min_age_days: AgeDays = 7,
+    readback_percent: Percent = 1.0,
+    batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",
@@ -61,15 +60,16 @@ def backfill_recordings(
         dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
         max_parallel: How many days are archived at once.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
-        include_held: Also archive recordings under legal hold; the hold goes with them.
+        include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: Where they are kept.
+        storage_class: The S3 storage class of what they become.
         min_age_days: Calls more recent than this many days are left alone.
-        readback_percent: Share of the results that is read back, decoded, and compared.
+        readback_percent: Percentage of the results that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
-        deployment: What archives a day, like archive-recordings/archive-day. Empty: this run, one day at a time.
+        deployment: Starts a run for each day, like archive-recordings/archive-day. Empty: this run archives the days
+            itself, one after the other.
 
     Returns:
         The summary over all days, if all are finished; in a dry run, what is left to do.

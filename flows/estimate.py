@@ -1,19 +1,15 @@
 """Say what archiving a date window would save and cost. Reads; writes nothing."""
 
-from typing import Annotated
-
 from prefect import flow, unmapped
-from pydantic import Field
 
-from flows.parameters import Day, one_of
+from flows.parameters import AgeDays, Day, LookbackDays, ProfileName, StorageClass
 from recordings.estimate import Forecast
 from recordings.plan import days_of
-from recordings.profiles import PROFILES
-from recordings.run import STORAGE_CLASSES, plan_run
-from tasks.estimate import chunks_of, look_at_prefixes, publish_forecast, survey_days
+from recordings.run import plan_run
+from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
 from tasks.names import named
 from tasks.run import this_flow_run
-from tasks.runner import bounded
+from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
 
 
@@ -29,10 +25,10 @@ def estimate_savings(
     audit_uri: str,
     start_date: Day = None,
     end_date: Day = None,
-    profile: Annotated[str, one_of([*PROFILES])] = "alaw-mono",
-    storage_class: Annotated[str, one_of(STORAGE_CLASSES)] = "GLACIER_IR",
-    min_age_days: Annotated[int, Field(ge=0)] = 7,
-    lookback_days: Annotated[int, Field(ge=1)] = 7,
+    profile: ProfileName = "alaw-mono",
+    storage_class: StorageClass = "GLACIER_IR",
+    min_age_days: AgeDays = 7,
+    lookback_days: LookbackDays = 7,
     archive_unprofitable: bool = False,
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.
@@ -41,10 +37,10 @@ def estimate_savings(
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
-        start_date: First UTC day of calls. Empty: lookback_days days that end with end_date.
+        start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         profile: What recordings would become.
-        storage_class: Where they would be kept.
+        storage_class: The S3 storage class of what they would become.
         min_age_days: Younger recordings would be left alone.
         lookback_days: How many days to look at where start_date is empty.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.

@@ -1,4 +1,4 @@
-"""What the run form sends, made sense of before a flow sees it: an empty field is a parameter left out."""
+"""The parameters that several flows take: their bounds, what the run form offers, and what an empty field means."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from recordings.profiles import PROFILES
+from recordings.run import STORAGE_CLASSES
 
-def one_of(names: Sequence[str]) -> Any:
-    """A parameter that is one of these, as the run form offers them."""
+
+def _one_of(names: Sequence[str]) -> Any:
     return Field(json_schema_extra={"enum": list(names)})
 
 
@@ -30,3 +32,9 @@ Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: decided by th
 RequiredDay = Annotated[date, BeforeValidator(_required)]
 Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty: decided by another parameter
 Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for
+ProfileName = Annotated[str, _one_of([*PROFILES])]
+StorageClass = Annotated[str, _one_of(STORAGE_CLASSES)]
+AgeDays = Annotated[int, Field(ge=0)]
+LookbackDays = Annotated[int, Field(ge=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+BatchSize = Annotated[int, Field(ge=1, le=1000)]

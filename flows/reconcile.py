@@ -4,9 +4,10 @@ from prefect import flow, unmapped
 from prefect.runtime import flow_run
 
 from flows.parameters import Day
-from recordings.jobs.job import plan_job
+from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
-from tasks.jobs import Comparison, begin_job, days_to_compare, end_comparison, named, repair_batch, settle
+from tasks.jobs import Comparison, begin_job, end_comparison, named, repair_batch, settle
+from tasks.names import scheduled_on
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -26,8 +27,8 @@ def reconcile_audit(
     The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
 
     Args:
-        start_date: First UTC day of calls. Empty: six days before the last.
-        end_date: Last UTC day of calls. Empty: a week before the time the run is scheduled for.
+        start_date: First UTC day of calls. Empty: six days before end_date.
+        end_date: Last UTC day of calls. Empty: a week before the day for which the run is scheduled.
         repair: Write the rows that are missing, also those of runs that died, and set the tags that are missing, for
             the calls of these dates. Nothing else is ever changed.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
@@ -42,7 +43,7 @@ def reconcile_audit(
             compared, or a repair did not succeed. Carries the summary.
         InvalidRequest: The parameters do not permit it. Nothing was touched.
     """
-    start, end = days_to_compare(start_date, end_date)
+    start, end = days_to_compare(scheduled_on(), start_date, end_date)
     job = plan_job(
         "reconcile",
         flow_run_id=str(flow_run.id),

@@ -31,14 +31,13 @@ def release_originals(
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
-        everything: Release all that is due, if nothing above is filled in: on days of calls with rows that were written
-            since the last such release, or where that one left originals. What failed is looked at by the next run,
-            what is held, locked or exempt again after four weeks; give dates to look at once. A dry run needs no
-            selection.
+        everything: Release all that is due, if nothing above is filled in. Days of calls on which an earlier run left
+            nothing to release are passed over; held, locked and exempt originals are looked at again after four weeks.
+            To look at a day at once, give its date. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
         grace_days: Keep the originals of recordings that were archived less than this many days ago. Empty: as
-            ARCHIVE_GRACE_DAYS says, 7 unless it is set. Of all that archiving costs, this costs most: docs/costs.md
-            has the figures.
+            ARCHIVE_GRACE_DAYS says, 7 unless it is set. Of all that archiving costs, keeping originals costs most:
+            docs/costs.md has the figures.
         grace_days_read_back: The same for recordings that were read back and decoded in full, as readback_percent of
             the archiving run says. Empty: the same number.
         missing_ok: Succeed even if nothing in the selection was ever archived.

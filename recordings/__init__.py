@@ -21,7 +21,8 @@ Three others stand on them, and none of them knows another:
 - ``preflight``, is a bucket safe to work on: ``places``, ``lifecycle``, ``conditional``, all in ``checks``; ``canary``
 - ``jobs``, after archiving: ``job``, ``selection``, ``left``, ``intents``, ``restore``, ``release``, ``settlement``,
   ``reconcile``, ``result``, ``report``
-- ``savings``, what it saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``; ``scenarios``, ``cost_chart``
+- ``savings``, what it saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
+  ``scenarios``, ``cost_chart``
 """
 
 __version__ = "0.1.0"

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
-from recordings.pricing import MONTH_DAYS, is_dearer, prices
+from recordings.pricing import MONTH_DAYS, costs_more, prices
 from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
-from recordings.retention import Lying, Retention
+from recordings.retention import Retention, Stored
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
@@ -74,10 +74,10 @@ def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContex
     if provenance is None:
         return nullcontext((current, body))
     try:
-        store.head(current.key, provenance.original_version)
+        store.head(current.key, str(provenance.original.version))
     except Changed as error:
         raise Rejected("original-gone", "its original was released: a conversion is never converted again") from error
-    return store.read(current.key, version_id=provenance.original_version)
+    return store.read(current.key, version_id=provenance.original.version)
 
 
 def kept_of(
@@ -93,8 +93,8 @@ def kept_of(
     """What a run would replace, and until when ``retention`` keeps it and its replacement, seen when scheduled."""
 
     def months_left(size_bytes: int, tags: Mapping[str, str], written_at: datetime) -> float:
-        lying = Lying(key=recording.key, size_bytes=size_bytes, tags=tags, written_at=written_at)
-        ends_at = retention.ends_at(lying, recording.recorded_at)
+        stored = Stored(key=recording.key, size_bytes=size_bytes, tags=tags, written_at=written_at)
+        ends_at = retention.ends_at(stored, recording.recorded_at)
         return max(0, (ends_at - run.scheduled_at) / timedelta(days=MONTH_DAYS))
 
     marked = {**tags, CONVERTED_TAG[0]: CONVERTED_TAG[1]}
@@ -126,7 +126,7 @@ def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, r
     ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite. ``again``: it
     was converted before, and the operator asked for it to be converted once more, whatever it costs.
     """
-    if already and not is_dearer(kept.storage_class, run.storage_class):
+    if already and not costs_more(kept.storage_class, run.storage_class):
         return Skipped(*FOUND_CONVERTED)
     if not already and bytes_after >= kept.size_bytes:
         return Skipped(*NOT_SMALLER)

@@ -26,7 +26,7 @@ from recordings.decision import (
     source_of,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
-from recordings.gate import CPU_S_BY_MINUTE, CPU_S_BY_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
+from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
 from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
@@ -238,7 +238,7 @@ class Forecast:
     @property
     def cpu_hours(self) -> float:
         """Time on one vCPU."""
-        return (self.recordings * CPU_S_BY_RECORDING + self.minutes.expected * CPU_S_BY_MINUTE) / 3600
+        return (self.recordings * CPU_S_PER_RECORDING + self.minutes.expected * CPU_S_PER_MINUTE) / 3600
 
 
 def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList, *, runs: int = 1) -> Forecast:

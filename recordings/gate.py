@@ -13,8 +13,8 @@ from recordings.pricing import CHARGED_FOR_READING, KMS, MONTH_DAYS, PriceList
 
 # Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
 # that a run does about a recording of next to no length, Prefect's share included.
-CPU_S_BY_MINUTE = 0.0048
-CPU_S_BY_RECORDING = 0.005
+CPU_S_PER_MINUTE = 0.0048
+CPU_S_PER_RECORDING = 0.005
 # Of its release and of its reconciliation: 0.7 and 0.14 times what archiving a call of two seconds took beside them.
 _CPU_S_BY_RELEASE, _CPU_S_BY_RECONCILIATION = 0.0035, 0.0007
 _KEYS_PER_LISTING = 1000
@@ -82,7 +82,7 @@ def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) 
         price_list.requests(counts, terms.storage_class)
         + price_list.kms(counts)
         + price_list.reading(kept.size_bytes, kept.storage_class)
-        + price_list.task(CPU_S_BY_RECORDING + kept.minutes * CPU_S_BY_MINUTE)
+        + price_list.task(CPU_S_PER_RECORDING + kept.minutes * CPU_S_PER_MINUTE)
         + terms.readback_share
         * reading_back_usd(bytes_after, kept.minutes, terms.storage_class, price_list, by_kms=kept.by_kms)
         + _early(kept, kept.age_days + terms.grace_days, price_list)
@@ -95,7 +95,7 @@ def reading_back_usd(
     """Reading a result from S3 once more and decoding it."""
     counts = {"GetObject": 1, KMS: int(by_kms)}
     request = price_list.requests(counts, storage_class) + price_list.kms(counts)
-    return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_BY_MINUTE)
+    return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_PER_MINUTE)
 
 
 def afterwards_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:

@@ -145,10 +145,11 @@ class PriceList:
         """How much less ``requests`` come to if AWS charges for reading tags as for a GET of Standard.
 
         "Understanding your AWS billing and usage reports for Amazon S3" leaves it open: ``Requests-Tier1`` names tags,
-        and both ``Requests-Tier2`` and ``Requests-GIR-Tier2`` are "GET and all other" requests. The dearer one counts.
+        and both ``Requests-Tier2`` and ``Requests-GIR-Tier2`` are "GET and all other" requests. The higher
+        price counts.
         """
-        dearer = self.of_class(write_class).read_per_1000 - self.of_class(_STANDARD).read_per_1000
-        return counts.get(_READ_TAGS, 0) / 1000 * dearer
+        more = self.of_class(write_class).read_per_1000 - self.of_class(_STANDARD).read_per_1000
+        return counts.get(_READ_TAGS, 0) / 1000 * more
 
     def kms(self, counts: Mapping[str, int]) -> float:
         """Requests to KMS among the counted ones."""
@@ -157,8 +158,8 @@ class PriceList:
     def reading(self, size_bytes: int, storage_class: str) -> float:
         """What reading one object costs more than reading it from Standard would."""
         price = self.of_class(storage_class)
-        dearer_request = (price.read_per_1000 - self.of_class(_STANDARD).read_per_1000) / 1000
-        return size_bytes / GB * price.retrieval_gb + dearer_request
+        surcharge = (price.read_per_1000 - self.of_class(_STANDARD).read_per_1000) / 1000
+        return size_bytes / GB * price.retrieval_gb + surcharge
 
     def early_deletion(self, billed_bytes: float, storage_class: str, age_days: float) -> float:
         """What S3 charges for the rest of the shortest time, where an object of this age is deleted."""
@@ -192,7 +193,7 @@ def prices() -> PriceList:
     return load_prices(settings().price_list or _US_EAST_1)
 
 
-def is_dearer(storage_class: str, other: str) -> bool:
+def costs_more(storage_class: str, other: str) -> bool:
     """Whether a byte kept in the one costs more than in the other."""
     of_class = prices().of_class
     return of_class(storage_class).storage_gb_month > of_class(other).storage_gb_month

@@ -1,10 +1,11 @@
 """What a replacement says of its original, in its own metadata: it makes every step repeatable."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from recordings.errors import Skipped
-from recordings.profiles import AudioFormat
+from recordings.table.rows import Side
 
 UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
 EXEMPT = ("archive-exempt", "true")  # metadata that says what the tag archive=exempt says, where tags are full
@@ -16,32 +17,56 @@ _MAX_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guid
 class Provenance:
     """Where a replacement comes from. S3 keeps it as ``x-amz-meta-archive-…`` headers."""
 
-    original_etag: str
-    original_version: str
-    original_size: str  # bytes
-    original_class: str
-    original_sha256: str
-    original_format: str  # as "pcm_s16le 8000 2": codec, sample rate in Hz, channels
-    duration_s: str
-    result_sha256: str
-    result_format: str
+    original: Side  # all of it is known
+    result: Side  # what its bytes are; how S3 keeps them, S3 says itself
     profile: str
     run_id: str
 
     def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The object's own metadata with this provenance in it. Raises Skipped where S3 has no room for both."""
-        joined = {**metadata, **{_HEADERS[name]: value for name, value in asdict(self).items()}}
+        joined = {**metadata, **dict(zip(_HEADERS, self._values(), strict=True))}
         _check_room(joined)
         return joined
 
+    def _values(self) -> tuple[str, ...]:
+        original, result = self.original, self.result
+        return (
+            str(original.etag),
+            str(original.version),
+            str(original.size_bytes),
+            str(original.storage_class),
+            str(original.sha256),
+            _format_words(original),
+            f"{original.duration_s:.6f}",
+            str(result.sha256),
+            _format_words(result),
+            self.profile,
+            self.run_id,
+        )
 
-_HEADERS = {name: _PREFIX + name.replace("_", "-") for name in Provenance.__slots__}
+
+_HEADERS = tuple(
+    _PREFIX + name
+    for name in (
+        "original-etag",
+        "original-version",
+        "original-size",  # bytes
+        "original-class",
+        "original-sha256",
+        "original-format",  # as "pcm_s16le 8000 2": codec, sample rate in Hz, channels
+        "duration-s",
+        "result-sha256",
+        "result-format",
+        "profile",
+        "run-id",
+    )
+)
 _ROOM = 800  # bytes that a provenance takes at the most, names included; 580 are usual
 
 
 def check_room_for_provenance(metadata: Mapping[str, str]) -> None:
     """Raises Skipped for metadata beside which there is no room for a provenance, or that would be taken for one."""
-    foreign = sorted(metadata.keys() & _HEADERS.values())
+    foreign = sorted(metadata.keys() & set(_HEADERS))
     if foreign and provenance_of(metadata) is None:
         raise Skipped("not-carried", f"its own metadata {', '.join(foreign)} would be written over")
     own = {name: value for name, value in metadata.items() if name not in foreign}
@@ -63,27 +88,30 @@ def _check_room(joined: Mapping[str, str]) -> None:
 
 def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:
     """The provenance in an object's metadata; None if we did not write it."""
-    if not all(header in metadata for header in _HEADERS.values()):
-        return None
-    found = Provenance(**{name: metadata[header] for name, header in _HEADERS.items()})
-    return found if _is_well_formed(found) else None
-
-
-def _is_well_formed(found: Provenance) -> bool:
     try:
-        _ = float(found.duration_s), int(found.original_size)
-        _ = parse_format(found.original_format), parse_format(found.result_format)
-    except ValueError:
-        return False
-    return True
+        etag, version, size, storage_class, sha256, source, duration, result_sha256, result, profile, run_id = (
+            metadata[header] for header in _HEADERS
+        )
+        duration_s = float(duration)
+        original = Side(
+            size_bytes=int(size),
+            sha256=sha256,
+            etag=etag,
+            version=version,
+            storage_class=storage_class,
+            duration_s=duration_s,
+            **_format(source),
+        )
+        made = Side(sha256=result_sha256, duration_s=duration_s, **_format(result))
+    except (KeyError, ValueError):
+        return None
+    return Provenance(original=original, result=made, profile=profile, run_id=run_id)
 
 
-def format_words(audio_format: AudioFormat) -> str:
-    """A format as one line of metadata."""
-    return f"{audio_format.codec} {audio_format.sample_rate_hz} {audio_format.channels}"
+def _format_words(side: Side) -> str:
+    return f"{side.codec} {side.sample_rate_hz} {side.channels}"
 
 
-def parse_format(words: str) -> AudioFormat:
-    """The format that ``format_words`` wrote."""
+def _format(words: str) -> dict[str, Any]:
     codec, sample_rate_hz, channels = words.split()
-    return AudioFormat(codec=codec, sample_rate_hz=int(sample_rate_hz), channels=int(channels))
+    return {"codec": codec, "sample_rate_hz": int(sample_rate_hz), "channels": int(channels)}

@@ -158,7 +158,7 @@ def _or_less(less: float) -> str:
     if not less:
         return ""
     return (
-        " AWS does not say clearly what reading the tags of an object in this storage class costs. The dearer price is "
+        " AWS does not say clearly what reading the tags of an object in this storage class costs. The higher price is "
         f"counted; by the other one, it is {usd(less)} less."
     )
 

@@ -23,13 +23,13 @@ from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
 from recordings.profiles import AudioFormat
-from recordings.provenance import UNVERSIONED, Provenance, format_words, parse_format, provenance_of
+from recordings.provenance import UNVERSIONED, Provenance, provenance_of
 from recordings.recording import Batch, Recording, contact_id_in, date_in
 from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import AuditRow, Side, Status
 from recordings.tag import without_mark
 
 _BUFFERS_BYTES = 2 * 1024 * 1024
@@ -89,8 +89,8 @@ def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent:
         if not _is_replacement_of(recording, head, run):
             raise
         if sent.replaced is not None:
-            lying = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
-            carry_late_changes(store, sent.replaced, sent.tags, lying)
+            current = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
+            carry_late_changes(store, sent.replaced, sent.tags, current)
         return _confirmed(store, row, head)
 
 
@@ -130,7 +130,7 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
         sha256=conversion.result_sha256,
         storage_class=run.storage_class,
         content_type=_content_type(original, run),
-        metadata=_provenance(original, conversion, run).added_to(current.metadata),
+        metadata=_provenance(_original(original, conversion), _result(conversion), run).added_to(current.metadata),
         tags=tags,
     )
     carry_late_changes(store, current, tags, written)
@@ -139,7 +139,7 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
 
 def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) -> bool:
     provenance = provenance_of(current.metadata)
-    return provenance is not None and (provenance.run_id == run.run_id or provenance.original_etag == recording.etag)
+    return provenance is not None and (provenance.run_id == run.run_id or provenance.original.etag == recording.etag)
 
 
 def _content_type(original: StoredObject, run: Run) -> str:
@@ -147,37 +147,45 @@ def _content_type(original: StoredObject, run: Run) -> str:
     return original.content_type if run.profile.content_type == "audio/wav" else run.profile.content_type
 
 
-def _provenance(original: StoredObject, conversion: Conversion, run: Run) -> Provenance:
-    return Provenance(
-        original_etag=original.etag,
-        original_version=original.version_id or UNVERSIONED,
-        original_size=str(original.size_bytes),
-        original_class=original.storage_class,
-        original_sha256=conversion.source_sha256,
-        original_format=format_words(conversion.source),
-        duration_s=f"{conversion.duration_s:.6f}",
-        result_sha256=conversion.result_sha256,
-        result_format=format_words(conversion.result),
-        profile=run.profile_name,
-        run_id=run.run_id,
+def _provenance(original: Side, result: Side, run: Run) -> Provenance:
+    return Provenance(original=original, result=result, profile=run.profile_name, run_id=run.run_id)
+
+
+def _original(stored: StoredObject, conversion: Conversion) -> Side:
+    source = _audio(conversion.source, conversion.source_sha256, conversion.duration_s)
+    return _kept(source, replace(stored, version_id=stored.version_id or UNVERSIONED))
+
+
+def _result(conversion: Conversion) -> Side:
+    """As far as it is known before it is written."""
+    made = _audio(conversion.result, conversion.result_sha256, conversion.duration_s)
+    return replace(made, size_bytes=len(conversion.body))
+
+
+def _audio(held: AudioFormat, sha256: str, duration_s: float) -> Side:
+    return Side(sha256=sha256, duration_s=duration_s, **asdict(held))
+
+
+def _kept(audio: Side, stored: StoredObject) -> Side:
+    """The audio, in an object as S3 shows it."""
+    return replace(
+        audio,
+        size_bytes=stored.size_bytes,
+        etag=stored.etag,
+        version=stored.version_id,
+        storage_class=stored.storage_class,
     )
 
 
 def _archived(row: AuditRow, original: StoredObject, conversion: Conversion, written: Written, run: Run) -> AuditRow:
-    return replace(
-        _with_formats(row, conversion.source, conversion.result, conversion.duration_s),
+    result = replace(
+        _result(conversion), etag=written.etag, version=written.version_id, storage_class=run.storage_class
+    )
+    return row.between(
+        _original(original, conversion),
+        result,
         status=Status.ARCHIVED,
         note=conversion.note,
-        bytes_before=original.size_bytes,
-        bytes_after=len(conversion.body),
-        sha256_before=conversion.source_sha256,
-        sha256_after=conversion.result_sha256,
-        etag_before=original.etag,
-        etag_after=written.etag,
-        version_before=original.version_id or UNVERSIONED,
-        version_after=written.version_id,
-        storage_class_before=original.storage_class,
-        storage_class_after=run.storage_class,
         attempts=original.attempts + written.attempts - 1,
         **(asdict(conversion.fidelity) if conversion.fidelity else {}),
     )
@@ -189,17 +197,13 @@ def _left_as_it_is(
     """As small as it gets, by somebody else's doing: what it was made of is not known."""
     if original is not current:
         raise stays  # what lies there is an earlier conversion, of which this one says nothing
-    return replace(
-        _with_formats(row, conversion.source, conversion.source, conversion.duration_s),
+    found = _kept(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), current)
+    return row.between(
+        replace(found, version=None),
+        found,
         status=Status.ALREADY_ARCHIVED,
         reason=str(stays),
         note=conversion.note,
-        bytes_after=current.size_bytes,
-        sha256_before=conversion.source_sha256,
-        sha256_after=conversion.source_sha256,
-        etag_after=current.etag,
-        version_after=current.version_id,
-        storage_class_after=current.storage_class,
         attempts=current.attempts,
     )
 
@@ -208,25 +212,15 @@ def _confirmed(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
     """The replacement that lies there, in the words of its own provenance."""
     provenance = provenance_of(current.metadata)
     assert provenance is not None  # noqa: S101 (the callers have looked)
-    if store.sha256_of(current) != provenance.result_sha256:
+    if store.sha256_of(current) != provenance.result.sha256:
         raise Rejected("not-as-written", "its provenance is ours, but its SHA-256 is not of what we wrote")
     by_us = provenance.run_id == row.run_id
-    source, result = parse_format(provenance.original_format), parse_format(provenance.result_format)
-    return replace(
-        _with_formats(row, source, result, float(provenance.duration_s)),
+    return row.between(
+        provenance.original,
+        _kept(provenance.result, current),
         status=Status.ARCHIVED if by_us else Status.ALREADY_ARCHIVED,
         reason=None if by_us else f"found-archived: by run {provenance.run_id}",
         profile=provenance.profile,
-        bytes_before=int(provenance.original_size),
-        bytes_after=current.size_bytes,
-        sha256_before=provenance.original_sha256,
-        sha256_after=provenance.result_sha256,
-        etag_before=provenance.original_etag,
-        etag_after=current.etag,
-        version_before=provenance.original_version,
-        version_after=current.version_id,
-        storage_class_before=provenance.original_class,
-        storage_class_after=current.storage_class,
         attempts=current.attempts + (1 if by_us else 0),
     )
 
@@ -250,17 +244,3 @@ def found_row(store: Store, key: str) -> AuditRow | None:
         software_version=__version__,
     )
     return _confirmed(store, row, current)
-
-
-def _with_formats(row: AuditRow, source: AudioFormat, result: AudioFormat, duration_s: float) -> AuditRow:
-    return replace(
-        row,
-        codec_before=source.codec,
-        codec_after=result.codec,
-        sample_rate_before_hz=source.sample_rate_hz,
-        sample_rate_after_hz=result.sample_rate_hz,
-        channels_before=source.channels,
-        channels_after=result.channels,
-        duration_before_s=duration_s,
-        duration_after_s=duration_s,
-    )

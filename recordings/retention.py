@@ -20,7 +20,7 @@ _YEAR_DAYS = 12 * MONTH_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lying:
+class Stored:
     """What a lifecycle rule looks at in an object."""
 
     key: str
@@ -36,10 +36,10 @@ class Retention:
     rules: tuple[Rule, ...] | None  # that are enabled; None where S3 does not show them
     otherwise_years: float
 
-    def ends_at(self, lying: Lying, recorded_at: datetime) -> datetime:
+    def ends_at(self, stored: Stored, recorded_at: datetime) -> datetime:
         """When the object's bytes are deleted."""
-        covering = [rule for rule in self.rules or () if covers(rule, lying)]
-        hidden = [end for rule in covering if (end := _hidden_at(rule, lying.written_at))]
+        covering = [rule for rule in self.rules or () if covers(rule, stored)]
+        hidden = [end for rule in covering if (end := _hidden_at(rule, stored.written_at))]
         deleted = [days for rule in covering if (days := _noncurrent_days(rule)) is not None]
         if hidden and deleted:
             return min(hidden) + timedelta(days=min(deleted))
@@ -99,14 +99,14 @@ def is_enabled(rule: Rule) -> bool:
     return bool(rule.get("Status") == "Enabled")
 
 
-def covers(rule: Rule, lying: Lying) -> bool:
+def covers(rule: Rule, stored: Stored) -> bool:
     """Whether an enabled rule acts on this object."""
     wanted = _filter(rule)
     larger, smaller = wanted.get("ObjectSizeGreaterThan", -1), wanted.get("ObjectSizeLessThan", float("inf"))
     return (
-        lying.key.startswith(prefix_of(rule))
-        and tags_of(rule).items() <= lying.tags.items()
-        and larger < lying.size_bytes < smaller
+        stored.key.startswith(prefix_of(rule))
+        and tags_of(rule).items() <= stored.tags.items()
+        and larger < stored.size_bytes < smaller
     )
 
 

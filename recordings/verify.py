@@ -142,8 +142,8 @@ def _is_sampled(row: AuditRow, readback_percent: float) -> bool:
 
 def _read_back(store: Store, row: AuditRow) -> None:
     with store.read(row.key, version_id=row.version_after) as (stored, body):
-        lying = inspect(body, stored.size_bytes)
-    shown = (lying.sha256, lying.format.codec, lying.format.sample_rate_hz, lying.format.channels)
+        found = inspect(body, stored.size_bytes)
+    shown = (found.sha256, found.format.codec, found.format.sample_rate_hz, found.format.channels)
     claimed = (row.sha256_after, row.codec_after, row.sample_rate_after_hz, row.channels_after)
     if shown != claimed:
         raise Unproven("reads-back-differently", f"S3 holds {shown}, we wrote {claimed}")

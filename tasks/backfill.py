@@ -58,9 +58,9 @@ from recordings.recording import Day
 from recordings.run import Run
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
-from tasks.estimate import chunks_of, publish_forecast
+from tasks.estimate import publish_forecast
 from tasks.run import preflight
-from tasks.runner import Chunk
+from tasks.runner import Chunk, chunks_of
 from tasks.stages import stage
 from tasks.workplace import workplace
 

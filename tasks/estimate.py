@@ -17,22 +17,15 @@ from recordings.reporting import findings_report, forecast_report
 from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import forecast_survey
-from tasks.runner import Chunk, Item, in_chunks
+from tasks.runner import Chunk
 from tasks.stages import stage
 from tasks.workplace import workplace
-
-_MAX_TASKS = 100
 
 
 def look_at_prefixes(run: Run) -> list[Finding]:
     """What is wrong with the run's prefixes, and for how long the bucket keeps what lies below them."""
     store = workplace(run).store
     return [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
-
-
-def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:
-    """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
-    return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []
 
 
 @stage(task_run_name="survey {chunk}")

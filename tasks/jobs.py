@@ -10,14 +10,13 @@ from prefect import unmapped
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Failed
 from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
 from recordings.glossary import plural
 from recordings.jobs import release, restore, selection, settlement
 from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job, batches_of
+from recordings.jobs.job import Job, batches_of, days_to_compare
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import FAILURES, LOSSES, Drift, Drifts, Runs, reconcile_day
 from recordings.jobs.report import differences_report, report_of, run_name
@@ -38,7 +37,6 @@ from recordings.preflight.places import nothing_below
 from recordings.recording import Day, days_between
 from recordings.reporting import failures_report, first_three
 from recordings.retrying import patience
-from recordings.run import window
 from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
@@ -51,10 +49,9 @@ from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.names import scheduled_on
 from tasks.runner import Chunk, in_chunks, in_waves
-from tasks.stages import stage
+from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
-_WEEK_DAYS = 7
 _DAYS_OF_A_TASK = 16  # looked through by one task, one after the other
 
 P = ParamSpec("P")
@@ -73,7 +70,9 @@ def named(kind: str) -> Callable[[], str]:
         given = dict(flow_run.parameters)
         if kind == "reconcile":
             with suppress(ValueError, OverflowError):  # dates that make no sense: the run itself will say so
-                given["start_date"], given["end_date"] = days_to_compare(given["start_date"], given["end_date"])
+                given["start_date"], given["end_date"] = days_to_compare(
+                    scheduled_on(), given["start_date"], given["end_date"]
+                )
         return run_name(kind, given)
 
     return name
@@ -87,16 +86,6 @@ def begin_job(job: Job) -> None:
         check_table(workplace(job).files, job.audit_uri)
     if job.is_recorded:
         record_start(workplace(job).files, job, circumstances=circumstances())
-
-
-def days_to_compare(start_date: date | None, end_date: date | None) -> tuple[date, date]:
-    """These days; where they are left out, the week that a scheduled archiving run has just looked at."""
-    return window(scheduled_on(), start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
-
-
-def shown(result: R, trouble: str) -> R:
-    """The result of a task run that is red in the UI where there was trouble. It counts all the same."""
-    return Failed(message=trouble, data=result) if trouble else result  # type: ignore[return-value]
 
 
 def _batch_shown(result: JobResult) -> JobResult:

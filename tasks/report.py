@@ -2,7 +2,6 @@
 
 from datetime import UTC, date, datetime
 
-import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
@@ -10,10 +9,9 @@ from prefect.runtime import flow_run
 
 from recordings.pricing import prices
 from recordings.request import check_dates
-from recordings.savings.charts import charts
-from recordings.savings.excel import workbook
-from recordings.savings.figures import Figures, by_day, figures
-from recordings.savings.page import heading, page, savings_report
+from recordings.savings.figures import Figures, figures
+from recordings.savings.files import report_files
+from recordings.savings.page import heading, savings_report
 from recordings.savings.sums import Savings, check_days, savings
 from recordings.settings import settings
 from recordings.table.evidence import check_table
@@ -38,26 +36,22 @@ def publish_report(audit_uri: str, result: Savings) -> Figures:
     scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
     as_of, retention_years = scheduled_at.date(), settings().retention_years
     key_figures = figures(result, prices(), as_of, retention_years)
-    drawn = charts(result, prices(), as_of, retention_years)
-    sheets = {"days": by_day(result), "runs": result.runs, "not small": result.not_small}
-    contents = {f"{name} (CSV)": (f"-{name.replace(' ', '-')}.csv", _csv(sheet)) for name, sheet in sheets.items()}
-    contents["the same for Excel"] = (".xlsx", workbook(sheets))
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{str(flow_run.id)[-8:]}"
-    beside = {name: stem + ending for name, (ending, _) in contents.items()}
-    html = page(result, key_figures, prices(), drawn, audit_uri, beside).encode()
-    contents = {"page": (".html", html), **contents}
-    folder = f"{audit_location(audit_uri)}/_reports"
-    files = _files(audit_uri)
-    for ending, content in contents.values():
-        files.create(f"_reports/{stem}{ending}", content)
-    links = {name: f"{folder}/{stem}{ending}" for name, (ending, _) in contents.items()}
+    written = report_files(
+        result,
+        key_figures,
+        prices(),
+        audit_uri=audit_uri,
+        as_of=as_of,
+        years=retention_years,
+        run=str(flow_run.id),
+    )
+    table = _files(audit_uri)
+    for file in written:
+        table.create(file.name, file.content)
+    links = {file.title: f"{audit_location(audit_uri)}/{file.name}" for file in written}
     publish(savings_report(key_figures, links), key="savings-report", description=heading(key_figures))
     get_run_logger().info("report: %s", links["page"])
     return key_figures
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False).encode()
 
 
 def _files(audit_uri: str) -> AuditFiles:

@@ -8,6 +8,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from recordings.settings import settings
 
 Item = TypeVar("Item")
+_MAX_TASKS = 100
 
 
 class Chunk(Generic[Item]):
@@ -44,3 +45,8 @@ def in_waves(items: Sequence[Item]) -> Iterator[list[Item]]:
 def in_chunks(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
     """So many at a time."""
     return (list(items[n : n + size]) for n in range(0, len(items), size))
+
+
+def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:
+    """A task for each day, or where there are hundreds for several, so that six years are no thousands of task runs."""
+    return [Chunk(some) for some in in_chunks(days, -(-len(days) // _MAX_TASKS))] if days else []

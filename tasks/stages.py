@@ -18,9 +18,11 @@ from recordings.recording import Batch, Day
 from recordings.reporting import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
+from recordings.s3.store import Store
 from recordings.table.rows import BatchRows, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
+from tasks.runner import Chunk
 from tasks.workplace import workplace
 
 P = ParamSpec("P")
@@ -45,10 +47,39 @@ def stage(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     )
 
 
-@stage(task_run_name="list {day}")
-def list_recordings(day: Day, run: Run) -> Listing:
-    """The day's recordings that no earlier run has accounted for."""
-    return list_day(workplace(run).store, day, run)
+def shown(result: R, trouble: str) -> R:
+    """The result of a task run that is red in the UI where there was trouble. It counts all the same."""
+    return Failed(message=trouble, data=result) if trouble else result  # type: ignore[return-value]
+
+
+Listed = Listing | BaseException  # or why the day could not be listed
+
+
+@stage(task_run_name="list {days}")
+def list_recordings(days: Chunk[Day], run: Run) -> list[Listed]:
+    """The recordings of each day that no earlier run has accounted for. Raises only if no day could be listed."""
+    listings = [_listed(workplace(run).store, day, run) for day in days.days]
+    errors = [each for each in listings if isinstance(each, BaseException)]
+    if len(errors) == len(listings):
+        raise errors[0]  # the whole task may be tried again
+    return shown(listings, f"could not list {plural(len(errors), 'day')}: {errors[0]}" if errors else "")
+
+
+def _listed(store: Store, day: Day, run: Run) -> Listed:
+    try:
+        return list_day(store, day, run)
+    except Exception as error:  # a day that cannot be listed costs that day alone
+        return error
+
+
+def day_by_day(
+    chunks: Sequence[Chunk[Day]], outcomes: Sequence[list[Listed] | BaseException]
+) -> tuple[list[Day], list[Listed]]:
+    """Each day of these chunks, and what listing it came to."""
+    listings: list[Listed] = []
+    for chunk, outcome in zip(chunks, outcomes, strict=True):
+        listings += [outcome] * len(chunk.days) if isinstance(outcome, BaseException) else outcome
+    return [day for chunk in chunks for day in chunk.days], listings
 
 
 class NotBegun(Exception):

@@ -238,21 +238,21 @@ def _compared(
 def _drifts(
     store: Store, key: str, row: AuditRow | None, versions: Sequence[Version], job: Job, runs: Runs
 ) -> Iterator[Drift]:
-    lying = next((version for version in versions if version.is_current and version.etag), None)
+    newest = next((version for version in versions if version.is_current and version.etag), None)
     if row is None:
-        if lying is not None:
+        if newest is not None:
             yield from _unknown(store, key, job)
         return
-    if lying is None:
+    if newest is None:
         yield _missing(key, label(row.status), versions)
         return
-    if lying.version_id != (row.version_after or UNVERSIONED):
-        yield from _changed(store, key, row, lying, job, runs)
+    if newest.version_id != (row.version_after or UNVERSIONED):
+        yield from _changed(store, key, row, newest, job, runs)
         return
     if row.status is Status.RESTORED:
         return
     yield from _original(row, versions, runs)
-    yield from _replacement(store, row, lying, job)
+    yield from _replacement(store, row, newest, job)
 
 
 def _left(versions: Sequence[Version]) -> str:
@@ -275,9 +275,9 @@ def _unknown(store: Store, key: str, job: Job) -> Iterator[Drift]:
         )
 
 
-def _changed(store: Store, key: str, row: AuditRow, lying: Version, job: Job, runs: Runs) -> Iterator[Drift]:
+def _changed(store: Store, key: str, row: AuditRow, newest: Version, job: Job, runs: Runs) -> Iterator[Drift]:
     """Another version is current than the table knows; ours again, if a run died before it wrote its row."""
-    sentence = f"version {lying.version_id} is current, but the table knows {row.version_after}"
+    sentence = f"version {newest.version_id} is current, but the table knows {row.version_after}"
     try:
         ours = list(_unknown(store, key, job))
     except (RecordingError, StoreRefused) as error:  # what the listing shows is certain all the same
@@ -287,7 +287,7 @@ def _changed(store: Store, key: str, row: AuditRow, lying: Version, job: Job, ru
     if ours:
         yield from ours
     elif run_id and row.holds_replacement and _is_original(store, row):
-        sentence = f"run {run_id} set out to restore it and wrote no row, and version {lying.version_id} is current"
+        sentence = f"run {run_id} set out to restore it and wrote no row, and version {newest.version_id} is current"
         yield Drift(code="restore-untold", key=key, sentence=sentence)
     else:
         yield Drift(code="changed-since", key=key, sentence=sentence)
@@ -302,9 +302,9 @@ def _is_original(store: Store, row: AuditRow) -> bool:
     return True
 
 
-def _replacement(store: Store, row: AuditRow, lying: Version, job: Job) -> Iterator[Drift]:
-    if lying.storage_class != row.storage_class_after:
-        sentence = f"the table says {row.storage_class_after}, S3 says {lying.storage_class}"
+def _replacement(store: Store, row: AuditRow, newest: Version, job: Job) -> Iterator[Drift]:
+    if newest.storage_class != row.storage_class_after:
+        sentence = f"the table says {row.storage_class_after}, S3 says {newest.storage_class}"
         yield Drift(code="class-differs", key=row.key, sentence=sentence)
     if not is_committed(store.tags(row.key, row.version_after)):
         mended = replace(

@@ -145,7 +145,7 @@ def _check_replacement(store: Store, proof: AuditRow, current: StoredObject) -> 
     claimed = (proof.version_after, proof.etag_after, proof.bytes_after)
     if shown != claimed:
         raise Unproven("replacement-differs", f"S3 shows (version, ETag, bytes) {shown}, the table {claimed}")
-    if provenance is None or provenance.original_version != proof.version_before:
+    if provenance is None or provenance.original.version != proof.version_before:
         raise Unproven("provenance-differs", "the replacement does not name this original as its source")
     sha256 = store.sha256_of(current)
     if sha256 != proof.sha256_after:

@@ -42,11 +42,12 @@ def report_of(job: Job, summary: JobSummary, sums: JobSums) -> str:
     sections = [
         f"# {_TITLES[job.kind]} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
         _sentence(summary.next_step),
+        _freed(job, summary) if job.kind == "release" else "",
+        _differences(summary.drifts),  # what it means and what to do, before a hundred keys
+        _reasons(summary),
         _listed("What went wrong", summary.problems),
         _listed("What to know", summary.notes),
-        _differences(summary.drifts),
         _restored(job, sums) if job.kind == "restore" else "",
-        _freed(job, summary) if job.kind == "release" else "",
         _due(job, sums),
         _counts(summary),
         _written_for_others(summary),
@@ -184,16 +185,15 @@ def _keys(examples: Sequence[Drift], count: int) -> Iterator[str]:
 def _counts(summary: JobSummary) -> str:
     would = "would be " if summary.dry_run else ""
     ends = [f"| {would}{label(status)} | {count:,} |" for status, count in sorted(summary.counts.items())]
+    return "\n".join(["| recordings | |", "|---|--:|", *ends]) if ends else ""
+
+
+def _reasons(summary: JobSummary) -> str:
     reasons = [
         f"| {code} | {count:,} | {meaning(code)} | {way_out(code)} |" for code, count in sorted(summary.reasons.items())
     ]
-    tables = [
-        "\n".join(["| recordings | |", "|---|--:|", *ends]) if ends else "",
-        "\n".join(["| reason | recordings | what it means | what to do |", "|---|--:|---|---|", *reasons])
-        if reasons
-        else "",
-    ]
-    return "\n\n".join(filter(None, tables))
+    heading = ["| reason | recordings | what it means | what to do |", "|---|--:|---|---|"]
+    return "\n".join([*heading, *reasons]) if reasons else ""
 
 
 def _written_for_others(summary: JobSummary) -> str:

@@ -15,7 +15,7 @@ from recordings.provenance import UNVERSIONED, Provenance, exempted, provenance_
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.table.rows import AuditRow, BatchRows, Side, Status
 from recordings.tag import CONVERTED_TAG, MAX_TAGS
 
 
@@ -52,44 +52,44 @@ def _restore(store: Store, row: AuditRow, job: Job) -> AuditRow:
     provenance = provenance_of(current.metadata)
     if provenance is None:
         return _found_there(store, row, current)
-    if provenance.original_version == (current.version_id or UNVERSIONED):
+    if provenance.original.version == (current.version_id or UNVERSIONED):
         raise Rejected("original-gone", "the replacement overwrote it: the bucket kept no versions at that time")
     try:
-        original = store.head(row.key, provenance.original_version)
+        original = store.head(row.key, str(provenance.original.version))
     except Changed as error:
-        raise Rejected("original-gone", f"version {provenance.original_version} no longer exists") from error
-    original = replace(original, version_id=provenance.original_version)  # S3 may not name a version that is `null`
+        raise Rejected("original-gone", f"version {provenance.original.version} no longer exists") from error
+    original = replace(original, version_id=provenance.original.version)  # S3 may not name a version that is `null`
     store.check_locks_are_shown(row.key, original.version_id)  # they go with the original
     tags, metadata = _marked(store.tags(row.key, original.version_id), original)
-    row = replace(_before(row, current), sha256_after=provenance.original_sha256)
+    row = replace(_swapped(row, _shown(row, current)), sha256_after=provenance.original.sha256)
     if job.dry_run:
         return replace(row, status=Status.RESTORED, bytes_after=original.size_bytes)
     try:
         written = store.bring_back(original, over=current, tags=tags, metadata=metadata)
     except Changed:  # by somebody else, or by us: a copy whose answer was lost is asked for again and meets its result
-        lying = store.head(row.key)
-        if not _is_copy(store, lying, current, provenance):
+        copy = store.head(row.key)
+        if not _is_copy(store, copy, current, provenance):
             raise
-        return _after(row, lying)
+        return _after(row, copy)
     restored = store.head(row.key)
     shown = (restored.version_id, store.sha256_of(restored))
-    if shown != (written.version_id, provenance.original_sha256):
+    if shown != (written.version_id, provenance.original.sha256):
         raise Unproven("restored-differs", f"S3 shows (version, SHA-256) {shown}, not those of the original's copy")
     return _after(row, restored)
 
 
-def _is_copy(store: Store, lying: StoredObject, over: StoredObject, provenance: Provenance) -> bool:
+def _is_copy(store: Store, copy: StoredObject, over: StoredObject, provenance: Provenance) -> bool:
     """Whether the original's bytes lie there, newer than the replacement that they were to be copied over."""
-    is_newer = lying.version_id != over.version_id and lying.last_modified >= over.last_modified
-    is_whole = is_newer and str(lying.size_bytes) == provenance.original_size and not provenance_of(lying.metadata)
-    return is_whole and store.sha256_of(lying) == provenance.original_sha256
+    is_newer = copy.version_id != over.version_id and copy.last_modified >= over.last_modified
+    is_whole = is_newer and copy.size_bytes == provenance.original.size_bytes and not provenance_of(copy.metadata)
+    return is_whole and store.sha256_of(copy) == provenance.original.sha256
 
 
 def _found_there(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
     """No replacement lies there; it may be an original that was brought back, without a row to say so."""
     if current.size_bytes != row.bytes_before or store.sha256_of(current) != row.sha256_before:
         raise Skipped("not-archived", "what lies there now is not our replacement")
-    return _after(_swapped(row), current)
+    return _after(_swapped(row, row.after), current)
 
 
 def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str], Mapping[str, str] | None]:
@@ -99,41 +99,24 @@ def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str
     return (exempt, None) if len(exempt) <= MAX_TAGS else (kept, exempted(original.metadata))
 
 
-def _before(row: AuditRow, replacement: StoredObject) -> AuditRow:
-    """``before`` is the replacement as S3 shows it now."""
+def _shown(row: AuditRow, replacement: StoredObject) -> Side:
+    """The replacement as S3 shows it now."""
     return replace(
-        _swapped(row),
-        bytes_before=replacement.size_bytes,
-        sha256_before=replacement.sha256 or row.sha256_after,
-        etag_before=replacement.etag,
-        version_before=replacement.version_id,
-        storage_class_before=replacement.storage_class,
+        row.after,
+        size_bytes=replacement.size_bytes,
+        sha256=replacement.sha256 or row.sha256_after,
+        etag=replacement.etag,
+        version=replacement.version_id,
+        storage_class=replacement.storage_class,
     )
 
 
-def _swapped(row: AuditRow) -> AuditRow:
+def _swapped(row: AuditRow, replacement: Side) -> AuditRow:
     """An archived row the other way round: from the replacement back to the original."""
-    return replace(
-        row,
-        bytes_before=row.bytes_after,
-        bytes_after=row.bytes_before,
-        sha256_before=row.sha256_after,
-        sha256_after=row.sha256_before,
-        etag_before=row.etag_after,
-        version_before=row.version_after,
-        storage_class_before=row.storage_class_after,
-        codec_before=row.codec_after,
-        codec_after=row.codec_before,
-        sample_rate_before_hz=row.sample_rate_after_hz,
-        sample_rate_after_hz=row.sample_rate_before_hz,
-        channels_before=row.channels_after,
-        channels_after=row.channels_before,
-        snr_db=None,
-        error_rms=None,
-        error_peak=None,
-        gain_left=None,
-        gain_right=None,
-    )
+    after = row.after
+    original = replace(row.before, etag=after.etag, version=after.version, storage_class=after.storage_class)
+    measured = dict.fromkeys(("snr_db", "error_rms", "error_peak", "gain_left", "gain_right"))
+    return row.between(replacement, original, **measured)
 
 
 def _after(row: AuditRow, restored: StoredObject) -> AuditRow:

@@ -132,6 +132,8 @@ def _of_day(job: Job, files: AuditFiles, day: date) -> Found:
         if not job.contact_ids:
             only = replace(only, first_key=keys.min(), last_key=keys.max())
     rows = read_days(files, [day], _COLUMNS, only)
+    if rows.empty:  # of thousands of contacts, most days have none
+        return Found()
     asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
     now = _now(rows, asked)
     archived = _asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job)

@@ -125,7 +125,7 @@ def _versioning(store: Store) -> Iterator[Finding]:
 
 
 def _lifecycle(store: Store, prefixes: Sequence[str], oldest_days: int) -> Iterator[Finding]:
-    rules = rules_that_concern(store.lifecycle_rules(), prefixes)
+    rules = rules_that_concern(store.lifecycle_rules, prefixes)
     for rule in rules:
         yield from effects_of(rule, oldest_days)
     yield from moves_nothing(rules)

@@ -305,8 +305,9 @@ class Store:
         answer = self._request("get_bucket_versioning")
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
+    @cached_property
     def lifecycle_rules(self) -> list[Mapping[str, Any]]:
-        """The bucket's lifecycle rules, none if none are set."""
+        """The bucket's lifecycle rules as they were when they were first asked for, none if none are set."""
         return list(self._configuration("get_bucket_lifecycle_configuration").get("Rules", ()))
 
     @cached_property
@@ -354,9 +355,9 @@ class Store:
 
     @cached_property
     def visible_lifecycle_rules(self) -> Sequence[Mapping[str, Any]] | None:
-        """The same as they were when they were first asked for; None where S3 does not show them."""
+        """The same; None where S3 does not show them."""
         try:
-            return self.lifecycle_rules()
+            return self.lifecycle_rules
         except (StoreRefused, Changed):  # the latter: 405, as access points answer for what they do not know
             return None
 

@@ -221,8 +221,9 @@ def _terms(figures: Figures) -> Terms:
     return next(each.way.terms for each in figures.choices if each.way.terms)
 
 
-_CHOICES = """What was archived, from its archiving until {figures.retention_years:g} years after the call. Worker and
-server are not counted. All of it opens at once. Under a profile that was not used, sizes are the usual ones."""
+_CHOICES = """What each way costs for the recordings that were archived, from then until
+{figures.retention_years:g} years after the call, without worker and server. In each, a recording opens at once. For a
+profile that was not used, the usual sizes are assumed."""
 
 
 def _method(figures: Figures, price_list: PriceList) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.conversion.wav import alaw_wav_bytes
 from recordings.gate import (
-    CPU_S_BY_MINUTE,
-    CPU_S_BY_RECORDING,
+    CPU_S_PER_MINUTE,
+    CPU_S_PER_RECORDING,
     Kept,
     Terms,
     archiving_usd,
@@ -34,25 +34,25 @@ class Workload:
 
     minutes_month: float
     gb_month: float  # as Connect writes it
-    minutes_by_call: float
+    minutes_per_call: float
     months: int
     days_before: float = 7  # in Standard, until analytics are done
 
     @property
     def calls_month(self) -> float:
         """Recordings that come in each month."""
-        return self.minutes_month / self.minutes_by_call
+        return self.minutes_month / self.minutes_per_call
 
     @property
-    def bytes_by_call(self) -> float:
+    def bytes_per_call(self) -> float:
         """Size of an average recording."""
         return self.gb_month * GB / self.calls_month
 
 
 # "Optimize Amazon Connect call recording storage", the published example: 6 TB a month for six years. The length of a
 # call is our assumption.
-PUBLISHED = Workload(minutes_month=3_000_000, gb_month=6 * 1024, minutes_by_call=5, months=72)
-PUBLISHED_PROCESSING_BY_1000_MINUTES = 0.11
+PUBLISHED = Workload(minutes_month=3_000_000, gb_month=6 * 1024, minutes_per_call=5, months=72)
+PUBLISHED_PROCESSING_PER_1000_MINUTES = 0.11
 PUBLISHED_TOTALS = {"everything in S3 Standard": 356_664, "A-law mono in GLACIER_IR": 41_838}
 
 
@@ -129,7 +129,7 @@ def compare(workload: Workload, price_list: PriceList, ways: Iterable[Way] = WAY
 
 def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
     """Month n stores what came in during the n-1 months before it, as the published example counts."""
-    billed = price_list.billed_bytes(round(workload.bytes_by_call * way.size_ratio), way.storage_class)
+    billed = price_list.billed_bytes(round(workload.bytes_per_call * way.size_ratio), way.storage_class)
     gb_month = billed * workload.calls_month / GB
     return Bill(
         way=way,
@@ -180,7 +180,7 @@ def archiving_cost(recordings: float, minutes: float, storage_class: str, price_
         "ListObjectVersions": lists,
         "ListObjectsV2": lists,
     }
-    cpu_s = recordings * CPU_S_BY_RECORDING + minutes * CPU_S_BY_MINUTE
+    cpu_s = recordings * CPU_S_PER_RECORDING + minutes * CPU_S_PER_MINUTE
     return run_cost(
         price_list,
         counts,
@@ -196,7 +196,7 @@ def published_total(price_list: PriceList, workload: Workload = PUBLISHED) -> fl
     """The published figure for A-law mono in GLACIER_IR, from its ingredients."""
     kept = _stored(workload.gb_month / 4, "GLACIER_IR", workload, price_list)
     waiting = _in_standard(workload, workload.days_before, price_list)
-    processing = PUBLISHED_PROCESSING_BY_1000_MINUTES * workload.minutes_month / 1000 * workload.months
+    processing = PUBLISHED_PROCESSING_PER_1000_MINUTES * workload.minutes_month / 1000 * workload.months
     return kept + waiting + processing
 
 
@@ -246,7 +246,7 @@ def lengths_table(workload: Workload, price_list: PriceList) -> str:
     """Totals for the same minutes in calls of other lengths, as Markdown; and what of them is for tags."""
     lines = [f"| calls of | lifecycle rule to GLACIER_IR | {_BY_GRACE.name} | of it, tags |", "|---|--:|--:|--:|"]
     for minutes in LENGTHS_MINUTES:
-        calls = replace(workload, minutes_by_call=minutes)
+        calls = replace(workload, minutes_per_call=minutes)
         rule, archived = bill(_BY_RULE, calls, price_list), bill(_BY_GRACE, calls, price_list)
         length = f"{minutes:g} min" if minutes >= 1 else f"{minutes * 60:.0f} s"
         lines.append(f"| {length} | ${rule.total_usd:,.0f} | ${archived.total_usd:,.0f} | ${archived.tags_usd:,.0f} |")
@@ -309,11 +309,11 @@ def document(price_list: PriceList) -> str:
     reconciling = PUBLISHED.calls_month * reconciling_usd("GLACIER_IR", price_list)
     less = price_list.tags_read_for_less({"GetObjectTagging": 3 * PUBLISHED.calls_month}, "GLACIER_IR")
     thousands = PUBLISHED.minutes_month / 1000
-    small = round(PUBLISHED.bytes_by_call * PROFILES["alaw-mono"].size_ratio)
+    small = round(PUBLISHED.bytes_per_call * PROFILES["alaw-mono"].size_ratio)
     read_back = (
         PUBLISHED.calls_month
         * PUBLISHED.months
-        * reading_back_usd(small, PUBLISHED.minutes_by_call, "GLACIER_IR", price_list)
+        * reading_back_usd(small, PUBLISHED.minutes_per_call, "GLACIER_IR", price_list)
     )
     everything, alaw = PUBLISHED_TOTALS.values()
     return _DOCUMENT.format(

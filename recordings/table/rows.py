@@ -1,10 +1,10 @@
 """A row of the audit table, and what it can say. ``AuditRow`` is the only declaration of the schema."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from recordings.recording import Batch
 
@@ -23,6 +23,21 @@ class Status(StrEnum):
     CHANGED = "changed"
     REJECTED = "rejected"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a row: a recording as it was found, or as it was left. What is not known is None."""
+
+    size_bytes: int | None = None
+    sha256: str | None = None
+    etag: str | None = None
+    version: str | None = None
+    storage_class: str | None = None
+    codec: str | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,24 @@ class AuditRow:
         """Whether the row claims that the bucket holds a conversion, verified or not yet."""
         return self.status in HOLDS_REPLACEMENT
 
+    @property
+    def before(self) -> Side:
+        """The recording as found."""
+        return Side(**{field: getattr(self, column.format("before")) for field, column in _COLUMNS.items()})
+
+    @property
+    def after(self) -> Side:
+        """Its replacement."""
+        return Side(**{field: getattr(self, column.format("after")) for field, column in _COLUMNS.items()})
+
+    def between(self, before: Side, after: Side, **changes: Any) -> "AuditRow":
+        """The same row with these two sides, and these columns."""
+        return replace(self, **_columns("before", before), **_columns("after", after), **changes)
+
+
+def _columns(which: str, side: Side) -> dict[str, Any]:
+    return {column.format(which): getattr(side, field) for field, column in _COLUMNS.items()}
+
 
 class BatchRows:
     """A batch's rows, as far as a stage has brought them. A plain class, as Batch is."""
@@ -93,6 +126,17 @@ class BatchRows:
         return str(self.batch)
 
 
+_COLUMNS = {
+    "size_bytes": "bytes_{}",
+    "sha256": "sha256_{}",
+    "etag": "etag_{}",
+    "version": "version_{}",
+    "storage_class": "storage_class_{}",
+    "codec": "codec_{}",
+    "sample_rate_hz": "sample_rate_{}_hz",
+    "channels": "channels_{}",
+    "duration_s": "duration_{}_s",
+}
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is what lies there
 STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED)

@@ -127,7 +127,7 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive: Any, a_call: 
     assert per_recording["GET tags"] == 12 + canary["GET tags"]
     assert per_recording["PUT tags"] == 12 + canary["PUT tags"]
     assert per_recording["LIST versions"] == 3  # one for each batch of four
-    preflight_gets, probe = 7, 4  # lifecycle rules once more, for as long as the run lasts
+    preflight_gets, probe = 6, 4
     assert per_recording["GET"] == 12 + preflight_gets + canary["GET"]
     assert per_recording["PUT"] == 12 + probe + canary["PUT"]
     assert per_recording["HEAD"] == canary["HEAD"]
@@ -357,6 +357,27 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
     assert state is StateType.FAILED
     assert message.startswith(f"4 of 4 recordings failed: {keys[0]}: refused")
     assert {state for state, _ in states.values()} == {StateType.COMPLETED}
+
+
+def test_a_year_is_listed_by_a_hundred_tasks_and_a_day_that_cannot_be_costs_itself_alone(
+    archive: Any, bucket: Bucket, a_call: Any, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [DAY + timedelta(days=n) for n in (0, 1, 2)]
+    for day in days:
+        bucket.put(key_of(1, day), a_call(1))
+    error = S3Error(status=403, code="AccessDenied", message="Access Denied")
+    refused = f"{PREFIX}{days[1]:%Y/%m/%d}/"
+    with faulty_proxy(ErrorProxy(s3.url, error, lambda asked: asked.prefix == refused)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(RunFailed) as failed:
+            archive(start_date=days[1] - timedelta(days=363), end_date=days[2], lookback_days=365)
+    summary = failed.value.summary
+    assert summary.counts == {"archived": 2}
+    assert [each.partition(" ")[0] for each in summary.unlisted] == [str(days[1])]
+    states = {name: state for name, (state, _) in task_states(summary.run_id).items() if name.startswith("list ")}
+    assert 50 <= len(states) <= 100
+    (failed_task,) = (name for name, state in states.items() if state is StateType.FAILED)
+    assert failed_task.endswith(f" ... {days[1]} {PREFIX}")
 
 
 def task_states(run_id: str) -> dict[str, tuple[StateType, str]]:

@@ -96,7 +96,10 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
     run = client.read_flow_run(start["circumstances"]["flow_run_id"])
     assert run.name == f"repair table and {bucket.name}, {DAY}"
     assert _red_tasks(client, run.id) == [f"reconcile {DAY} {PREFIX}"]
-    assert artifacts_of(client, run.id).keys() >= {"reconcile-differences", "reconcile-report"}
+    artifacts = artifacts_of(client, run.id)
+    assert artifacts.keys() >= {"reconcile-differences", "reconcile-report"}
+    report = artifacts["reconcile-report"].data
+    assert 0 < report.index("| vanished | 1 | ") < report.index("## What went wrong") < report.index(gone)
     event = eventually(lambda: _events(client, f"recording-archive.run.{summary.run_id}"))[0]
     assert (event["event"], event["payload"]["lost"]["vanished"]) == ("recording-archive.lost", 1)
 

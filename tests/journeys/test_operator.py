@@ -63,3 +63,14 @@ def test_a_restore_sent_as_its_form_opens_restores_nothing(
     assert "nothing is selected, so nothing was touched: give contact_ids, " in run.state.message
     assert bucket.client.list_object_versions(Bucket=bucket.name)["Versions"] == versions
     assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived: str, prefect: Server, page: Any) -> None:
+    """No choice between a date and None comes first, and the lists that stay empty narrow nothing."""
+    open_run_form(page, prefect.url, "restore")
+    pick(page, "start_date", DAY)
+    pick(page, "end_date", DAY)
+    assert submit(page) == "Completed"
+    assert "3 recordings would be restored" in open_artifact(page, "restore-report")
+    assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3

@@ -28,7 +28,6 @@ from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
 from recordings.backfill import Portion, Portions, backfill_report, plan_backfill, stand, summarize_backfill
 from recordings.errors import AuditDamaged, InvalidRequest
-from recordings.pool import shared_pool
 from recordings.pricing import load_prices
 from recordings.recording import days_between
 from recordings.savings.charts import charts
@@ -172,7 +171,7 @@ def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Call
     run = plan(audit_uri=str(tmp_path), prefixes=["calls/"], end_date=DAY + timedelta(days=1))
     backfill = plan_backfill(run, deployment="", max_parallel=1, shard_above=1000)
     portions = Portions([Portion(date=day) for day in days_between(run.start_date, run.end_date)], {})
-    stands, damaged = stand(backfill, portions, None, shared_pool())
+    stands, damaged = stand(backfill, portions, None)
     summary = summarize_backfill(portions, {}, stands, {}, damaged)
     assert dict(summary.counts) == by_status(result)["recordings"].to_dict()
     assert (summary.bytes_before, summary.bytes_after) == (found.bytes_before, found.bytes_after)

@@ -151,7 +151,7 @@ def test_what_is_priced_is_what_is_asked(
     write_rows(files, rows, run_id=run.run_id, wave=1)
     of_day = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
     releasing, (batch,) = ReleasingStore(bucket.name, Settings()), batches_of(rows)
-    released = release_batch(releasing, files, batch, plan_job("release", **of_day), pool)
+    released = release_batch(releasing, files, batch, plan_job("release", grace_days=0, **of_day), pool)
     assert released.counts == {"released": 3}
     assert each_of(3, releasing.requests) == Counter(RELEASING) + Counter(HeadObject=1)  # of the original
 

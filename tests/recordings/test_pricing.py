@@ -16,7 +16,7 @@ from recordings.pricing import (
     Source,
     TaskSize,
     break_even_months,
-    is_dearer,
+    costs_more,
     load_prices,
     prices,
     run_cost,
@@ -153,8 +153,8 @@ def test_break_even() -> None:
 
 
 def test_dearer_is_by_byte_kept() -> None:
-    assert is_dearer("STANDARD", "GLACIER_IR")
-    assert not is_dearer("GLACIER_IR", "GLACIER_IR")
+    assert costs_more("STANDARD", "GLACIER_IR")
+    assert not costs_more("GLACIER_IR", "GLACIER_IR")
 
 
 def test_a_file_prices_another_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

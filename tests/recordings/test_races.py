@@ -19,10 +19,10 @@ from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 
 KEY = key_of(1)
-# Two listings, GET, its tags, who owns objects here, PUT, the old tags again, the new ones, the listing of versions,
-# the new tags, PUT tags.
-REQUESTS = 11
-BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 6, 10
+# Two listings, GET, its tags, who owns objects here, the lifecycle rules, PUT, the old tags again, the new ones, the
+# listing of versions, the new tags, PUT tags.
+REQUESTS = 12
+BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 7, 11
 MOMENTS = pytest.mark.parametrize("moment", range(REQUESTS + 1))
 Plan = Callable[..., Run]
 

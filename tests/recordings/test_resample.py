@@ -280,9 +280,9 @@ def test_says_in_the_object_where_it_came_from(bucket: Bucket, plan: Plan, resam
     row = resample(run)
     provenance = provenance_of(bucket.get(KEY)["Metadata"])
     assert provenance is not None
-    assert provenance.original_version == before["VersionId"] == row.version_before
-    assert provenance.original_etag == before["ETag"] == row.etag_before
-    assert (provenance.original_sha256, provenance.result_sha256) == (row.sha256_before, row.sha256_after)
+    assert provenance.original.version == before["VersionId"] == row.version_before
+    assert provenance.original.etag == before["ETag"] == row.etag_before
+    assert (provenance.original.sha256, provenance.result.sha256) == (row.sha256_before, row.sha256_after)
     assert (provenance.run_id, provenance.profile) == (run.run_id, "alaw-mono")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from recordings.estimate import look_at
 from recordings.pool import Pool
-from recordings.retention import Lying, Retention, Rule, retention_of
+from recordings.retention import Retention, Rule, Stored, retention_of
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
@@ -24,8 +24,8 @@ def a_rule(**changes: Any) -> Rule:
 
 def days_kept(*rules: Rule, size_bytes: int = 1000, tags: dict[str, str] | None = None) -> float:
     """From the day of the call on."""
-    lying = Lying(key="connect/call.wav", size_bytes=size_bytes, tags=tags or {}, written_at=WRITTEN)
-    return (Retention(rules=rules, otherwise_years=2).ends_at(lying, CALL) - CALL) / timedelta(days=1)
+    stored = Stored(key="connect/call.wav", size_bytes=size_bytes, tags=tags or {}, written_at=WRITTEN)
+    return (Retention(rules=rules, otherwise_years=2).ends_at(stored, CALL) - CALL) / timedelta(days=1)
 
 
 @pytest.mark.parametrize(

@@ -101,18 +101,19 @@ def test_says_what_is_wrong_and_the_way_out(plan: Plan, wrong: dict[str, Any], s
 
 
 @pytest.mark.parametrize("typed", [typed for typed, _ in BUCKETS])
-def test_an_operation_refuses_the_same_buckets(typed: str) -> None:
+def test_a_job_refuses_the_same_buckets(typed: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"bucket is {typed!r}")):
         plan_job("release", bucket=typed, audit_uri="audit")
 
 
 @pytest.mark.parametrize(("typed", "way_out"), PREFIXES)
-def test_an_operation_refuses_the_same_prefixes(typed: str, way_out: str) -> None:
-    with pytest.raises(InvalidRequest, match=re.escape(f"prefixes has {typed!r}: {way_out}")):
+def test_a_job_refuses_the_same_prefixes(typed: str, way_out: str) -> None:
+    said = f"prefixes has {typed!r}: {way_out}" if typed.strip() else "prefixes has an empty entry"
+    with pytest.raises(InvalidRequest, match=re.escape(said)):
         plan_job("release", bucket="calls", audit_uri="audit", prefixes=[typed])
 
 
-def test_an_operation_refuses_dates_to_come() -> None:
+def test_a_job_refuses_dates_to_come() -> None:
     with pytest.raises(InvalidRequest, match="lies in the future"):
         plan_job("restore", bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
 
