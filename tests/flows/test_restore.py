@@ -331,12 +331,14 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
     bucket.put(key_of(1), a_call())
     archive()
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
-    blank = {"contact_ids": [], "prefixes": [], "end_date": "", "run_id": " "}
+    blank = {"end_date": "", "run_id": " "}
     form = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
     with pytest.raises(
         InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
     ):
         restore_recordings(**form)
+    with pytest.raises(InvalidRequest, match="contact_ids is an empty list, which selects nothing"):
+        restore_recordings(**form, contact_ids=[], start_date=str(DAY))
     summary = restore_recordings(**form, start_date=str(DAY))
     assert summary.counts == {"restored": 1}
     assert str(summary).startswith("dry run: restore 20")
