@@ -79,10 +79,10 @@ def measure(days: int, recordings: int, worker_pid: int, audit_uri: str) -> None
 
 def run_cpu_s(audit_uri: str) -> float:
     """CPU seconds of all runs, as their records say."""
-    from recordings.table.evidence import end_records
     from recordings.table.files import LocalFiles
+    from recordings.table.records import end_records
 
-    return float(sum(record["cpu_s"] for record in end_records(LocalFiles(Path(audit_uri)))))
+    return float(sum(end.cpu_s or 0 for end in end_records(LocalFiles(Path(audit_uri)))))
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -34,7 +34,7 @@ from rich.table import Table
 from benchmarks import report
 from benchmarks.report import FIRST_DAY, write_day
 from recordings.backfill import dead_backfills, finished_since
-from recordings.history import dead_runs, record_end, record_start
+from recordings.history import dead_runs
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import reconcile_day
@@ -49,6 +49,7 @@ from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import file_of
+from recordings.table.records import open_records, record_end, record_start
 
 GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
 CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
@@ -60,7 +61,7 @@ _TOTALS = {
     "counts": {},
     "unrecorded": 0,
     "cost": {"requests_usd": 0.01},
-    **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1.0),
+    **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1),
 }
 Outcome = tuple[int, str]  # recordings, and in words what came of the case
 
@@ -245,7 +246,11 @@ def died(root: Path, files: Counted, last: date) -> Outcome:
     """What an archiving run takes up of runs and backfills that died, as it asks before it begins."""
     run = replace(_planned(root, last, last), catches_up=True)
     patience = timedelta(hours=6)
-    left = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
+    opened = open_records(files)
+    left = {
+        **dead_runs(opened, run, abandoned_after=patience),
+        **dead_backfills(files, opened, run, abandoned_after=patience),
+    }
     return sum((window.end_date - window.start_date).days + 1 for each in left.values() for window in each), "days left"
 
 

@@ -14,7 +14,7 @@ They stand on three folders, and on each other in this order:
 
 - ``conversion``, from samples to samples and back: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all in ``audio``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``
-- ``table``, the audit table: ``rows``, ``files``, ``parquet``, ``reading``, ``evidence``, ``schema``
+- ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
 Three others stand on them, and none of them knows another:
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,7 @@ from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.finding import Finding, Severity
 from recordings.formatting import human_bytes, percent_saved
 from recordings.glossary import label, plural
-from recordings.history import DeadRuns, covered_ids, is_like, is_old, open_records, record_covered, record_start
+from recordings.history import DeadRuns, is_like, is_old
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
 from recordings.reporting import findings_report
@@ -24,11 +24,22 @@ from recordings.run import Run
 from recordings.s3.session import Session
 from recordings.s3.store import Store
 from recordings.standing import Standing, standing_of
-from recordings.table.evidence import end_records, of_sound
 from recordings.table.files import AuditFiles
+from recordings.table.records import (
+    COVERED,
+    RUNS,
+    Circumstances,
+    EndRecord,
+    Kind,
+    StartRecord,
+    end_records,
+    open_records,
+    record_covered,
+    record_start,
+    run_ids,
+)
 from recordings.table.rows import SMALL
 
-Record = Mapping[str, Any]  # of a run that ended
 _MAX_SAID, _MAX_NAMED = 3, 50  # failed days in an exception: with their reason, and by name; the report has all
 _LINES_SHOWN = 1000
 _WEEK_DAYS = 7
@@ -59,7 +70,7 @@ class Portion:
 
 def plan_backfill(run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
     """The backfill, if all its recordings are old enough. Raises InvalidRequest."""
-    if run.end_date > _youngest(run.scheduled_at, run.min_age_days):
+    if run.end_date > run.youngest_day:
         raise InvalidRequest(
             f"end_date {run.end_date} is too late: recordings of the last {run.min_age_days} days are left alone"
         )
@@ -139,18 +150,18 @@ def shards_of(letters: Mapping[str, int], shard_above: int) -> list[str]:
     return sorted(fine | {letter for letter, count in first.items() if count <= shard_above})
 
 
-def finished(records: Iterable[Record], run: Run) -> dict[Portion, str]:
+def finished(records: Iterable[EndRecord], run: Run) -> dict[Portion, str]:
     """Portions that such a run, or one that did at least as much, has finished; the id of the last that did."""
-    return dict(done for of_record in of_sound(lambda each: _done_by(each, run), records) for done in of_record)
+    return dict(done for end in records for done in _done_by(end, run))
 
 
-def _done_by(record: Record, run: Run) -> list[tuple[Portion, str]]:
-    if not _did_as_much(record, run):
+def _done_by(end: EndRecord, run: Run) -> list[tuple[Portion, str]]:
+    shard = end.run.shard
+    if shard is None or not _did_as_much(end, run):
         return []
-    youngest = _youngest(datetime.fromisoformat(record["run"]["scheduled_at"]), record["run"]["min_age_days"])
-    days = days_between(_date(record, "start_date"), _date(record, "end_date"))
-    done_by = record["run"]["run_id"]
-    return [(Portion(date=day, shard=record["run"]["shard"]), done_by) for day in days if day <= youngest]
+    first, last = end.run.dates
+    days = days_between(first, min(last, end.run.youngest_day, run.end_date))
+    return [(Portion(date=day, shard=shard), end.run.run_id) for day in days]
 
 
 def finished_since(files: AuditFiles, run: Run) -> dict[Portion, str]:
@@ -158,76 +169,60 @@ def finished_since(files: AuditFiles, run: Run) -> dict[Portion, str]:
     return finished(end_records(files, run.start_date), run)
 
 
-def _did_as_much(record: Record, run: Run) -> bool:
-    theirs = record["run"]
+def _did_as_much(end: EndRecord, run: Run) -> bool:
+    theirs = end.run
     return (
-        "shard" in theirs  # an archiving run, and not one of a release that had no shards
-        and (theirs["bucket"], theirs["profile_name"], theirs["storage_class"])
-        == (run.bucket, run.profile_name, run.storage_class)
-        and set(run.prefixes) <= set(theirs["prefixes"])
-        and theirs["include_held"] >= run.include_held
-        and theirs.get("archive_unprofitable", True) >= run.archive_unprofitable  # once, there was no such choice
-        and not (record["counts"].get("failed") or record["unrecorded"] or record.get("unlisted"))
-        and not (record["counts"].get("changed") and not record["counts"].get("archived"))
+        (theirs.bucket, theirs.profile_name, theirs.storage_class) == (run.bucket, run.profile_name, run.storage_class)
+        and set(run.prefixes) <= set(theirs.prefixes)
+        and theirs.include_held >= run.include_held
+        and theirs.archive_unprofitable >= run.archive_unprofitable
+        and end.counts is not None
+        and end.unrecorded == 0
+        and not (end.counts.get("failed") or end.unlisted)
+        and not (end.counts.get("changed") and not end.counts.get("archived"))
     )
 
 
-def _date(record: Record, name: str) -> date:
-    return date.fromisoformat(record["run"][name])
-
-
-def _youngest(scheduled_at: datetime, min_age_days: int) -> date:
-    return scheduled_at.date() - timedelta(days=min_age_days)
-
-
-def record_backfill(files: AuditFiles, backfill: Backfill, **more: Any) -> None:
+def record_backfill(files: AuditFiles, backfill: Backfill, circumstances: Circumstances | None = None) -> None:
     """Say what is to be done, before anything is: if it dies, scheduled runs take up what is left."""
-    record_start(files, backfill.run, backfill={"max_parallel": backfill.max_parallel}, **more)
+    cut = {"max_parallel": backfill.max_parallel}
+    record_start(files, backfill.run, backfill=cut, circumstances=circumstances)
 
 
-def dead_backfills(files: AuditFiles, run: Run, *, abandoned_after: timedelta) -> DeadRuns:
-    """The first week that is left of each backfill like this run that died; none if dates were given.
+def dead_backfills(
+    files: AuditFiles, opened: Sequence[StartRecord], run: Run, *, abandoned_after: timedelta
+) -> DeadRuns:
+    """The first week that is left of each open backfill like this run that died; none if dates were given.
 
     Only a week, because a run holds the keys of all that it takes up. A backfill lives while runs begin in its window.
     What is left of it is known by the names of the records that say which weeks are covered: no end record is read.
     """
     if not run.catches_up:
         return {}
-    opened = open_records(files)
-    recent = [record for each, record in opened.items() if not is_old(each, run, abandoned_after)]
-    backfills = [record for record in opened.values() if "backfill" in record]
-
-    def died(record: Record) -> tuple[str, Record] | None:
-        is_dead = is_old(record["run_id"], run, abandoned_after) and is_like(record, run)
-        lives = any(of_sound(lambda other: _lies_in(other, record), recent))
-        return (record["run_id"], record) if is_dead and not lives and _dates(record) else None
-
-    dead = dict(filter(None, of_sound(died, backfills)))
+    backfills = [start for start in opened if start.kind is Kind.BACKFILL and is_like(start, run)]
+    recent = [start for start in opened if start.kind is not Kind.BACKFILL and not is_old(start, run, abandoned_after)]
+    old = [start for start in backfills if is_old(start, run, abandoned_after)]
+    dead = [start for start in old if not any(_begins_in(each, start) for each in recent)]
     if not dead:
         return {}
-    covered = covered_ids(files)
-    weeks = (_first_week_left(run_id, record, covered) for run_id, record in dead.items())
-    return dict(filter(None, weeks))
+    covered = run_ids(files.names(RUNS), COVERED)
+    return dict(filter(None, (_first_week_left(start, covered) for start in dead)))
 
 
-def _dates(record: Record) -> tuple[date, date]:
-    return date.fromisoformat(record["start_date"]), date.fromisoformat(record["end_date"])
+def _begins_in(inner: StartRecord, outer: StartRecord) -> bool:
+    """Whether its first day is one of the other's; what does not narrow has none."""
+    start, end = outer.dates
+    return inner.start_date is not None and start <= inner.start_date <= end
 
 
-def _lies_in(inner: Record, outer: Record) -> bool:
-    if "backfill" in inner or not inner["start_date"]:  # an operation over all dates
-        return False
-    return bool(outer["start_date"] <= inner["start_date"] <= outer["end_date"])  # ISO dates sort as text
-
-
-def _first_week_left(run_id: str, record: Record, covered: Container[str]) -> tuple[str, list[Window]] | None:
-    start, end = _dates(record)
+def _first_week_left(dead: StartRecord, covered: Container[str]) -> tuple[str, list[Window]] | None:
+    start, end = dead.dates
     for day in range(0, (end - start).days + 1, _WEEK_DAYS):
         first = start + timedelta(days=day)
-        name = _name_of_week(run_id, first, start)
+        name = _name_of_week(dead.run_id, first, start)
         if name not in covered:
-            last = min(end, first + timedelta(days=_WEEK_DAYS - 1))
-            return name, [Window(prefix=each, start_date=first, end_date=last) for each in record["prefixes"]]
+            last = first + min(timedelta(days=_WEEK_DAYS - 1), end - first)
+            return name, [Window(prefix=each, start_date=first, end_date=last) for each in dead.prefixes]
     return None
 
 
@@ -265,14 +260,16 @@ class Weeks:
 def record_backfill_end(files: AuditFiles, run: Run, *, is_finished: bool) -> None:
     """Say that the backfill is over; if all is finished, so are those that died and would have done no more."""
 
-    def is_done(record: Record) -> str | None:
-        start, end = _dates(record)
-        within = "backfill" in record and is_like(record, run) and run.start_date <= start and end <= run.end_date
-        did_less = all(record[each] <= getattr(run, each) for each in ("include_held", "archive_unprofitable"))
-        return str(record["run_id"]) if within and did_less else None
-
-    done = filter(None, of_sound(is_done, open_records(files).values())) if is_finished else ()
+    done = [start.run_id for start in open_records(files) if _does_no_more(start, run)] if is_finished else []
     record_covered(files, {run.run_id, *done}, run)
+
+
+def _does_no_more(start: StartRecord, run: Run) -> bool:
+    """Whether it is a backfill that would have done nothing that this one has not."""
+    first, last = start.dates
+    within = start.kind is Kind.BACKFILL and is_like(start, run) and run.start_date <= first and last <= run.end_date
+    did_less = start.include_held <= run.include_held and start.archive_unprofitable <= run.archive_unprofitable
+    return within and did_less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from recordings.recording import Window
 from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.settings import settings
 from recordings.table.files import audit_location
+from recordings.table.records import run_id_of
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
@@ -72,10 +73,14 @@ class Run:
         return PROFILES[self.profile_name]
 
     @property
+    def youngest_day(self) -> date:
+        """The last day of calls that are old enough."""
+        return self.scheduled_at.date() - timedelta(days=self.min_age_days)
+
+    @property
     def recorded_before(self) -> datetime:
         """Recordings of this moment and later are too young."""
-        youngest_day = self.scheduled_at.date() - timedelta(days=self.min_age_days)
-        return datetime.combine(youngest_day + timedelta(days=1), datetime.min.time(), UTC)
+        return datetime.combine(self.youngest_day + timedelta(days=1), datetime.min.time(), UTC)
 
 
 def plan_run(
@@ -139,11 +144,6 @@ def plan_run(
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )
-
-
-def run_id_of(started_at: datetime, flow_run_id: str) -> str:
-    """A run's id: when it began, and the last eight digits of the flow run that it is in Prefect."""
-    return f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}"
 
 
 def window(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -17,34 +17,35 @@ from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 
 from recordings import __version__
+from recordings.table.records import Circumstances
 
 T = TypeVar("T")
 _CHECKOUT = Path(__file__).parents[1]
 _LIBRARIES = ("prefect", "boto3", "numpy", "soxr", "pyarrow", "numba")
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances() -> Circumstances:
     """The flow run, its deployment, who started it, and the code and libraries that it runs. Never raises.
 
     What cannot be learned is None: outside a flow run, or where the server does not tell.
     """
     run_id = flow_run.id
-    return {
-        "flow_run_id": run_id,
-        "flow_run_name": _learned(lambda: flow_run.name),
-        "flow_run_url": _learned(lambda: url_for("flow-run", obj_id=run_id)) if run_id else None,
-        "parent_flow_run_id": _learned(lambda: flow_run.parent_flow_run_id),
-        "deployment_id": _learned(lambda: deployment.id),
-        "deployment_name": _learned(lambda: deployment.name),
-        "started_by": _learned(lambda: _starter(_read(run_id))) if run_id else None,
-        "commit": os.environ.get("ARCHIVE_COMMIT") or _learned(_commit),
-        "image": os.environ.get("ARCHIVE_IMAGE") or None,
-        "versions": {
+    return Circumstances(
+        flow_run_id=run_id,
+        flow_run_name=_learned(lambda: flow_run.name),
+        flow_run_url=_learned(lambda: url_for("flow-run", obj_id=run_id)) if run_id else None,
+        parent_flow_run_id=_learned(lambda: flow_run.parent_flow_run_id),
+        deployment_id=_learned(lambda: deployment.id),
+        deployment_name=_learned(lambda: deployment.name),
+        started_by=_learned(lambda: _starter(_read(run_id))) if run_id else None,
+        commit=os.environ.get("ARCHIVE_COMMIT") or _learned(_commit),
+        image=os.environ.get("ARCHIVE_IMAGE") or None,
+        versions={
             "connect-recording-archive": __version__,
             "python": platform.python_version(),
             **{name: _learned(partial(version, name)) for name in _LIBRARIES},
         },
-    }
+    )
 
 
 def _learned(look: Callable[[], T]) -> T | None:

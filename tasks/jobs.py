@@ -14,7 +14,6 @@ from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
 from recordings.glossary import plural
-from recordings.history import record_end, record_start
 from recordings.jobs import release, restore, selection, settlement
 from recordings.jobs.intents import open_intents, runs_by_deed
 from recordings.jobs.job import Job, batches_of, days_to_compare
@@ -42,6 +41,7 @@ from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
+from recordings.table.records import record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch

@@ -15,7 +15,7 @@ from recordings.backfill import dead_backfills
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import plural
-from recordings.history import DeadRuns, dead_runs, record_covered, record_end, record_start
+from recordings.history import DeadRuns, dead_runs
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight.canary import check_sight
@@ -26,6 +26,7 @@ from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
+from recordings.table.records import open_records, record_covered, record_end, record_start
 from recordings.table.rows import AuditRow
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
@@ -65,7 +66,11 @@ def open_record(run: Run) -> DeadRuns:
     """Record that the run began; returns the windows of those that began and never ended."""
     files = workplace(run).files
     patience = timedelta(hours=settings().abandoned_after_h)
-    dead = {**dead_runs(files, run, abandoned_after=patience), **dead_backfills(files, run, abandoned_after=patience)}
+    opened = open_records(files) if run.catches_up else []
+    dead = {
+        **dead_runs(opened, run, abandoned_after=patience),
+        **dead_backfills(files, opened, run, abandoned_after=patience),
+    }
     if not run.dry_run:
         retention = retention_of(workplace(run).store).sentence(run.prefixes)
         record_start(files, run, circumstances=circumstances(), retention=retention)

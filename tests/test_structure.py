@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,21 +16,23 @@ import recordings
 ROOT = Path(__file__).parents[1]
 OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 
-# In recordings, one folder knows each outside library, or one file of it, or of those beside the folders.
+# In recordings, one folder knows each outside library, or one file of it, or of those beside the folders: only what
+# parses text that others may have written, settings and the runs' records, is in two or three.
 KNOWS = {
-    "boto3": "s3/session",
-    "botocore": "s3",
-    "urllib3": "s3",
-    "pyarrow": "table",
-    "pydantic_settings": "settings",
-    "pydantic": "settings",
-    "pydub": "conversion/pcm",
-    "soxr": "conversion/pcm",
-    "numpy": "conversion",
-    "numba": "conversion",
-    "tenacity": "retrying",
-    "duckdb": "savings/sums",
-    "matplotlib": "savings",
+    "boto3": ("s3/session",),
+    "botocore": ("s3",),
+    "urllib3": ("s3",),
+    "pyarrow": ("table",),
+    "pydantic_settings": ("settings",),
+    "pydantic": ("settings", "table/records"),
+    "json": ("table/records", "jobs/intents", "pricing"),
+    "pydub": ("conversion/pcm",),
+    "soxr": ("conversion/pcm",),
+    "numpy": ("conversion",),
+    "numba": ("conversion",),
+    "tenacity": ("retrying",),
+    "duckdb": ("savings/sums",),
+    "matplotlib": ("savings",),
 }
 # The folders of recordings, and which others each may know. Nothing beside them knows one of the last three.
 WINGS = {
@@ -85,16 +88,25 @@ def wing_of(name: str) -> str:
 def test_one_folder_knows_each_library(path: Path) -> None:
     strangers = {
         library
-        for library, place in KNOWS.items()
-        if library in tops(path) and not f"{name_of(path)}/".startswith(f"{place}/")
+        for library, places in KNOWS.items()
+        if library in tops(path) and not any(f"{name_of(path)}/".startswith(f"{place}/") for place in places)
     }
     assert not strangers
 
 
 def test_each_place_that_may_know_a_library_does() -> None:
-    for library, place in KNOWS.items():
+    for library, place in ((library, place) for library, places in KNOWS.items() for place in places):
         files = [path for path in files_of("recordings") if f"{name_of(path)}/".startswith(f"{place}/")]
         assert any(library in tops(path) for path in files), library
+
+
+@pytest.mark.parametrize("path", named([path for each in ("recordings", "tasks", "flows") for path in files_of(each)]))
+def test_only_records_and_intents_name_the_files_of_runs(path: Path) -> None:
+    """All others are handed values: whoever cannot name a record's file, or parse JSON, looks into no record."""
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    records = {text for text in texts if isinstance(text, str) and re.fullmatch(r"_runs/?|.*\.\w+\.json", text)}
+    owners = {"recordings/table/records.py", "recordings/jobs/intents.py"}
+    assert not records or path.relative_to(ROOT).as_posix() in owners
 
 
 @pytest.mark.parametrize("path", named(files_of("recordings")))

@@ -17,12 +17,13 @@ from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.jobs.job import DONE, Job
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
-from recordings.table.evidence import RUNS, listed_digests
+from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
+from recordings.table.records import CLOSED, END, RUNS, record_done, run_ids
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
-_INTENT, _DONE, _END = ".intent.json", ".done.json", ".end.json"
+_INTENT = ".intent.json"
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
@@ -60,7 +61,7 @@ def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditR
         days=tuple(sorted({row.recording_date for row in batch.rows})),
         rows=tuple(rows),
     )
-    files.create(f"{RUNS}/{intent.name}{_INTENT}", _json(asdict(intent)))
+    files.create(f"{RUNS}/{intent.name}{_INTENT}", json.dumps(asdict(intent), indent=1, default=str).encode())
     return intent
 
 
@@ -103,9 +104,8 @@ def conclude(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> lis
 
 def close(files: AuditFiles, intent: Intent, manifest: Iterable[ManifestFile]) -> None:
     """Say that nothing more will be done, and list what was written."""
-    record = {"run_id": intent.run_id, "batch": intent.batch, "files": [asdict(file) for file in manifest]}
     with suppress(*_TAKEN):  # closed by another run meanwhile, whose own record lists what it wrote
-        files.create(f"{RUNS}/{intent.name}{_DONE}", _json(record))
+        record_done(files, intent.name, run_id=intent.run_id, batch=intent.batch, manifest=manifest)
 
 
 def write_untold(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow]) -> list[ManifestFile]:
@@ -204,13 +204,13 @@ def damaged_intents(files: AuditFiles) -> list[str]:
 def _open(files: AuditFiles) -> Mapping[str, Intent | None]:
     names = set(files.names(RUNS))
     stems = (name.removesuffix(_INTENT) for name in sorted(names) if name.endswith(_INTENT))
-    return {stem + _INTENT: _read(files.read(stem + _INTENT)) for stem in stems if stem + _DONE not in names}
+    return {stem + _INTENT: _read(files.read(stem + _INTENT)) for stem in stems if stem + CLOSED not in names}
 
 
 def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:
     """Whether the run that set out can do nothing more: it has ended, or began the batch very long ago."""
     is_old = datetime.now(UTC) - intent.written_at > abandoned_after
-    return is_old or f"{RUNS}/{intent.run_id}{_END}" in set(files.names(RUNS))
+    return is_old or intent.run_id in run_ids(files.names(RUNS), END)
 
 
 def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
@@ -266,7 +266,3 @@ def _row(record: Mapping[str, Any]) -> AuditRow:
     known = {field.name: record[field.name] for field in fields(AuditRow) if field.name in record}
     parsed = {name: parse(known[name]) for name, parse in _PARSE.items() if known.get(name) is not None}
     return AuditRow(**{**known, **parsed})
-
-
-def _json(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, indent=1, default=str).encode()

@@ -9,9 +9,10 @@ from recordings import __version__
 from recordings.errors import InvalidRequest
 from recordings.recording import Batch
 from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
-from recordings.run import run_id_of, window
+from recordings.run import window
 from recordings.settings import settings
 from recordings.table.files import audit_location
+from recordings.table.records import run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow

@@ -3,24 +3,28 @@
 A release without a selection looks at a day of calls where an earlier one said so, or where rows were written since.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 
 from recordings.glossary import plural
-from recordings.history import records_without_end
 from recordings.jobs.job import Job
 from recordings.jobs.selection import dates_asked_for
-from recordings.table.evidence import RUNS, began_at, end_records, json_object, of_sound
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import names_of_days
+from recordings.table.records import (
+    Kind,
+    LeftRecord,
+    StartRecord,
+    end_records,
+    left_records,
+    record_look_again,
+    start_records,
+    writer_of,
+)
 
 _LONGEST_RUN = timedelta(days=7)  # a run that began so long before a release may still have written rows after it
-_LEFT = ".left.json"
-_NOT_ARCHIVING = ("restore", "release")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,30 +64,23 @@ def record_left(files: AuditFiles, job: Job, days: Days, again: Mapping[date, da
     To be written last: what is said here to be finished is.
     """
     if job.kind == "release" and job.is_recorded and not job.narrows:
-        record = {
-            "bucket": job.bucket,
-            "grace_days": job.grace_days,
-            "grace_days_read_back": job.grace_days_read_back,
-            "look_again": {str(day): str(on) for day, on in sorted({**days.later, **again}.items())},
-        }
-        files.create(f"{RUNS}/{job.run_id}{_LEFT}", json.dumps(record, indent=1).encode())
+        left = LeftRecord(
+            bucket=job.bucket,
+            grace_days=job.grace_days,
+            grace_days_read_back=job.grace_days_read_back,
+            look_again={**days.later, **again},
+        )
+        record_look_again(files, job.run_id, left)
 
 
-def _last_release(files: AuditFiles, job: Job) -> tuple[datetime, dict[date, date]] | None:
+def _last_release(files: AuditFiles, job: Job) -> tuple[datetime, Mapping[date, date]] | None:
     """When the last release of all that is due began, and what it left. One with a longer grace left too much."""
-    names = sorted((name for name in files.names(RUNS) if name.endswith(_LEFT)), reverse=True)
-    read = ((name, files.read(name)) for name in names)
-    records = ({"name": name, **record} for name, data in read if (record := json_object(data)))
-    return next(filter(None, of_sound(lambda record: _left_by(record, job), records)), None)
+    return next(((began, left.look_again) for began, left in left_records(files) if _is_like(left, job)), None)
 
 
-def _left_by(record: Mapping[str, Any], job: Job) -> tuple[datetime, dict[date, date]] | None:
-    graces = (job.grace_days, job.grace_days_read_back)
-    theirs = (record["grace_days"], record["grace_days_read_back"])
-    if record["bucket"] != job.bucket or any(more > ours for more, ours in zip(theirs, graces, strict=True)):
-        return None
-    left = {date.fromisoformat(day): date.fromisoformat(on) for day, on in record["look_again"].items()}
-    return began_at(record["name"].removeprefix(f"{RUNS}/")), left
+def _is_like(left: LeftRecord, job: Job) -> bool:
+    waited_as_long = left.grace_days <= job.grace_days and left.grace_days_read_back <= job.grace_days_read_back
+    return left.bucket == job.bucket and waited_as_long
 
 
 def _changed_since(files: AuditFiles, moment: datetime, dates: Sequence[date]) -> Iterator[date]:
@@ -94,17 +91,16 @@ def _changed_since(files: AuditFiles, moment: datetime, dates: Sequence[date]) -
     """
     ended = set[str]()
     for end in end_records(files, moment):
-        ended.add(end["run"]["run_id"])
-        if _archives(end["run"]):
-            yield from _days_of(file["name"] for file in end["files"])
-    others = records_without_end(files, moment, ended)
-    if dead := tuple(f"{each}-" for each, start in others.items() if _archives(start)):
-        yield from _days_of(name for name in names_of_days(files, dates) if name.rpartition("/")[2].startswith(dead))
+        ended.add(end.run.run_id)
+        if _archives(end.run):
+            yield from _days_of(file.name for file in end.files)
+    if dead := {start.run_id for start in start_records(files, moment, but=ended) if _archives(start)}:
+        yield from _days_of(name for name in names_of_days(files, dates) if writer_of(name) in dead)
 
 
-def _archives(run: Mapping[str, Any]) -> bool:
-    """Whether a run writes rows of originals that can be released; a backfill leaves that to the runs of its days."""
-    return run.get("kind") not in _NOT_ARCHIVING and "backfill" not in run
+def _archives(run: StartRecord) -> bool:
+    """Whether a run writes rows of originals that can be released; a repair may."""
+    return run.kind in (Kind.ARCHIVE, Kind.RECONCILE)
 
 
 def _days_of(names: Iterable[str]) -> Iterator[date]:

@@ -19,8 +19,8 @@ from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.table.evidence import DIFFERENCES, digest_of
-from recordings.table.files import AuditFiles, open_table
+from recordings.table.evidence import DIFFERENCES
+from recordings.table.files import AuditFiles, digest_of, open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.rows import AuditRow, ManifestFile, Status
 

@@ -21,9 +21,9 @@ from recordings.recording import Day, contact_id_in, date_in, days_between, span
 from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.store import Store
-from recordings.table.evidence import RUNS
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of_days
+from recordings.table.records import RUNS, START, run_ids
 from recordings.table.rows import HOLDS_REPLACEMENT, AuditRow, Status
 
 PART_ROWS = 4 * BATCH_SIZE  # whole rows held at once: some 10 MB
@@ -321,7 +321,7 @@ def _contacts_not_found(found: Found, job: Job) -> Iterator[str]:
 def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
     if job.of_run is None or found.asked or job.contact_ids:
         return
-    if found.knows_run or f"{RUNS}/{job.of_run}.start.json" in set(files.names(RUNS)):
+    if found.knows_run or job.of_run in run_ids(files.names(RUNS), START):
         yield f"run {job.of_run} archived nothing{_where(job)}"
     else:
         yield f"run {job.of_run}: the audit table knows no such run"

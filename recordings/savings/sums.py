@@ -5,7 +5,7 @@ All rows of a recording lie under its own date, so weeks can be summed up withou
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,12 +16,12 @@ import duckdb
 import pandas as pd
 
 from recordings.errors import InvalidRequest
-from recordings.pricing import Cost, PriceList
+from recordings.pricing import PriceList
 from recordings.profiles import PROFILES
 from recordings.recording import open_span, span
-from recordings.table.evidence import end_records, of_sound
 from recordings.table.files import AuditFiles
 from recordings.table.reading import audit_dates, audit_parts, damage_named, dataset_of, table_of
+from recordings.table.records import EndRecord, Kind, end_records
 from recordings.table.rows import SMALL, STATES
 from recordings.table.schema import CURRENT_ORDER
 
@@ -237,7 +237,7 @@ def read_runs(files: AuditFiles, first_day: date | None = None) -> pd.DataFrame:
 
     With ``first_day``, those that began on it or later: no other can have archived its calls, or those of later days.
     """
-    rows = [row for row in of_sound(_run_row, end_records(files, first_day)) if row]
+    rows = [row for row in map(_run_row, end_records(files, first_day)) if row]
     columns = ["run_id", "started_at", "first_day", "last_day", "archived", "failed", *_MEASURED, *_PRICED]
     frame = pd.DataFrame(rows, columns=columns).astype(
         dict.fromkeys(("wall_s", "cpu_s", "minutes", *_PRICED), "float64")
@@ -249,27 +249,27 @@ def read_runs(files: AuditFiles, first_day: date | None = None) -> pd.DataFrame:
 
 def _running_since(files: AuditFiles) -> date | None:
     """When the first archiving run of the table began. Records are read up to the first of one, which is soon."""
-    rows = filter(None, of_sound(_run_row, end_records(files)))
-    return next((datetime.fromisoformat(row["started_at"]).date() for row in rows), None)
+    return next((end.run.started_at.date() for end in end_records(files) if _run_row(end)), None)
 
 
 _MEASURED = ("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after")
 _PRICED = ("marginal_usd", "waiting_usd")
 
 
-def _run_row(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None for restore, release and reconcile, which have no profile."""
-    if "profile_name" not in record["run"]:
+def _run_row(end: EndRecord) -> dict[str, Any] | None:
+    """None for restore, release and reconcile, and for runs of versions that did not say what they cost."""
+    run, cost, counts = end.run, end.cost, end.counts
+    measured = {name: getattr(end, name) for name in _MEASURED}
+    if run.kind is not Kind.ARCHIVE or cost is None or counts is None or None in measured.values():
         return None
-    cost, counts, run = Cost(**record["cost"]), record["counts"], record["run"]
     return {
-        "run_id": run["run_id"],
-        "started_at": run["started_at"],
-        "first_day": date.fromisoformat(run["start_date"]),
-        "last_day": date.fromisoformat(run["end_date"]),
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "first_day": run.start_date,
+        "last_day": run.end_date,
         "archived": counts.get("archived", 0),
         "failed": counts.get("failed", 0),
-        **{name: record[name] for name in _MEASURED},
+        **measured,
         **{name: getattr(cost, name) for name in _PRICED},
     }
 

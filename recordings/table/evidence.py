@@ -1,31 +1,32 @@
 """Is the audit table still what its runs wrote? Each file against the digests in the records of the runs."""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
-from json import loads
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from recordings.errors import InvalidRequest
 from recordings.glossary import plural
 from recordings.request import check_dates
 from recordings.s3.session import Session
-from recordings.table.files import PARTITION, AuditFiles, open_table
+from recordings.table.files import PARTITION, AuditFiles, digest_of, open_table, read_each
+from recordings.table.records import (
+    END,
+    RUNS,
+    START,
+    EndRecord,
+    listings,
+    names_since,
+    run_ids,
+    start_record,
+    writer_of,
+)
 
-RUNS = "_runs"  # where recordings.history keeps the records
 DIFFERENCES = "_differences"  # where recordings.jobs.reconcile keeps what it finds
-_START, _END = ".start.json", ".end.json"
-_LISTING = (_END, ".done.json")  # the records that list files
-_FILES_AT_ONCE, _RECORDS_AT_ONCE = 16, 64
-
-Record = Mapping[str, Any]
-T = TypeVar("T")
+_FILES_AT_ONCE = 16
 
 
 class Flaw(StrEnum):
@@ -87,24 +88,25 @@ def verify_audit(
     rows: dict[str, int] = {}
     starts: dict[str, str] = {}  # the digest of each start record, by its name
     unreadable, runs = list[str](), 0
-    for name, record in _records_named(files, _LISTING, _first_name(start)):
-        runs += record is not None and name.endswith(_END)
+    for name, record in listings(files, start):
         if record is None:
             unreadable.append(name)
             continue
-        if isinstance(record.get("start_sha256"), str):  # none in records of earlier versions
-            starts[name.removesuffix(_END) + _START] = record["start_sha256"]
-        for file in record["files"]:
-            if asked.has(file["name"]):
-                digests[file["name"]].add(file["sha256"])
-                rows[file["name"]] = file.get("rows", 0)
+        if isinstance(record, EndRecord):
+            runs += 1
+            if record.start_sha256:
+                starts[name.removesuffix(END) + START] = record.start_sha256
+        for file in record.files:
+            if asked.has(file.name):
+                digests[file.name].add(file.sha256)
+                rows[file.name] = file.rows
     there = {name for name in _files_of_table(files, asked) if asked.has(name)}
     flaws = {
         **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
         **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
         **_unlisted(files, there - digests.keys()),
         **dict.fromkeys(unreadable, Flaw.CHANGED),
-        **_starts(files, starts, _first_name(start)),
+        **_starts(files, starts, start),
     }
     of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
     dates = sorted(filter(None, map(_date_of, of_days)))
@@ -145,127 +147,23 @@ def _date_of(name: str) -> date | None:
         return None  # the folder is no day's
 
 
-def end_records(files: AuditFiles, since: datetime | date | None = None) -> Iterator[Record]:
-    """The records of the runs that ended, oldest first, read some at a time; ``verify_audit`` names what is none.
-
-    With ``since``, of the runs that began then or later. No other record is read: its name tells when its run began.
-    """
-    return (record for _, record in _records_named(files, (_END,), _first_name(since)) if record is not None)
-
-
 def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
     """The digests that the records of runs that began since then list, by name: two where they differ."""
-    records = (record for _, record in _records_named(files, _LISTING, _first_name(since)))
-    return _digests(file for record in records if record for file in record["files"])
-
-
-def _first_name(moment: datetime | date | None) -> str:
-    """The first name that a record of a run that began then can have: a run's id begins with its time."""
-    return f"{RUNS}/{first_id(moment)}" if moment else ""
-
-
-def first_id(moment: datetime | date) -> str:
-    """The first id that a run which began then can have."""
-    return f"{moment:%Y%m%dT%H%M%SZ}"
-
-
-def _digests(listed: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
     digests: dict[str, set[str]] = defaultdict(set)
-    for file in listed:
-        digests[file["name"]].add(file["sha256"])
+    for file in (file for _, record in listings(files, since) if record for file in record.files):
+        digests[file.name].add(file.sha256)
     return digests
 
 
-def _records_named(
-    files: AuditFiles, suffixes: tuple[str, ...], first: str = ""
-) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
-    """By name, oldest first, those named ``first`` or later, some at a time; None for what is no record."""
-    names = sorted(name for name in files.names(RUNS) if name.endswith(suffixes) and name >= first)
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        for start in range(0, len(names), _RECORDS_AT_ONCE):
-            some = names[start : start + _RECORDS_AT_ONCE]
-            yield from zip(some, map(_record, some, threads.map(files.read, some)), strict=True)
-
-
-def _record(name: str, data: bytes) -> Record | None:
-    record = json_object(data)
-    if record is None or not _lists_files(record.get("files")):
-        return None
-    return record if not name.endswith(_END) or _is_run(record.get("run"), name, _END) else None
-
-
-def start_record(name: str, data: bytes) -> Record | None:
-    """What a run said at its start; None for what is no record of the run that the name tells."""
-    record = json_object(data)
-    try:
-        return record if record and _is_run(record, name, _START) and began_at(record["run_id"]) else None
-    except ValueError:  # nobody could say how old it is
-        return None
-
-
-def _is_run(told: Any, name: str, suffix: str) -> bool:
-    """Whether these are a run's parameters, as far as others rely on them."""
-    if not isinstance(told, dict) or told.get("run_id") != PurePosixPath(name).name.removesuffix(suffix):
-        return False
-    try:
-        dates = [date.fromisoformat(told[each]) for each in ("start_date", "end_date") if told[each] is not None]
-    except (KeyError, TypeError, ValueError):
-        return False
-    texts = [told.get("bucket"), told.get("shard", ""), *_listed(told.get("prefixes"))]
-    return all(isinstance(text, str) for text in texts) and dates == sorted(dates)
-
-
-def _listed(prefixes: Any) -> list[Any]:
-    return prefixes if isinstance(prefixes, list) else [None]
-
-
-def began_at(run_id: str) -> datetime:
-    """When a run began, by its id. Raises ValueError where that is none of ours."""
-    return datetime.strptime(run_id[:16] + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(UTC)
-
-
-def _lists_files(listed: Any) -> bool:
-    return isinstance(listed, list) and all(isinstance(file, dict) and _names_a_file(file) for file in listed)
-
-
-def _names_a_file(file: Mapping[str, Any]) -> bool:
-    kinds = {"name": str, "sha256": str, "rows": int}
-    return all(isinstance(file.get(key, 0 if kind is int else None), kind) for key, kind in kinds.items())
-
-
-def of_sound(use: Callable[[Record], T], records: Iterable[Record]) -> Iterator[T]:
-    """What ``use`` makes of each record; one that lacks what each of ours has is passed over."""
-    for record in records:
-        with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            yield use(record)
-
-
-def _starts(files: AuditFiles, digests: Mapping[str, str], first: str) -> dict[str, Flaw]:
-    """The start records that are gone or not as they were when their runs ended; of those named ``first`` or later."""
-    names = sorted(name for name in files.names(RUNS) if name.endswith(_START) and name >= first)
-    changed = []
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        for start in range(0, len(names), _RECORDS_AT_ONCE):
-            some = names[start : start + _RECORDS_AT_ONCE]
-            for name, data in zip(some, threads.map(files.read, some), strict=True):
-                digest = digest_of(data)
-                if digests.get(name, digest) != digest or not start_record(name, data):
-                    changed.append(name)
+def _starts(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> dict[str, Flaw]:
+    """The start records that are gone or not as they were when their runs ended; of runs that began since then."""
+    names = names_since(files, START, since)
+    changed = [
+        name
+        for name, data in read_each(files, names)
+        if digests.get(name) not in (None, digest_of(data)) or not start_record(name, data)
+    ]
     return dict.fromkeys(digests.keys() - set(names), Flaw.MISSING) | dict.fromkeys(changed, Flaw.CHANGED)
-
-
-def digest_of(data: bytes) -> str:
-    """The SHA-256, in hex."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def json_object(data: bytes) -> Record | None:
-    """The JSON object that each record is; None for anything else."""
-    try:
-        record = loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:
@@ -285,12 +183,7 @@ def _changed(files: AuditFiles, digests: Mapping[str, set[str]], there: set[str]
         return [name for name, changed in zip(names, threads.map(is_changed, names), strict=True) if changed]
 
 
-def _unlisted(files: AuditFiles, names: Iterable[str]) -> dict[str, Flaw]:
-    records = {PurePosixPath(name).name for name in files.names(RUNS)}
-
-    def flaw(name: str) -> Flaw:
-        run_id = "-".join(PurePosixPath(name).stem.split("-")[:2])  # <run_id>-<batch>, or -<batch>-<number>
-        began, ended = (f"{run_id}.{which}.json" in records for which in ("start", "end"))
-        return Flaw.UNCOMMITTED if began and not ended else Flaw.ADDED
-
-    return {name: flaw(name) for name in names}
+def _unlisted(files: AuditFiles, unlisted: Iterable[str]) -> dict[str, Flaw]:
+    names = list(files.names(RUNS))
+    died = run_ids(names, START) - run_ids(names, END)
+    return {name: Flaw.UNCOMMITTED if writer_of(name) in died else Flaw.ADDED for name in unlisted}

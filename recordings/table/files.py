@@ -1,9 +1,11 @@
 """Where the audit table's files lie: a folder, or a prefix in S3. Files are created once and never changed."""
 
+import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,7 @@ _S3 = "s3://"
 _BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _UNREAD = re.compile(r"[^A-Za-z0-9!()+,./=@_~-]")  # by some reader of Parquet in an s3:// address
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
+_READ_AT_ONCE, _HELD_AT_ONCE = 16, 64
 _NAME_BYTES, _PATH_BYTES = 255, 800  # most file systems' limit; S3's 1,024 less what lies below
 
 
@@ -182,3 +185,16 @@ def open_files(audit_uri: str, connect: Callable[[str], Store]) -> AuditFiles:
 def open_table(audit_uri: str, session: Session | None = None) -> AuditFiles:
     """The same, with this session's credentials, region and endpoint; by default boto3's own."""
     return open_files(audit_uri, lambda bucket: Store(bucket, settings(), session))
+
+
+def read_each(files: AuditFiles, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """These small files in this order, each with its bytes; read some at a time."""
+    with ThreadPoolExecutor(_READ_AT_ONCE) as threads:
+        for start in range(0, len(names), _HELD_AT_ONCE):
+            some = names[start : start + _HELD_AT_ONCE]
+            yield from zip(some, threads.map(files.read, some), strict=True)
+
+
+def digest_of(data: bytes) -> str:
+    """The SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()

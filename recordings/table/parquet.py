@@ -1,6 +1,5 @@
 """Rows as Parquet files, at ``<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<wave>.parquet``, never changed."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # ships no type informatio
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from recordings.errors import AuditDamaged
-from recordings.table.files import PARTITION, AuditFiles
+from recordings.table.files import PARTITION, AuditFiles, digest_of
 from recordings.table.rows import SCHEMA_VERSION, AuditRow, ManifestFile, Status
 
 # Columns whose values repeat, and are worth a dictionary. The others are all but unique.
@@ -82,7 +81,7 @@ def file_of(name: str, data: bytes) -> ManifestFile:
     """A file of the table as a record lists it. Raises AuditDamaged where it is none."""
     with _damage_of(name):
         rows: int = pq.read_metadata(BytesIO(data)).num_rows
-    return ManifestFile(name=name, rows=rows, sha256=hashlib.sha256(data).hexdigest())
+    return ManifestFile(name=name, rows=rows, sha256=digest_of(data))
 
 
 def rows_in(name: str, data: bytes, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -147,5 +147,5 @@ class ManifestFile:
     """A file of the audit table, as its run's record lists it: enough to notice a change."""
 
     name: str
-    rows: int
+    rows: int = 0  # 0 where a record does not say
     sha256: str

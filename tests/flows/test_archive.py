@@ -28,10 +28,10 @@ from flows.archive import archive_recordings
 from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
 from recordings.glossary import meaning, way_out
-from recordings.history import record_start
 from recordings.jobs.job import plan_job
 from recordings.summary import RunFailed, RunSummary
 from recordings.table.files import LocalFiles
+from recordings.table.records import record_start
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.deployed import artifact, eventually

@@ -348,6 +348,8 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
         InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
     ):
         restore_recordings(**form)
+    with pytest.raises(InvalidRequest, match="contact_ids is an empty list, which selects nothing"):
+        restore_recordings(**form, contact_ids=[], start_date=str(DAY))
     summary: Any = restore_recordings(**form, start_date=str(DAY))
     assert summary.counts == {"restored": 1}
     assert str(summary).startswith("dry run: restore 20")

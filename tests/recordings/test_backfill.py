@@ -25,12 +25,12 @@ from recordings.backfill import (
     shards_of,
 )
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs, record_covered, record_end, record_start
+from recordings.history import dead_runs
 from recordings.recording import Window
 from recordings.run import Run
 from recordings.s3.store import Store
-from recordings.table.evidence import end_records
 from recordings.table.files import AuditFiles, open_files
+from recordings.table.records import end_records, open_records, record_covered, record_end, record_start
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 PlanRun = Callable[..., Run]
@@ -132,18 +132,18 @@ def test_a_dead_backfill_is_taken_up_a_week_at_a_time(files: AuditFiles, plan: P
     run = plan(**days(10))
     record_backfill(files, backfill_of(run))
     later = scheduled(run, 7)
-    assert dead_runs(files, later, abandoned_after=SIX_HOURS) == {}
+    assert dead_runs(open_records(files), later, abandoned_after=SIX_HOURS) == {}
 
-    taken = dead_backfills(files, later, abandoned_after=SIX_HOURS)
+    taken = dead_backfills(files, open_records(files), later, abandoned_after=SIX_HOURS)
     week = Window(prefix=PREFIX, start_date=DAY, end_date=DAY + timedelta(days=6))
     assert taken == {f"{run.run_id}-week-1": [week]}
     record_covered(files, taken, later)
-    second = dead_backfills(files, later, abandoned_after=SIX_HOURS)
+    second = dead_backfills(files, open_records(files), later, abandoned_after=SIX_HOURS)
     rest = Window(prefix=PREFIX, start_date=DAY + timedelta(days=7), end_date=DAY + timedelta(days=9))
     assert second == {f"{run.run_id}-week-2": [rest]}
     record_covered(files, second, later)
     record_covered(files, second, run)  # two runs that took it up at once
-    assert dead_backfills(files, later, abandoned_after=SIX_HOURS) == {}
+    assert dead_backfills(files, open_records(files), later, abandoned_after=SIX_HOURS) == {}
 
 
 def test_of_a_dead_backfill_the_weeks_that_it_had_finished_are_known_by_name(
@@ -165,7 +165,7 @@ def test_of_a_dead_backfill_the_weeks_that_it_had_finished_are_known_by_name(
         return read(name)
 
     monkeypatch.setattr(files, "read", counted)
-    (left,) = dead_backfills(files, scheduled(run, 7), abandoned_after=SIX_HOURS)
+    (left,) = dead_backfills(files, open_records(files), scheduled(run, 7), abandoned_after=SIX_HOURS)
     assert left == f"{run.run_id}-week-3", "a shard of its first day is left"
     assert not [name for name in names if name.endswith(".end.json")]
 
@@ -178,7 +178,7 @@ def test_a_finished_backfill_covers_those_that_died_on_some_of_its_days(files: A
     whole = plan(**days(10))
     record_backfill(files, backfill_of(whole))
     record_backfill_end(files, whole, is_finished=True)
-    left = dead_backfills(files, scheduled(whole, 7), abandoned_after=SIX_HOURS)
+    left = dead_backfills(files, open_records(files), scheduled(whole, 7), abandoned_after=SIX_HOURS)
     assert [each.removesuffix("-week-1") for each in left] == [
         "20260201T000000Z-end_date",
         "20260201T000000Z-include_held",
@@ -191,14 +191,19 @@ def test_a_backfill_lives_as_long_as_runs_begin_in_its_window(files: AuditFiles,
     later = scheduled(run, 7)
     stamp = f"{later.started_at - timedelta(hours=1):%Y%m%dT%H%M%SZ}"
     record_start(files, replace(plan(), run_id=f"{stamp}-child"))
-    assert dead_backfills(files, later, abandoned_after=SIX_HOURS) == {}
-    assert dead_backfills(files, scheduled(run, 13), abandoned_after=SIX_HOURS) != {}
+    assert dead_backfills(files, open_records(files), later, abandoned_after=SIX_HOURS) == {}
+    assert dead_backfills(files, open_records(files), scheduled(run, 13), abandoned_after=SIX_HOURS) != {}
 
 
 def test_a_backfill_that_ended_or_is_young_is_not_dead(files: AuditFiles, plan: PlanRun) -> None:
     run = plan(**days(10))
     record_backfill(files, backfill_of(run))
-    assert dead_backfills(files, scheduled(run, 5), abandoned_after=SIX_HOURS) == {}
-    assert dead_backfills(files, replace(scheduled(run, 7), catches_up=False), abandoned_after=SIX_HOURS) == {}
+    assert dead_backfills(files, open_records(files), scheduled(run, 5), abandoned_after=SIX_HOURS) == {}
+    assert (
+        dead_backfills(
+            files, open_records(files), replace(scheduled(run, 7), catches_up=False), abandoned_after=SIX_HOURS
+        )
+        == {}
+    )
     record_covered(files, [run.run_id], run)
-    assert dead_backfills(files, scheduled(run, 7), abandoned_after=SIX_HOURS) == {}
+    assert dead_backfills(files, open_records(files), scheduled(run, 7), abandoned_after=SIX_HOURS) == {}

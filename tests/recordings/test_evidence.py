@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from recordings.backfill import dead_backfills, finished
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs, record_end, record_start
+from recordings.history import dead_runs
 from recordings.jobs.intents import Intent, is_over, open_intents
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.savings.sums import read_runs
 from recordings.settings import Settings
-from recordings.table.evidence import Flaw, end_records, verify_audit
+from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
+from recordings.table.records import end_records, open_records, record_end, record_start
 from tests.bucket import Bucket
 from tests.recordings.tables import ROW
 
@@ -181,8 +182,8 @@ STRANGER = "20260101T030405Z-0a1b2c3d"
 
 def flows_read_past(table: Path, run: Run) -> None:
     files, patience = open_table(str(table)), timedelta(hours=1)
-    dead_runs(files, run, abandoned_after=patience)
-    dead_backfills(files, run, abandoned_after=patience)
+    dead_runs(open_records(files), run, abandoned_after=patience)
+    dead_backfills(files, open_records(files), run, abandoned_after=patience)
     finished(end_records(files), run)
     read_runs(files)
     for intent in open_intents(files, run.bucket):
@@ -205,6 +206,19 @@ def test_no_record_stops_a_flow(table: Path, plan: Callable[..., Run], data: byt
     if ending in (".start.json", ".end.json"):
         assert f"changed: _runs/{path.name}" in _found(table)
     path.unlink()
+
+
+@pytest.mark.parametrize("ending", [".start.json", ".end.json"])
+@pytest.mark.parametrize(
+    "changes", [{"profile_name": 5}, {"scheduled_at": "tomorrow"}, {"include_held": "no"}], ids=str
+)
+def test_parameters_that_no_version_wrote_are_named(table: Path, ending: str, changes: dict[str, Any]) -> None:
+    """Flows pass over the record, so it must not look sound."""
+    told = json.loads((table / "_runs" / f"{RUN_ID}{ending}").read_text())
+    told = {**told, "run": {**told["run"], **changes}} if ending == ".end.json" else {**told, **changes}
+    told = json.loads(json.dumps(told).replace(RUN_ID, STRANGER))
+    (table / "_runs" / f"{STRANGER}{ending}").write_text(json.dumps(told))
+    assert f"changed: _runs/{STRANGER}{ending}" in _found(table)
 
 
 @given(data=st.data(), value=JSON | st.just(10**400) | st.just("2026-01-12T00:00:00") | st.just("9999-12-31"))

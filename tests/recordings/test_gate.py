@@ -38,6 +38,7 @@ from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import Settings, settings
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
+from recordings.table.records import EndRecord, end_record
 from recordings.table.rows import AuditRow
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Listed, MakeCall, PlanRun, Stages
@@ -330,13 +331,20 @@ def look_of(seconds: float, reason: str | None = None) -> Look:
 def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_once: Callable[..., Run]) -> None:
     """A day whose unprofitable recordings were skipped is not finished for a backfill that wants them archived."""
     run = plan_once()
-    record: dict[str, Any] = {"run": jsonable(run), "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0}
     day = Portion(date=run.start_date)
     everything = replace(run, archive_unprofitable=True)
-    assert day in finished([record], run)
-    assert day not in finished([record], everything)
-    del record["run"]["archive_unprofitable"]  # by a version that archived everything
-    assert day in finished([record], everything)
+
+    def done(told: dict[str, Any]) -> EndRecord:
+        record = {"run": told, "counts": {"archived": 1, "skipped": 1}, "unrecorded": 0, "files": []}
+        end = end_record(f"{run.run_id}.end.json", json.dumps(record).encode())
+        assert end is not None
+        return end
+
+    told = jsonable(run)
+    assert day in finished([done(told)], run)
+    assert day not in finished([done(told)], everything)
+    del told["archive_unprofitable"]  # by a version that archived everything
+    assert day in finished([done(told)], everything)
     assert parameters_of(day, everything)["archive_unprofitable"]
 
 

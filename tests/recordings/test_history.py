@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from recordings.history import dead_runs, record_covered, record_end, record_start
+from recordings.history import dead_runs
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
+from recordings.table.records import open_records, record_covered, record_end, record_start
 from tests.bucket import Bucket
 from tests.fixtures import PlanRun
 
@@ -33,36 +34,36 @@ def later(run: Run, hours: float) -> Run:
 def test_a_run_without_an_end_is_dead_after_a_while(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
-    assert dead_runs(files, later(run, 5), abandoned_after=SIX_HOURS) == {}
-    assert dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS) == {run.run_id: run.windows}
+    assert dead_runs(open_records(files), later(run, 5), abandoned_after=SIX_HOURS) == {}
+    assert dead_runs(open_records(files), later(run, 7), abandoned_after=SIX_HOURS) == {run.run_id: run.windows}
 
 
 def test_a_run_that_ended_is_not_dead(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     record_end(files, run, totals={}, manifest=[])
-    assert dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS) == {}
+    assert dead_runs(open_records(files), later(run, 7), abandoned_after=SIX_HOURS) == {}
 
 
 def test_a_dead_run_is_taken_up_once(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
-    record_covered(files, dead_runs(files, later(run, 7), abandoned_after=SIX_HOURS), later(run, 7))
-    assert dead_runs(files, later(run, 8), abandoned_after=SIX_HOURS) == {}
+    record_covered(files, dead_runs(open_records(files), later(run, 7), abandoned_after=SIX_HOURS), later(run, 7))
+    assert dead_runs(open_records(files), later(run, 8), abandoned_after=SIX_HOURS) == {}
 
 
 @pytest.mark.parametrize("other", [{"profile": "alaw-stereo"}, {"bucket": "another"}, {"prefixes": ["x/"]}])
 def test_a_different_job_is_not_taken_up(files: AuditFiles, plan: PlanRun, other: dict[str, Any]) -> None:
     run = plan(**other)
     record_start(files, run)
-    assert dead_runs(files, later(plan(), 7), abandoned_after=SIX_HOURS) == {}
+    assert dead_runs(open_records(files), later(plan(), 7), abandoned_after=SIX_HOURS) == {}
 
 
 def test_a_run_over_given_dates_looks_at_those_only(files: AuditFiles, plan: PlanRun) -> None:
     run = plan()
     record_start(files, run)
     given = replace(later(run, 7), catches_up=False)
-    assert dead_runs(files, given, abandoned_after=SIX_HOURS) == {}
+    assert dead_runs(open_records(files), given, abandoned_after=SIX_HOURS) == {}
 
 
 def test_the_start_record_holds_the_parameters(files: AuditFiles, plan: PlanRun) -> None:

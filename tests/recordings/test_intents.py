@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from recordings.errors import StoreRefused, StoreUnavailable
-from recordings.history import record_end, record_start
 from recordings.jobs import intents
 from recordings.jobs.intents import open_intents, runs_by_deed, set_out
 from recordings.jobs.job import Job, batches_of, plan_job
@@ -27,6 +26,7 @@ from recordings.table.evidence import verify_audit
 from recordings.table.files import AuditFiles, LocalFiles, open_files
 from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.reading import current, read_audit, rows_of
+from recordings.table.records import record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Stages

@@ -15,8 +15,7 @@ from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.reconcile import Drift, Drifts
 from recordings.jobs.report import differences_report, report_of, run_name
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
-from recordings.table.evidence import digest_of
-from recordings.table.files import LocalFiles
+from recordings.table.files import LocalFiles, digest_of
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, key_of
 from tests.recordings.tables import ROW

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pytest
 
-from recordings.history import record_end, record_start
 from recordings.jobs.job import Job, plan_job
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.run import Run
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
+from recordings.table.records import record_end, record_start
 from tests.bucket import DAY
 from tests.recordings.tables import ROW
 

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recordings.gate import Terms
-from recordings.history import record_end
 from recordings.pricing import GB, MONTH_DAYS
 from recordings.savings.charts import charts
 from recordings.savings.figures import by_day, by_reason, by_status, figures, projection, saved_by_day
@@ -27,6 +26,7 @@ from recordings.savings.sums import SMALL_STATES, Savings, savings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
+from recordings.table.records import record_end
 from recordings.table.rows import AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
 from tests.recordings.prices import PRICES, a_call_of, costs_by_hand
@@ -157,6 +157,15 @@ def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Pa
     assert (found.runs, found.spent_on_runs) == pytest.approx((1, 1.75))
     assert found.spent_standing == pytest.approx(10 * PRICES.standing_month / MONTH_DAYS)
     assert found.all_in_per_1000_minutes == pytest.approx((1.75 + found.spent_standing) * 100)
+
+
+def test_runs_that_began_on_a_whole_second_are_counted(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
+    """As one in a million does: its record says so without a fraction, which no other's does."""
+    totals = {"counts": {}, **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1)}
+    for microsecond in (678, 0):
+        run = replace(plan(), run_id=f"r{microsecond}", started_at=datetime(2026, 2, 20, 3, 0, 0, microsecond, UTC))
+        record_end(files, run, totals={**totals, "cost": {"requests_usd": 1.0}}, manifest=[])
+    assert figures(sum_up(ROW), PRICES, AS_OF, 6).runs == 2
 
 
 def test_a_range_is_charged_its_share(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
