@@ -35,6 +35,7 @@ from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
 from recordings.resample import listed_row
+from recordings.retention import Retention
 from recordings.run import Run
 from recordings.table.rows import AuditRow, Status
 
@@ -91,7 +92,12 @@ def run_here(way: str, recordings: int) -> None:
     """Do nothing to so many recordings, with Prefect or without, and print what that took."""
     is_flow = way == "flow"
     module, work = ("tasks.stages", by_flow) if is_flow else ("benchmarks.ways", ours)
-    sound: dict[str, Any] = {"check_bucket": lambda *_, **__: [], "check_sight": lambda *_: None}  # no server is asked
+    no_rules = Retention(rules=(), otherwise_years=6)
+    sound: dict[str, Any] = {  # no server is asked
+        "check_bucket": lambda *_, **__: [],
+        "check_sight": lambda *_: None,
+        "retention_of": lambda _: no_rules,
+    }
     with patch.multiple("tasks.run", **sound) if is_flow else nullcontext():
         with no_work(module, BATCH):
             work("recordings", WARM_UP)

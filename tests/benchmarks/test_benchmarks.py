@@ -20,7 +20,7 @@ SHOWN = {
         "5,886 30 days looked through",
         "restore 5,000 contacts",
         "0 discrepancies",
-        "40 days finished",
+        "680 days finished",
     ),
     "releasing": ("a release of 1,470 originals", "task runs, events, log lines", "the longest artifact"),
     "orchestration": ("Prefect's share of CPU", "task runs, events, log lines", "all the work"),
