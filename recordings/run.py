@@ -15,13 +15,13 @@ from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dat
 from recordings.settings import settings
 from recordings.table.files import audit_location
 
-# Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
+# Classes whose objects can be read at once ("Using Amazon S3 storage classes"): other classes need a restore first.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run's parameters, all of them decided. Dates are UTC and inclusive."""
+    """One run's parameters, all decided. Dates are UTC and inclusive."""
 
     run_id: str
     bucket: str
@@ -41,8 +41,8 @@ class Run:
     batch_size: int
     readback_percent: float
     archive_unprofitable: bool
-    shard: str  # only contact ids that begin with it; empty: all
-    catches_up: bool  # no dates were given: windows of runs that never finished are revisited
+    shard: str  # only contact ids that begin with this; empty: all
+    catches_up: bool  # no dates were given: the run also visits the windows of runs that never finished
     software_version: str = __version__
 
     @property
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def terms(self) -> Terms:
-        """Under which recordings are archived."""
+        """The terms under which recordings are archived."""
         return Terms(
             storage_class=self.storage_class,
             grace_days=settings().grace_days,
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def recorded_before(self) -> datetime:
-        """Recordings of this moment and later are too young."""
+        """Recordings made at this moment or later are too young."""
         youngest_day = self.scheduled_at.date() - timedelta(days=self.min_age_days)
         return datetime.combine(youngest_day + timedelta(days=1), datetime.min.time(), UTC)
 
@@ -100,7 +100,7 @@ def plan_run(
     archive_unprofitable: bool = False,
     shard: str = "",
 ) -> Run:
-    """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
+    """Decide the parameters left open, check the others; raises InvalidRequest naming the parameter and the way out."""
     check_bucket_name(bucket)
     _check_known("profile", profile, PROFILES)
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
@@ -142,14 +142,14 @@ def plan_run(
 
 
 def run_id_of(started_at: datetime, flow_run_id: str) -> str:
-    """A run's id: when it began, and the last eight digits of the flow run that it is in Prefect."""
+    """A run's id: its start time, and the last eight digits of its flow run's id in Prefect."""
     return f"{started_at:%Y%m%dT%H%M%SZ}-{flow_run_id.replace('-', '')[-8:]}"
 
 
 def window(
     scheduled_on: date, start_date: date | None, end_date: date | None, *, min_age_days: int, lookback_days: int
 ) -> tuple[date, date]:
-    """First and last day, decided from the schedule where they were left out. Raises InvalidRequest."""
+    """First and last day; where they were left out, the schedule decides. Raises InvalidRequest."""
     check_dates(start_date, end_date)
     end = end_date or scheduled_on - timedelta(days=min_age_days)
     start = start_date or max(FIRST_DAY, end - timedelta(days=lookback_days - 1))
