@@ -1,4 +1,4 @@
-"""What the run form sends, made sense of before a flow sees it: an empty field is a parameter left out."""
+"""The types of parameters as the run form sends them: an empty field counts as a parameter left out."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 
 def one_of(names: Sequence[str]) -> Any:
-    """A parameter that is one of these, as the run form offers them."""
+    """The type of a parameter with one of these values, which the run form offers as a list."""
     return Field(json_schema_extra={"enum": list(names)})
 
 
@@ -26,7 +26,7 @@ def _trimmed(value: Any) -> Any:
     return "" if value is None else value.strip() if isinstance(value, str) else value
 
 
-Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: decided by the run
+Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: the run decides
 RequiredDay = Annotated[date, BeforeValidator(_required)]
-Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty: decided by another parameter
-Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for
+Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty: another parameter decides
+Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: no restriction
