@@ -1,4 +1,4 @@
-"""Deployed flows on the tests' Prefect server: found, started, waited for."""
+"""Deployed flows on the tests' Prefect server: find them, start them, wait for them."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, ended without a trace."""
+"""prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, stopped without remains."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
