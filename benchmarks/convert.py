@@ -31,7 +31,7 @@ from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.s3.store import Store
 from recordings.settings import Settings
 
-with warnings.catch_warnings():  # audioop is deprecated, and ffmpeg may not be on PATH
+with warnings.catch_warnings():  # of the deprecated audioop, and of ffmpeg if it is not on PATH
     warnings.simplefilter("ignore")
     from pydub import AudioSegment
 

@@ -12,7 +12,7 @@ from recordings.conversion.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode
 from recordings.conversion.wav import ObjectStream, WavHead
 from recordings.errors import Rejected
 
-with warnings.catch_warnings():  # audioop is deprecated, and ffmpeg is missing, which is not needed here
+with warnings.catch_warnings():  # of the deprecated audioop, and of a missing ffmpeg, which is not needed here
     warnings.simplefilter("ignore")
     from pydub import AudioSegment  # type: ignore[import-untyped]  # has no stubs
 

@@ -45,7 +45,7 @@ class ByteStream(Protocol):
 
 
 class ObjectStream:
-    """One object's bytes in order, each counted and hashed; keeps the bytes that it has read until ``forget``.
+    """One object's bytes in order, each counted and hashed; keeps the bytes read until ``forget`` is called.
 
     ``oddities`` lists in words what readers ignored: what the object says, and how it was read.
     """

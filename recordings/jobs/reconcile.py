@@ -31,7 +31,7 @@ _YEAR_DAYS = 365.25
 _MAX_NAMED = 100  # differences of each kind that reports name; the files list all
 _DIFFERENCES_OF_A_FILE = 20_000
 FAILURES = ("unavailable", "bug", "not-compared")  # the comparison itself failed; these say nothing about the bucket
-LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # somebody deleted or overwrote something
+LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # others deleted or overwrote objects
 
 Runs = Mapping[tuple[str, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
 

@@ -183,10 +183,10 @@ class JobSummary:
     usd_month: float  # cost of keeping these originals for a month, in US dollars at list prices
     manifest_files: tuple[str, ...]
     drifts: Mapping[str, int]  # differences found by a reconciliation, by code
-    unrecorded: int  # recordings asked for without a row
+    unrecorded: int  # requested recordings that have no row
     settled: int = 0  # rows written on behalf of earlier runs that died before they wrote them
     notes: tuple[str, ...] = ()  # information for people, such as why there was nothing to do
-    problems: tuple[str, ...] = ()  # what was not found, got lost, or could not be read or written
+    problems: tuple[str, ...] = ()  # what was not found, was lost, or could not be read or written
     next_step: str = ""  # how to do what a dry run only looked at
 
     @property

@@ -53,7 +53,7 @@ class Settlement:
 
 
 def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
-    """Write the rows that open intents still lack.
+    """Write the rows that runs with open intents still owe.
 
     The newest intent comes first: its run has already settled what older runs had done before.
     """
