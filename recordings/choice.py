@@ -61,7 +61,7 @@ class Way:
     def cost_usd(self, recording: Convertible, price_list: PriceList) -> float:
         """Cost of one recording until the end of its retention, in US dollars.
 
-        A recording that is not worth converting is moved by a lifecycle rule instead.
+        A recording that is not worth converting stays, or a lifecycle rule moves it, whichever costs less.
         """
         if self.terms is None:
             return staying_usd(recording.kept, price_list)

@@ -116,7 +116,7 @@ def weighed_by(run: Run, retention: Retention) -> str:
 
 
 def may_pay_later(kept: Kept) -> bool:
-    """Whether archiving may pay later: only if deleting the original now costs its minimum storage duration."""
+    """Whether archiving may pay later: only if deleting the original is still charged as too early."""
     return kept.age_days < prices().of_class(kept.storage_class).shortest_days
 
 

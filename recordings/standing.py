@@ -43,7 +43,7 @@ def _places(day: date, shard: str, run: Run) -> tuple[str, ...]:
 
 
 def _now(rows: pd.DataFrame) -> pd.DataFrame:
-    """The current row of each recording."""
+    """One row per recording: its current state, or its last attempt where it has no state."""
     states = current(rows)
     attempts = rows[~rows["key"].isin(states["key"])].sort_values("started_at", kind="stable")
     return pd.concat([states, attempts.drop_duplicates("key", keep="last")])
