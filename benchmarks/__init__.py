@@ -1,1 +1,1 @@
-"""What we claim about speed, memory and cost, as programs that anyone can run."""
+"""Programs that measure what the project claims about speed, memory and cost; anyone can run them."""

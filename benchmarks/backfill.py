@@ -1,4 +1,4 @@
-"""``python -m benchmarks.backfill [DAYS [RECORDINGS]]``: a backfill by a local process pool, and what it took."""
+"""``python -m benchmarks.backfill [DAYS [RECORDINGS]]``: what a backfill by a local process pool takes."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def main(days: int, recordings: int) -> None:
 
 
 def calls(days: int, recordings: int) -> Iterator[StoredCall]:
-    """The same two seconds of speech, under as many keys."""
+    """Two seconds of speech, the same under each key."""
     body = call(np.random.default_rng(1), 2.0)
     for day in (FIRST + timedelta(days=n) for n in range(days)):
         for number in range(recordings):
@@ -63,11 +63,11 @@ def measure(days: int, recordings: int, worker_pid: int, audit_uri: str) -> None
             while not (state := client.read_flow_run(run.id).state) or not state.is_final():
                 time.sleep(1)
         wall_s, server_s = time.monotonic() - began, cpu_s(server) - cpu_before
-        time.sleep(15)  # the server writes task runs a little later
+        time.sleep(15)  # the server writes task runs with a delay
         counted = client.request("POST", "/task_runs/count", json={}).json()
     batches = -(-recordings // BATCH)
-    of_a_day = 2 + 3 * batches + -(-batches // WAVE)  # preflight, list; resample, verify, tag; audit
-    expected = days * (of_a_day + 1) + 2  # and the day itself; the parent's preflight and its look at what is left
+    of_a_day = 2 + 3 * batches + -(-batches // WAVE)  # per day: preflight, list; resample, verify, tag; audit
+    expected = days * (of_a_day + 1) + 2  # and the day's run; the parent's preflight and its look at what is left
     frame = read_audit(audit_uri)
     print(f"{days} days of {recordings} recordings: {state.name} in {wall_s:.0f} s")
     print(f"audit table: {len(frame)} rows, {(frame['status'] == 'archived').sum()} archived")
@@ -92,7 +92,7 @@ def cpu_s(process: psutil.Process) -> float:
 
 @contextmanager
 def peaks(watched: dict[str, psutil.Process]) -> Iterator[dict[str, float]]:
-    """The largest resident memory in MB of these processes with their children, sampled each second."""
+    """The maximum resident memory in MB of these processes with their children, sampled each second."""
     peak, ended = dict.fromkeys(watched, 0.0), threading.Event()
 
     def watch() -> None:

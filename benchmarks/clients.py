@@ -1,8 +1,8 @@
-"""Client processes at work on the bucket of an embedded S3 server: CPU, memory, bytes through files, requests.
+"""Client processes that work on the bucket of an embedded S3 server: CPU, memory, bytes through files, requests.
 
-A way of working is a function ``way(bucket, day)`` that does all of a day's recordings. Each measurement is a process
-of its own: it does a day of two short calls first, which does not count, so that all is loaded and connected. It may be
-given a core of its own, which is what a task of one vCPU has; its children share it.
+A way of working is a function ``way(bucket, day)`` that processes all recordings of a day. Each measurement is a
+process of its own. It first processes a day of two short calls, which is not measured, so that everything is loaded and
+connected. The process can be limited to one core, as a task of one vCPU is; its children share that core.
 """
 
 import importlib
@@ -40,17 +40,17 @@ Way = Callable[[str, date], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What a client used for one day of recordings."""
+    """The resources that a client used for one day of recordings."""
 
     wall_s: float
     cpu_s: float  # user and system, children included
-    file_bytes: int  # read from and written to files; over HTTPS some of what went through sockets as well
+    file_bytes: int  # read from and written to files; over HTTPS also some of the bytes through sockets
     peak_mb: float  # resident, children included
     requests: Counter[str]  # by S3 operation, as the server answered them
 
 
 def fill(bucket: str, lengths_s: Iterable[int]) -> None:
-    """A bucket with two short calls for warming up, and a day of calls of these lengths."""
+    """A bucket with two short calls for the warm-up, and a day of calls of these lengths."""
     warm_up = [_stored(WARM_UP, number, 10) for number in range(2)]
     fill_bucket(bucket, [*warm_up, *(_stored(DAY, number, length_s) for number, length_s in enumerate(lengths_s))])
 
@@ -63,7 +63,7 @@ def _stored(day: date, number: int, length_s: int) -> StoredCall:
 
 @cache
 def recording(length_s: int) -> bytes:
-    """A call of speech-like sound: up to ten seconds of it, again and again."""
+    """A call of speech-like sound: up to ten seconds of it, repeated."""
     once = np.frombuffer(call(np.random.default_rng(1), min(length_s, 10))[44:], "<i2").reshape(-1, 2) / 32767
     samples = np.tile(once, (-(-length_s // 10), 1))[: length_s * 8000]
     return wav(samples[:, 0], samples[:, 1])
@@ -72,7 +72,7 @@ def recording(length_s: int) -> bytes:
 def measure(
     way: Way, bucket: str, server: Server, env: Mapping[str, str] | None = None, core: int | None = None
 ) -> Used:
-    """Have a process of its own do the bucket's day in this way, on this core or on all that we may use."""
+    """Let a process of its own do the bucket's day in this way, on this core or on all available ones."""
     mark = _mark(server)
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.clients", f"{way.__module__}:{way.__name__}", bucket]
     command += [] if core is None else [str(core)]
@@ -87,7 +87,7 @@ def measure(
 
 
 def _peak_mb(process: "subprocess.Popen[str]") -> float:
-    """The largest sum of resident memory over the process and its children, looked at 50 times a second."""
+    """The largest sum of resident memory in MB over the process and its children, sampled 50 times per second."""
     peak, watched = 0, psutil.Process(process.pid)
     while process.poll() is None:
         peak = max(peak, sum(map(_resident, _family(watched))))
@@ -110,7 +110,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 def _requests(server: Server, bucket: str, mark: str) -> Iterator[str]:
-    """The day's requests since ``mark``, by S3's names for them. A HEAD costs what a GET of the same object costs."""
+    """The day's requests since ``mark``, by S3's operation names. A HEAD costs what a GET of the same object costs."""
     log = _log_until(server, _mark(server)).partition(mark)[2].replace("%2F", "/")
     for line in log.splitlines():
         found = re.search(rf"(GET|HEAD|PUT|POST) (/{bucket}\S*)", line)
@@ -128,7 +128,7 @@ def _operation(method: str, query: str) -> str:
 
 
 def _mark(server: Server) -> str:
-    """A request that is found again in the server's log."""
+    """Send a request that can be found again in the server's log; returns its mark."""
     mark = uuid.uuid4().hex
     urllib.request.urlopen(f"{server.url}/_ministack/health?{mark}").close()  # noqa: S310 (loopback)
     return mark
@@ -136,7 +136,7 @@ def _mark(server: Server) -> str:
 
 def _log_until(server: Server, mark: str) -> str:
     while mark not in (log := _access_log(server).read_text()):
-        time.sleep(0.02)  # a line is written after its answer is sent
+        time.sleep(0.02)  # the line is written after the answer is sent
     return log
 
 
@@ -148,20 +148,20 @@ def _access_log(server: Server) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What the work would have cost on AWS, by 1,000 minutes of audio."""
+    """What the work would have cost on AWS, per 1,000 minutes of audio."""
 
     requests_usd: float
-    kms_usd: float  # on top, where there is no bucket key
+    kms_usd: float  # in addition, if there is no bucket key
     compute_usd: float  # the measured CPU time on Fargate
 
     @property
     def total_usd(self) -> float:
-        """Without KMS."""
+        """Total in US dollars, without KMS."""
         return self.requests_usd + self.compute_usd
 
 
 def price(used: Used, minutes: float, *, writes_to_standard: int = 0) -> Price:
-    """``writes_to_standard`` of the PUTs wrote to Standard, the others to the target class."""
+    """The price of the work, if ``writes_to_standard`` PUTs wrote to Standard, and the others to the target class."""
     counts, thousands = Counter(used.requests), minutes / 1000
     counts["PutObject"] -= writes_to_standard
     standard = Counter(PutObject=writes_to_standard)
@@ -181,7 +181,7 @@ def middle(rounds: list[Used]) -> Used:
 
 
 def main(way_name: str, bucket: str, core: str = "") -> None:
-    """The client: do the day in this way, and print what that took."""
+    """The client: process the day in this way, and print what that took."""
     if core:
         os.sched_setaffinity(0, {int(core)})
     module, _, function = way_name.partition(":")
@@ -198,13 +198,13 @@ def main(way_name: str, bucket: str, core: str = "") -> None:
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process, and of its children that have ended."""
+    """User and system time of this process and of its ended children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _file_bytes() -> int:
-    """What went through read() and write(), children included; sockets have calls of their own ("proc_pid_io(5)")."""
+    """Bytes through read() and write(), children included; sockets have calls of their own ("proc_pid_io(5)")."""
     counted = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(counted["rchar"]) + int(counted["wchar"])
 

@@ -1,7 +1,8 @@
-"""CPU per minute of audio, of our conversion and of what else there is: ``python -m benchmarks.convert``.
+"""CPU per minute of audio, for our conversion and for its alternatives: ``python -m benchmarks.convert``.
 
-Every way goes from a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
-and its children; the best of three rounds counts. For scale, what a boto3 client needs to GET and PUT the same call.
+Every way converts a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
+and its children; the best of three rounds counts. For comparison: the CPU that boto3 needs to GET and PUT the same
+call.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from recordings.profiles import PROFILES
 from recordings.s3.store import Store
 from recordings.settings import Settings
 
-with warnings.catch_warnings():  # that audioop is going, and that ffmpeg may not be on PATH
+with warnings.catch_warnings():  # of the deprecated audioop, and of ffmpeg if it is not on PATH
     warnings.simplefilter("ignore")
     from pydub import AudioSegment
 
@@ -67,7 +68,7 @@ def ours(source: Path, result: Path) -> None:
 
 
 class Nothing:
-    """Stands for a hash or a judge, and does nothing."""
+    """Stands in for a hash or a judge, and does nothing."""
 
     def __init__(self, *_: object, **__: object) -> None: ...
     def update(self, _: bytes) -> None: ...
@@ -101,7 +102,7 @@ WAYS: dict[str, Way] = {
 
 @contextmanager
 def get_and_put(sources: list[Path]) -> Iterator[Way]:
-    """GET the source and PUT the result as a run does, against an S3 server whose own CPU does not count."""
+    """GET the source and PUT the result as a run does, against an S3 server whose own CPU is not counted."""
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
         os.environ.update(server.env)
         client = boto3.client("s3")
@@ -141,7 +142,7 @@ def main() -> None:
 
 
 def write_call(path: Path, seconds: int) -> Path:
-    """A call of speech-like sound: ten seconds of it, again and again."""
+    """A call of speech-like sound: ten seconds of it, repeated."""
     ten_seconds = call(np.random.default_rng(1), 10)[44:]
     with wave.open(str(path), "wb") as file:
         file.setparams((2, 2, 8_000, 0, "NONE", ""))
@@ -161,7 +162,7 @@ def _formatted(numbers: np.ndarray) -> list[str]:
 
 
 def _cost(way: Way, source: Path, calls: int) -> float:
-    """CPU seconds for one call; the first is not counted."""
+    """CPU seconds per call; the first call is not counted."""
     result = source.with_suffix(".result.wav")
     way(source, result)
     rounds = []
@@ -179,7 +180,7 @@ def _cpu_s() -> float:
 
 
 def _unlike_ffmpeg(source: Path) -> str:
-    """The share of bytes of audio in which the last result is not ffmpeg's."""
+    """The share of bytes of audio in which the last result differs from ffmpeg's."""
     result, theirs = source.with_suffix(".result.wav"), source.with_suffix(".ffmpeg.wav")
     if not theirs.exists():
         ffmpeg_once(source, theirs)

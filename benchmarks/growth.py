@@ -21,12 +21,12 @@ QUICK_NUMBERS, QUICK_LENGTHS_S = (2,), (60,)
 
 
 def by_number(numbers: Sequence[int]) -> Points:
-    """So many short recordings."""
+    """This many short recordings per point."""
     return {number: one_round({"ours": ours}, {NUMBERS_LENGTH_S: number})["ours"] for number in numbers}
 
 
 def by_length(lengths_s: Sequence[int]) -> Points:
-    """Two recordings of each length."""
+    """Two recordings of this length per point."""
     return {length_s: one_round({"ours": ours}, {length_s: LENGTHS_NUMBER})["ours"] for length_s in lengths_s}
 
 

@@ -1,7 +1,7 @@
 """Peak memory of conversions streamed from S3, above the idle process: ``python -m benchmarks.memory`` (Linux).
 
-Each measurement is a process of its own that has converted one short call before, so that all is loaded. The calls
-come from an S3 server in another process, and the results go back to it.
+Each measurement is a process of its own that has first converted one short call, so that everything is loaded. The
+calls come from an S3 server in another process, and the results are written to it.
 """
 
 import os

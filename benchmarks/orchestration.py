@@ -40,7 +40,7 @@ from recordings.run import Run
 from recordings.table.rows import AuditRow, Status
 
 RECORDINGS, BATCH, QUICK = 16_000, 200, 400
-SIZE_BYTES = 1_920_044  # a call of one minute
+SIZE_BYTES = 1_920_044  # of a call of one minute
 SHORT_S = 2
 _DONE: dict[str, Any] = {
     "status": Status.ARCHIVED,
@@ -55,7 +55,7 @@ _DONE: dict[str, Any] = {
 
 @contextmanager
 def no_work(module: str, recordings: int) -> Iterator[None]:
-    """Have the stages that ``module`` calls answer at once."""
+    """Make the stages that ``module`` calls answer at once, without work."""
 
     def list_day(_: Any, day: Day, __: Run) -> Listing:
         return Listing(day, [_recording(day.date, number) for number in range(recordings)], 0)
@@ -89,7 +89,7 @@ def _recording(day: date, number: int) -> Recording:
 
 
 def run_here(way: str, recordings: int) -> None:
-    """Do nothing to so many recordings, with Prefect or without, and print what that took."""
+    """Process this many recordings without work, with Prefect or without, and print what that took."""
     is_flow = way == "flow"
     module, work = ("tasks.stages", by_flow) if is_flow else ("benchmarks.ways", ours)
     no_rules = Retention(rules=(), otherwise_years=6)
@@ -121,7 +121,7 @@ def _in_its_own_process(way: str, recordings: int, server: Server) -> dict[str, 
 
 
 def growth_of_server(folder: Path) -> dict[str, float]:
-    """CPU seconds of the server so far, and what its database holds."""
+    """CPU seconds of the server so far, and the contents of its database."""
     used = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
     database = folder / "prefect.db"
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
@@ -153,7 +153,7 @@ def main() -> None:
         plain = _in_its_own_process("plain", number, server)
         before = growth_of_server(Path(folder))
         flow = _in_its_own_process("flow", number, server)
-        time.sleep(3)  # the server writes what it was told a little later
+        time.sleep(3)  # the server writes with a delay
         after = growth_of_server(Path(folder))
         os.environ.update(server.env)
         worked = one_round({"without Prefect": ours, "the flow": by_flow}, {SHORT_S: number})

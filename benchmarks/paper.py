@@ -1,7 +1,8 @@
-"""On paper, not measured: a million recordings a day, and a hundred million once: ``python -m benchmarks.paper``.
+"""Estimates, not measured: a million recordings per day, and a hundred million once: ``python -m benchmarks.paper``.
 
-From the CPU time by recording and by minute that was measured, the requests of the design, the price list, and S3's
-request rates ("Best practices design patterns: optimizing Amazon S3 performance": for each prefix). Prints Markdown.
+The estimates follow from the measured CPU time per recording and per minute, the requests of the design, the price
+list, and S3's request rates per prefix ("Best practices design patterns: optimizing Amazon S3 performance"). Prints
+Markdown.
 """
 
 from benchmarks.clients import STORAGE_CLASS
@@ -9,9 +10,9 @@ from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING
 from recordings.pricing import prices
 from recordings.savings.scenarios import archiving_cost
 
-WRITES_S, READS_S = 3_500, 5_500  # by S3 and prefix
-REQUESTS = 2  # of either kind for a recording: PUT and PUT tags, GET and GET tags
-TASKS = 16  # of a vCPU each: one for each first letter of the contact ids
+WRITES_S, READS_S = 3_500, 5_500  # per second and prefix, by S3's documentation
+REQUESTS = 2  # of each kind per recording: PUT and PUT tags, GET and GET tags
+TASKS = 16  # of one vCPU each: one per first letter of the contact ids
 AMOUNTS = {"1 million recordings a day": 1_000_000, "100 million, once": 100_000_000}
 LENGTHS = {"5 min": 5.0, "10 s": 1 / 6}  # minutes
 

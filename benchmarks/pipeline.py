@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def one_round(ways: Mapping[str, Way], lengths: Mapping[int, int], *, tls: bool = True) -> dict[str, Used]:
-    """Each way on the last core, one after the other, each with a server of its own on the other cores."""
+    """Each way on the last core, one after the other; each with a server of its own on the other cores."""
     os.sched_setaffinity(0, CORES[:-1] or CORES)
     return {name: _measured(way, lengths, tls) for name, way in ways.items()}
 

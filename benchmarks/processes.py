@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _measured(processes: int, threads: int, length_s: int, count: int) -> Used:
-    """What the processes used together, at work side by side."""
+    """The total of what the processes used, running at the same time."""
     with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as server:
         os.environ.update(server.env)
         buckets = [f"bucket-{number}" for number in range(processes)]

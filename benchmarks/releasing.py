@@ -28,7 +28,7 @@ from recordings.table.rows import AuditRow, Status
 
 
 def release_here(root: str) -> None:
-    """Release what is due, and print what that took."""
+    """Release the originals that are due, and print what that took."""
     from flows.release import release_originals  # reads the server's address from the environment
 
     def proved(_: object, row: AuditRow, job: Job) -> release.Proof:
@@ -65,7 +65,7 @@ def main() -> None:
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.releasing", "--root", str(table)]
         shown = run_to_end(command, {**os.environ, **CREDENTIALS, **server.env})
         figures = json.loads(next(line for line in shown.splitlines() if line.startswith("{")))
-        time.sleep(3)  # the server writes what it was told a little later
+        time.sleep(3)  # the server writes with a delay
         after = growth_of_server(database)
     grown = {name: after[name] - before[name] for name in after}
     shown_as = Table(f"a release of {figures['released']:,} originals", "")

@@ -94,7 +94,7 @@ def write_day(root: Path, number: int, recordings: int = ROWS_A_DAY // 2) -> Non
 
 
 def _write_record(files: LocalFiles, day: date, recordings: int, *, minutes: float) -> None:
-    """What the day's archiving run leaves when it ends, as far as a report reads it: time and cost as docs/costs.md."""
+    """Write the record of a day's archiving run, as far as a report reads it: time and cost as in docs/costs.md."""
     cost = archiving_cost(recordings, minutes, "GLACIER_IR", prices())
     cpu_s = recordings * CPU_S_PER_RECORDING + minutes * CPU_S_PER_MINUTE
     run_day = day + timedelta(days=8)
@@ -131,7 +131,7 @@ def _hex(random: np.random.Generator, count: int, length: int) -> pa.Array:
 
 
 def _shared(random: np.random.Generator, count: int, sizes: Any) -> dict[str, Any]:
-    """What both rows of a recording say."""
+    """The columns that both rows of a recording share."""
     quote = pa.scalar('"')
     return {
         **{name: np.full(count, value) for name, value in _CONSTANT.items()},
@@ -155,7 +155,7 @@ def _shared(random: np.random.Generator, count: int, sizes: Any) -> dict[str, An
 
 def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
     schema = file_schema()
-    nothing = pa.nulls(len(columns["key"]))  # for columns that these rows have nothing to say in
+    nothing = pa.nulls(len(columns["key"]))  # for columns that are null in these rows
     table = pa.table(
         {field.name: pa.array(columns.get(field.name, nothing)).cast(field.type) for field in schema}, schema=schema
     )
@@ -164,7 +164,7 @@ def _write(folder: Path, name: str, columns: dict[str, Any]) -> None:
 
 
 def page_of_a_year() -> str:
-    """The report of a year of 600,000 recordings a month, all of whose originals have been released."""
+    """The report on a year of 600,000 recordings per month, whose originals have all been released."""
     with tempfile.TemporaryDirectory() as root:
         days, recordings = 366, 600_000 * 12 // 366
         with ProcessPoolExecutor(os.cpu_count()) as processes:
@@ -176,7 +176,7 @@ def page_of_a_year() -> str:
 
 
 def report(root: str, start: date | None, end: date | None) -> str:
-    """All that ``report_savings`` does but for telling Prefect."""
+    """All that ``report_savings`` does, except its messages to Prefect."""
     files, price_list, as_of = LocalFiles(Path(root)), prices(), date(2026, 1, 1)
     result = savings(files, price_list, start, end)
     found = figures(result, price_list, as_of, 6)
@@ -187,20 +187,20 @@ def report(root: str, start: date | None, end: date | None) -> str:
 
 
 def current_by_sql(root: str, start: date | None, end: date | None) -> str:
-    """The last state of each recording, counted and added up."""
+    """The last state of each recording, counted and summed up by SQL."""
     small = savings(LocalFiles(Path(root)), prices(), start, end).small
     return f"{small['recordings'].sum():,} recordings, {small['bytes_after'].sum():,} bytes"
 
 
 def current_by_pandas(root: str, start: date | None, end: date | None) -> str:
-    """The same by ``current(read_audit(...))``, with the columns that this takes."""
+    """The same by ``current(read_audit(...))``, reading only the columns needed."""
     frame = current(read_audit(root, start, end, COLUMNS))
     small = frame[frame["status"].isin(SMALL_STATES)]
     return f"{len(small):,} recordings, {small['bytes_after'].sum():,} bytes"
 
 
 def whole_rows_by_pandas(root: str, start: date | None, end: date | None) -> str:
-    """The same with every column."""
+    """The same by pandas with every column."""
     return f"{len(current(read_audit(root, start, end))):,} recordings"
 
 
@@ -215,7 +215,7 @@ CASES: dict[str, tuple[Callable[..., str], tuple[date | None, date | None]]] = {
 
 
 def measure(case: str, root: str) -> None:
-    """Run one case and print time, CPU time, peak memory, and what came of it."""
+    """Run one case and print time, CPU time, peak memory, and the result."""
     work, window = CASES[case]
     began, began_cpu_s = time.perf_counter(), time.process_time()
     outcome = work(root, *window)

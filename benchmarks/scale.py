@@ -47,7 +47,7 @@ def key(shard: str, number: int) -> str:
 
 
 def etag(shard: str, number: int) -> str:
-    """Like a real one: 32 random hex digits, in quotes."""
+    """An ETag like a real one: 32 random hex digits, in quotes."""
     return f'"{hashlib.md5(f"{shard}{number}".encode(), usedforsecurity=False).hexdigest()}"'
 
 
@@ -80,12 +80,12 @@ class Listings(BaseHTTPRequestHandler):
         return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{lines}</ListBucketResult>"
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def listing_server(keys_a_shard: int) -> Iterator[str]:
-    """The address of a server of so many keys by shard, in a process of its own."""
+    """The address of a server with this many keys per shard, in a process of its own."""
     Listings.keys_a_shard = keys_a_shard
     with ThreadingHTTPServer((HOST, 0), Listings) as server:
         process = multiprocessing.get_context("fork").Process(target=server.serve_forever, daemon=True)
@@ -98,7 +98,7 @@ def listing_server(keys_a_shard: int) -> Iterator[str]:
 
 
 def settle(audit_uri: str, shard: str, keys: int) -> None:
-    """Every second key as an earlier run has left it: archived, verified, tagged."""
+    """Write rows for every second key as an earlier run would: archived, verified, tagged."""
     run = planned(BUCKET, DAY, audit_uri)
     listed = Recording(
         bucket=BUCKET, key="", recording_date=DAY, etag='""', size_bytes=SIZE_BYTES, storage_class="STANDARD"
@@ -117,8 +117,8 @@ def plan_shard(audit_uri: str, shard: str) -> None:
     """Plan one shard, and print what that took."""
     run = planned(BUCKET, DAY, audit_uri)
     store = Store(BUCKET, settings())
-    list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # so that all is loaded
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # loads everything
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     idle_mb, idle_s = _resident_mb("VmRSS"), cpu_seconds()
     day = Day(prefix=PREFIX, date=DAY, shard=shard)
     plan = Plan([day], [list_day(store, day, run)], run)
@@ -140,7 +140,7 @@ def _planned_by_its_own_process(audit_uri: str, shard: str, url: str) -> dict[st
 
 
 def measure(keys: int, shards: str) -> list[dict[str, float]]:
-    """Each shard's figures for a day of so many keys."""
+    """Each shard's figures for a day with this many keys."""
     with tempfile.TemporaryDirectory() as audit_uri, listing_server(keys // len(shards)) as url:
         for shard in shards:
             settle(audit_uri, shard, keys // len(shards))

@@ -63,16 +63,16 @@ _TOTALS = {
     "cost": {"requests_usd": 0.01},
     **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1),
 }
-Outcome = tuple[int, str]  # recordings, and in words what came of the case
+Outcome = tuple[int, str]  # recordings, and the result of the case in words
 
 
 class Counted(LocalFiles):
-    """A folder that counts the requests that the same would be in S3: a listing, and a read for each file of a day."""
+    """A folder that counts the requests that S3 would get: a listing per folder, and a read per file of a day."""
 
     requests = 0
 
     def create(self, name: str, data: bytes) -> None:
-        """Without waiting for the disk: nobody will miss what is written here."""
+        """Write without waiting for the disk: these files need not survive a crash."""
         (self.root / name).write_bytes(data)
 
     def names(self, folder: str) -> Iterator[str]:
@@ -90,7 +90,7 @@ class Counted(LocalFiles):
 
 
 def fill(root: Path, days: int, recordings: int, distinct: int, processes: int = 2) -> None:
-    """Write the table, its runs' records, and what two releases have left: one the last month, a later one nothing."""
+    """Write the table, its runs' records, and those of two releases: one left the last month, one left nothing."""
     (root / "_runs").mkdir()
     apart = -(-days // max(1, distinct - LEFT_DAYS)) if distinct < days else 1
     own = [number for number in range(days) if number >= days - LEFT_DAYS or number in (0, 1) or number % apart == 0]
@@ -113,7 +113,7 @@ def fill(root: Path, days: int, recordings: int, distinct: int, processes: int =
 
 
 def _backfill(root: Path, days: int) -> None:
-    """The records of one that died before it began, and of the runs of one like it that went on to its end."""
+    """Write the records of a backfill that died before it began, and of the runs of a similar one that ended."""
     files, last = Counted(root), FIRST_DAY + timedelta(days=days - 1)
     at = datetime.combine(last + timedelta(days=60), datetime.min.time(), UTC)
     dead = replace(_planned(root, FIRST_DAY, last), run_id=f"{at:%Y%m%dT%H%M%SZ}-deadbeef")
@@ -127,7 +127,7 @@ def _backfill(root: Path, days: int) -> None:
 
 
 def _write(root: Path, number: int, days: int, recordings: int) -> None:
-    """A day's files, and the record of each run that wrote them."""
+    """Write a day's files, and the record of each run that wrote them."""
     report.ROWS_A_FILE = 10_000
     write_day(root, number, recordings)
     _record(root, number, days)
@@ -138,7 +138,7 @@ def _folder(root: Path, number: int) -> Path:
 
 
 def _record(root: Path, number: int, days: int) -> None:
-    """The records of the runs that archived and released a day; the last days are not released yet."""
+    """Write the records of the runs that archived and released a day; the last days are not released yet."""
     day, folder = FIRST_DAY + timedelta(days=number), _folder(root, number)
     for status, age_days in (("archived", 8), ("released", 15)):
         at = day + timedelta(days=age_days)
@@ -168,7 +168,7 @@ def _planned(root: Path, start: date, end: date) -> Run:
 
 
 def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
-    """Everything that the flow does before it asks S3 about a recording, a few batches at a time."""
+    """Do all that the flow does before it asks S3 about a recording, a few batches at a time."""
     operation, found = _operation(root, kind, **asked), Found()
     recordings = 0
     assert knows_bucket(operation, files)  # noqa: S101 (as the flow asks)
@@ -182,7 +182,7 @@ def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
 
 
 def _contacts(folders: Sequence[Path], count: int = MAX_CONTACTS) -> list[str]:
-    """Some contacts of each of these days."""
+    """Some contact ids of each of these days."""
     of_each = -(-count // len(folders))
     found: list[str] = []
     for folder in folders[:: max(1, len(folders) // count)]:
@@ -193,7 +193,7 @@ def _contacts(folders: Sequence[Path], count: int = MAX_CONTACTS) -> list[str]:
 
 
 class StandIn:
-    """As much of a bucket as a reconciliation looks at, in agreement with the table."""
+    """Stands in for the parts of a bucket that a reconciliation looks at, in agreement with the table."""
 
     bucket, session = "recordings", None
 
@@ -210,7 +210,7 @@ class StandIn:
                     yield [_version(row, "after"), _version(row, "before")]
 
     def tags(self, key: str, version: str | None) -> Mapping[str, str]:
-        """As archiving left them."""
+        """The tags that archiving set."""
         return {"converted": "True"}
 
 
@@ -227,7 +227,7 @@ def _version(row: Mapping[str, Any], which: str) -> Version:
 
 
 def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
-    """The comparison of some days, one after the other."""
+    """Compare some days, one after the other."""
     operation = plan_job("reconcile", bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
     pool, drifts = Pool(16, Budget(1)), 0
     for n in range(days):
@@ -237,13 +237,13 @@ def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
 
 
 def plan(root: Path, files: Counted, days: int) -> Outcome:
-    """Which days of all are finished, by the runs' records."""
+    """Find by the runs' records which of all days are finished."""
     last = FIRST_DAY + timedelta(days=days - 1)
     return len(finished_since(files, _planned(root, FIRST_DAY, last))), "days finished"
 
 
 def died(root: Path, files: Counted, last: date) -> Outcome:
-    """What an archiving run takes up of runs and backfills that died, as it asks before it begins."""
+    """Find the dead runs and backfills that an archiving run takes over when it begins."""
     run = replace(_planned(root, last, last), catches_up=True)
     patience = timedelta(hours=6)
     opened = open_records(files)
@@ -255,20 +255,20 @@ def died(root: Path, files: Counted, last: date) -> Outcome:
 
 
 def report_on(files: Counted, first: date | None = None, last: date | None = None) -> Outcome:
-    """The sums of these dates, of which a report is made."""
+    """The sums of these dates, the basis of a report."""
     found = savings(files, prices(), first, last)
     return int(found.standing["recordings"].sum()), f"recordings, {len(found.runs):,} runs"
 
 
 def verify(root: Path, files: Counted, first: date) -> Outcome:
-    """A month's files against the records."""
+    """Check a month's files against the records."""
     with patch("recordings.table.evidence.open_table", lambda *_: files):
         found = verify_audit(str(root), start=first, end=first + timedelta(days=30))
     return found.rows, f"rows in {found.files} files, {len(found.discrepancies)} discrepancies"
 
 
 def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outcome]]:
-    """What is measured, by its name."""
+    """The cases to measure, by name."""
     last, left = FIRST_DAY + timedelta(days=days - 1), FIRST_DAY + timedelta(days=max(0, days - LEFT_DAYS))
     week, contacts = last - timedelta(days=min(days, 7) - 1), json.loads((root / CONTACTS).read_text())
     archived_last = f"{last + timedelta(days=8):%Y%m%d}T030000Z-archived"
@@ -294,7 +294,7 @@ def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outco
 
 
 def measure(root: Path, days: int, case: str) -> None:
-    """Run one case and print what it took, and what came of it."""
+    """Run one case and print its time, memory and result."""
     files = Counted(root)
     work = cases(root, files, days)[case]
     began, began_cpu_s = time.perf_counter(), time.process_time()

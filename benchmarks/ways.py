@@ -1,6 +1,6 @@
-"""Ways to make a day's recordings small, or only to move them: ours, what people use today, and the floor.
+"""Ways to convert a day's recordings, or only to move them: ours, common alternatives, and GET and PUT alone.
 
-Each is what ``benchmarks.clients`` measures: ``way(bucket, day)``.
+Each is a function that ``benchmarks.clients`` measures: ``way(bucket, day)``.
 """
 
 import base64
@@ -42,7 +42,7 @@ def ours(bucket: str, day: date) -> None:
     with tempfile.TemporaryDirectory() as audit_uri:
         run = planned(bucket, day, audit_uri)
         store, files = Store(bucket, settings()), LocalFiles(Path(audit_uri))
-        store.shows_tag_counts = True  # as a run proves before its first recording
+        store.shows_tag_counts = True  # a run proves this before its first recording
         of_day = Day(prefix=PREFIX, date=day)
         plan = Plan([of_day], [list_day(store, of_day, run)], run)
         ledger = Ledger(files, run)
@@ -55,8 +55,8 @@ def ours(bucket: str, day: date) -> None:
 
 
 def by_flow(bucket: str, day: date) -> None:
-    """The same as a flow run, on the Prefect server that the environment names."""
-    from flows.archive import archive_recordings  # Prefect is no part of what the other ways cost
+    """The archive path as a flow run, on the Prefect server that the environment names."""
+    from flows.archive import archive_recordings  # imported only here: the other ways do without Prefect
 
     with tempfile.TemporaryDirectory() as audit_uri:
         archive_recordings(
@@ -99,7 +99,7 @@ def _through_all_stages(store: Store, batch: Batch, run: Run) -> BatchRows:
 
 
 def request_and_process(bucket: str, day: date) -> None:
-    """The published sample's pattern."""
+    """The pattern of the published AWS sample."""
     s3 = client()
 
     def work(key: str, folder: Path) -> None:
@@ -116,7 +116,7 @@ def request_and_process(bucket: str, day: date) -> None:
 
 
 def good_script(bucket: str, day: date) -> None:
-    """The least that does it."""
+    """The simplest script that converts the recordings."""
     s3 = client()
 
     def work(key: str, folder: Path) -> None:
@@ -137,7 +137,7 @@ def _for_each(s3: Any, bucket: str, day: date, work: Callable[[str, Path], None]
 
 
 def keys_of(s3: Any, bucket: str, day: date) -> Iterator[str]:
-    """The day's keys."""
+    """The keys of the day's recordings."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}{day:%Y/%m/%d}/"):
         yield from (item["Key"] for item in page["Contents"])
 
@@ -148,17 +148,17 @@ def _run_ffmpeg(*arguments: str | Path) -> None:
 
 
 def client() -> Any:
-    """boto3 as others set it up: its defaults, and a connection for each thread."""
+    """boto3 as most people set it up: its defaults, and one connection per thread."""
     return boto3.client("s3", config=Config(max_pool_connections=2 * THREADS))
 
 
 def get_and_put_by_boto3(bucket: str, day: date) -> None:
-    """GET each recording and PUT a quarter of it, by boto3 as it comes: no conversion, no proof, no tag."""
+    """GET each recording and PUT a quarter of it, by boto3 with its defaults: no conversion, no proof, no tag."""
     _get_and_put(client(), bucket, day)
 
 
 def get_and_put_frugally(bucket: str, day: date) -> None:
-    """The same by boto3 with all turned off that costs something."""
+    """The same by boto3 with all costly features turned off."""
     _get_and_put(_frugal_client(), bucket, day)
 
 
@@ -173,7 +173,7 @@ def _get_and_put(s3: Any, bucket: str, day: date) -> None:
 
 
 def get_hash_put_and_tag(bucket: str, day: date) -> None:
-    """Frugally, but with what every recording is promised: both SHA-256, and the tag beside its others."""
+    """The frugal way plus what every recording is promised: both SHA-256 hashes, and the tag beside the others."""
     s3 = _frugal_client()
 
     def work(key: str) -> None:
@@ -208,7 +208,7 @@ def get_and_put_by_obstore(bucket: str, day: date) -> None:
 
 
 def _frugal_client() -> Any:
-    """boto3 where it costs least: it adds no checksum to a body, and signs none."""
+    """boto3 at its cheapest: it adds no checksum to a body, and signs none."""
     config = Config(
         max_pool_connections=2 * THREADS,
         request_checksum_calculation="when_required",
@@ -224,7 +224,7 @@ def _hashed(blocks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
 
 
 def _quarter(size_bytes: int, blocks: Iterable[bytes]) -> bytearray:
-    """As many bytes as a conversion leaves; the rest is read and let go."""
+    """As many bytes as a conversion would leave; the rest is read and discarded."""
     kept = bytearray()
     for block in blocks:
         kept += memoryview(block)[: size_bytes // 4 - len(kept)]

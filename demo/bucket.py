@@ -1,4 +1,4 @@
-"""The demo's bucket: versioned, filled once, and given another day of calls whenever all are archived."""
+"""The demo's bucket: versioned, filled once, and given another day of calls each time all are archived."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ BUCKET = "demo-recordings"
 
 
 def fill_bucket(bucket: str = BUCKET, calls: Iterable[StoredCall] | None = None) -> bool:
-    """Create the versioned bucket and put the calls into it that are not there; False if all are."""
+    """Create the versioned bucket and put the missing calls into it; returns False if none is missing."""
     s3 = boto3.client("s3")
     if all(existing["Name"] != bucket for existing in s3.list_buckets()["Buckets"]):
         s3.create_bucket(Bucket=bucket)

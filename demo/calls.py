@@ -1,4 +1,4 @@
-"""Synthetic two-party calls, speech-like and always the same, laid out as Amazon Connect lays out recordings."""
+"""Synthetic two-party calls, speech-like and always the same, stored as Amazon Connect stores recordings."""
 
 import io
 import uuid
@@ -33,7 +33,7 @@ class StoredCall:
 
 
 def wav(left: Samples, right: Samples) -> bytes:
-    """Two channels of samples in -1..1 as Connect's WAV: pcm_s16le, 8 kHz, stereo."""
+    """Two channels of samples from -1 to 1 as a WAV file in Connect's format: pcm_s16le, 8 kHz, stereo."""
     output = io.BytesIO()
     with wave.open(output, "wb") as file:
         file.setnchannels(2)
@@ -44,7 +44,7 @@ def wav(left: Samples, right: Samples) -> bytes:
 
 
 def call(random: np.random.Generator, duration_s: float) -> bytes:
-    """Customer left, agent right, taking turns over a low hiss."""
+    """A call as a WAV file: customer left, agent right, taking turns over a low hiss."""
     length = int(duration_s * SAMPLE_RATE_HZ)
     channels = random.normal(0, 0.001, (2, length))
     voices = (_syllables(random, pitch_hz=125), _syllables(random, pitch_hz=205))
@@ -58,7 +58,7 @@ def call(random: np.random.Generator, duration_s: float) -> bytes:
 
 
 def _syllables(random: np.random.Generator, *, pitch_hz: float) -> list[Samples]:
-    """A voice's repertoire: harmonics of its pitch, shaped by a vowel's formants, swelling and fading."""
+    """The syllables of a voice: harmonics of its pitch, shaped by a vowel's formants, swelling and fading."""
     return [_syllable(pitch_hz * random.uniform(0.85, 1.2), vowel, random.uniform(0.12, 0.3)) for vowel in _VOWELS * 4]
 
 
@@ -77,7 +77,7 @@ def _utterance(random: np.random.Generator, voice: list[Samples], duration_s: fl
 
 
 def demo_calls() -> Iterator[StoredCall]:
-    """Three days of calls of 3 s to 3 min, and one of each kind that a run must leave alone or recognise."""
+    """Three days of calls of 3 s to 3 min, and one object of each kind that a run must leave alone or recognise."""
     random = np.random.default_rng(2026)
     for day in DAYS:
         yield from _calls(random, day)
@@ -94,7 +94,7 @@ def demo_calls() -> Iterator[StoredCall]:
 
 
 def calls_of(day: date) -> Iterator[StoredCall]:
-    """A day of calls, all of which can be archived."""
+    """A day of calls; all can be archived."""
     yield from _calls(np.random.default_rng(day.toordinal()), day)
 
 

@@ -1,4 +1,4 @@
-"""What ``make demo`` shows on the terminal: a bar while the run goes on, a table afterwards."""
+"""The terminal output of ``make demo``: a progress bar during the run, a table afterwards."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ COUNTED = {"archived": "archived", "already_archived": "already", "skipped": "sk
 
 @contextmanager
 def progress_of_the_run(console: Console) -> Iterator[None]:
-    """A bar that shows what the run tells the Prefect server of its progress."""
+    """A progress bar that follows the run's reports to the Prefect server."""
     ended = threading.Event()
     columns = (TextColumn("archiving"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
@@ -47,7 +47,7 @@ def _follow(bar: Progress, task: TaskID, ended: threading.Event) -> None:
 
 
 def table_of_days(rows: pd.DataFrame) -> Table:
-    """A line per day of the audit table's rows, and one for all."""
+    """One line per day of the audit table's rows, and one for the total."""
     headings = ("day", "recordings", *COUNTED.values(), "before", "after", "saved")
     table = Table(*headings, box=None, padding=(0, 1, 0, 0))
     for column in table.columns:

@@ -1,4 +1,4 @@
-"""The audit notebook: opened for a person by ``make notebook``, or run over a table as an analyst would run it."""
+"""The audit notebook: opened for a person by ``make notebook``, or executed over a table as an analyst would do it."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def executed(audit_uri: str) -> nbformat.NotebookNode:
     """The notebook with its outputs. Raises CellExecutionError where a cell fails."""
     node: nbformat.NotebookNode = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
-        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}  # no port that another may have
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}  # needs no port
         config = Config({"AsyncKernelManager": sockets})
         where = {"metadata": {"path": str(NOTEBOOK.parent)}}
         NotebookClient(node, kernel_name="python3", config=config, timeout=300, resources=where).execute(

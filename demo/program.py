@@ -1,4 +1,4 @@
-"""How the demo's programs start and stop: one at a time in their folder, and without a traceback at Ctrl-C."""
+"""Start and stop the demo's programs: one at a time in their folder, and without a traceback at Ctrl-C."""
 
 import argparse
 import fcntl
@@ -18,18 +18,18 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill, a closed
 
 
 def start(command: str, description: str | None, program: Callable[[], None]) -> None:
-    """Run a program of the demo from its command line, alone in the demo's folder.
+    """Run a program of the demo from its command line, as the only one in the demo's folder.
 
-    The exit code is 0 after --help, 1 where another program is using the folder, 130 where a signal stopped it.
+    The exit code is 0 after --help, 1 if another program is using the folder, 130 if a signal stopped the program.
     """
     argparse.ArgumentParser(usage=command, description=description).parse_args()
     stopped = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
-        logging.disable()  # that the work was cut short is no news
+        logging.disable()  # an interruption needs no log lines
         for number in STOPS:
-            signal.signal(number, signal.SIG_IGN)  # once is enough: ending the servers takes a moment
+            signal.signal(number, signal.SIG_IGN)  # one signal is enough: stopping the servers takes a moment
         raise KeyboardInterrupt
 
     for number in STOPS:
@@ -41,12 +41,12 @@ def start(command: str, description: str | None, program: Callable[[], None]) ->
         if not stopped.is_set():
             raise
         print("\nStopped, with all servers.", flush=True)
-        os._exit(130)  # the client of Prefect would go on to tell a server that has ended
+        os._exit(130)  # a normal exit would wait for Prefect's client, whose server has ended
 
 
 @contextmanager
 def only_user_of_the_folder(command: str) -> Iterator[None]:
-    """Keep other programs out until the block or this process ends. Raises SystemExit if another one is in."""
+    """Keep other programs out until the block or this process ends. Raises SystemExit if another one is running."""
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "in-use-by").open("a+") as lock:
         try:

@@ -1,6 +1,6 @@
-"""``python -m demo.screenshots``: pictures in docs/images, by Chromium.
+"""``python -m demo.screenshots``: take the pictures in docs/images with Chromium.
 
-Of what a real run publishes, and of the real report over a synthetic year of 600,000 recordings a month.
+They show what a real run publishes, and the real report over a synthetic year of 600,000 recordings a month.
 """
 
 import os
@@ -35,7 +35,7 @@ CHROMIUM_FLAGS = (
 
 
 def screenshot(url: str, image: Path, *, shows: str, width: int, height: int, scheme: Scheme = "light") -> None:
-    """A picture of a page, ``width`` by ``height`` pixels, once it shows this text; in 256 colours: small."""
+    """A picture of a page, ``width`` by ``height`` pixels, once it shows the text ``shows``; in 256 colours: small."""
     with new_page(width=width, height=height, scheme=scheme) as page:
         page.goto(url)
         page.get_by_text(shows).first.wait_for()
@@ -46,7 +46,7 @@ def screenshot(url: str, image: Path, *, shows: str, width: int, height: int, sc
 
 
 def demo_days() -> Iterator[StoredCall]:
-    """Short calls, fewer at weekends, and now and then one that cannot be archived."""
+    """Short calls, fewer at weekends, and some that cannot be archived."""
     random = np.random.default_rng(14)
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
@@ -89,7 +89,7 @@ def _picture_of(page: Path, name: str, *, width: int, height: int, scheme: Schem
 
 
 def _archive() -> None:
-    """A run for each day, as a schedule would have them."""
+    """Archive each day by a run of its own, as a schedule would."""
     from flows.archive import archive_recordings  # only now: Prefect reads its address on import
 
     boto3.client("s3").create_bucket(Bucket=AUDIT_BUCKET)

@@ -1,4 +1,4 @@
-"""Real servers for the demo and the tests: S3 (ministack) and Prefect, on loopback, each ended with its block."""
+"""Real servers for the demo and the tests: S3 (ministack) and Prefect, on loopback, each stopped with its block."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server: where it answers, what a client needs in its environment, and its own access log."""
+    """A running server: its address, the environment that a client needs, and its own access log."""
 
     url: str
     env: Mapping[str, str]
@@ -35,14 +35,14 @@ class Server:
 def s3_server(
     folder: Path, *, enforce_iam: bool = False, tls: bool = False, services: str = "s3,iam"
 ) -> Iterator[Server]:
-    """An S3 server whose buckets persist under ``folder``; they survive restarts when it is ended by this block.
+    """An S3 server whose buckets persist under ``folder``; they survive a restart if this block stops the server.
 
-    With ``enforce_iam`` it refuses what a user's policies do not allow; who is in its ``env`` may do everything. With
-    ``tls`` it speaks HTTPS, as S3 does, and its ``env`` names the authority to trust.
+    With ``enforce_iam`` it refuses what a user's policies do not allow; the user in its ``env`` may do everything. With
+    ``tls`` it speaks HTTPS, and its ``env`` names the certificate authority to trust.
     """
     folder.mkdir(parents=True, exist_ok=True)
     access_log = folder / "access.log"
-    listening = socket.create_server((HOST, 0))  # handed over open, so that no other process can take the port
+    listening = socket.create_server((HOST, 0))  # passed on open, so that no other process can take the port
     url = f"http{'s' if tls else ''}://{HOST}:{listening.getsockname()[1]}"
     serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
     log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
@@ -68,7 +68,7 @@ def s3_server(
 
 
 def _certificates(folder: Path) -> tuple[Path, Path]:
-    """An authority for this server alone; its certificate, and what the server shows and signs with."""
+    """Files with the certificate of this server's own authority, and with the server's certificate and key."""
     import trustme  # only the benchmarks need it
 
     authority = trustme.CA()
@@ -98,7 +98,7 @@ def prefect_server(folder: Path) -> Iterator[Server]:
 
 
 def tell_the_rest() -> None:
-    """Send what this process has yet to tell the Prefect server: call it before that server ends."""
+    """Send this process's pending messages to the Prefect server: call it before that server ends."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
@@ -107,7 +107,7 @@ def tell_the_rest() -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """A port that is free at this moment."""
     with socket.create_server((HOST, 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -116,9 +116,9 @@ def free_port() -> int:
 def child(
     command: Sequence[str], env: Mapping[str, str], log: Path, pass_fds: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child in a session of its own, so that Ctrl-C reaches only us; its whole group is ended with the block."""
+    """A child in a session of its own, so that Ctrl-C does not reach it; its whole group is stopped with the block."""
     with ExitStack() as ends, log.open("ab") as output:
-        with _signals_wait():  # else Ctrl-C just now would leave a child that nobody knows
+        with _signals_wait():  # otherwise Ctrl-C at this moment would leave an orphan
             process = subprocess.Popen(  # noqa: S603 (our own command)
                 command,
                 env={**os.environ, **env},
@@ -134,7 +134,7 @@ def child(
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """What would stop this process stops it at the end of the block. Only the main thread is ever interrupted."""
+    """Delay signals that would stop this process until the block ends. Only the main thread is ever interrupted."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -150,7 +150,7 @@ def _signals_wait() -> Iterator[None]:
 
 
 def run_to_end(command: Sequence[str], env: Mapping[str, str]) -> str:
-    """Run a command; returns what it printed. Raises RuntimeError with that if it fails."""
+    """Run a command; returns its output. Raises RuntimeError with the output if the command fails."""
     done = subprocess.run(  # noqa: S603 (our own command)
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""``python -m demo.tour``: pictures of what an operator sees in the Prefect UI, of a backfill by a worker."""
+"""``python -m demo.tour``: take pictures of the Prefect UI as an operator sees it during a backfill by a worker."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ def main(images: Path) -> None:
 
 
 def backfill() -> dict[str, tuple[str, str]]:
-    """Archive the demo's days by the deployment; returns by the picture's name the page, and a text that it shows."""
+    """Archive the demo's days by the deployment; returns, by the picture's name, a page and a text on it."""
     from prefect.client.orchestration import get_client  # only now: Prefect reads its address on import
 
     with get_client(sync_client=True) as client:

@@ -24,7 +24,7 @@ Ctrl-C here ends the servers.
 
 
 def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str]:
-    """What ``prefect.yaml`` and a worker need to know of these servers."""
+    """The environment that ``prefect.yaml`` and a worker need to use these servers."""
     from demo.bucket import BUCKET
     from demo.calls import PREFIX
 
@@ -65,7 +65,7 @@ def main() -> None:
         deploy(env)
         _say("Starting a worker ...")
         worker = [*PREFECT, "worker", "start", "--pool", POOL]
-        soon = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # somebody is waiting
+        soon = {"PREFECT_WORKER_QUERY_SECONDS": "2"}  # a person is waiting
         servers.enter_context(child(worker, {**env, **soon}, folder / "worker.log"))
         days = first if first == last else f"{first} to {last}"
         _say(WHAT_TO_DO.format(prefect=prefect.url, s3=s3.url, days=days, first=first, last=last))
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _fill(audit_uri: str) -> tuple[object, object]:
-    """The days to archive, the first and the last."""
+    """The first and the last day to archive."""
     from demo.bucket import (
         days_to_archive,
         fill_bucket,

@@ -1,1 +1,1 @@
-"""Where it runs: reviewed data (policies, stack, job template, automations, rules) and the programs that install it."""
+"""Where the project runs: reviewed data (policies, stack, job template, automations, rules) and its installers."""

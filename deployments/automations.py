@@ -15,7 +15,7 @@ NOTIFY = "ARCHIVE_NOTIFY_BLOCK"
 
 
 def automations(block: UUID | None) -> list[AutomationCore]:
-    """Those of automations.yaml; the ones that notify do so through this block, and are left out without one."""
+    """The automations of automations.yaml. Those that notify use this block, and are left out without one."""
     declared = yaml.safe_load(FILE.read_text())
     return [AutomationCore.model_validate(_through(each, block)) for each in declared if block or not _notifies(each)]
 
@@ -31,7 +31,7 @@ def _through(declared: Mapping[str, Any], block: UUID | None) -> dict[str, Any]:
 
 
 def install(client: SyncPrefectClient, block_name: str) -> list[str]:
-    """Make the server's automations what the file says; returns a line for each."""
+    """Make the server's automations equal to the file's; returns a line for each."""
     wanted = automations(_block(client, block_name))
     lines = []
     for automation in wanted:
@@ -55,7 +55,7 @@ def _forget(client: SyncPrefectClient, name: str) -> None:
 
 
 def _block(client: SyncPrefectClient, name: str) -> UUID | None:
-    """The id of the block named as slack-webhook/archive."""
+    """The id of the block with this name, such as slack-webhook/archive."""
     if not name:
         return None
     kind, _, own = name.partition("/")

@@ -16,7 +16,7 @@ from deployments import automations, forms
 from deployments.automations import NOTIFY
 
 TEMPLATE = Path(__file__).parent / "ecs-base-job-template.json"
-CODE_IN_IMAGE = "/opt/archive"  # as the Dockerfile has it
+CODE_IN_IMAGE = "/opt/archive"  # the same path as in the Dockerfile
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 NEEDED = {
     "PREFECT_API_URL": "the Prefect server, as https://prefect.example.com/api",
@@ -40,12 +40,12 @@ OPTIONAL = {
 
 
 def missing(env: Mapping[str, str]) -> Iterator[str]:
-    """A line for each variable that is needed and not set."""
+    """A line for each required variable that is not set."""
     return (f"  {name}: {what}" for name, what in NEEDED.items() if not env.get(name))
 
 
 def base_job_template(env: Mapping[str, str]) -> dict[str, Any]:
-    """The reviewed template with this account's names in it."""
+    """The reviewed template with this account's names filled in."""
     template: dict[str, Any] = _filled(json.loads(TEMPLATE.read_text()), {**OPTIONAL, **env})
     return template
 
@@ -59,7 +59,7 @@ def _filled(node: Any, env: Mapping[str, str]) -> Any:
 
 
 def _split(value: Any) -> list[Any]:
-    """In a list, one variable may hold several names."""
+    """The names in a list; one variable may hold several."""
     return value.split(",") if isinstance(value, str) and "," in value and " " not in value else [value]
 
 

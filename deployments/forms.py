@@ -1,8 +1,8 @@
-"""``python -m deployments.forms``: let each parameter that may be left out open as an empty field of the run form.
+"""``python -m deployments.forms``: show each parameter that may be left out as an empty field of the run form.
 
-Of a type that may be null, ``prefect deploy`` declares both kinds, with null as the default. The UI then shows a choice
-between the type and None, opened at None. Without null and default, it shows an empty field, and leaves out what stays
-empty: docs/decisions/0037-forms-without-none.md.
+For a type that may be null, ``prefect deploy`` declares both kinds, with null as the default. The UI then offers a
+choice between the type and None, with None selected. Without null and default, the UI shows an empty field, and omits
+the parameter if the field stays empty: docs/decisions/0037-forms-without-none.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ FILE = Path(__file__).parents[1] / "prefect.yaml"
 
 
 def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a flow's parameters, in which those that may be left out have no null and no default."""
+    """The schema of a flow's parameters, without null and default for those that may be left out."""
     return {**schema, "properties": {name: _plain(field) for name, field in schema["properties"].items()}}
 
 
@@ -31,7 +31,7 @@ def _plain(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def install(client: SyncPrefectClient) -> Iterator[str]:
-    """Give the deployments of prefect.yaml plain forms, once they are registered; yields a line for each."""
+    """Give the registered deployments of prefect.yaml plain forms; yields a line for each."""
     entrypoints = {each["name"]: each["entrypoint"] for each in yaml.safe_load(FILE.read_text())["deployments"]}
     named = DeploymentFilter(name=DeploymentFilterName(any_=[*entrypoints]))
     for found in client.read_deployments(deployment_filter=named):

@@ -1,6 +1,6 @@
-"""``python -m deployments.lifecycle BUCKET RULE.json``: add a lifecycle rule to those that a bucket has.
+"""``python -m deployments.lifecycle BUCKET RULE.json``: add a lifecycle rule to the bucket's existing rules.
 
-S3 replaces a bucket's whole configuration, so what is there is read first and put again.
+S3 can only replace a bucket's whole configuration, so the existing one is read first and written again.
 """
 
 import json
@@ -12,12 +12,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-# What PutBucketLifecycleConfiguration sets anew if it is not given, beside the rules.
+# Settings beside the rules that PutBucketLifecycleConfiguration resets if they are not given.
 _BESIDE_THE_RULES = ("TransitionDefaultMinimumObjectSize",)
 
 
 def install(bucket: str, rule: Mapping[str, Any]) -> list[str]:
-    """Put the rule beside the others; returns the IDs of all rules that the bucket then has."""
+    """Add the rule to the others; returns the IDs of all rules that the bucket then has."""
     s3: Any = boto3.client("s3")
     present = _present(s3, bucket)
     rules = [each for each in present["Rules"] if each.get("ID") != rule["ID"]]

@@ -1,4 +1,4 @@
-"""``python -m deployments.stack NAME Parameter=value ...``: create or update our part of the AWS account.
+"""``python -m deployments.stack NAME Parameter=value ...``: create or update the project's part of the AWS account.
 
 Without arguments it prints the template, for review or for another tool.
 """
@@ -40,7 +40,7 @@ def _role(policy: Path, assumed_by: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _statement(statement: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With the stack's parameters in it; the one about the key only where there is a key."""
+    """The statement with the stack's parameters filled in; the statement on the KMS key only where there is a key."""
     resource = statement["Resource"].replace("arn:aws:", "arn:${AWS::Partition}:")
     filled = {**statement, "Resource": {"Fn::Sub": resource}}
     if statement["Sid"] != KEY_STATEMENT:
@@ -49,7 +49,7 @@ def _statement(statement: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _WithFunctions(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads CloudFormation's short forms (!Ref, !Sub) as the long ones, which JSON needs."""
+    """Reads CloudFormation's short forms (!Ref, !Sub) as the long ones, which JSON requires."""
 
 
 def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -69,7 +69,7 @@ _WithFunctions.add_multi_constructor("!", _long_form)
 
 
 def install(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Create or update the stack and wait for it; returns its outputs as the variables that make deploy asks for."""
+    """Create or update the stack and wait for it; returns its outputs as the variables that make deploy needs."""
     client = boto3.client("cloudformation")
     known = {
         each["StackName"] for page in client.get_paginator("describe_stacks").paginate() for each in page["Stacks"]
@@ -92,7 +92,7 @@ def install(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def _variable(output: str) -> str:
-    """ArchiveAuditUri as ARCHIVE_AUDIT_URI."""
+    """The variable of an output: ArchiveAuditUri as ARCHIVE_AUDIT_URI."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", output).upper()
 
 

@@ -1,1 +1,1 @@
-"""What an operator starts. Each flow reads as sentences; how and what are in ``tasks`` and ``recordings``."""
+"""The flows that an operator starts. Each reads as sentences; ``tasks`` and ``recordings`` do the work."""

@@ -1,4 +1,4 @@
-"""Archive the call recordings of a date window: resample, replace, verify, tag, account for each."""
+"""Archive the call recordings of a date window: resample, replace, verify, tag, and write an audit row for each."""
 
 from prefect import allow_failure, flow, unmapped
 
@@ -49,12 +49,12 @@ def archive_recordings(
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
-        profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: The S3 storage class of what they become.
-        overwrite_converted: Convert again what is converted already, always from its original.
+        profile: The format to convert to. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
+        storage_class: The S3 storage class of the converted recordings.
+        overwrite_converted: Convert again recordings that are already converted, always from their originals.
         min_age_days: Calls more recent than this many days are left alone.
         lookback_days: How many days to look at where start_date is empty.
-        readback_percent: Percentage of the results that are read back, decoded and compared.
+        readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.
@@ -63,7 +63,7 @@ def archive_recordings(
         The run's summary, if every recording is accounted for and none failed.
 
     Raises:
-        RunFailed: Not everything went well; carries the summary. Rows and record are written all the same.
+        RunFailed: Something failed; carries the summary. Rows and record are written all the same.
         InvalidRequest: The parameters or the bucket do not permit the run. Nothing was touched.
         StoreRefused: No such bucket, or no permission. Nothing was touched.
     """

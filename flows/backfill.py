@@ -61,10 +61,10 @@ def backfill_recordings(
         max_parallel: How many days are archived at once.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
-        profile: What recordings become. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
-        storage_class: The S3 storage class of what they become.
+        profile: The format to convert to. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
+        storage_class: The S3 storage class of the converted recordings.
         min_age_days: Calls more recent than this many days are left alone.
-        readback_percent: Percentage of the results that are read back, decoded and compared.
+        readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
         shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
@@ -76,7 +76,7 @@ def backfill_recordings(
 
     Raises:
         BackfillFailed: Some days are not finished; the error names them. Run or retry the backfill to finish them.
-        InvalidRequest: The parameters or the bucket do not permit it. Nothing was touched.
+        InvalidRequest: The parameters or the bucket do not permit the backfill. Nothing was touched.
     """
     run = plan_run(
         **this_flow_run(),

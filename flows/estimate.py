@@ -1,4 +1,4 @@
-"""Say what archiving a date window would save and cost. Reads; writes nothing."""
+"""Forecast what archiving a date window would save and cost. Reads only; writes nothing."""
 
 from prefect import flow, unmapped
 
@@ -39,9 +39,9 @@ def estimate_savings(
         audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
         start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
-        profile: What recordings would become.
-        storage_class: The S3 storage class of what they would become.
-        min_age_days: Younger recordings would be left alone.
+        profile: The format that recordings would be converted to.
+        storage_class: The S3 storage class of the converted recordings.
+        min_age_days: Calls more recent than this many days would be left alone.
         lookback_days: How many days to look at where start_date is empty.
         archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
 

@@ -28,7 +28,7 @@ def _trimmed(value: Any) -> Any:
     return "" if value is None else value.strip() if isinstance(value, str) else value
 
 
-Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: decided by the run
+Day = Annotated[date | None, BeforeValidator(_left_out)]  # empty: the run decides
 RequiredDay = Annotated[date, BeforeValidator(_required)]
 Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty: decided by another parameter
 Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for

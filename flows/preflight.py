@@ -1,4 +1,4 @@
-"""Look at a bucket before anything is started on it."""
+"""Inspect a bucket before anything is started on it."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from tasks.preflight import look_at, publish_findings
 
 @flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)
 def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int, Field(ge=0)] = 14) -> list[Finding]:
-    """List what an operator should know about the bucket, as an artifact.
+    """Publish, as an artifact, the findings that an operator should know about the bucket.
 
     No recording is touched. On a server that is not AWS, conditional writes are tried, which leaves one empty object.
 
@@ -21,7 +21,7 @@ def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int,
         oldest_days: Age in days of the oldest calls that you mean to archive; 14 covers the scheduled runs.
 
     Returns:
-        The findings, gravest first.
+        The findings, most serious first.
 
     Raises:
         InvalidRequest: The parameters make no sense.

@@ -22,7 +22,7 @@ def reconcile_audit(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Report and record every difference between the audit table and the bucket; with repair, mend what is safe.
+    """Report and record every difference between the audit table and the bucket; with repair, repair what is safe.
 
     The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
 
@@ -41,7 +41,7 @@ def reconcile_audit(
     Raises:
         JobFailed: Something is lost (vanished, changed-since, original-gone, resurrected), a day could not be
             compared, or a repair did not succeed. Carries the summary.
-        InvalidRequest: The parameters do not permit it. Nothing was touched.
+        InvalidRequest: The parameters do not permit the comparison. Nothing was touched.
     """
     start, end = days_to_compare(scheduled_on(), start_date, end_date)
     job = plan_job(

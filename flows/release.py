@@ -1,4 +1,4 @@
-"""Delete originals whose replacements have proved themselves. Runs under a role of its own."""
+"""Delete originals whose replacements have been proved. Runs under a role of its own."""
 
 from prefect import flow, unmapped
 from prefect.runtime import flow_run
@@ -48,8 +48,8 @@ def release_originals(
         The summary: what was freed, and what was kept, by reason.
 
     Raises:
-        JobFailed: A replacement did not prove itself, and its original stays; or what was selected does not
-            exist. Carries the summary.
+        JobFailed: A replacement could not be proved, so that its original stays; or the selection contains something
+            that does not exist. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

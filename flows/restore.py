@@ -1,4 +1,4 @@
-"""Put originals back as current."""
+"""Make originals current again."""
 
 from prefect import flow, unmapped
 from prefect.runtime import flow_run

@@ -6,22 +6,23 @@ Read the modules of this folder in this order:
 - what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``
-- what it came to, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
+- the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
-- how: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
+- support for all of these: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
 
-They stand on three folders, and on each other in this order:
+The modules above use three folders, which use each other in this order:
 
-- ``conversion``, from samples to samples and back: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all in ``audio``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all used by ``audio``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
-Three others stand on them, and none of them knows another:
+Three other folders use the modules above, and none of the three uses another:
 
-- ``preflight``, is a bucket safe to work on: ``places``, ``lifecycle``, ``conditional``, all in ``checks``; ``canary``
+- ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
+  ``checks``; ``canary``
 - ``jobs``, after archiving: ``job``, ``selection``, ``left``, ``intents``, ``restore``, ``release``, ``settlement``,
   ``reconcile``, ``result``, ``report``
-- ``savings``, what it saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
+- ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """
 

@@ -1,4 +1,7 @@
-"""The end of a wave: a row for each of its recordings, whichever stage failed, for the audit table."""
+"""The end of a wave: write one audit row for each of its recordings, whichever stage failed.
+
+A wave is a group of batches that pass through the stages together: resample, verify, tag, audit.
+"""
 
 import time
 from collections.abc import Sequence
@@ -17,29 +20,29 @@ from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
 _FAILURES_SHOWN = 100
 _ROWS_OF_A_FILE, _OLDEST_S = 10_000, 300
 
-StageOutcome = BatchRows | BaseException | None  # None: never begun, because an earlier stage failed
+StageOutcome = BatchRows | BaseException | None  # None: the stage never began, because an earlier stage failed
 
 
 class Ledger:
-    """The rows of a run: gathered until they make a file worth its name, then written. A plain class, as Batch is.
+    """The rows of a run, gathered until there are enough for a file, then written. A plain class, as Batch is.
 
-    Each file costs every later reader a request or two. Rows that a crash takes along are written by the next run, from
-    the provenance of the replacements; so they wait for some minutes at most.
+    Each file costs every later reader a request or two, so rows wait, but for some minutes at most. Rows that a crash
+    loses are written by the next run, from the provenance of the replacements.
     """
 
     __slots__ = ("_files", "_oldest_s", "_told", "_waiting", "failures", "files", "run", "tally")
 
     def __init__(self, files: AuditFiles, run: Run) -> None:
         self._files, self.run = files, run
-        self._told = set[int]()  # waves: one that is told again, because its task is tried again, counts once
+        self._told = set[int]()  # numbers of the waves already counted: a retried task may hand in a wave twice
         self._waiting: list[AuditRow] = []
         self._oldest_s = 0.0
         self.files: list[ManifestFile] = []
-        self.tally = Tally()  # of what is written
-        self.failures: list[AuditRow] = []  # a sample of what is written, for people to read
+        self.tally = Tally()  # of the rows written
+        self.failures: list[AuditRow] = []  # a sample of the rows written, for people to read
 
     def add(self, number: int, rows: Sequence[AuditRow]) -> None:
-        """Take these rows of a wave."""
+        """Add the rows of one wave; a wave that was added before is not added again."""
         if number in self._told:
             return
         self._oldest_s = self._oldest_s if self._waiting else time.monotonic()
@@ -48,12 +51,12 @@ class Ledger:
 
     @property
     def is_due(self) -> bool:
-        """Whether so many rows wait, or for so long, that they are to be written."""
+        """Whether enough rows wait, or have waited long enough, to be written."""
         is_old = time.monotonic() - self._oldest_s >= _OLDEST_S
         return is_old or len(self._waiting) >= _ROWS_OF_A_FILE
 
     def write(self, number: int) -> None:
-        """Write all that waits, a file for each day; a day whose file is written waits no more if the next fails."""
+        """Write all waiting rows, one file per day. If a day fails, the days already written do not wait any more."""
         by_day: dict[date, list[AuditRow]] = {}
         for row in self._waiting:
             by_day.setdefault(row.recording_date, []).append(row)
@@ -61,16 +64,16 @@ class Ledger:
             self.files += write_rows(self._files, rows, run_id=self.run.run_id, wave=number)
             self.tally += tally(rows)
             failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
-            self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # none that failed is missing
+            self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # failed rows first
             self._waiting = [row for row in self._waiting if row.recording_date != day]
 
 
 def audit_wave(
     ledger: Ledger, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]], *, last: bool
 ) -> None:
-    """Put the wave's rows into the ledger, and write that if it is due, or if this is the ``last`` wave.
+    """Add the wave's rows to the ledger; write the ledger if it is due or if this is the ``last`` wave.
 
-    ``stages`` holds, in their order, each stage's outcomes for the wave's batches.
+    ``stages`` holds each stage's outcomes for the wave's batches, in the order of the stages.
     """
     outcomes_by_batch = zip(*stages, strict=True)
     rows = [
@@ -84,7 +87,7 @@ def audit_wave(
 
 
 def completed_rows(batch: Batch, outcomes: Sequence[StageOutcome], run: Run) -> list[AuditRow]:
-    """The rows of the last stage that worked; if that is not the last one, what nobody proved counts as failed."""
+    """The rows of the last stage that worked. If a later stage failed, replacements without a proof count as failed."""
     *_, last = outcomes
     if isinstance(last, BatchRows):
         return list(last.rows)

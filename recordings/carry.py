@@ -1,4 +1,4 @@
-"""What others changed on the old version between our look and our PUT, carried over to the new one."""
+"""Carry over to the new version what others changed on the old one between our GET and our PUT."""
 
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
@@ -11,9 +11,9 @@ from recordings.tag import MAX_TAGS, without_mark
 
 
 def carry_late_changes(store: Store, replaced: StoredObject, sent: Mapping[str, str], written: Written) -> None:
-    """Asked only where there was something. ``sent`` are the tags with which the replacement was written.
+    """Copy late changes to the new version. ``sent`` are the tags with which the replacement was written.
 
-    Raises Unproven where the replacement does not take the tags that it must have.
+    Raises Unproven where the replacement does not accept the tags that it must have.
     """
     old = replaced.version_id or UNVERSIONED
     if written.version_id is None or written.version_id == old:
@@ -37,9 +37,9 @@ def _carry_tags(store: Store, key: str, sent: Mapping[str, str], *, old: str, ne
 
 
 def _of_others(sent: Mapping[str, str], on_old: Mapping[str, str], on_new: Mapping[str, str]) -> dict[str, str]:
-    """What others have set on the new version since: neither what we sent, nor that as a server misread it.
+    """The tags that others have set on the new version since: not ours, nor ours as a server misread them.
 
-    A name that has changed on the old version, too, is the old version's.
+    Where the same tag has changed on the old version, too, the old version's value counts.
     """
     ours = {(name, unquote_plus(value)) for name, value in sent.items()} | set(sent.items())
     return {

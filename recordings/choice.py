@@ -1,4 +1,4 @@
-"""What the person who pays can choose from: ways of keeping recordings, what each costs, and what it gives up."""
+"""The options of the person who pays: ways of keeping recordings, what each costs, and what it gives up."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ GRACES_DAYS = (1, 7, 30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convertible:
-    """A recording that could be archived, and what it would come to under each profile that takes it, in bytes."""
+    """A recording that could be archived, and its size in bytes under each profile that can convert it."""
 
     kept: Kept
     bytes_by_profile: Mapping[str, int]
@@ -21,7 +21,7 @@ class Convertible:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Archived recordings taken as alike: bytes are of one of them, as S3 bills it."""
+    """Archived recordings that count as alike; byte counts are of one recording, as S3 bills it."""
 
     recordings: int
     kept: Kept
@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way of keeping recordings; without a profile, they keep their bytes."""
+    """A way of keeping recordings. Without a profile, recordings keep their bytes."""
 
     profile: str | None
     terms: Terms | None  # None: they stay where they are
@@ -51,7 +51,7 @@ class Way:
 
     @property
     def original(self) -> str:
-        """For how long the original sound can be had back, bit for bit."""
+        """For how long the original can be restored, bit for bit."""
         if self.profile is None or self.terms is None:
             return "is kept"
         if PROFILES[self.profile].codec == "flac":
@@ -59,7 +59,10 @@ class Way:
         return f"for {plural(self.terms.grace_days, 'day')}"
 
     def cost_usd(self, recording: Convertible, price_list: PriceList) -> float:
-        """One recording until the end of its retention. What does not pay to be converted, a lifecycle rule moves."""
+        """Cost of one recording until the end of its retention, in US dollars.
+
+        A recording that is not worth converting stays, or a lifecycle rule moves it, whichever costs less.
+        """
         if self.terms is None:
             return staying_usd(recording.kept, price_list)
         if self.profile is None:
@@ -70,7 +73,7 @@ class Way:
         return archiving_usd(recording.kept, bytes_after, self.terms, price_list)
 
     def cost_of_group_usd(self, group: Group, price_list: PriceList) -> float:
-        """All of a group, every one converted if the way converts: they were."""
+        """Cost of all recordings of a group, in US dollars; if the way converts, each of them is converted."""
         if self.terms is None:
             return group.recordings * staying_usd(group.kept, price_list)
         if self.profile is None:
@@ -81,7 +84,7 @@ class Way:
 
 
 def ways(terms: Terms) -> Iterator[Way]:
-    """Nothing, a lifecycle rule, and each profile with each grace, that of ``terms`` included."""
+    """All ways: no change, a lifecycle rule, and each profile with each grace period, that of ``terms`` included."""
     yield Way(profile=None, terms=None)
     yield Way(profile=None, terms=terms)
     for profile in PROFILES:
@@ -91,14 +94,14 @@ def ways(terms: Terms) -> Iterator[Way]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A way, and what it costs for all recordings, expected."""
+    """A way, and its expected cost for all recordings."""
 
     way: Way
     usd: float
 
 
 def recommended(choices: Sequence[Choice], terms: Terms, *, apart: bool = False) -> Choice:
-    """The cheapest of those that keep originals for as long as ``terms`` say; ``apart``: and the speakers apart."""
+    """The cheapest way that keeps originals as long as ``terms`` say; with ``apart``, one that keeps speakers apart."""
     return min((each for each in choices if _is_open(each.way, terms, apart)), key=lambda each: each.usd)
 
 
@@ -107,7 +110,7 @@ def _is_open(way: Way, terms: Terms, apart: bool) -> bool:
 
 
 def choice_table(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
-    """The table in Markdown, dearest way first, and what it recommends. ``show`` writes dollars."""
+    """The table in Markdown, most expensive way first, and its recommendation. ``show`` formats dollars."""
     nothing = next(each.usd for each in choices if each.way.terms is None)
     best = recommended(choices, terms)
     lines = [
@@ -124,12 +127,12 @@ def _bold(choice: Choice, best: Choice) -> str:
 
 
 def _opens(way: Way) -> str:
-    """All classes that a run may choose can be read at once; what lies in another one stays as slow as it is."""
+    """How fast a recording opens: at once in all classes that a run may choose; elsewhere as fast or slow as before."""
     return "as now" if way.terms is None else "at once"
 
 
 def advice(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
-    """What the table recommends, and why."""
+    """The way that the table recommends, and why."""
     best, apart = recommended(choices, terms), recommended(choices, terms, apart=True)
     if best.way.terms is None:
         return "Recommended: do nothing, because no way costs less."

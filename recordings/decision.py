@@ -1,4 +1,4 @@
-"""What becomes of a recording, decided in one place: a run carries it out, a forecast counts it."""
+"""Decide in one place what becomes of a recording: a run carries the decision out, a forecast counts it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
 NOT_WORTH_IT = "not-worth-it"
 NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
-_MAX_TAGGING_BYTES = 4096  # in a header: S3 takes 8 KB of headers in all, and metadata needs its share
+_MAX_TAGGING_BYTES = 4096  # as a header: S3 allows 8 KB of headers in all, and metadata needs its share
 
 
 def check_is_due(recording: Recording, run: Run) -> None:
-    """Raise Skipped for what the listing already shows to be none of the run's."""
+    """Raise Skipped for a recording that the listing already shows not to be due."""
     if not recording.key.endswith(".wav"):
         raise Skipped("not-a-recording", "its key does not end in .wav")
     if recording.recorded_at >= run.recorded_before:
@@ -32,12 +32,12 @@ def check_is_due(recording: Recording, run: Run) -> None:
 
 
 def is_done(current: StoredObject, run: Run) -> bool:
-    """Whether a run of ours has been here, and is not to be outdone."""
+    """Whether an earlier run of ours has converted this recording, and the operator wants no new conversion."""
     return provenance_of(current.metadata) is not None and not run.overwrite_converted
 
 
 def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict[str, str]:
-    """The tags that a replacement must have; raises Skipped for what is to stay, or would lose something."""
+    """The tags that a replacement must have. Raises Skipped where the recording must stay, or would lose something."""
     tags = _tags(store, current)
     if EXEMPT_TAG in tags.items() or EXEMPT in current.metadata.items():
         raise Skipped("exempt", "marked archive=exempt")
@@ -53,7 +53,7 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
 
 
 def _tags(store: Store, current: StoredObject) -> dict[str, str]:
-    """The tags, asked for unless S3 is known to say how many there are, and says none."""
+    """The object's tags. They are not requested where S3 is known to report tag counts, and reports none."""
     if current.tag_count == 0 or (current.tag_count is None and store.shows_tag_counts):
         return {}
     return store.tags(current.key, current.version_id)
@@ -69,7 +69,7 @@ def _check_ownership(store: Store, current: StoredObject) -> None:
 
 
 def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:
-    """What is to be converted: never a conversion, always what it was made of. Raises Rejected where that is gone."""
+    """The version to convert: never a conversion, always its original. Raises Rejected where the original is gone."""
     provenance = provenance_of(current.metadata)
     if provenance is None:
         return nullcontext((current, body))
@@ -90,7 +90,7 @@ def kept_of(
     run: Run,
     retention: Retention,
 ) -> Kept:
-    """What a run would replace, and until when ``retention`` keeps it and its replacement, seen when scheduled."""
+    """The recording, and for how many months ``retention`` keeps it and its replacement from the scheduled time on."""
 
     def months_left(size_bytes: int, tags: Mapping[str, str], written_at: datetime) -> float:
         stored = Stored(key=recording.key, size_bytes=size_bytes, tags=tags, written_at=written_at)
@@ -111,20 +111,20 @@ def kept_of(
 
 
 def weighed_by(run: Run, retention: Retention) -> str:
-    """A digest of all that decides what is worth archiving, but for the recording."""
+    """A digest of everything that decides what is worth archiving, except the recording itself."""
     return hashlib.sha256(repr((prices(), retention, run.terms)).encode()).hexdigest()[:16]
 
 
 def may_pay_later(kept: Kept) -> bool:
-    """Whether waiting may make it worth archiving: only where deleting its original is still charged as too early."""
+    """Whether archiving may pay later: only if deleting the original is still charged as too early."""
     return kept.age_days < prices().of_class(kept.storage_class).shortest_days
 
 
 def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, run: Run) -> Skipped | None:
-    """Why the bytes stay; None if they are to be replaced.
+    """Why the bytes stay as they are; None if they are to be replaced.
 
-    ``already``: the recording is what the profile asks for. Then only its class may be worth a rewrite. ``again``: it
-    was converted before, and the operator asked for it to be converted once more, whatever it costs.
+    ``already``: the recording already has the profile's format; then only another storage class may justify a rewrite.
+    ``again``: the recording was converted before, and the operator wants a new conversion, whatever it costs.
     """
     if already and not costs_more(kept.storage_class, run.storage_class):
         return Skipped(*FOUND_CONVERTED)

@@ -1,8 +1,8 @@
-"""What can go wrong, in a handful of classes; each message names the input and the way out."""
+"""The few classes of errors; each message names the input and the way out."""
 
 
 class RecordingError(Exception):
-    """About one recording: it becomes a row with this reason, and the run goes on.
+    """An error about one recording: the recording gets a row with this reason, and the run goes on.
 
     ``code`` is a short stable word for counting, such as ``truncated``; ``str(error)`` is ``"<code>: <sentence>"``, the
     audit table's ``reason``.
@@ -14,19 +14,19 @@ class RecordingError(Exception):
 
 
 class Rejected(RecordingError):
-    """Not faithfully convertible: the recording is left as it is."""
+    """The recording cannot be converted faithfully: it is left as it is."""
 
 
 class Changed(RecordingError):
-    """Somebody else wrote, replaced or deleted it since it was listed: theirs stays."""
+    """Somebody else wrote, replaced or deleted the recording since it was listed: their version stays."""
 
 
 class Unproven(RecordingError):
-    """S3 does not show what we wrote: it counts as failed."""
+    """S3 does not show what we wrote: the recording counts as failed."""
 
 
 class Skipped(RecordingError):
-    """Deliberately left alone: held, exempt, too young, not a recording."""
+    """The recording is deliberately left alone: held, exempt, too young, not a recording."""
 
 
 class StoreUnavailable(Exception):
@@ -46,7 +46,7 @@ class InvalidRequest(ValueError):
 
 
 class AuditDamaged(Exception):
-    """A file of the audit table cannot be read: truncated, overwritten, or none of ours. ``name`` is its name there."""
+    """A file of the audit table cannot be read: truncated, overwritten, or not ours. ``name`` is its name there."""
 
     def __init__(self, name: str, cause: str) -> None:
         super().__init__(name, cause)

@@ -1,4 +1,4 @@
-"""What archiving would save and cost, before anything is written: from the listing, and for a sample from its headers.
+"""Forecast what archiving would save and cost, from the listing and from the headers of a sample. Writes nothing.
 
 Totals are ratio estimates from a simple random sample without replacement (Cochran, "Sampling Techniques", chapter 6),
 with the 95 % interval of the normal approximation; where the sample is everything, they are exact.
@@ -39,9 +39,9 @@ from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96
-_NOT_DUE = ("not-a-recording", "too-young")  # by the listing alone
-_FOUND = ("found-archived", "found-converted")  # verified and tagged like what a run archives
-# What a run asks besides: of the bucket (preflight), and with a canary in each folder of recordings.
+_NOT_DUE = ("not-a-recording", "too-young")  # the listing alone shows these
+_FOUND = ("found-archived", "found-converted")  # verified and tagged like the recordings that a run archives
+# Further requests of a run: about the bucket (preflight), and with a canary in each folder of recordings.
 _OF_BUCKET = {"GetBucket": 8, "ListObjectsV2": 1}
 _OF_CANARY = {
     **{"ListObjectsV2": 2, "PutObject": 1, "HeadObject": 3, "GetObject": 2},
@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class Survey:
-    """What a listing adds up to, and a random sample of it. Surveys can be added: the sample stays a random one."""
+    """The totals of a listing, and a random sample of it. Two surveys can be added: the sample stays random."""
 
     __slots__ = ("billed_by_class", "bytes_by_class", "count", "sample", "sample_size", "settled_count")
 
@@ -73,7 +73,7 @@ class Survey:
             yield each
 
     def add(self, other: "Survey") -> "Survey":
-        """This survey, with the other one in it."""
+        """This survey and the other one, added up."""
         self.count += other.count
         self.settled_count += other.settled_count
         self.bytes_by_class += other.bytes_by_class
@@ -83,13 +83,13 @@ class Survey:
 
 
 def _lot(recording: Recording) -> bytes:
-    """The same for the same recording, and as good as random over all of them."""
+    """A lot for random sampling: always the same for one recording, uniformly distributed over all of them."""
     return hashlib.blake2b(recording.key.encode(), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a recording's headers say would become of it. ``reason`` is None if it would be archived."""
+    """What would become of a recording, by its headers. ``reason`` is None if it would be archived."""
 
     recording: Recording
     reason: str | None
@@ -98,7 +98,7 @@ class Look:
 
     @property
     def kept(self) -> Kept | None:
-        """What lies there."""
+        """The recording as it is stored now."""
         return self.convertible.kept if self.convertible else None
 
     @property
@@ -108,7 +108,7 @@ class Look:
 
 
 def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool) -> list[Look]:
-    """Read the first bytes of each; nothing is written."""
+    """Read the first bytes of each recording; nothing is written."""
     return pool.map(lambda recording: _look(store, recording, run), recordings)
 
 
@@ -152,7 +152,7 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
 
 
 class _Again:
-    """A stream whose beginning, as far as it was read, can be read once more."""
+    """A stream whose beginning can be read again, as far as it has been read."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream, self._seen, self._at = stream, bytearray(), 0
@@ -169,7 +169,7 @@ class _Again:
 
 
 def _sizes(stream: _Again, size_bytes: int) -> Iterator[tuple[str, int]]:
-    """What the recording would come to under each profile that takes it."""
+    """The size in bytes that the recording would have under each profile that can convert it."""
     for profile in PROFILES.values():
         stream.rewind()
         with suppress(Rejected):
@@ -177,7 +177,7 @@ def _sizes(stream: _Again, size_bytes: int) -> Iterator[tuple[str, int]]:
 
 
 def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
-    """How many of these recordings are worth archiving, and what becomes of those that are not, in a sentence."""
+    """One sentence: how many of these recordings are worth archiving, and what becomes of the others."""
     due = [look for look in looks if look.reason in (None, NOT_WORTH_IT) and look.kept]
     paying = sum(pays(look.kept, look.bytes_after, run.terms, price_list) for look in due if look.kept)
     losing = len(due) - paying
@@ -190,14 +190,14 @@ def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A total, and where it lies with 95 % confidence."""
+    """An estimated total with its 95 % confidence interval."""
 
     low: float
     expected: float
     high: float
 
     def plus(self, certain: float) -> "Interval":
-        """The same, and on top of it what is known."""
+        """The same interval, shifted by a known amount."""
         return Interval(low=self.low + certain, expected=self.expected + certain, high=self.high + certain)
 
 
@@ -228,12 +228,12 @@ class Forecast:
     bytes_after: Interval
     minutes: Interval
     saved_month: Interval  # once originals are released
-    originals_month: Interval  # until then
-    cost: Interval  # of archiving: requests, retrieval, CPU time, and originals deleted before their shortest time
+    originals_month: Interval  # until originals are released
+    cost: Interval  # of archiving: requests, retrieval, CPU time, early deletion of originals
     cost_afterwards: Interval  # of releasing their originals, and of comparing table and bucket once
-    saved_in_all: Interval  # by storage once originals are released, until each recording has been kept long enough
+    saved_in_all: Interval  # by storage once originals are released, until the end of each recording's retention
     reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
-    choices: tuple[Choice, ...]  # of all that could be archived, until each has been kept for the retention
+    choices: tuple[Choice, ...]  # for all that could be archived, until the end of the retention
 
     @property
     def cpu_hours(self) -> float:
@@ -242,7 +242,7 @@ class Forecast:
 
 
 def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList, *, runs: int = 1) -> Forecast:
-    """The totals over everything surveyed, to be archived in so many ``runs``."""
+    """The totals for everything surveyed, if it is archived in this number of ``runs``."""
     sizes = [float(look.recording.size_bytes) for look in looks]
     archived = [look.reason is None for look in looks]
     bytes_listed = survey.bytes_by_class.total()
@@ -295,14 +295,14 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
 
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:
-    """What this recording would add to the bill, once."""
+    """One-off cost of this recording, in US dollars."""
     if look.reason is None and look.kept:
         return work_usd(look.kept, look.bytes_after, run.terms, price_list)
     return price_list.requests(_requests(look), run.storage_class)
 
 
 def _requests(look: Look) -> Mapping[str, int]:
-    """What a run asks S3 about a recording that it leaves as it is, by operation."""
+    """The requests, by S3 operation, that a run makes about a recording that it leaves as it is."""
     if look.reason in _NOT_DUE:
         return {}
     is_head_first = look.recording.storage_class in CHARGED_FOR_READING
@@ -314,7 +314,7 @@ def _requests(look: Look) -> Mapping[str, int]:
 
 
 def _cost_of_runs(survey: Survey, run: Run, price_list: PriceList, runs: int) -> float:
-    """What runs ask besides: listings of each day and of its versions, preflight, and a canary in each folder."""
+    """Cost of a run's other requests, in US dollars: listings of objects and versions, preflight, and canaries."""
     if not survey.count:
         return 0
     folders = {each.key.rpartition("/")[0][:-_DATE_LETTERS] for each in survey.sample}

@@ -1,4 +1,4 @@
-"""What preflight says of a bucket: findings, how grave each is, and which of them an operator may accept."""
+"""The findings of preflight about a bucket: how serious each is, and which of them an operator may accept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 from recordings.errors import InvalidRequest
 
 NOTHING_BELOW = "nothing-below-prefix"
-# What an operator may take upon himself, by code, and what he then accepts.
+# Risks that an operator may accept: their codes, and what accepting each means.
 ACCEPTABLE = {
     "unversioned": "originals are overwritten for good: nothing can be restored",
     "no-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
@@ -31,7 +31,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something about the bucket that an operator should know before anything is written."""
+    """A fact about the bucket that an operator should know before anything is written."""
 
     code: str
     severity: Severity
@@ -43,7 +43,7 @@ class Finding:
 
 
 class PreflightFailed(InvalidRequest):
-    """The bucket is not safe to work on, and nobody has accepted that."""
+    """The bucket is not safe to work on, and the operator has not accepted the risk."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))

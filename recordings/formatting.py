@@ -17,14 +17,14 @@ def human_bytes(size_bytes: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars and cents of a sum; what is below a cent is said to be so."""
+    """A sum in dollars and cents; an amount below a cent is shown as such."""
     if 0 < abs(amount) < _CENT:
         return f"{'minus ' if amount < 0 else ''}less than 1 cent"
     return f"{'-' if amount < 0 else ''}${abs(amount):,.2f}"
 
 
 def rate_usd(amount: float) -> str:
-    """Dollars per something; below ten cents with three significant figures."""
+    """A rate in dollars; below ten cents with three significant figures."""
     size = abs(amount)
     decimals = 2 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
@@ -36,7 +36,7 @@ def tick_usd(amount: float) -> str:
 
 
 def months(count: float | None) -> str:
-    """A span in days, months or years, whichever suits it; None is never."""
+    """A number of months as days, months or years, whichever reads best; None means never."""
     if count is None:
         return "never"
     if count < 1:
@@ -45,12 +45,12 @@ def months(count: float | None) -> str:
 
 
 def paid_for(count: float | None, retention_years: float) -> str:
-    """When what was spent has been saved, as far as recordings are kept so long."""
+    """How long it takes until the spending has paid for itself, if that is within the retention."""
     if count is None or count > 12 * retention_years:
         return f"not paid for within {retention_years:g} years"
     return f"paid for in {months(count)}"
 
 
 def percent_saved(before: float, after: float) -> str:
-    """How much smaller ``after`` is."""
+    """By what percentage ``after`` is smaller than ``before``."""
     return f"{100 * (1 - after / before):.1f} %" if before else "-"

@@ -1,8 +1,8 @@
-"""Is a recording worth converting? What it costs until the end of its retention, if it stays, is moved, or is archived.
+"""Is a recording worth converting? The costs of leaving, moving and archiving it until the end of its retention.
 
-Pure functions of a price list; all amounts are US dollars from now on, for one recording. What follows from archiving
-counts, too: a release deletes the original, and a reconciliation compares the replacement with the table, once. Worker
-and server run whether a recording is archived or not, and are not counted; neither is the waiting time of a task.
+Pure functions of a price list. All amounts are US dollars from now on, for one recording. The cost of archiving
+includes what follows it: a release deletes the original, and a reconciliation compares the replacement with the table
+once. Worker, server and a task's waiting time are not counted, since they cost the same without the recording.
 """
 
 from collections import Counter
@@ -18,14 +18,14 @@ CPU_S_PER_RECORDING = 0.005
 # Of its release and of its reconciliation: 0.7 and 0.14 times what archiving a call of two seconds took beside them.
 _CPU_S_BY_RELEASE, _CPU_S_BY_RECONCILIATION = 0.0035, 0.0007
 _KEYS_PER_LISTING = 1000
-# What a release and a reconciliation ask about a replacement, but for its share of listings. DELETE is free.
+# Requests of a release and a reconciliation about one replacement, without its share of listings. DELETE is free.
 RELEASING = {"HeadObject": 2, "GetObjectTagging": 1}
 RECONCILING = {"GetObjectTagging": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A recording as it lies in the bucket, and for how long it is still to be kept."""
+    """A recording as it is stored in the bucket, and for how long it must still be kept."""
 
     storage_class: str
     size_bytes: int
@@ -33,27 +33,27 @@ class Kept:
     tags: int
     age_days: float
     months_left: float
-    months_left_archived: float  # of a replacement: an expiration rule counts from the day of its writing
+    months_left_archived: float  # for a replacement: an expiration rule counts from the day on which it was written
     by_kms: bool = False  # S3 asks KMS for each GET and PUT: SSE-KMS without a bucket key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How recordings are archived."""
+    """The terms of archiving: class, grace period, share read back."""
 
     storage_class: str
-    grace_days: int  # for which an original is kept
-    readback_share: float = 0  # of the results that is read back, from 0 to 1
+    grace_days: int  # for which an original is kept after archiving
+    readback_share: float = 0  # share of the results that are read back, from 0 to 1
     batch_size: int = 200
 
 
 def staying_usd(kept: Kept, price_list: PriceList) -> float:
-    """It stays as it is, where it is."""
+    """Cost if the recording stays where it is, as it is."""
     return price_list.object_month(kept.size_bytes, kept.storage_class) * kept.months_left
 
 
 def moving_usd(kept: Kept, storage_class: str, price_list: PriceList) -> float:
-    """A lifecycle rule moves it, as it is, into the class; free of charge if it lies there."""
+    """Cost if a lifecycle rule moves the recording unchanged into the class; free if it is there already."""
     if kept.storage_class == storage_class:
         return staying_usd(kept, price_list)
     transition = price_list.of_class(storage_class).transition_per_1000 / 1000
@@ -62,7 +62,7 @@ def moving_usd(kept: Kept, storage_class: str, price_list: PriceList) -> float:
 
 
 def archiving_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
-    """It is converted, tagged and kept under ``terms``; its original is deleted after the grace."""
+    """Cost if the recording is converted, tagged and kept under ``terms``, and its original deleted after the grace."""
     grace_months = terms.grace_days / MONTH_DAYS
     original = price_list.object_month(kept.size_bytes, kept.storage_class) + price_list.tags_month(kept.tags)
     return (
@@ -76,7 +76,7 @@ def archiving_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceL
 
 
 def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> float:
-    """Requests for this recording alone, retrieval, CPU time, and what its original costs for being deleted early."""
+    """Cost of requests for this recording alone, retrieval, CPU time, and early deletion of its original."""
     counts = archiving_requests(kept.storage_class, has_tags=kept.tags > 0, by_kms=kept.by_kms)
     return (
         price_list.requests(counts, terms.storage_class)
@@ -92,31 +92,31 @@ def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) 
 def reading_back_usd(
     size_bytes: int, minutes: float, storage_class: str, price_list: PriceList, *, by_kms: bool = False
 ) -> float:
-    """Reading a result from S3 once more and decoding it."""
+    """Cost of reading a result from S3 once more and decoding it."""
     counts = {"GetObject": 1, KMS: int(by_kms)}
     request = price_list.requests(counts, storage_class) + price_list.kms(counts)
     return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_PER_MINUTE)
 
 
 def afterwards_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:
-    """What follows from archiving, once."""
+    """One-off cost of what follows archiving: release and reconciliation."""
     releasing = releasing_usd(kept.storage_class, terms.storage_class, price_list)
     return releasing + reconciling_usd(terms.storage_class, price_list)
 
 
 def releasing_usd(original_class: str, storage_class: str, price_list: PriceList) -> float:
-    """Looking at a replacement twice and at its original, and deleting that."""
+    """Cost of checking a replacement twice, checking its original, and deleting the original."""
     requests = price_list.requests(RELEASING, storage_class) + price_list.requests({"HeadObject": 1}, original_class)
     return requests + price_list.task(_CPU_S_BY_RELEASE)
 
 
 def reconciling_usd(storage_class: str, price_list: PriceList) -> float:
-    """Comparing a replacement with the audit table, once."""
+    """Cost of comparing a replacement with the audit table, once."""
     return price_list.requests(RECONCILING, storage_class) + price_list.task(_CPU_S_BY_RECONCILIATION)
 
 
 def archiving_requests(storage_class: str, *, has_tags: bool, by_kms: bool = False) -> Mapping[str, int]:
-    """What a run asks S3 about a recording that it archives, but for its share of listings; and S3 asks KMS.
+    """The requests for one archived recording, by S3 operation, plus those of S3 to KMS; without shares of listings.
 
     Tags are read on both versions, so that none is lost.
     """
@@ -131,12 +131,12 @@ def archiving_requests(storage_class: str, *, has_tags: bool, by_kms: bool = Fal
 
 
 def pays(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) -> bool:
-    """Whether archiving costs less than leaving it alone, and than a lifecycle rule that only moves it."""
+    """Whether archiving costs less than leaving the recording alone, and than moving it by a lifecycle rule."""
     return archiving_usd(kept, bytes_after, terms, price_list) < cheapest_unconverted_usd(kept, terms, price_list)
 
 
 def cheapest_unconverted_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:
-    """It stays or is moved by a lifecycle rule into the class of ``terms``, whichever costs less."""
+    """Cost of leaving the recording, or of moving it by a lifecycle rule into the class of ``terms``: the lower one."""
     return min(staying_usd(kept, price_list), moving_usd(kept, terms.storage_class, price_list))
 
 
@@ -146,12 +146,12 @@ def _listings(terms: Terms) -> Mapping[str, float]:
 
 
 def _storing(size_bytes: int, storage_class: str, months: float, price_list: PriceList) -> float:
-    """A new object in the class: what is deleted earlier is billed for the shortest time."""
+    """Storage of a new object in the class; an early deletion is billed for the minimum storage duration."""
     shortest = price_list.of_class(storage_class).shortest_days / MONTH_DAYS
     return price_list.object_month(size_bytes, storage_class) * max(months, shortest)
 
 
 def _early(kept: Kept, age_days: float, price_list: PriceList) -> float:
-    """What leaving its class at this age costs on top."""
+    """What deleting or moving the recording at this age costs, if it leaves its class early."""
     billed = price_list.billed_bytes(kept.size_bytes, kept.storage_class)
     return price_list.early_deletion(billed, kept.storage_class, age_days)

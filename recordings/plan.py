@@ -1,4 +1,8 @@
-"""Which recordings a run will look at, and in which batches and waves."""
+"""Which recordings a run will look at, and in which batches and waves.
+
+A wave is a group of batches that pass through the stages together. A recording is settled if the audit table shows that
+an earlier run has dealt with its current content, so that a run need not look at it again.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +23,7 @@ from recordings.table.reading import Settled, settled
 
 
 class Listing:
-    """What a day's prefixes hold. A plain class, as Batch is."""
+    """The recordings of one day that are left to do, and counts of the settled ones. A plain class, as Batch is."""
 
     __slots__ = ("damaged", "day", "open", "settled_count", "unprofitable_count")
 
@@ -34,14 +38,14 @@ class Listing:
         self.day = day
         self.open = tuple(open_recordings)
         self.settled_count = settled_count
-        self.unprofitable_count = unprofitable_count  # of those settled: not worth archiving
-        self.damaged = tuple(damaged)  # files of the audit table that cannot be read, and so settled nothing
+        self.unprofitable_count = unprofitable_count  # of the settled recordings, those not worth archiving
+        self.damaged = tuple(damaged)  # files of the audit table that cannot be read, so that they settle nothing
 
 
 class Plan:
-    """The waves of a run, each a list of batches. A dry run has none, but a survey of what it would look at.
+    """The waves of a run, each a list of batches. A dry run has no waves, but a survey of what it would look at.
 
-    ``listings`` holds, for each of ``days``, what was found there, or why it could not be listed.
+    ``listings`` holds, for each of ``days``, the day's listing or the reason why the day could not be listed.
     """
 
     __slots__ = (
@@ -77,7 +81,7 @@ class Plan:
 
 
 def days_of(run: Run, dead: DeadRuns) -> list[Day]:
-    """Each (prefix, day) of the run's window, and of those that died, once and oldest first."""
+    """Each (prefix, day) of the run's window and of the windows of dead runs: each once, oldest first."""
     windows = [*run.windows, *(window for windows in dead.values() for window in windows)]
     days = {
         Day(prefix=window.prefix, date=day, shard=window.shard)
@@ -90,7 +94,7 @@ def days_of(run: Run, dead: DeadRuns) -> list[Day]:
 
 
 def survey_of(listings: Iterable[Listing]) -> Survey:
-    """The open recordings of these listings, added up."""
+    """The recordings of these listings that are left to do, added up."""
     total = Survey([], prices())
     for listing in listings:
         total.add(Survey(listing.open, prices()))
@@ -99,7 +103,7 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
-    """The day's recordings but for those that the audit table has settled."""
+    """The day's recordings, except those that the audit table shows as settled."""
     done = Settled(frozenset(), ()) if run.overwrite_converted else _settled(store, day, run)
     open_recordings, settled_count, unprofitable_count = [], 0, 0
     for recording in patience()(lambda: list(_recordings(store, day))):
@@ -137,7 +141,7 @@ def _recordings(store: Store, day: Day) -> Iterator[Recording]:
 
 
 def pack(listings: Iterable[Listing], run: Run) -> Iterator[Batch]:
-    """Batches of one folder each, in key order, bounded in number and in bytes."""
+    """Batches in key order, each of one folder and of limited number and bytes."""
     ordered = sorted((each for listing in listings for each in listing.open), key=lambda r: (r.recording_date, r.key))
     for day, of_day in groupby(ordered, key=lambda recording: recording.recording_date):
         folders = groupby(of_day, key=lambda recording: recording.key.rpartition("/")[0])

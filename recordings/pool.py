@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Budget:
-    """Bytes that may be in use at once. First come, first served: a large request is never starved."""
+    """Bytes that may be in use at once. First come, first served: a large request is never overtaken forever."""
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
@@ -24,7 +24,7 @@ class Budget:
 
     @contextmanager
     def spend(self, size_bytes: int) -> Iterator[None]:
-        """Wait for, hold, and give back ``size_bytes``; a request above the whole budget waits for all of it."""
+        """Hold ``size_bytes`` for a block, once they are free; a request above the budget waits for all of it."""
         share = min(size_bytes, self.size_bytes)
         with self._queue, self._returned:
             self._returned.wait_for(lambda: self._free >= share)
@@ -38,7 +38,7 @@ class Budget:
 
 
 class Pool:
-    """Maps work over items in threads; what runs at once is bounded by the threads and by the budget."""
+    """Maps work over items in threads; the number of threads and the budget of bytes limit what runs at once."""
 
     def __init__(self, threads: int, budget: Budget) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="recordings")

@@ -1,8 +1,7 @@
-"""What S3, KMS and Fargate charge, as dated data, and what follows from it. All amounts are US dollars.
+"""What S3, KMS and Fargate charge, as dated data, and the costs that follow. All amounts are US dollars.
 
-``prices/us-east-1.json`` says of each price on which page it stood and when; a file of the same form, named by
-``ARCHIVE_PRICE_LIST``, prices another region or a negotiated discount. Everything here is a pure function of a price
-list.
+``prices/us-east-1.json`` gives the source page and the month of each price. ``ARCHIVE_PRICE_LIST`` names another file
+of the same form, for another region or a negotiated discount. Everything here is a pure function of a price list.
 """
 
 import json
@@ -33,21 +32,21 @@ KMS = "KMS"  # not an S3 operation: requests to KMS, one for each GET and PUT wh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassPrice:
-    """What one storage class charges. ``per_1000`` is by 1,000 requests, ``gb`` by binary gigabyte."""
+    """The prices of one storage class. ``per_1000`` means per 1,000 requests, ``gb`` per binary gigabyte."""
 
     storage_gb_month: float
     write_per_1000: float
     read_per_1000: float
     transition_per_1000: float = 0  # a lifecycle rule moving an object into this class
     retrieval_gb: float = 0
-    smallest_bytes: int = 0  # a smaller object is billed as one of this size
-    shortest_days: int = 0  # an object deleted earlier is billed as if it had stayed so long
-    cheaper_above_gb: tuple[tuple[float, float], ...] = ()  # (volume in GB, price by GB-month from there on)
+    smallest_bytes: int = 0  # minimum billable size: a smaller object is billed as one of this size
+    shortest_days: int = 0  # minimum storage duration: an object deleted earlier is billed as if it had stayed so long
+    cheaper_above_gb: tuple[tuple[float, float], ...] = ()  # (volume in GB, price per GB-month from there on)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSize:
-    """A Fargate task: what it reserves is what it costs, busy or not."""
+    """The size of a Fargate task, which is billed for what it reserves, busy or not."""
 
     vcpu: float
     memory_gb: float
@@ -60,7 +59,7 @@ SERVER_TASK = TaskSize(vcpu=0.5, memory_gb=1)  # a self-hosted Prefect server; i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a price stood, and when: a year and a month, as 2026-11."""
+    """The page and the month (such as 2026-11) of a price."""
 
     page: str
     as_of: str
@@ -68,10 +67,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceList:
-    """List prices of a region, each with its source, and what they come to."""
+    """List prices of a region, each with its source, and the costs computed from them."""
 
     region: str
-    sources: Mapping[str, Source]  # by the name of the price; of all classes, ``classes``
+    sources: Mapping[str, Source]  # by the name of the price; ``classes`` stands for all classes
     classes: Mapping[str, ClassPrice]
     tag_per_10000_months: float
     kms_per_10000: float
@@ -80,38 +79,38 @@ class PriceList:
 
     @property
     def as_of(self) -> str:
-        """The month in which the oldest of these prices was read."""
+        """The month of the oldest of these prices."""
         return min(each.as_of for each in self.sources.values())
 
     @property
     def source(self) -> str:
-        """The pages that the prices stood on."""
+        """The pages that the prices were taken from."""
         pages = dict.fromkeys(each.page for each in self.sources.values())
         return f"List prices in US dollars: {'; '.join(pages)}"
 
     def is_old(self, today: date) -> bool:
-        """Whether a price was read more than twelve months ago."""
+        """Whether any price is more than twelve months old."""
         year, month = map(int, self.as_of.split("-"))
         return (today.year - year) * 12 + today.month - month > _MAX_MONTHS_OLD
 
     def of_class(self, storage_class: str) -> ClassPrice:
-        """The class's prices; those of Standard for a class that is not listed, such as REDUCED_REDUNDANCY."""
+        """The prices of a class; those of Standard for a class that is not listed, such as REDUCED_REDUNDANCY."""
         return self.classes.get(storage_class, self.classes[_STANDARD])
 
     def billed_bytes(self, size_bytes: int, storage_class: str) -> int:
-        """What S3 bills an object as."""
+        """The size that S3 bills for an object: at least the class's minimum billable size."""
         return max(size_bytes, self.of_class(storage_class).smallest_bytes)
 
     def storage_month(self, billed_bytes: float, storage_class: str) -> float:
-        """Keeping so many billed bytes for a month, at the price of the first gigabyte."""
+        """Cost of keeping this many billed bytes for a month, at the price of the first gigabyte."""
         return billed_bytes / GB * self.of_class(storage_class).storage_gb_month
 
     def object_month(self, size_bytes: int, storage_class: str) -> float:
-        """Keeping an object of this size for a month."""
+        """Cost of keeping an object of this size for a month."""
         return self.storage_month(self.billed_bytes(size_bytes, storage_class), storage_class)
 
     def volume_month(self, size_gb: float, storage_class: str) -> float:
-        """Keeping a whole account's volume in the class for a month, volume discounts included."""
+        """Cost of keeping a whole account's volume in the class for a month, volume discounts included."""
         price = self.of_class(storage_class)
         steps = [(0.0, price.storage_gb_month), *price.cheaper_above_gb]
         ends = [*(start for start, _ in steps[1:]), float("inf")]
@@ -120,14 +119,14 @@ class PriceList:
         )
 
     def tags_month(self, tags: float) -> float:
-        """Keeping so many object tags for a month."""
+        """Cost of keeping this many object tags for a month."""
         return tags / 10_000 * self.tag_per_10000_months
 
     def requests(self, counts: Mapping[str, float], write_class: str) -> float:
-        """S3 requests counted by operation, where PUTs write objects of this class.
+        """Cost of S3 requests, counted by operation, where PUTs write objects of this class.
 
-        GETs are taken to read from Standard (``reading`` is what other classes charge on top), HEADs and
-        GetObjectTagging to ask for objects of ``write_class``; for the latter, see ``tags_read_for_less``.
+        GETs are priced as reads from Standard (``reading`` is the surcharge of other classes), HEADs and
+        GetObjectTagging as requests for objects of ``write_class``; for the latter, see ``tags_read_for_less``.
         """
         standard, target = self.of_class(_STANDARD), self.of_class(write_class)
         tier_1 = sum(counts.get(operation, 0) for operation in _STANDARD_TIER_1)
@@ -142,7 +141,7 @@ class PriceList:
         ) / 1000
 
     def tags_read_for_less(self, counts: Mapping[str, float], write_class: str) -> float:
-        """How much less ``requests`` come to if AWS charges for reading tags as for a GET of Standard.
+        """By how much ``requests`` are cheaper if AWS charges for reading tags as for a GET of Standard.
 
         "Understanding your AWS billing and usage reports for Amazon S3" leaves it open: ``Requests-Tier1`` names tags,
         and both ``Requests-Tier2`` and ``Requests-GIR-Tier2`` are "GET and all other" requests. The higher
@@ -152,27 +151,27 @@ class PriceList:
         return counts.get(_READ_TAGS, 0) / 1000 * more
 
     def kms(self, counts: Mapping[str, int]) -> float:
-        """Requests to KMS among the counted ones."""
+        """Cost of the requests to KMS among the counted ones."""
         return counts.get(KMS, 0) / 10_000 * self.kms_per_10000
 
     def reading(self, size_bytes: int, storage_class: str) -> float:
-        """What reading one object costs more than reading it from Standard would."""
+        """The surcharge for reading one object, compared with reading it from Standard."""
         price = self.of_class(storage_class)
         surcharge = (price.read_per_1000 - self.of_class(_STANDARD).read_per_1000) / 1000
         return size_bytes / GB * price.retrieval_gb + surcharge
 
     def early_deletion(self, billed_bytes: float, storage_class: str, age_days: float) -> float:
-        """What S3 charges for the rest of the shortest time, where an object of this age is deleted."""
+        """What S3 charges for the rest of the minimum storage duration, if an object of this age is deleted."""
         left_days = max(0, self.of_class(storage_class).shortest_days - age_days)
         return self.storage_month(billed_bytes, storage_class) * left_days / MONTH_DAYS
 
     def task(self, seconds: float, size: TaskSize = RUN_TASK) -> float:
-        """A Fargate task of this size for so long."""
+        """Cost of a Fargate task of this size for this many seconds."""
         return seconds / 3600 * (size.vcpu * self.fargate_vcpu_hour + size.memory_gb * self.fargate_gb_hour)
 
     @property
     def standing_month(self) -> float:
-        """Worker and server, which run whether there is work or not, for a month."""
+        """Cost of worker and server for a month; both run whether there is work or not."""
         return self.task(_MONTH_HOURS * 3600, WORKER_TASK) + self.task(_MONTH_HOURS * 3600, SERVER_TASK)
 
 
@@ -201,7 +200,7 @@ def costs_more(storage_class: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What work cost, by kind. Marginal is what one recording more costs; all-in is what the bill shows."""
+    """What work cost, by kind. Marginal is the cost of one more recording; all-in is the amount on the bill."""
 
     requests_usd: float = 0
     kms_usd: float = 0
@@ -217,7 +216,7 @@ class Cost:
 
     @property
     def all_in_usd(self) -> float:
-        """Marginal, plus waiting, worker and server."""
+        """Marginal cost plus waiting, worker and server."""
         return self.marginal_usd + self.waiting_usd + self.standing_usd
 
     def __add__(self, other: "Cost") -> "Cost":

@@ -1,4 +1,4 @@
-"""What recordings become: one row of ``PROFILES`` each."""
+"""The formats that recordings can be converted to: one row of ``PROFILES`` each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class AudioFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What recordings become. Mono sources stay mono under every profile."""
+    """A format to convert recordings to. Mono sources stay mono under every profile."""
 
     name: str
     description: str
     codec: str
-    max_channels: int  # more are mixed into one if this is 1, else refused
+    max_channels: int  # if this is 1, more channels are mixed into one; otherwise more channels are refused
     content_type: str
-    size_ratio: float  # bytes of result by byte of source in Connect's own format, roughly
+    size_ratio: float  # approximate bytes of result per byte of source in Connect's own format
     needs_ffmpeg: bool
 
 

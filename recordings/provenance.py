@@ -1,4 +1,4 @@
-"""What a replacement says of its original, in its own metadata: it makes every step repeatable."""
+"""What a replacement says about its original, in its own metadata: it makes every step repeatable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ _MAX_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a replacement comes from. S3 keeps it as ``x-amz-meta-archive-…`` headers."""
+    """Where a replacement comes from. S3 keeps the provenance as ``x-amz-meta-archive-…`` headers."""
 
-    original: Side  # all of it is known
-    result: Side  # what its bytes are; how S3 keeps them, S3 says itself
+    original: Side  # every field is known
+    result: Side  # only what describes its bytes; S3 itself shows how it stores them
     profile: str
     run_id: str
 
     def added_to(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        """The object's own metadata with this provenance in it. Raises Skipped where S3 has no room for both."""
+        """The object's own metadata with this provenance added. Raises Skipped where S3 has no room for both."""
         joined = {**metadata, **dict(zip(_HEADERS, self._values(), strict=True))}
         _check_room(joined)
         return joined
@@ -61,11 +61,11 @@ _HEADERS = tuple(
         "run-id",
     )
 )
-_ROOM = 800  # bytes that a provenance takes at the most, names included; 580 are usual
+_ROOM = 800  # maximum size of a provenance in bytes, names included; 580 is typical
 
 
 def check_room_for_provenance(metadata: Mapping[str, str]) -> None:
-    """Raises Skipped for metadata beside which there is no room for a provenance, or that would be taken for one."""
+    """Raises Skipped for metadata that leaves no room for a provenance, or that would be mistaken for one."""
     foreign = sorted(metadata.keys() & set(_HEADERS))
     if foreign and provenance_of(metadata) is None:
         raise Skipped("not-carried", f"its own metadata {', '.join(foreign)} would be written over")
@@ -74,7 +74,7 @@ def check_room_for_provenance(metadata: Mapping[str, str]) -> None:
 
 
 def exempted(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The object's own metadata with the mark in it that it stays as it is. Raises Skipped where there is no room."""
+    """The object's own metadata plus the mark that it is exempt. Raises Skipped where there is no room."""
     joined = {**metadata, EXEMPT[0]: EXEMPT[1]}
     _check_room(joined)
     return joined
@@ -87,7 +87,7 @@ def _check_room(joined: Mapping[str, str]) -> None:
 
 
 def provenance_of(metadata: Mapping[str, str]) -> Provenance | None:
-    """The provenance in an object's metadata; None if we did not write it."""
+    """The provenance in an object's metadata; None if we did not write the object."""
     try:
         etag, version, size, storage_class, sha256, source, duration, result_sha256, result, profile, run_id = (
             metadata[header] for header in _HEADERS

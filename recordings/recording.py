@@ -1,4 +1,4 @@
-"""A recording as listed, where Connect puts it, and the batches that recordings travel in."""
+"""A recording as listed, the keys that Connect gives it, and the batches that recordings travel in."""
 
 import re
 from calendar import monthrange
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-# Shapes only: whether there is such a day or time, the calendar says.
+# These check shapes only: the calendar decides whether a day or time exists.
 _DAY_FOLDER = re.compile(r"(?:^|/)(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/[^/]*\Z")
 _CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>[0-9]{8}T[0-9]{2}:[0-9]{2})_UTC\.wav\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """An object under a day's prefix, as the listing saw it. The version id comes only with a GET or HEAD."""
+    """An object under a day's prefix, as the listing showed it. Only a GET or HEAD tells the version id."""
 
     bucket: str
     key: str
@@ -29,13 +29,13 @@ class Recording:
 
     @property
     def recorded_at(self) -> datetime:
-        """When the call was (UTC, to the minute, by its key); the end of its day where the key does not say."""
+        """The time of the call by its key (UTC, to the minute); the end of its day where the key does not say."""
         return time_in(self.key) or datetime.combine(self.recording_date, time.max, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """One UTC day below one prefix, or what of it begins with ``shard``: the unit of listing."""
+    """One UTC day below one prefix, or its contact ids that begin with ``shard``: the unit of listing."""
 
     prefix: str
     date: date
@@ -46,14 +46,14 @@ class Day:
 
     @property
     def key_prefixes(self) -> tuple[str, str]:
-        """Where Connect puts a day's recordings: of agents, and of its IVR."""
+        """Where Connect puts a day's recordings: those of agents, and those of its IVR."""
         day = f"{self.date:%Y/%m/%d}/{self.shard}"
         return f"{self.prefix}{day}", f"{self.prefix}ivr/{day}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """UTC dates of a prefix, both included; with a ``shard``, only the names that begin with it."""
+    """UTC dates below a prefix, both inclusive; with a ``shard``, only contact ids that begin with it."""
 
     prefix: str
     start_date: date
@@ -62,7 +62,7 @@ class Window:
 
 
 class Batch:
-    """Recordings of one day in key order. A plain class: Prefect walks every field of a dataclass it is handed."""
+    """Recordings of one day in key order. A plain class: Prefect walks every field of a dataclass that it receives."""
 
     __slots__ = ("date", "number", "recordings")
 
@@ -76,19 +76,19 @@ class Batch:
 
 
 def contact_id_in(key: str) -> str | None:
-    """The contact id in a key of Connect's form."""
+    """The contact id in a key of Connect's form; None in any other key."""
     match = _CONNECT_KEY.search(key)
     return match["contact_id"] if match else None
 
 
 def time_in(key: str) -> datetime | None:
-    """The UTC time of the call in a key of Connect's form; None also where there is no such time, as 24:00."""
+    """The UTC time of the call in a key of Connect's form; None also where the time does not exist, as 24:00."""
     match = _CONNECT_KEY.search(key)
     return _parsed(match["time"], "%Y%m%dT%H:%M") if match else None
 
 
 def date_in(key: str) -> date | None:
-    """The UTC day whose folder a key lies in; None also where there is no such day, as 2026/02/30/."""
+    """The UTC day of the folder in a key; None also where the day does not exist, as 2026/02/30/."""
     match = _DAY_FOLDER.search(key)
     moment = _parsed(match["day"], "%Y/%m/%d") if match else None
     return moment.date() if moment else None
@@ -102,7 +102,7 @@ def _parsed(text: str, form: str) -> datetime | None:
 
 
 def days_between(start: date, end: date) -> Iterator[date]:
-    """Each date from ``start`` to ``end``, both included."""
+    """Each date from ``start`` to ``end``, both inclusive."""
     return (start + timedelta(days=n) for n in range((end - start).days + 1))
 
 
@@ -114,7 +114,7 @@ def span(start: date, end: date) -> str:
 
 
 def open_span(start: date | None, end: date | None) -> str:
-    """The same of a range that may have no start or no end: ``from 2026-01-12``; empty if it has neither."""
+    """The same for a range that may lack a start or an end: ``from 2026-01-12``; empty if it lacks both."""
     if start and end:
         return span(start, end)
     return f"from {start}" if start else f"up to {end}" if end else ""

@@ -1,4 +1,4 @@
-"""A run in words and figures that people read: Markdown, and rows of tables."""
+"""A run in words and figures for people: Markdown, and rows of tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -28,9 +28,9 @@ def run_report(
     forecast: Forecast | None = None,
     failures: Sequence[AuditRow] = (),
 ) -> str:
-    """The run's page, the numbers that matter first. A dry run has a ``forecast`` instead of sums.
+    """The run's page, the most important numbers first. A dry run has a ``forecast`` instead of sums.
 
-    ``failures`` are those of which ``failures_report`` makes a page of its own.
+    ``failures`` are the rows that ``failures_report`` shows on a page of its own.
     """
     findings = list(findings)
     sections = [
@@ -72,7 +72,7 @@ def _verdict(run: Run, summary: RunSummary, findings: Iterable[Finding]) -> str:
 
 
 def _trouble(summary: RunSummary, failures: Sequence[AuditRow]) -> str:
-    """Why the run failed; and where all that did not become small is listed."""
+    """Why the run failed, and where the recordings that were not archived are listed."""
     days = [f"- could not list {_plain(each)}" for each in summary.unlisted[:_KEYS_SHOWN]]
     more = len(summary.unlisted) - len(days)
     days += [f"- and {plural(more, 'more day')}"] if more > 0 else []
@@ -86,7 +86,7 @@ def _trouble(summary: RunSummary, failures: Sequence[AuditRow]) -> str:
 
 
 def red(failures: Iterable[AuditRow]) -> list[AuditRow]:
-    """The rows that make a run fail: those that failed, or, where none did, what else did not become small."""
+    """The rows that make a run fail: the failed ones, or, if none failed, the others that were not archived."""
     rows = list(failures)
     return [row for row in rows if row.status is Status.FAILED] or rows
 
@@ -154,7 +154,7 @@ def _cost(run: Run, summary: RunSummary) -> str:
 
 
 def _or_less(less: float) -> str:
-    """What the price list leaves open, where it makes a difference."""
+    """The possible difference that the price list leaves open, where it matters."""
     if not less:
         return ""
     return (
@@ -164,7 +164,7 @@ def _or_less(less: float) -> str:
 
 
 def cost_table(cost: Cost, minutes: float) -> str:
-    """A cost by kind, and per 1,000 minutes archived."""
+    """A cost by kind, and per 1,000 archived minutes."""
     lines = [
         ("requests to S3", cost.requests_usd),
         ("requests to KMS", cost.kms_usd),
@@ -191,9 +191,9 @@ def _whereabouts(run: Run, summary: RunSummary) -> str:
 def failures_report(
     rows: Sequence[AuditRow], counts: Mapping[str, int] | None = None, *, title: str = "What did not become small"
 ) -> str:
-    """Recordings by the code of their reason: how many, what it means, what to do, and the first keys of each.
+    """Recordings by the code of their reason: how many, the meaning, what to do, and the first keys of each.
 
-    ``rows`` may be a sample: then ``counts`` says how many there are, by code. What failed comes first.
+    ``rows`` may be a sample; then ``counts`` says how many there are of each code. Failed rows come first.
     """
     groups = _by_code(rows)
     counted = {code: max(len(group), (counts or {}).get(code, 0)) for code, group in groups.items()}
@@ -218,12 +218,12 @@ def _by_code(rows: Sequence[AuditRow]) -> dict[str, list[AuditRow]]:
 
 
 def failed_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
-    """The rows in their order, but those that failed before all others."""
+    """The rows in their order, but failed ones before all others."""
     return sorted(rows, key=lambda row: row.status is not Status.FAILED)
 
 
 def _named(code: str, rows: Sequence[AuditRow], count: int) -> str:
-    """One reason's recordings: a list, because lines of a list are broken where a table would have to be scrolled."""
+    """The recordings with one reason, as a list: its lines wrap, whereas a table would have to be scrolled."""
     statuses = ", ".join(sorted({label(row.status) for row in rows}))
     lines = [f"- {_plain(_sentence(row))} {_as_code(row.key)}" for row in rows[:_KEYS_SHOWN]]
     more = [f"- and {count - len(lines):,} more, in the audit table"] if count > len(lines) else []
@@ -243,7 +243,7 @@ def _reason(row: AuditRow) -> str:
 
 
 def _sentence(row: AuditRow) -> str:
-    """A row's reason without its code, to stand before the key."""
+    """A row's reason without its code, to be put before the key."""
     sentence = (row.reason or "").partition(":")[2].strip()
     return f"{sentence}:" if sentence else ""
 
@@ -253,7 +253,7 @@ def _one_line(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text in Markdown that must not be taken for markup."""
+    """Text, escaped so that Markdown does not take it for markup."""
     return _one_line(text).replace("<", "&lt;")
 
 
@@ -263,7 +263,7 @@ def _as_code(text: str) -> str:
 
 
 def forecast_report(forecast: Forecast, retention_years: float) -> str:
-    """What archiving would do, with its uncertainty; nothing was written to learn it."""
+    """What archiving would do, with its uncertainty; nothing was written to find out."""
     earlier = f"{plural(forecast.settled, 'recording')} accounted for by earlier runs"
     if not forecast.recordings:
         return f"Nothing to archive; {earlier}."
@@ -316,7 +316,7 @@ server. Recordings count as archived if only the whole body shows their damage. 
 
 
 def _choices(forecast: Forecast, retention_years: float) -> str:
-    """What the person who pays can choose from."""
+    """The options of the person who pays."""
     return f"""All recordings that can be converted, each until it is deleted: by the bucket's lifecycle rules, or \
 where they do not delete it, {retention_years:g} years after the call. What does not pay to be converted is counted as \
 moved by a lifecycle rule.
@@ -331,7 +331,7 @@ def _hours(hours: float) -> str:
 
 
 def _range(interval: Interval, show: Callable[[float], str], certain: str | None) -> str:
-    """The interval; ``certain`` where nothing is left to chance, since each recording was looked at."""
+    """The interval; ``certain`` where each recording was looked at, so that the total is exact."""
     if certain:
         return certain
     return f"{show(max(0, interval.low))} to {show(interval.high)}"

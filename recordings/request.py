@@ -1,4 +1,4 @@
-"""What people type, checked before anything is touched. Each refusal names the parameter and the way out."""
+"""Checks of what people type, before anything is touched. Each refusal names the parameter and the way out."""
 
 import re
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from recordings.errors import InvalidRequest
 # "General purpose bucket naming rules" in the S3 user guide, and the underscore that older buckets may have. Aliases of
 # access points look alike.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
-# "Referencing access points" in the S3 user guide. An Object Lambda access point (s3-object-lambda) is none: what it
-# answers is not what lies in the bucket.
+# "Referencing access points" in the S3 user guide. An Object Lambda access point (s3-object-lambda) is not accepted:
+# its answers differ from the objects in the bucket.
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[/:][a-z0-9.-]{1,63}")
 MAX_DAYS = 36500
 FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
@@ -18,7 +18,7 @@ _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
 
 
 def check_bucket_name(bucket: str) -> None:
-    """Raises InvalidRequest for an address, an ARN of a bucket, or a name that no bucket has."""
+    """Raises InvalidRequest for an address, an ARN of a bucket, or any other text that cannot be a bucket's name."""
     if not bucket.strip():
         raise InvalidRequest("bucket is empty: name one")
     if not (_BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)):
@@ -31,7 +31,7 @@ def check_bucket_name(bucket: str) -> None:
 
 
 def normal_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
-    """Each prefix once, ending in a slash, without ivr/ below another; the root is the empty prefix.
+    """Each prefix once, ending in a slash, without the ivr/ folder of another; the root is the empty prefix.
 
     Raises InvalidRequest.
     """
@@ -55,7 +55,7 @@ def _check_prefix(prefix: str) -> None:
 
 
 def check_dates(start_date: date | None, end_date: date | None) -> None:
-    """Raises InvalidRequest for a range of dates without a day, or one that lies where no call can."""
+    """Raises InvalidRequest for an empty range of dates, or for dates on which no call can have been recorded."""
     today = datetime.now(UTC).date()
     if start_date and end_date and start_date > end_date:
         raise InvalidRequest(f"start_date {start_date} is later than end_date {end_date}: swap them, or leave one out")
@@ -67,6 +67,6 @@ def check_dates(start_date: date | None, end_date: date | None) -> None:
 
 
 def check_range(parameter: str, value: float, least: float, most: float) -> None:
-    """Raises InvalidRequest for a number that is out of range."""
+    """Raises InvalidRequest for a number below ``least`` or above ``most``."""
     if not least <= value <= most:
         raise InvalidRequest(f"{parameter} is {value}: it must be from {least} to {most}")

@@ -1,4 +1,7 @@
-"""The story of one recording: read, look, convert, judge, replace. Nothing is written before the judge agreed."""
+"""The story of one recording: read, look, convert, judge, replace. Nothing is written before the judge has agreed.
+
+The judge (``recordings.conversion.judge``) compares each result with its source.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -45,21 +48,21 @@ def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[Aud
 
 
 def resample_recording(store: Store, recording: Recording, run: Run) -> AuditRow:
-    """Make one recording small, or say why not."""
+    """Convert and replace one recording, or say in its row why not."""
     row, sent = listed_row(recording, run), _Sent()
     return accounted(row, lambda: _resample(store, recording, run, row, sent))
 
 
 @dataclass(slots=True)
 class _Sent:
-    """The PUT that was sent last, whether its answer arrived or not: what it replaced, and with which tags."""
+    """The last PUT that was sent, whether its answer arrived or not: the object that it replaced, and the tags sent."""
 
     replaced: StoredObject | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def listed_row(recording: Recording, run: Run) -> AuditRow:
-    """What is known of a recording from the listing alone."""
+    """The row of a recording with what the listing alone shows."""
     return AuditRow(
         run_id=run.run_id,
         recording_date=recording.recording_date,
@@ -84,7 +87,7 @@ def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent:
             return _confirmed(store, row, head)
     try:
         return _rewrite(store, recording, run, row, sent)
-    except Changed:  # by somebody else, or by us: a PUT whose answer was lost is sent again and meets its own result
+    except Changed:  # by somebody else or by us: a PUT is retried if its answer is lost, and then meets its own result
         head = store.head(recording.key)
         if not _is_replacement_of(recording, head, run):
             raise
@@ -143,7 +146,7 @@ def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) ->
 
 
 def _content_type(original: StoredObject, run: Run) -> str:
-    """What the object had, unless the profile puts something else than WAV there."""
+    """The object's own content type, unless the profile produces something other than WAV."""
     return original.content_type if run.profile.content_type == "audio/wav" else run.profile.content_type
 
 
@@ -157,7 +160,7 @@ def _original(stored: StoredObject, conversion: Conversion) -> Side:
 
 
 def _result(conversion: Conversion) -> Side:
-    """As far as it is known before it is written."""
+    """The result, as far as it is known before it is written."""
     made = _audio(conversion.result, conversion.result_sha256, conversion.duration_s)
     return replace(made, size_bytes=len(conversion.body))
 
@@ -167,7 +170,7 @@ def _audio(held: AudioFormat, sha256: str, duration_s: float) -> Side:
 
 
 def _kept(audio: Side, stored: StoredObject) -> Side:
-    """The audio, in an object as S3 shows it."""
+    """The audio as ``audio`` describes it, in an object as S3 shows it."""
     return replace(
         audio,
         size_bytes=stored.size_bytes,
@@ -194,9 +197,9 @@ def _archived(row: AuditRow, original: StoredObject, conversion: Conversion, wri
 def _left_as_it_is(
     row: AuditRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
 ) -> AuditRow:
-    """As small as it gets, by somebody else's doing: what it was made of is not known."""
+    """The row of a recording that another tool made small: its original is not known."""
     if original is not current:
-        raise stays  # what lies there is an earlier conversion, of which this one says nothing
+        raise stays  # the object is an earlier conversion, about which this conversion says nothing
     found = _kept(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), current)
     return row.between(
         replace(found, version=None),
@@ -209,7 +212,7 @@ def _left_as_it_is(
 
 
 def _confirmed(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
-    """The replacement that lies there, in the words of its own provenance."""
+    """The row of an earlier replacement, filled in from the replacement's own provenance."""
     provenance = provenance_of(current.metadata)
     assert provenance is not None  # noqa: S101 (the callers have looked)
     if store.sha256_of(current) != provenance.result.sha256:
@@ -226,7 +229,7 @@ def _confirmed(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
 
 
 def found_row(store: Store, key: str) -> AuditRow | None:
-    """The row of a replacement as its own provenance tells it; None where what lies there is not ours."""
+    """The row of a replacement by its own provenance; None where the object is not one of ours."""
     current = store.head(key)
     provenance = provenance_of(current.metadata)
     day = date_in(key)

@@ -1,8 +1,8 @@
-"""For how long a recording is kept: by the bucket's lifecycle rules; where they do not delete it, by the setting.
+"""How long a recording is kept: as the bucket's lifecycle rules say; where they do not delete it, as the setting says.
 
-In a bucket with versioning, an expiration only puts a delete marker above an object. Its bytes are paid for until a
-rule on noncurrent versions deletes them ("Lifecycle configuration elements" in the S3 User Guide): both count, or
-neither.
+In a bucket with versioning, an expiration only puts a delete marker above an object. The object's bytes cost money
+until a rule on noncurrent versions deletes them ("Lifecycle configuration elements" in the S3 User Guide). So an
+expiration counts only together with such a rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ class Stored:
     key: str
     size_bytes: int
     tags: Mapping[str, str]
-    written_at: datetime  # from when on its days count
+    written_at: datetime  # the rule's days count from then on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """The bucket's lifecycle rules, and for how many years what they do not delete is kept after the call."""
+    """The bucket's lifecycle rules, and how many years after the call a recording is kept where no rule deletes it."""
 
-    rules: tuple[Rule, ...] | None  # that are enabled; None where S3 does not show them
+    rules: tuple[Rule, ...] | None  # the enabled rules; None where S3 does not show them
     otherwise_years: float
 
     def ends_at(self, stored: Stored, recorded_at: datetime) -> datetime:
@@ -46,7 +46,7 @@ class Retention:
         return recorded_at + timedelta(days=self.otherwise_years * _YEAR_DAYS)
 
     def sentence(self, prefixes: Sequence[str]) -> str:
-        """How long recordings below the prefixes count as kept, and why."""
+        """One sentence: how long recordings below the prefixes count as kept, and why."""
         setting = f"{self.otherwise_years:g} years after the call, as ARCHIVE_RETENTION_YEARS says"
         if self.rules is None:
             return f"The bucket's lifecycle rules cannot be read: recordings count as kept for {setting}."
@@ -66,7 +66,7 @@ class Retention:
 
 
 def retention_of(store: Store) -> Retention:
-    """By the bucket's rules as they were when they were first asked for."""
+    """The retention by the bucket's rules, as they were at the first request."""
     rules = store.visible_lifecycle_rules
     enabled = None if rules is None else tuple(rule for rule in rules if is_enabled(rule))
     return Retention(rules=enabled, otherwise_years=settings().retention_years)
@@ -81,7 +81,7 @@ def _hidden_at(rule: Rule, written_at: datetime) -> datetime | None:
 
 
 def _noncurrent_days(rule: Rule) -> int | None:
-    """None where the rule keeps the newest noncurrent version, or any."""
+    """Days after which noncurrent versions are deleted; None where the rule deletes none, or keeps the newest."""
     expiration = rule.get("NoncurrentVersionExpiration", {})
     days: int | None = expiration.get("NoncurrentDays")
     return None if expiration.get("NewerNoncurrentVersions") else days
@@ -95,7 +95,7 @@ def _told(rule: Rule) -> str:
 
 
 def is_enabled(rule: Rule) -> bool:
-    """Whether S3 acts on it."""
+    """Whether the rule is enabled, so that S3 acts on it."""
     return bool(rule.get("Status") == "Enabled")
 
 
@@ -111,7 +111,7 @@ def covers(rule: Rule, stored: Stored) -> bool:
 
 
 def rules_that_concern(rules: Sequence[Rule], prefixes: Sequence[str]) -> list[Rule]:
-    """The enabled rules that cover anything under the prefixes; a filter by size or tag may or may not: they count."""
+    """The enabled rules that may cover something under the prefixes, whatever their filters by size or tag."""
     return [rule for rule in rules if is_enabled(rule) and _overlaps(rule, prefixes)]
 
 
@@ -121,7 +121,7 @@ def _overlaps(rule: Rule, prefixes: Sequence[str]) -> bool:
 
 
 def prefix_of(rule: Rule) -> str:
-    """Empty: the rule covers the whole bucket."""
+    """The rule's prefix; empty where the rule covers the whole bucket."""
     return str(_filter(rule).get("Prefix") or rule.get("Prefix") or "")
 
 
@@ -133,12 +133,12 @@ def tags_of(rule: Rule) -> dict[str, str]:
 
 
 def name_of(rule: Rule) -> str:
-    """As people know it."""
+    """The rule's name for people."""
     tags = ", ".join(f"{name}={value}" for name, value in tags_of(rule).items())
     return f"Lifecycle rule {rule.get('ID', '(unnamed)')}" + (f" (for objects tagged {tags})" if tags else "")
 
 
 def _filter(rule: Rule) -> Mapping[str, Any]:
-    """One condition stands alone, several stand below ``And``."""
+    """The rule's conditions: S3 puts a single one directly into the filter, several below ``And``."""
     found: Mapping[str, Any] = rule.get("Filter", {})
     return {**found, **found.get("And", {})}

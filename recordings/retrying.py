@@ -1,4 +1,4 @@
-"""Trying again what may pass, until a deadline: an outage lasts for a time, not for a number of attempts."""
+"""Retry passing errors until a deadline: an outage lasts for a time, not for a number of attempts."""
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -9,9 +9,9 @@ _LONGEST_PAUSE_S = 20
 
 
 def patience() -> Retrying:
-    """Calls again what raised StoreUnavailable, after growing, random pauses; raises it ``patience_s`` after the start.
+    """Retries calls that raise StoreUnavailable, after growing, random pauses; gives up ``patience_s`` after the start.
 
-    One of its own for each call: ``statistics["attempt_number"]`` is of the last one.
+    Use a new one for each call: ``statistics["attempt_number"]`` is that of the last call.
     """
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),

@@ -16,13 +16,13 @@ from recordings.settings import settings
 from recordings.table.files import audit_location
 from recordings.table.records import run_id_of
 
-# Classes whose objects can be read at once ("Using Amazon S3 storage classes"): the others need a thaw.
+# Classes whose objects can be read at once ("Using Amazon S3 storage classes"): other classes need a restore first.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run's parameters, all of them decided. Dates are UTC and inclusive."""
+    """One run's parameters, all decided. Dates are UTC and inclusive."""
 
     run_id: str
     bucket: str
@@ -42,8 +42,8 @@ class Run:
     batch_size: int
     readback_percent: float
     archive_unprofitable: bool
-    shard: str  # only contact ids that begin with it; empty: all
-    catches_up: bool  # no dates were given: windows of runs that never finished are revisited
+    shard: str  # only contact ids that begin with this; empty: all
+    catches_up: bool  # no dates were given: the run also visits the windows of runs that never finished
     software_version: str = __version__
 
     @property
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def terms(self) -> Terms:
-        """Under which recordings are archived."""
+        """The terms under which recordings are archived."""
         return Terms(
             storage_class=self.storage_class,
             grace_days=settings().grace_days,
@@ -105,7 +105,7 @@ def plan_run(
     archive_unprofitable: bool = False,
     shard: str = "",
 ) -> Run:
-    """Decide what was left open and check the rest; raises InvalidRequest naming the parameter and the way out."""
+    """Decide the parameters left open, check the others; raises InvalidRequest naming the parameter and the way out."""
     check_bucket_name(bucket)
     _check_known("profile", profile, PROFILES)
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
@@ -149,7 +149,7 @@ def plan_run(
 def window(
     scheduled_on: date, start_date: date | None, end_date: date | None, *, min_age_days: int, lookback_days: int
 ) -> tuple[date, date]:
-    """First and last day, decided from the schedule where they were left out. Raises InvalidRequest."""
+    """First and last day; where they were left out, the schedule decides. Raises InvalidRequest."""
     check_dates(start_date, end_date)
     end = end_date or scheduled_on - timedelta(days=min_age_days)
     start = start_date or max(FIRST_DAY, end - timedelta(days=lookback_days - 1))

@@ -1,4 +1,4 @@
-"""Where and how hard: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
+"""Runtime settings: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the recordings of some days are now, whichever run made them so: each counts once."""
+"""The current state of the recordings of some days, whichever run produced it: each recording counts once."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Counts by status: a recording's state, or its last attempt where it has none. Sizes of those that are small."""
+    """Counts by status: a recording's state, or its last attempt where it has none. Sizes are of archived ones."""
 
     counts: Counter[str] = field(default_factory=Counter)
     minutes: float = 0
@@ -33,7 +33,7 @@ class Standing:
 
 
 def standing_of(day: date, shards: Iterable[str], run: Run, session: Session | None) -> Mapping[str, Standing]:
-    """What the day's recordings below the run's prefixes are now, for each of these shards; ``""`` is all of them."""
+    """The standing of the day's recordings below the run's prefixes, by shard; the shard ``""`` is all of them."""
     now = _now(read_audit(run.audit_uri, day, day, columns=_COLUMNS, session=session).query("bucket == @run.bucket"))
     return {shard: _sums(now[now["key"].str.startswith(_places(day, shard, run))]) for shard in shards}
 
@@ -43,7 +43,7 @@ def _places(day: date, shard: str, run: Run) -> tuple[str, ...]:
 
 
 def _now(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row for each recording."""
+    """One row per recording: its current state, or its last attempt where it has no state."""
     states = current(rows)
     attempts = rows[~rows["key"].isin(states["key"])].sort_values("started_at", kind="stable")
     return pd.concat([states, attempts.drop_duplicates("key", keep="last")])

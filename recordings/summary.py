@@ -1,4 +1,4 @@
-"""What a run came to: counts, bytes, minutes, money."""
+"""What a run did: counts, bytes, minutes, money."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from recordings.table.rows import AuditRow, ManifestFile, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Sums over rows. Sizes, minutes and dollars are of the recordings that the run itself archived."""
+    """Sums over rows. Sizes, minutes and dollars cover the recordings that the run itself archived."""
 
     counts: Counter[str] = field(default_factory=Counter)  # by status
     reasons: Counter[str] = field(default_factory=Counter)  # by the code of the reason
@@ -24,9 +24,9 @@ class Tally:
     bytes_after: int = 0
     usd_per_month_before: float = 0  # for keeping them as they were
     usd_per_month_after: float = 0  # for keeping the replacements
-    usd_per_month_originals: float = 0  # for the originals that still lie there
+    usd_per_month_originals: float = 0  # for the originals that still exist
     usd_per_month_tags: float = 0
-    usd_reading: float = 0  # spent on reading from classes that charge for it, whatever came of it
+    usd_reading: float = 0  # spent on reading from classes that charge for it, for archived recordings and all others
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
@@ -67,7 +67,7 @@ def _usd_per_month(size_bytes: int, storage_class: str | None) -> float:
 
 
 def _reading_usd(row: AuditRow) -> float:
-    """Retrieval of the source, if its body was read, and of the replacement, if it was read back."""
+    """Cost of retrieving the source, if its body was read, and the replacement, if it was read back."""
     was_read = row.status in (Status.ARCHIVED, Status.REJECTED) or code_of(row.reason) == NOT_WORTH_IT
     source_read = was_read and row.storage_class_before is not None
     source = prices().reading(row.bytes_before or 0, row.storage_class_before or "STANDARD") if source_read else 0
@@ -81,8 +81,8 @@ class RunSummary:
 
     run_id: str
     counts: Mapping[str, int]  # by status; "planned" in a dry run
-    settled: int  # recordings in the window that earlier runs had accounted for: they were not looked at
-    unprofitable: int = 0  # of these, those that are not worth archiving
+    settled: int  # recordings in the window that earlier runs had dealt with, so that this run did not look at them
+    unprofitable: int = 0  # of the settled ones, those not worth archiving
     minutes_before: float
     minutes_after: float
     bytes_before: int
@@ -92,10 +92,10 @@ class RunSummary:
     cpu_s: float
     wall_s: float
     cost_usd: float  # requests, KMS, retrieval and CPU time, at list prices
-    unrecorded: int  # recordings planned that no row speaks of
+    unrecorded: int  # planned recordings without a row
     unlisted: tuple[str, ...] = ()  # days that could not be listed, each with the reason
-    damaged: tuple[str, ...] = ()  # files of the audit table that cannot be read: what they settled was looked at again
-    cost: Cost = field(default_factory=Cost)  # the same by kind, and what the bill has on top
+    damaged: tuple[str, ...] = ()  # unreadable files of the audit table: their recordings were looked at again
+    cost: Cost = field(default_factory=Cost)  # the same by kind, and the remaining costs on the bill
 
     @property
     def recordings(self) -> int:
@@ -104,13 +104,13 @@ class RunSummary:
 
     @property
     def succeeded(self) -> bool:
-        """All recordings are accounted for, none failed, the table is whole, not every write met another's."""
+        """All recordings are accounted for, none failed, the table is whole, and not every write was refused."""
         failed = self.counts.get(Status.FAILED, 0)
         return not (self.unrecorded or self.unlisted or self.damaged or failed or self.all_changed)
 
     @property
     def all_changed(self) -> bool:
-        """No write was accepted and some were refused: the server may refuse every condition."""
+        """S3 refused some writes as conflicting and accepted none: the server may refuse every condition."""
         return bool(self.counts.get(Status.CHANGED, 0)) and not self.counts.get(Status.ARCHIVED, 0)
 
     @property
@@ -133,7 +133,7 @@ class RunSummary:
 
 
 class RunFailed(Exception):
-    """The run ended, but not everything in it went well. Its rows and its record are written.
+    """The run ended, but something in it failed. Its rows and its record are written.
 
     ``first`` names the first recordings that failed, each with its reason, and where the others are listed.
     """
@@ -154,7 +154,7 @@ def summarize(
     cpu_s: float,
     wall_s: float,
 ) -> RunSummary:
-    """The run's sums, its files, and what it used. Worker and server are charged for a day, as for a daily run."""
+    """The run's sums, its files, and what it used. Worker and server are charged for a full day, as for a daily run."""
     cost = run_cost(
         prices(),
         requests,

@@ -14,7 +14,7 @@ MAX_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
 
 
 def tag_batch(store: Store, rows: Sequence[AuditRow], pool: Pool) -> list[AuditRow]:
-    """The rows; those that are verified are tagged in the bucket and completed."""
+    """Tag the verified rows' objects in the bucket; returns all rows, the tagged ones completed."""
 
     def tagged(row: AuditRow) -> AuditRow:
         return accounted(row, lambda: _tag(store, row)) if row.holds_replacement and row.verified else row
@@ -23,7 +23,7 @@ def tag_batch(store: Store, rows: Sequence[AuditRow], pool: Pool) -> list[AuditR
 
 
 def _tag(store: Store, row: AuditRow) -> AuditRow:
-    """Merged into the tags as they are now: S3 replaces the whole set."""
+    """Add the tag to the current tags, since S3 replaces the whole set."""
     tags = store.tags(row.key, row.version_after)
     completed = replace(row, finished_at=datetime.now(UTC))
     if CONVERTED_TAG in tags.items():
@@ -37,5 +37,5 @@ def _tag(store: Store, row: AuditRow) -> AuditRow:
 
 
 def without_mark(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags as before any conversion: nothing says ``converted=True`` before it is verified."""
+    """The tags without the mark: no object says ``converted=True`` before it is verified."""
     return {name: value for name, value in tags.items() if (name, value) != CONVERTED_TAG}

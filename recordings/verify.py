@@ -1,4 +1,4 @@
-"""The proof: asks S3, not our memory, what lies in the bucket now."""
+"""The proof: asks S3, not our memory, for the current state of the bucket."""
 
 import hashlib
 from collections import defaultdict
@@ -21,7 +21,7 @@ _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 
 
 def verify_batch(store: Store, rows: Sequence[AuditRow], pool: Pool, readback_percent: float = 0) -> list[AuditRow]:
-    """The rows; those that claim a replacement are marked as verified, or ended with what S3 showed instead."""
+    """The rows: those with a replacement are marked as verified, or ended with what S3 showed instead."""
     versions = _listed(store, sorted(row.key for row in rows if row.holds_replacement))
 
     def verified(row: AuditRow) -> AuditRow:
@@ -33,7 +33,7 @@ def verify_batch(store: Store, rows: Sequence[AuditRow], pool: Pool, readback_pe
 
 
 def _listed(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
-    """What one walk shows of these keys; nothing if S3 refuses it, and then each recording is asked for by itself."""
+    """The versions of these keys, by one walk; empty if S3 refuses it: then each recording is looked up by itself."""
     try:
         return patience()(_walk, store, keys)
     except (StoreUnavailable, StoreRefused, Changed):
@@ -43,7 +43,7 @@ def _listed(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
 def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
     """All versions of these sorted keys, by one walk over the range they span.
 
-    Where other keys lie so thick between them that asking for each would be cheaper, the walk stops with what it has.
+    Where so many other keys lie between them that separate requests would be cheaper, the walk stops with what it has.
     """
     found: dict[str, list[Version]] = defaultdict(list)
     if not keys:
@@ -69,10 +69,10 @@ def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
 
 
 def _look_up(store: Store, row: AuditRow) -> list[Version]:
-    """The current version and the original's, by a HEAD each. Raises Changed where the recording is gone."""
+    """The current version and the original, by one HEAD each. Raises Changed where the recording is gone."""
     versions = [_as_version(store.head(row.key), is_current=True)]
     if row.version_before and row.version_before != versions[0].version_id:
-        with suppress(Changed):  # no original: _verify decides what that means
+        with suppress(Changed):  # the original is gone: _verify decides what that means
             versions.append(_as_version(store.head(row.key, row.version_before), is_current=False))
     return versions
 
@@ -90,7 +90,7 @@ def _as_version(stored: StoredObject, *, is_current: bool) -> Version:
 
 
 def _verify_listed(store: Store, row: AuditRow, listed: Sequence[Version], readback_percent: float) -> AuditRow:
-    """By the listing; where that does not prove it, by asking for this recording alone."""
+    """Verify by the listing; where that is not enough, by requests for this recording alone."""
     try:
         return _verify(store, row, listed, readback_percent)
     except Unproven:
@@ -121,7 +121,7 @@ def _our_version(row: AuditRow, by_id: Mapping[str, Version]) -> Version:
 
 
 def _is_original_kept(row: AuditRow, by_id: Mapping[str, Version]) -> bool | None:
-    """None where no original is known of. Raises Unproven if an original that we just replaced is not there."""
+    """Whether the original exists; None where none is known. Raises Unproven if one just replaced is missing."""
     if row.version_before is None:
         return None
     if row.version_before == (row.version_after or UNVERSIONED):
@@ -131,11 +131,11 @@ def _is_original_kept(row: AuditRow, by_id: Mapping[str, Version]) -> bool | Non
         return True
     if row.status is Status.ARCHIVED:
         raise Unproven("original-missing", f"S3 no longer lists the original, version {row.version_before}")
-    return False  # released since an earlier run archived it
+    return False  # it was released after an earlier run had archived it
 
 
 def _is_sampled(row: AuditRow, readback_percent: float) -> bool:
-    """The same recordings for the same run, however often it is asked."""
+    """Whether the row is in the sample to read back: always the same answer for the same recording and run."""
     lot = int.from_bytes(hashlib.sha256(f"{row.run_id}/{row.key}".encode()).digest()[:4], "big")
     return lot < readback_percent / 100 * 2**32
 

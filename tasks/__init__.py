@@ -1,1 +1,1 @@
-"""How the work is carried out by Prefect: mapping, retries, names, progress. What is done is in ``recordings``."""
+"""How Prefect carries the work out: mapping, retries, names, progress. The work itself is in ``recordings``."""

@@ -1,4 +1,4 @@
-"""What people watch and read in Prefect. All of it stands in the audit table, too: no run depends on an artifact."""
+"""The pages and progress bars that people see in Prefect. The audit table has it all: no run depends on an artifact."""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -16,21 +16,21 @@ def publish(page: str, *, key: str, description: str) -> None:
 
 
 class Bar:
-    """How far something has come, in percent."""
+    """A progress bar, in percent."""
 
     def __init__(self, percent: float, *, key: str, description: str) -> None:
         self._key = key
         self._artifact = _sent(key, lambda: create_progress_artifact(percent, key=key, description=description))
 
     def show(self, percent: float) -> None:
-        """Move it."""
+        """Move the bar."""
         artifact = self._artifact
         if artifact is not None:
             _sent(self._key, lambda: update_progress_artifact(cast(UUID, artifact), progress=percent))
 
 
 def _sent(key: str, send: Callable[[], T]) -> T | None:
-    """What Prefect answered; if it does not take the artifact, the log says so and the run goes on."""
+    """Prefect's answer; if Prefect refuses the artifact, the log says so and the run goes on."""
     try:
         return send()
     except Exception:

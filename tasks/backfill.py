@@ -1,4 +1,7 @@
-"""A backfill as Prefect carries it out: a run for each day, a few at a time, by a deployment or in this process."""
+"""A backfill as Prefect carries it out: a run for each portion, a few at a time, by a deployment or in this process.
+
+A portion is a day, or a part of a large day (a shard), that one run archives.
+"""
 
 import logging
 import time
@@ -68,12 +71,12 @@ _POLL_S = 2.0
 _DAYS_SAMPLED = 12
 _COMPLETED = "Completed"
 _PREFECTS_WORDS = "Flow run encountered an exception: "
-_CANCELLED_WITHIN_S = 20.0  # a run that is told to end is killed after 30
-Archive = Callable[..., State[Any]]  # the flow that archives, told to return its state
+_CANCELLED_WITHIN_S = 20.0  # a cancelled run is killed after 30 seconds
+Archive = Callable[..., State[Any]]  # the archiving flow, called so that it returns its state
 
 
 def begin_backfill(archives: str, run: Run, *, deployment: str, max_parallel: int, shard_above: int) -> Backfill:
-    """The backfill of this run's window, recorded; ``archives`` names the flow that archives a day.
+    """Record the start of a backfill of this run's window; ``archives`` names the flow that archives a day.
 
     Raises InvalidRequest before anything is touched.
     """
@@ -92,7 +95,7 @@ def _check_deployment(name: str, archives: str) -> None:
     with get_client(sync_client=True) as client:
         try:
             found = client.read_deployment_by_name(name)
-        except (ObjectNotFound, ValueError) as error:  # the latter for a name without a slash
+        except (ObjectNotFound, ValueError) as error:  # ValueError for a name without a slash
             raise InvalidRequest(f"deployment {name!r} does not exist: {way_out}") from error
         flow = client.read_flow(found.flow_id).name
     if flow != archives:
@@ -100,7 +103,7 @@ def _check_deployment(name: str, archives: str) -> None:
 
 
 def cut_into_portions(backfill: Backfill) -> Portions:
-    """The window's portions, and which of them no run has finished."""
+    """The window's portions, and those of them that no run has finished."""
     settled = finished_since(workplace(backfill.run).files, backfill.run)
     days, whole = days_to_cut(backfill.run, settled)
     cut = cut_days.map(chunks_of(days), unmapped(backfill)).result()
@@ -114,7 +117,7 @@ def cut_days(days: Chunk[date], backfill: Backfill) -> list[Portion]:
 
 
 def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey]) -> BackfillSummary:
-    """Publish the forecast of what is left, return what a backfill would have to do."""
+    """Publish the forecast for what is left, return what a backfill would have to do."""
     _, damaged = stand(backfill, portions, workplace(backfill.run).store.session)
     findings = [*backfill.findings, *damage_found(damaged)]
     ahead = publish_forecast(backfill.run, surveys, findings, runs=len(portions.left))
@@ -125,7 +128,7 @@ def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey
 
 @stage(task_run_name="sample what is left of {backfill.run.bucket}")
 def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
-    """How much of what is left is worth archiving, by a sample of some of its days, before the first run starts."""
+    """Report, before the first run starts, how much is worth archiving, by a sample from some of the days left."""
     run = backfill.run
     left = sorted({portion.date for portion in portions.left})
     if not left:
@@ -143,7 +146,7 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
 
 
 def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
-    """Archive the portions that are left; returns how the run of each ended."""
+    """Archive the portions that are left; returns the end of each portion's run."""
     progress = _Progress(backfill, portions)
     if backfill.deployment:
         return _by_deployment(backfill, portions, progress)
@@ -156,7 +159,7 @@ def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mappi
 
 
 def _ended_as(run_id: UUID | None, state: State[Any] | None) -> Ended:
-    """What people should know of a run that has ended, or that nobody finds any more."""
+    """The end of a run, for people; the run may also have vanished from the server."""
     message = (state.message or "").removeprefix(_PREFECTS_WORDS) if state else "somebody deleted the flow run"
     url = url_for("flow-run", obj_id=run_id) if run_id else None
     return Ended(
@@ -165,7 +168,7 @@ def _ended_as(run_id: UUID | None, state: State[Any] | None) -> Ended:
 
 
 class _Progress:
-    """How far a backfill has come, in its log, as an artifact, and in the records of its weeks."""
+    """The progress of a backfill: in its log, as an artifact, and in the records of its weeks."""
 
     def __init__(self, backfill: Backfill, portions: Portions) -> None:
         self._left, self._done = len(portions.left), 0
@@ -173,7 +176,7 @@ class _Progress:
         self._bar = Bar(0 if portions.left else 100, key="backfill-progress", description=str(portions))
 
     def ended(self, portion: Portion, ended: Ended) -> None:
-        """Count this portion as done with."""
+        """Count this portion as ended."""
         self._done += 1
         if ended.state == _COMPLETED:
             self._weeks.finished(portion)
@@ -199,7 +202,7 @@ def _by_deployment(backfill: Backfill, portions: Portions, progress: _Progress) 
 
 
 def _start(portion: Portion, backfill: Backfill) -> UUID:
-    """Start the portion's run, or find the one that an earlier attempt of this backfill started, if it still works."""
+    """Start the portion's run, or find the run of an earlier attempt of this backfill, if it still works."""
     key = f"{flow_run.id} {portion}"
     run = _run(portion, backfill, key)
     if run.state and run.state.is_final():
@@ -208,7 +211,7 @@ def _start(portion: Portion, backfill: Backfill) -> UUID:
 
 
 def _run(portion: Portion, backfill: Backfill, key: str) -> FlowRun:
-    """The run with this key, new if there is none."""
+    """The run with this key; a new one if there is none."""
     parameters = parameters_of(portion, backfill.run)
     run = run_deployment(
         backfill.deployment,
@@ -222,7 +225,7 @@ def _run(portion: Portion, backfill: Backfill, key: str) -> FlowRun:
 
 
 def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, Ended]:
-    """Those that have ended, and how."""
+    """The portions whose runs have ended, and how they ended."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(running.values()))))
     states = {run.id: run.state for run in runs}
@@ -232,7 +235,7 @@ def _ended(running: Mapping[Portion, UUID]) -> dict[Portion, Ended]:
 
 @contextmanager
 def _cancelled_with_us() -> Iterator[None]:
-    """Whoever cancels the backfill cancels its runs; if it ends in another way, they go on, and a retry finds them."""
+    """Cancel the backfill's runs if it is cancelled; if it ends otherwise, they go on, and a retry finds them."""
     ours = UUID(flow_run.id)
     try:
         yield
@@ -245,7 +248,7 @@ def _cancelled_with_us() -> Iterator[None]:
 
 
 def _cancel_runs_of(parent: UUID, client: SyncPrefectClient) -> None:
-    """Cancel the parent's runs. One that is about to start may miss it, and would stay Cancelling: it ends here."""
+    """Cancel the parent's runs. A run about to start may miss this and stay Cancelling: it is ended here."""
     for each in _working(parent, client):
         client.set_flow_run_state(each, Cancelling())
     deadline = time.monotonic() + _CANCELLED_WITHIN_S

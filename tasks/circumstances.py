@@ -1,4 +1,4 @@
-"""Who runs this, and with what: told in a run's start record, so that a row of the audit table leads to it."""
+"""Who runs the code, and with which versions: stored in a run's start record, so that audit rows lead to it."""
 
 import os
 import platform
@@ -27,7 +27,7 @@ _LIBRARIES = ("prefect", "boto3", "numpy", "soxr", "pyarrow", "numba")
 def circumstances() -> Circumstances:
     """The flow run, its deployment, who started it, and the code and libraries that it runs. Never raises.
 
-    What cannot be learned is None: outside a flow run, or where the server does not tell.
+    A value that is not known is None: outside a flow run, or where the server does not provide it.
     """
     run_id = flow_run.id
     return Circumstances(
@@ -51,7 +51,7 @@ def circumstances() -> Circumstances:
 def _learned(look: Callable[[], T]) -> T | None:
     try:
         return look()
-    except Exception:  # no run may fail because nobody could say who started it
+    except Exception:  # no run may fail because its starter is not known
         return None
 
 
@@ -61,14 +61,14 @@ def _read(run_id: str) -> FlowRun:
 
 
 def _starter(run: FlowRun) -> str | None:
-    """As ``USER ada``, ``AUTOMATION nightly``; a server without accounts knows only what is no person."""
+    """The starter as ``USER ada`` or ``AUTOMATION nightly``; a server without accounts knows no users."""
     if run.created_by is None:
         return "SCHEDULE" if run.auto_scheduled else None
     return " ".join(filter(None, (run.created_by.type, run.created_by.display_value))) or None
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this code lies in, with ``-dirty`` where files differ from it."""
+    """The commit of the checkout of this code, with ``-dirty`` where files differ from it."""
     git = shutil.which("git")
     if git is None or not (_CHECKOUT / ".git").exists():
         return None

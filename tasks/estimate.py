@@ -1,4 +1,4 @@
-"""A forecast as Prefect carries it out: a survey of each day, headers of a sample, an artifact. Nothing is written."""
+"""A forecast as Prefect carries it out: a survey of each day, headers of a sample, an artifact. Writes nothing."""
 
 from collections.abc import Sequence
 
@@ -23,21 +23,21 @@ from tasks.workplace import workplace
 
 
 def look_at_prefixes(run: Run) -> list[Finding]:
-    """What is wrong with the run's prefixes, and for how long the bucket keeps what lies below them."""
+    """Findings on the run's prefixes, and how long the bucket keeps what lies below them."""
     store = workplace(run).store
     return [*check_prefixes(store, run.prefixes), kept_for(store, run.prefixes)]
 
 
 @stage(task_run_name="survey {chunk}")
 def survey_days(chunk: Chunk[Day], run: Run) -> Survey:
-    """The days' recordings that are left to archive, added up, and a sample of them."""
+    """The totals of the days' recordings that are left to archive, and a sample of them."""
     return survey_of(list_day(workplace(run).store, day, run) for day in chunk.days)
 
 
 def publish_forecast(
     run: Run, surveys: Sequence[Survey], findings: Sequence[Finding] = (), *, runs: int = 1
 ) -> Forecast:
-    """The forecast over all days, to be archived in so many ``runs``, and an artifact that says it."""
+    """The forecast over all days, if they are archived in this number of ``runs``; also published as an artifact."""
     total = Survey([], prices())
     for survey in surveys:
         total.add(survey)

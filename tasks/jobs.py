@@ -52,24 +52,27 @@ from tasks.runner import Chunk, in_chunks, in_waves
 from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
-_DAYS_OF_A_TASK = 16  # looked through by one task, one after the other
+_DAYS_OF_A_TASK = 16  # one task looks through these, one after the other
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A stage that is never tried again as a whole: what its one attempt had done, a later run settles."""
+    """A stage that is never retried as a whole: a later run settles what its one attempt had done.
+
+    To settle means to write the rows that a dead run could not write.
+    """
     return lambda work: stage(task_run_name)(work).with_options(retries=0)
 
 
 def named(kind: str) -> Callable[[], str]:
-    """A name for Prefect to ask for: ``dry run: restore 3 contacts``."""
+    """A function that Prefect calls for a run's name: ``dry run: restore 3 contacts``."""
 
     def name() -> str:
         given = dict(flow_run.parameters)
         if kind == "reconcile":
-            with suppress(ValueError, OverflowError):  # dates that make no sense: the run itself will say so
+            with suppress(ValueError, OverflowError):  # for invalid dates, the run itself reports the error
                 given["start_date"], given["end_date"] = days_to_compare(
                     scheduled_on(), given["start_date"], given["end_date"]
                 )
@@ -79,10 +82,10 @@ def named(kind: str) -> Callable[[], str]:
 
 
 def begin_job(job: Job) -> None:
-    """Record that the job begins. Raises InvalidRequest, before anything is touched, if it can come to nothing."""
+    """Record the start of the job. Raises InvalidRequest, before anything is touched, if the job cannot succeed."""
     if job.kind == "release":
         release.check_may_delete(workplace(job).releasing_store)
-    if job.kind == "release" or (job.kind == "reconcile" and not job.repair):  # a repair may write a lost table anew
+    if job.kind == "release" or (job.kind == "reconcile" and not job.repair):  # a repair may rewrite a lost table
         check_table(workplace(job).files, job.audit_uri)
     if job.is_recorded:
         record_start(workplace(job).files, job, circumstances=circumstances())
@@ -96,7 +99,7 @@ def _batch_shown(result: JobResult) -> JobResult:
 
 @stage(task_run_name="write rows of runs that died")
 def settle(job: Job) -> Settlement:
-    """Write the rows of earlier runs that ended before they wrote them; in a dry run, none."""
+    """Write the rows that earlier runs could not write before they died; in a dry run, none."""
     if job.dry_run:
         return Settlement()
     place, patience = workplace(job), timedelta(hours=settings().abandoned_after_h)
@@ -105,20 +108,20 @@ def settle(job: Job) -> Settlement:
 
 @stage(task_run_name="look through {days}")
 def look_through(days: Chunk[date], job: Job) -> Found:
-    """What some days of the audit table hold of what is asked for."""
+    """The rows asked for on some days of the audit table."""
     return selection.look_through(job, workplace(job).files, days.days)
 
 
 @stage(task_run_name="read {part}")
 def take_up(part: Part, job: Job, unsettled: Collection[str]) -> list[AuditRow]:
-    """The rows of the recordings that come next."""
+    """The rows of the next recordings to work on."""
     return rows_of_part(job, workplace(job).files, part, unsettled=unsettled)
 
 
 class Search:
-    """The recordings that a job is about, a few batches at a time, and what has come of them.
+    """The recordings of a job, a few batches at a time, and the results so far.
 
-    Whoever iterates hands what came of the batches to ``add`` before asking for the next ones.
+    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
     """
 
     def __init__(self, job: Job, settled: Settlement) -> None:
@@ -142,12 +145,12 @@ class Search:
             self.problems, self.notes = of_unknown_bucket(job)
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count in what came of these batches."""
+        """Count in the outcomes of these batches."""
         self.sums.add(batches, outcomes)
 
     @property
     def again(self) -> Mapping[date, date]:
-        """By day of calls that was looked at: when a release has to look there again."""
+        """When a release must look again, by day of calls already looked at."""
         days = self._again.keys() | self.sums.again.keys()
         return {day: min(each[day] for each in (self._again, self.sums.again) if day in each) for day in days}
 
@@ -165,7 +168,7 @@ class Search:
         self.sums.add_waiting(found.waiting)
 
     def _parts(self, found: Found) -> Iterator[Part]:
-        """The table's parts with something to do, a few days ahead of the work on them."""
+        """The parts of the table with something to do, found a few days ahead of the work on them."""
         for chunks in in_waves([Chunk(days) for days in in_chunks(self.days.dates, _DAYS_OF_A_TASK)]):
             looked = look_through.map(chunks, unmapped(self._job)).result(raise_on_failure=False)
             for chunk, each in zip(chunks, looked, strict=True):
@@ -178,7 +181,7 @@ class Search:
             yield from parts
 
     def _not_read(self, what: Chunk[date] | Part, days: Sequence[date], error: BaseException) -> None:
-        """These days are a problem of this run, and looked at by the next one; the others go on."""
+        """Report these days as a problem of this run, and leave them to the next one; the other days go on."""
         self.problems.append(f"calls of {what} are left out: {type(error).__name__}: {error}")
         self._again |= dict.fromkeys(days, self._job.started_at.date())
 
@@ -197,19 +200,19 @@ def restore_batch(batch: BatchRows, job: Job) -> JobResult:
 
 @once(task_run_name="release {batch}")
 def release_batch(batch: BatchRows, job: Job) -> JobResult:
-    """Prove the batch's replacements once more and delete their originals."""
+    """Prove the batch's replacements once more, and delete their originals."""
     place = workplace(job)
     return _batch_shown(release.release_batch(place.releasing_store, place.files, batch, job, shared_pool()))
 
 
 def runs_without_rows(job: Job) -> Mapping[tuple[str, str], str]:
-    """Who had set out to do what, and has not said that it is done."""
+    """By kind and key, the run that recorded an intent and has not recorded its end."""
     files = workplace(job).files
     return runs_by_deed(files, open_intents(files, job.bucket))
 
 
 class DayDrifts:
-    """How table and bucket differ on one day below one prefix. A plain class, as Batch is."""
+    """The drifts of one day below one prefix: the differences between table and bucket. A plain class, as Batch is."""
 
     __slots__ = ("day", "drifts")
 
@@ -220,7 +223,7 @@ class DayDrifts:
 
 @stage(task_run_name="reconcile {day}")
 def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
-    """How table and bucket differ on this day."""
+    """The drifts of this day."""
     store, years = workplace(job).store, settings().retention_years
     drifts = reconcile_day(store, day, job, shared_pool(), retention_years=years, runs=runs)
     bad = [f"{drift.key}: {drift.code}" for drift in drifts if drift.is_loss or drift.code in FAILURES]
@@ -230,7 +233,7 @@ def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
 
 @stage(task_run_name="repair {batch}")
 def repair_batch(batch: BatchRows, job: Job) -> JobResult:
-    """Verify, tag and write the rows that are missing."""
+    """Verify, tag, and write the missing rows."""
     place = workplace(job)
     rows = tag_batch(place.store, verify_batch(place.store, batch.rows, shared_pool()), shared_pool())
     written = write_rows(place.files, rows, run_id=job.run_id, wave=batch.batch.number)
@@ -290,7 +293,7 @@ def _publish(job: Job, summary: JobSummary, sums: JobSums) -> None:
 
 
 def _announce_losses(summary: JobSummary) -> None:
-    """An event for automations, if a reconciliation found that something is lost."""
+    """Emit an event for automations, if a reconciliation found a loss."""
     lost = {code: count for code, count in summary.drifts.items() if code in LOSSES}
     if lost:
         resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
@@ -298,9 +301,9 @@ def _announce_losses(summary: JobSummary) -> None:
 
 
 class Comparison:
-    """Table and bucket, compared a few days at a time; what is safe to mend comes out in batches.
+    """The comparison of table and bucket, a few days at a time; yields batches of what is safe to repair.
 
-    Whoever iterates hands what came of the batches to ``add``.
+    The caller that iterates must hand the outcomes of the batches to ``add``.
     """
 
     def __init__(self, job: Job) -> None:
@@ -317,7 +320,7 @@ class Comparison:
         self.drifts.write()
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count in what came of these batches."""
+        """Count in the outcomes of these batches."""
         self.sums.add(batches, outcomes)
 
     def _mended(self, days: Sequence[Day], found: Sequence[DayDrifts | BaseException]) -> list[BatchRows]:
@@ -361,7 +364,7 @@ def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> Job
 
 
 def _nothing_below(job: Job) -> list[str]:
-    """The prefixes below which no day can lie: mistyped, or all is lost."""
+    """The prefixes below which no day can lie: mistyped, or all recordings are lost."""
     try:
         findings = patience()(lambda: nothing_below(workplace(job).store, job.prefixes))
     except StoreRefused as error:

@@ -1,4 +1,4 @@
-"""What a flow run is called: what it does and for which days, so that a list of runs can be read."""
+"""Names of flow runs: the action and the days, so that people can read a list of runs."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -11,12 +11,12 @@ from recordings.run import window
 
 
 def named(verb: str) -> Callable[[], str]:
-    """A name for Prefect to ask for: ``archive 2026-01-17``, ``dry run: backfill 2026-01 ... 2026-03``."""
+    """A function that Prefect calls for a name: ``archive 2026-01-17``, ``dry run: backfill 2026-01 ... 2026-03``."""
     return lambda: name_of(verb, flow_run.parameters, scheduled_on())
 
 
 def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
-    """The name of a run with these parameters; without days where they make no sense, as the run itself will say."""
+    """The name of a run with these parameters; without days where the dates are invalid, which the run reports."""
     try:
         first, last = window(
             scheduled_on,
@@ -33,7 +33,7 @@ def name_of(verb: str, parameters: dict[str, Any], scheduled_on: date) -> str:
 
 
 def named_report() -> str:
-    """What a savings report is called: ``savings report 2026-01``, ``savings report, all days``."""
+    """The name of a savings report: ``savings report 2026-01``, ``savings report, all days``."""
     days = open_span(flow_run.parameters["start_date"], flow_run.parameters["end_date"])
     return f"savings report {days}" if days else "savings report, all days"
 

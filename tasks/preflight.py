@@ -1,4 +1,4 @@
-"""Preflight by itself, as a report."""
+"""Preflight on its own, as a report."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ from tasks.workplace import session
 
 @task(task_run_name="inspect {bucket}", cache_policy=NO_CACHE, persist_result=False)
 def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
-    """All findings of preflight, gravest first. Raises InvalidRequest for what cannot be a bucket or a prefix."""
+    """All findings of preflight, most serious first. Raises InvalidRequest for an impossible bucket or prefix."""
     check_bucket_name(bucket)
     store = Store(bucket, settings(), session())
     return inspect_bucket(store, normal_prefixes(prefixes), oldest_days=oldest_days)
 
 
 def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
-    """The findings as a table."""
+    """Publish the findings as a table."""
     rows = [
         {"severity": each.severity.value, "code": each.code, "what": each.sentence, "what to do": each.way_out}
         for each in findings

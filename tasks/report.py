@@ -22,7 +22,7 @@ from tasks.workplace import session
 
 @task(task_run_name="sum up {audit_uri}", cache_policy=NO_CACHE, persist_result=False)
 def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
-    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no table, or no row of them."""
+    """Sum up the table's rows of these dates. Raises InvalidRequest where there is no table, or no such row."""
     check_dates(start, end)
     files = _files(audit_uri)
     check_table(files, audit_uri)

@@ -1,4 +1,4 @@
-"""The beginning and the end of a run: parameters decided, the bucket inspected, records and report written."""
+"""The beginning and the end of a run: decide parameters, inspect the bucket, write records and report."""
 
 import logging
 from collections.abc import Sequence
@@ -44,14 +44,14 @@ class ThisFlowRun(TypedDict):
 
 
 def this_flow_run() -> ThisFlowRun:
-    """The flow run that asks."""
+    """What Prefect knows of the current flow run."""
     scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
     return {"flow_run_id": str(flow_run.id), "scheduled_at": scheduled_at}
 
 
 @stage(task_run_name="preflight {run.bucket}")
 def preflight(run: Run) -> list[Finding]:
-    """What an operator should know of the bucket. Raises PreflightFailed if it is not safe to work on."""
+    """The findings on the bucket that an operator should know. Raises PreflightFailed if it is not safe to work on."""
     findings = check_bucket(
         workplace(run).store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept
     )
@@ -63,7 +63,7 @@ def preflight(run: Run) -> list[Finding]:
 
 
 def open_record(run: Run) -> DeadRuns:
-    """Record that the run began; returns the windows of those that began and never ended."""
+    """Record the start of the run; returns the windows of runs that started and never ended."""
     files = workplace(run).files
     patience = timedelta(hours=settings().abandoned_after_h)
     opened = open_records(files) if run.catches_up else []
@@ -78,12 +78,12 @@ def open_record(run: Run) -> DeadRuns:
 
 
 def open_ledger(run: Run) -> Ledger:
-    """Where the run's rows gather before they are written."""
+    """The ledger, in which the run's rows gather before they are written."""
     return Ledger(workplace(run).files, run)
 
 
 class Progress:
-    """How far a run has come, in its log and as an artifact."""
+    """The progress of a run, in its log and as an artifact."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -99,7 +99,7 @@ class Progress:
 
 @stage(task_run_name="look at a sample")
 def forecast_survey(run: Run, survey: Survey, runs: int = 1) -> Forecast:
-    """Read the headers of the survey's sample and conclude from them."""
+    """Read the headers of the survey's sample and make the forecast."""
     looks = look_at(workplace(run).store, survey.sample, run, shared_pool())
     return forecast(survey, looks, run, prices(), runs=runs)
 
@@ -141,7 +141,7 @@ def _first_of(failures: Sequence[AuditRow], summary: RunSummary) -> str:
 
 
 def _announce_success(run: Run, findings: Sequence[Finding]) -> None:
-    """The line that the alarm of deployments/stack.yaml counts. A run that wrote or found nothing at all has none."""
+    """Log the line that the alarm in deployments/stack.yaml counts; not in a dry run, nor if a prefix is empty."""
     if any(finding.code == NOTHING_BELOW for finding in findings):
         get_run_logger().warning("this run does not count as a success: nothing at all lies below a prefix")
     elif not run.dry_run:
@@ -149,7 +149,7 @@ def _announce_success(run: Run, findings: Sequence[Finding]) -> None:
 
 
 def _announce_rejects(summary: RunSummary) -> None:
-    """An event for automations, if more is rejected than settings permit."""
+    """Emit an event for automations, if more recordings are rejected than the settings permit."""
     rejected = summary.counts.get("rejected", 0)
     if 100 * rejected > settings().rejects_alarm_percent * summary.recordings:
         resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}

@@ -1,4 +1,4 @@
-"""How much is worked on at once: the one bounded task runner of all flows, and lists cut to its measure."""
+"""The limit on parallel work: the one bounded task runner of all flows, and lists cut to fit it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -25,10 +25,10 @@ class Chunk(Generic[Item]):
 
 
 class _Bounded(ThreadPoolTaskRunner[Any]):
-    """Runs as many tasks at once as there may be batches in flight; Prefect's own takes a thread for each task."""
+    """Runs as many tasks at once as batches may be in flight; Prefect's own runner starts a thread for each task."""
 
     def duplicate(self) -> "_Bounded":
-        """The runner of one flow run, by the settings of its own time."""
+        """The runner of one flow run, with the settings at its start."""
         return _Bounded(max_workers=settings().batches_in_flight)
 
 
@@ -38,12 +38,12 @@ def bounded() -> Any:
 
 
 def in_waves(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """As many at a time as are worked on at once, so that nothing is held of those that come later."""
+    """As many items at a time as can be worked on at once, so that later items occupy no memory yet."""
     return in_chunks(items, settings().batches_in_flight)
 
 
 def in_chunks(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
-    """So many at a time."""
+    """``size`` items at a time."""
     return (list(items[n : n + size]) for n in range(0, len(items), size))
 
 

@@ -30,12 +30,12 @@ R = TypeVar("R")
 
 
 def is_transient(_: Task[..., Any], __: Any, state: State[Any]) -> bool:
-    """Only what may pass is worth another attempt; inside a batch, each recording has had its own."""
+    """Whether another attempt may help: only for passing errors. Each recording of a batch has had its own."""
     return isinstance(state.result(raise_on_failure=False), StoreUnavailable)
 
 
 def stage(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task whose results stay in memory: a cache key or a file of them would cost more than the work."""
+    """A task whose results stay in memory: a cache key or a result file would cost more than the work."""
     return task(
         task_run_name=task_run_name,
         cache_policy=NO_CACHE,
@@ -86,11 +86,11 @@ class NotBegun(Exception):
     """The stage before this one failed with the whole batch."""
 
 
-BatchTold = BatchRows | State[BatchRows]  # a failed state if a recording failed in this stage; it carries the rows
+BatchTold = BatchRows | State[BatchRows]  # a failed state, which carries the rows, if a recording failed in this stage
 
 
 def told(rows: BatchRows, before: BatchRows | None = None) -> BatchTold:
-    """The rows, in a task run that is red if a recording failed in it; the stages after it go on with them."""
+    """The rows, in a task run that is red if a recording failed in this stage; later stages go on with the rows."""
     failed_before = {row.key for row in before.rows if row.status is Status.FAILED} if before else set()
     failed = [row for row in rows.rows if row.status is Status.FAILED and row.key not in failed_before]
     if not failed:
@@ -101,7 +101,7 @@ def told(rows: BatchRows, before: BatchRows | None = None) -> BatchTold:
 
 
 def rows_from(before: BatchRows | BaseException) -> BatchRows:
-    """What the stage before handed on. Raises NotBegun if it failed as a whole."""
+    """The rows that the previous stage returned. Raises NotBegun if it failed as a whole."""
     if isinstance(before, BatchRows):
         return before
     raise NotBegun("the stage before this one failed with the whole batch")
@@ -115,7 +115,7 @@ def resample_recordings(batch: Batch, run: Run) -> BatchTold:
 
 @stage(task_run_name="verify {resampled}")
 def verify_recordings(resampled: BatchRows | BaseException, run: Run) -> BatchTold:
-    """Have S3 prove what the rows claim."""
+    """Let S3 prove what the rows claim."""
     before = rows_from(resampled)
     rows = verify_batch(workplace(run).store, before.rows, shared_pool(), run.readback_percent)
     return told(BatchRows(before.batch, rows), before)
@@ -138,5 +138,5 @@ def audit_wave(
     verified: Sequence[audit.StageOutcome],
     tagged: Sequence[audit.StageOutcome],
 ) -> None:
-    """Take the rows of the recordings of a few batches, whichever stage failed; write what has gathered, if due."""
+    """Take the rows of a wave (a few batches), whichever stage failed; write the gathered rows if they are due."""
     audit.audit_wave(ledger, number, wave, (resampled, verified, tagged), last=last)

@@ -1,4 +1,4 @@
-"""The connections that a run's tasks share, from its beginning to its end, and what it has used so far."""
+"""The workplace of a run: the connections that its tasks share, from beginning to end, and its use of resources."""
 
 import gc
 import time
@@ -35,7 +35,7 @@ class Workplace:
 
     @cached_property
     def releasing_store(self) -> ReleasingStore:
-        """The bucket, with the right to delete old versions: for the release of originals only."""
+        """The bucket with the right to delete old versions; only for the release of originals."""
         store = ReleasingStore(self.store.bucket, settings(), self._session)
         self._stores.append(store)
         return store
@@ -61,7 +61,7 @@ _WORKPLACES: dict[str, Workplace] = {}  # by run id: a backfill and the runs tha
 
 @contextmanager
 def at_work(run: Run | Job) -> Iterator[None]:
-    """Open the run's one workplace, and close it however the run ends."""
+    """Open the run's one workplace for a block, and close it however the run ends."""
     _prepare_process()
     _WORKPLACES[run.run_id] = Workplace(run)
     try:
@@ -71,24 +71,24 @@ def at_work(run: Run | Job) -> Iterator[None]:
 
 
 def workplace(run: Run | Job) -> Workplace:
-    """The workplace of this run, which is at work in this process."""
+    """The workplace of this run, which must be running in this process."""
     return _WORKPLACES[run.run_id]
 
 
 @cache
 def _prepare_process() -> None:
-    """What is loaded by now is there to stay: to look for garbage in it takes 65 ms of CPU each time."""
+    """Exempt the modules loaded so far from garbage collection, which would take 65 ms of CPU each time."""
     gc.freeze()
 
 
 def session() -> Session:
-    """From the AwsCredentials block that the settings name; without one, boto3's own: environment, profile or role."""
+    """The session of the AwsCredentials block that the settings name; without one, boto3's default session."""
     name = settings().aws_credentials_block
     if name is None:
         return own_session()
     block = cast(AwsCredentials, AwsCredentials.load(name))
     made = block.model_copy(update={"assume_role_arn": None}).get_boto3_session()
-    if block.assume_role_arn:  # the block's own way of it ends when the first hour does
+    if block.assume_role_arn:  # the block's own sessions expire after the first hour
         assume_role(made, block.assume_role_arn, **block.assume_role_kwargs.get_params_override())
     make_clients_with(made, **block.aws_client_parameters.get_params_override())
     return made

@@ -1,4 +1,4 @@
-"""A bucket on the tests' S3 server, with what others than our code do to one, and where calls lie in it."""
+"""A bucket on the tests' S3 server, the changes that other people make to it, and the keys of calls in it."""
 
 import io
 import os

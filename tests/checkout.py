@@ -1,4 +1,4 @@
-"""What git knows of this project, in a folder of its own, and make in it: as a newcomer has it."""
+"""A copy of the files that git tracks, in a folder of its own, and make in it: the project as a newcomer has it."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
-"""Real parts for all tests: S3 servers over HTTP, a fresh bucket for each test that asks, Prefect with a worker.
+"""Real parts for all tests: S3 servers over HTTP, a fresh bucket per test that asks for one, Prefect with a worker.
 
-Prefect is imported only by the fixtures that need it, so that the tests of the domain begin at once.
+Only the fixtures that need Prefect import it, so that the tests of the domain start at once.
 """
 
 import os

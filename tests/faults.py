@@ -1,4 +1,4 @@
-"""Proxies in front of an S3 server: networks that fail, roles that lack an action, errors nobody has heard of."""
+"""Proxies in front of an S3 server: failing networks, roles that lack an action, errors with unknown codes."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Runs in processes of their own. Preloaded by the fork server, so that they begin at once."""
+"""Runs in processes of their own, preloaded by the fork server so that they start at once."""
 
 import multiprocessing
 import os

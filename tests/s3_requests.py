@@ -1,4 +1,4 @@
-"""What a request asks of S3: its operation, the IAM actions it needs, and what of the answer other actions show."""
+"""What a request needs from S3: its operation, its IAM actions, and the parts of the answer that need other actions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""SeaweedFS, a second S3 server, written by other people than the first: no quirk of one passes for S3's way."""
+"""SeaweedFS, a second S3 server by other authors, so that no quirk of the first passes for S3's behaviour."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""The documents as a site: every page is there, and every link leads somewhere."""
+"""The documents as a site: every page exists, and every link has a target."""
 
 import re
 from html.parser import HTMLParser

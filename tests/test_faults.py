@@ -1,4 +1,4 @@
-"""The proxies of tests/faults.py do to requests what they say, in front of a real server."""
+"""The proxies of tests/faults.py change requests as they say, in front of a real server."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

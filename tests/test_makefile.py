@@ -1,4 +1,4 @@
-"""Every target of the Makefile, as a newcomer runs it: in a copy of what is committed."""
+"""Every target of the Makefile, as a newcomer runs it: in a copy of the committed files."""
 
 import os
 import re

@@ -1,6 +1,6 @@
-"""Where the two S3 servers of the tests differ, and which of them answers as AWS does: docs/decisions/0033.
+"""How the two S3 servers of the tests differ, and which of them behaves as AWS does: docs/decisions/0033.
 
-Each difference is asserted, so that a release that mends one is noticed, and the tests that avoid it are widened.
+Each difference is asserted, so that we notice a release that removes one, and can extend the tests that avoid it.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The house: which part may know which other, and which file may know which library."""
+"""The structure: which package may import which other, and which file may import which library."""
 
 import ast
 import json

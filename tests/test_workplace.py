@@ -1,4 +1,4 @@
-"""One workplace for each run, from its beginning to its end, and one process prepared once."""
+"""Each run has one workplace, from its beginning to its end, and each process is prepared once."""
 
 import gc
 from concurrent.futures import ThreadPoolExecutor

@@ -1,1 +1,1 @@
-"""From samples to samples: what is in a recording, and how it becomes small."""
+"""Conversion of audio: what a recording contains, how it is converted, and how the result is judged."""

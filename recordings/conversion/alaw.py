@@ -1,9 +1,9 @@
-"""A-law and mu-law by table, and the mean of channels: what becomes of one block of samples.
+"""A-law and mu-law by table, and the mean of channels: how one block of samples is encoded.
 
-The codes and their values are those of ITU-T G.711. Which code a sample gets is ffmpeg's choice, so that our bytes are
-its bytes: the code of the nearest value, by the sample's upper 14 bits. G.711 decides otherwise for 964 of the 65,536:
-of the negative samples for the last four before a decision level, and where two segments meet for those between the
-decision level and the middle of the two values beside it.
+The codes and their values are those of ITU-T G.711. Each sample gets the code that ffmpeg chooses, so that our bytes
+equal ffmpeg's: the code of the nearest value, by the sample's upper 14 bits. G.711 chooses another code for 964 of the
+65,536 samples: among negative ones, for the last four before a decision level; and where two segments meet, for those
+between the decision level and the midpoint of the two neighbouring values.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def _mulaw_values() -> Int16s:
 
 
 def _nearest_codes(values: Int16s) -> Codes:
-    """The A-law code of each 16-bit sample, seen as unsigned: 0 to 32767, then -32768 to -1."""
+    """The A-law code of each 16-bit sample, indexed as unsigned: 0 to 32767, then -32768 to -1."""
     upward = np.argsort(values)  # 128 negative codes, then 128 positive ones
     sizes = values[upward[128:]].astype(np.int64)
     limits = sizes[:-1] + sizes[1:] + 4 >> 3  # ffmpeg's midpoints, in steps of four
@@ -56,9 +56,10 @@ def decode(codes: bytes, values: Int16s) -> Int16s:
 
 
 def encode(frames: Int16s, place: bytearray | memoryview) -> None:
-    """Fill ``place`` with a code for each sample of ``frames (n, channels)``; for each frame's mean, if it has ``n``.
+    """Fill ``place`` with one code per sample of ``frames (n, channels)``, or, if ``place`` has ``n`` bytes, per
+    frame's mean.
 
-    Halves of a mean are rounded up: of two channels it is ``(L+R+1)>>1``, as in ffmpeg.
+    Halves of a mean are rounded up: for two channels the mean is ``(L+R+1)>>1``, as in ffmpeg.
     """
     mixed = frames.shape[1] if len(place) == len(frames) else 1
     if len(place) * mixed != frames.size:
@@ -68,7 +69,7 @@ def encode(frames: Int16s, place: bytearray | memoryview) -> None:
 
 @cache
 def _encoder(mixed: int) -> Callable[[Int16s, Codes, Codes], None]:
-    """A compiled loop over samples, each ``mixed`` of which become one code; an unsigned index is never negative."""
+    """A compiled loop that makes one code of every ``mixed`` samples; its unsigned index needs no sign check."""
     width, half = np.uintp(mixed), mixed // 2
 
     @njit(nogil=True)

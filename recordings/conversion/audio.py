@@ -1,4 +1,6 @@
-"""Convert one recording to a profile, streaming, and hand back only what the judge has accepted.
+"""Convert one recording to a profile, streaming, and return only results that the judge has accepted.
+
+The judge is ``recordings.conversion.judge``: it compares a result with its source.
 
 A-law is made in process, block by block; FLAC by ffmpeg (``recordings.conversion.ffmpeg``).
 """
@@ -16,7 +18,7 @@ from recordings.profiles import AudioFormat, Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """A result that the judge accepted, or (``already``) a source that is what the profile asks for, byte for byte."""
+    """A result that the judge accepted, or (``already``) a source that has the profile's format, byte for byte."""
 
     body: bytes | bytearray
     already: bool
@@ -26,22 +28,22 @@ class Conversion:
     duration_s: float
     source_sha256: str  # hex, of the whole object
     result_sha256: str
-    fidelity: Fidelity | None  # None if already
-    note: str | None  # what was odd about the source, and what it was read as
+    fidelity: Fidelity | None  # None if ``already``
+    note: str | None  # what was unusual about the source, and how it was read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foresight:
-    """What a conversion would come to, as far as the head of the source tells."""
+    """The result of a conversion, as far as the head of the source can tell."""
 
     already: bool
-    bytes_after: int  # of A-law to the byte, of FLAC by its usual share
+    bytes_after: int  # for A-law exact, for FLAC by its usual ratio
     duration_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What a sound object in the bucket holds."""
+    """The content of a sound object in the bucket."""
 
     format: AudioFormat
     duration_s: float
@@ -56,10 +58,10 @@ def check_profile_available(profile: Profile) -> None:
 
 
 def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
-    """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected``, whatever the bytes are.
+    """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected`` where it cannot be converted.
 
-    The stream need not seek and may return less than asked for; what its ``read`` raises passes through. With profiles
-    that need ffmpeg, ``InvalidRequest`` if there is none, and ``OSError`` if it or the disk fails.
+    The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through. Profiles that
+    need ffmpeg raise ``InvalidRequest`` if there is none, and ``OSError`` if ffmpeg or the disk fails.
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
@@ -72,9 +74,9 @@ def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion
 
 
 def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
-    """What ``convert`` would come to, by the object's first bytes alone; raises ``Rejected`` as it would.
+    """Foresee the result of ``convert`` from the object's first bytes alone; raises ``Rejected`` as ``convert`` would.
 
-    What only the audio shows is not foreseen: that it is cut short, or that the judge will not have it.
+    Only the audio itself can show that it is truncated, or that the judge refuses it; neither is foreseen.
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
@@ -92,7 +94,7 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
 
 
 def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
-    """Parse and decode in full what lies in the bucket, WAV or FLAC; raises ``Rejected`` if it is not sound."""
+    """Parse and decode an object of the bucket in full, WAV or FLAC; raises ``Rejected`` if it is not sound."""
     source = ObjectStream(stream, size_bytes)
     if _is_flac(source):
         return _inspect_flac(source)
@@ -102,7 +104,7 @@ def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
 
 
 def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
-    """Encode each block into its place in the result, and have it judged there."""
+    """Encode each block into its place in the result, and let the judge compare it there."""
     channels, frames = _shape_of_alaw(head, profile)
     body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
     codes = memoryview(body)[start : start + frames * channels]
@@ -132,7 +134,7 @@ def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
 
 
 def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
-    """Have ffmpeg encode, then decode what it made, and compare with the source's samples bit for bit."""
+    """Let ffmpeg encode, then decode the result, and compare it with the source's samples bit for bit."""
     body, md5 = ffmpeg.to_flac(source, head)
     read_tail(source, head)
     try:

@@ -1,9 +1,9 @@
-"""FLAC by ffmpeg: asked to encode, then to decode in full what it made.
+"""FLAC by ffmpeg: encode the audio, then decode the result in full.
 
-ffmpeg comes from PATH or from the wheel imageio-ffmpeg. The samples travel through temporary files: memory holds only
-the result, for a moment twice, and a FLAC written to a pipe would lack its length and its MD5. What ffmpeg reads has no
-name, and what it writes is ours to delete: nothing is left behind, whatever fails (pydub leaves its files when a disk
-is full).
+ffmpeg comes from PATH or from the wheel imageio-ffmpeg. The samples travel through temporary files, so that memory
+holds only the result, for a moment twice; and a FLAC written to a pipe would lack its length and its MD5. ffmpeg reads
+from a nameless file, and we delete the file that it writes: nothing is left behind, whatever fails (pydub leaves its
+files when a disk is full).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from recordings.errors import InvalidRequest, Rejected
 
 QUIETLY = ["-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file,pipe"]
 NOTHING_ELSE = ["-map_metadata", "-1", "-metadata_header_padding", "0", "-fflags", "+bitexact", "-flags", "+bitexact"]
-INFO_BYTES = 42  # up to the end of STREAMINFO, which comes first
+INFO_BYTES = 42  # up to the end of STREAMINFO, the first block
 PIPE_BYTES = 256 * 1024
 
 
@@ -39,7 +39,7 @@ class FlacInfo:
 
 
 def executable() -> str:
-    """Where ffmpeg is; raises ``InvalidRequest`` if it is nowhere."""
+    """The path of ffmpeg; raises ``InvalidRequest`` if there is none."""
     found = shutil.which("ffmpeg")
     if found:
         return found
@@ -51,9 +51,9 @@ def executable() -> str:
 
 
 def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
-    """The recording's audio as a FLAC file, and the MD5 of its 16 or 24-bit samples, by which to check the FLAC.
+    """The recording's audio as a FLAC file, and the MD5 of its 16-bit or 24-bit samples, by which to check the FLAC.
 
-    Raises ``Rejected`` for what does not fit a FLAC, and ``OSError`` if ffmpeg fails for want of anything else.
+    Raises ``Rejected`` for audio that FLAC cannot hold, and ``OSError`` if ffmpeg fails for any other reason.
     """
     check_fits_flac(head)
     wide, digest = head.codec == "pcm_s24le", hashlib.md5(usedforsecurity=False)
@@ -69,7 +69,7 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
 
 
 def read_flac_info(body: bytes | bytearray) -> FlacInfo:
-    """What a FLAC says about itself; raises ``Rejected`` if it is none, or leaves out its length or its MD5."""
+    """The STREAMINFO of a FLAC; raises ``Rejected`` if the body is no FLAC, or lacks its length or its MD5."""
     if len(body) < INFO_BYTES or body[:5] not in (b"fLaC\x00", b"fLaC\x80"):
         raise Rejected("bad-flac", "there is no STREAMINFO at the beginning")
     fields = int.from_bytes(body[18:26], "big")
@@ -95,7 +95,7 @@ def check_flac(body: bytes | bytearray) -> FlacInfo:
 
 
 def check_fits_flac(head: WavHead) -> None:
-    """Raise ``Rejected`` for what no FLAC can hold."""
+    """Raise ``Rejected`` for audio that FLAC cannot hold."""
     if head.codec in ("pcm_s32le", "pcm_f32le", "pcm_f64le"):
         raise Rejected("unsupported", f"{head.codec} does not fit the 24 bits of FLAC")
     if head.sample_rate_hz > 65_535 and head.sample_rate_hz % 10:
@@ -106,7 +106,7 @@ def check_fits_flac(head: WavHead) -> None:
 
 @contextmanager
 def _spooled(blocks: Iterable[bytes | bytearray]) -> Iterator[IO[bytes]]:
-    """A nameless file of these bytes, to be read from its beginning by another program."""
+    """A nameless file of these bytes, positioned at its beginning for another program to read."""
     with tempfile.TemporaryFile() as file:
         file.writelines(blocks)
         file.flush()
@@ -126,7 +126,7 @@ def _encode(pcm: IO[bytes], head: WavHead, *, sample_width: int) -> bytes:
 
 
 def _decode(body: bytes | bytearray, bits: int) -> tuple[int, str]:
-    """The length and the MD5 of all samples, by a program that did not see them encoded."""
+    """The length in samples and the MD5 of all samples, decoded by a program independent of the encoder."""
     digest, count = hashlib.md5(usedforsecurity=False), 0
     command = [executable(), *QUIETLY, "-f", "flac", "-i", "pipe:0", "-f", f"s{bits}le", "pipe:1"]
     with (

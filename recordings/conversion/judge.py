@@ -1,8 +1,9 @@
-"""Decide whether what is about to be uploaded is the recording: with its own tables, on exactly those bytes.
+"""The judge: decides from a result's bytes, just before they are uploaded, whether they are the recording.
 
-No line is shared with the converter. The test is per sample: it must be one of those that its A-law code stands for, by
-ITU-T G.711 or by ffmpeg. Why this and no signal-to-noise ratio: docs/decisions/0002-judge-thresholds.md. And in each
-second, the mean of the channels must be about as loud as they are: docs/decisions/0030-a-mix-carries-its-channels.md.
+The judge has its own tables and shares no line with the converter. It tests each sample: by ITU-T G.711 or by ffmpeg,
+the sample must be one for which its A-law code stands. docs/decisions/0002-judge-thresholds.md says why this is better
+than a signal-to-noise ratio. In each second, the mean of the channels must also be about as loud as the channels:
+docs/decisions/0030-a-mix-carries-its-channels.md.
 """
 
 import math
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from recordings.errors import Rejected
 
-OWN_RMS = 100.0  # 16-bit steps that a channel must have of its own for its gain to mean anything,
-OWN_SHARE = 0.01  # and the share of its energy
+OWN_RMS = 100.0  # 16-bit steps: a channel needs this much sound of its own for its gain to mean anything,
+OWN_SHARE = 0.01  # and this share of its energy
 SECOND, TENTH = 8_000, 800  # frames: in less than a tenth of a second, speakers cancel by chance
-AUDIBLE_RMS = 30.0  # 16-bit steps, of all channels together; less is the noise of a line
+AUDIBLE_RMS = 30.0  # 16-bit steps, of all channels together; less is line noise
 KEPT_SHARE = 0.1  # of the channels' energy in their sum: 1 where they have nothing in common, 0 where they cancel
 
 Int16s = NDArray[np.int16]
@@ -38,11 +39,11 @@ class Fidelity:
     snr_db: float | None  # None where there is no signal (digital silence) or no error (lossless)
     error_rms: float
     error_peak: int
-    gain_left: float | None  # None where the channel is too quiet, or too like the other, to tell
+    gain_left: float | None  # None where the channel is too quiet, or too similar to the other, to tell
     gain_right: float | None
 
 
-LOSSLESS = Fidelity(snr_db=None, error_rms=0.0, error_peak=0, gain_left=1.0, gain_right=1.0)  # what equality means
+LOSSLESS = Fidelity(snr_db=None, error_rms=0.0, error_peak=0, gain_left=1.0, gain_right=1.0)  # equal samples
 
 
 STEPS = np.repeat([16, 16, 32, 64, 128, 256, 512, 1024], 16)  # G.711: eight segments of sixteen even steps
@@ -51,21 +52,22 @@ BELOW, ABOVE = np.diff(SIZES, prepend=0), np.diff(SIZES, append=SIZES[-1] + 1024
 
 
 def _by_code(negative: NDArray[np.int64], positive: NDArray[np.int64]) -> Int32s:
-    """A table by A-law code from what belongs to each size: bit 7 is the sign, and every other bit is inverted."""
+    """A table by A-law code, from one value per size: bit 7 of a code is its sign, and every other bit is inverted."""
     table: Int32s = np.concatenate([negative, positive])[np.arange(256) ^ 0x55].astype(np.int32)
     return table
 
 
 VALUES = _by_code(-SIZES, SIZES)
-# The samples that each code stands for: those of its step (G.711), or those nearest to its value (ffmpeg), where
-# ffmpeg's negative ones end 4 higher, as it looks at 14 of the 16 bits.
+# The samples that each code stands for: those of its step (G.711), or those nearest to its value (ffmpeg). ffmpeg's
+# negative ranges end 4 higher, because ffmpeg uses 14 of the 16 bits.
 LOWEST = _by_code(-np.maximum(SIZES + STEPS // 2, SIZES + ABOVE // 2 - 4), SIZES - STEPS // 2)
 HIGHEST = _by_code(np.maximum(STEPS // 2 - 1, BELOW // 2 + 3) - SIZES, SIZES + ABOVE // 2 - 1)
 
 
 class Sums(NamedTuple):
-    """Products summed over the frames of one result channel: of the first and last channel it is the mean of, of the
-    sum of all of them (the signal), and of what the result would have that sum to be less what it is (the error).
+    """Sums of products over the frames of one result channel. The factors are the first and last of the source channels
+    that it is the mean of, the sum of all these channels (the signal), and the deviation of the result from it (the
+    error).
     """
 
     signal_signal: int = 0
@@ -78,15 +80,16 @@ class Sums(NamedTuple):
 
 
 class Judge:
-    """Looks at one A-law conversion block by block; one instance for one recording.
+    """Judges one A-law conversion block by block; each recording needs its own instance.
 
-    A result with fewer channels than its source is the mean of all of them; else each channel stands for itself.
+    A result with fewer channels than its source is the mean of all of them; otherwise each channel is compared by
+    itself.
     """
 
     def __init__(self, *, source_channels: int, result_channels: int) -> None:
         self._source_channels = source_channels
         self._result_channels = result_channels
-        self._mixed = source_channels // result_channels  # in each channel of the result
+        self._mixed = source_channels // result_channels  # source channels in each channel of the result
         self._compare = _comparison(self._mixed, result_channels)
         self._frames = 0
         self._peak = 0
@@ -112,7 +115,7 @@ class Judge:
         self._frames += len(frames)
 
     def verdict(self, body: bytearray, *, frames: int, sample_rate_hz: int) -> Fidelity:
-        """The figures over all blocks; raises ``Rejected`` unless they and the head of ``body`` make ``frames``."""
+        """The fidelity over all blocks; raises ``Rejected`` unless they and the head of ``body`` make ``frames``."""
         self._check_head(body, frames, sample_rate_hz)
         if self._frames != frames:
             raise Rejected("unfaithful", f"{self._frames} frames were compared, and there should be {frames}")
@@ -132,7 +135,7 @@ class Judge:
         )
 
     def _refuse(self, samples: Int16s, codes: Codes) -> None:
-        """Name the first wrong sample."""
+        """Raise ``Rejected``, naming the first wrong sample."""
         by_frame = codes.reshape(-1, self._result_channels)
         wanted = samples.reshape(*by_frame.shape, self._mixed).sum(axis=2, dtype=np.int32)
         _, lowest, highest = _by_code_of_sum(self._mixed)
@@ -151,7 +154,7 @@ class Judge:
         )
 
     def _check_head(self, body: bytearray, frames: int, sample_rate_hz: int) -> None:
-        """An A-law WAV's 58 bytes of head must say what the rest is, and nothing may follow but the padding."""
+        """Check that an A-law WAV's 58 bytes of head describe the rest, and that only padding follows the audio."""
         channels, size = self._result_channels, frames * self._result_channels
         expected: tuple[bytes | int, ...] = (b"RIFF", 50 + size + size % 2, b"WAVE")
         expected += (b"fmt ", 18, 6, channels, sample_rate_hz, sample_rate_hz * channels, channels, 8, 0)
@@ -162,16 +165,16 @@ class Judge:
 
 
 def _by_code_of_sum(mixed: int) -> tuple[Int32s, Int32s, Int32s]:
-    """Value, lowest and highest by code, for the sum of the mixed channels, whose mean may be rounded either way."""
+    """Value, lowest and highest sum of the mixed channels by code; the mean may be rounded either way."""
     return VALUES * mixed, LOWEST * mixed - mixed // 2, HIGHEST * mixed + mixed // 2
 
 
 @njit(nogil=True)
 def _cancels(second: Int64s) -> bool:
-    """Whether channels are lost in their sum, by what has been added up over a second, or what there is of it.
+    """Whether channels cancel each other in their sum, by the figures of one second, or of what is left of it.
 
-    ``second`` holds the number of frames, the energy of the sum, that of all channels, and each channel's total. By the
-    totals, a constant offset is taken out of both energies: unheard, it could feign that speakers cancel, and hide it.
+    ``second`` holds the number of frames, the energy of the sum, that of all channels, and each channel's total. The
+    totals serve to remove a constant offset from both energies: inaudible, it could feign a cancellation, or hide one.
     """
     frames = float(second[0])
     if frames < TENTH:
@@ -188,10 +191,11 @@ def _cancels(second: Int64s) -> bool:
 def _comparison(
     mixed: int, results: int
 ) -> Callable[[Int16s, Codes, int, Int64s], tuple[bool, int, int, tuple[int, ...]]]:
-    """A compiled loop over frames of ``results`` codes, each the mean of ``mixed`` samples: it looks at the first code.
+    """A compiled loop over frames of ``results`` codes, each the mean of ``mixed`` samples; it compares the first code.
 
-    All is in whole numbers. The index is unsigned, so that nobody looks whether it is negative. What is added up for
-    ``_cancels`` stays in ``second`` from block to block; the second result is the frame before which it is true, or 0.
+    All figures are integers. The index is unsigned, which saves a check for negatives. The figures for ``_cancels``
+    stay in ``second`` from block to block; the second result is the end of the last second whose channels cancel, in
+    frames, or 0.
     """
     values, lowest, highest = _by_code_of_sum(mixed)
     width, apart, to_last = np.uintp(mixed * results), np.uintp(results), np.uintp(mixed - 1)
@@ -237,7 +241,7 @@ def _comparison(
 
 
 def _excess(own: float, other: float, shared: float, error_own: float, error_other: float, frames: int) -> float | None:
-    """How much louder one channel is than it should be: the error fitted on what the other channel does not explain."""
+    """How much louder one channel is than it should be: fits the error to what the other channel does not explain."""
     common = shared / other if other else 0.0
     alone = own - common * shared
     if alone <= max(OWN_RMS**2 * frames, OWN_SHARE * own):

@@ -1,4 +1,4 @@
-"""The audio of a WAV as blocks of 16-bit samples, whatever its width, and at 8 kHz, whatever its rate."""
+"""The audio of a WAV as blocks of 16-bit samples, whatever its sample width, and at 8 kHz, whatever its sample rate."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from recordings.conversion.alaw import ALAW_VALUES, MULAW_VALUES, Int16s, decode
 from recordings.conversion.wav import ObjectStream, WavHead
 from recordings.errors import Rejected
 
-with warnings.catch_warnings():  # that audioop is going, and that there is no ffmpeg, which is not needed here
+with warnings.catch_warnings():  # of the deprecated audioop, and of a missing ffmpeg, which is not needed here
     warnings.simplefilter("ignore")
     from pydub import AudioSegment  # type: ignore[import-untyped]  # has no stubs
 
-BLOCK_BYTES = 128 * 1024  # of source at a time: what is made of it still fits a core's cache
+BLOCK_BYTES = 128 * 1024  # of source per block: a block and its result fit a core's cache
 TELEPHONE_HZ = 8_000
 FLOATS = ("pcm_f32le", "pcm_f64le")
 
 
 def raw_blocks(source: ObjectStream, head: WavHead) -> Iterator[bytes]:
-    """The audio as it lies in the object, in blocks of whole frames."""
+    """The raw audio of the object, in blocks of whole frames."""
     left, most = head.data_bytes, BLOCK_BYTES // head.block_align * head.block_align
     while left:
         raw = source.take(min(most, left))
@@ -31,14 +31,14 @@ def raw_blocks(source: ObjectStream, head: WavHead) -> Iterator[bytes]:
 
 
 def to_16_bits(raw: bytes, head: WavHead) -> Int16s:
-    """One block as samples ``(n, channels)``, cut to 16 bits as ffmpeg cuts them: wider ones lose their lower bits."""
+    """One block as samples ``(n, channels)``, cut to 16 bits as ffmpeg does it: wider samples lose their lower bits."""
     return _samples(raw, head).reshape(-1, head.channels)
 
 
 def blocks_at_8khz(source: ObjectStream, head: WavHead) -> Iterator[Int16s]:
-    """All blocks in 16 bits at 8 kHz, ``frames_at_8khz`` frames in all, each channel for itself.
+    """All blocks in 16 bits at 8 kHz, ``frames_at_8khz`` frames in all, each channel resampled by itself.
 
-    soxr's HQ quality: what 8 kHz cannot hold is gone (audioop, and so pydub, folds a 6 kHz tone back to 2 kHz whole).
+    soxr's HQ quality removes what 8 kHz cannot hold (audioop, and so pydub, folds a 6 kHz tone back to 2 kHz whole).
     """
     raws = raw_blocks(source, head)
     blocks = _unclipped(raws, head) if head.codec in FLOATS else (to_16_bits(raw, head) for raw in raws)
@@ -84,14 +84,14 @@ def _samples(raw: bytes, head: WavHead) -> Int16s:
 def _unclipped(raws: Iterator[bytes], head: WavHead) -> Iterator[Int16s]:
     """Blocks of floating point; raises ``Rejected`` after the last if clipping took more than half of their energy.
 
-    Samples on a scale of their own, such as that of 16 bits, would become a square wave: docs/decisions/0030.
+    Samples on another scale, such as that of 16 bits, would become a square wave: docs/decisions/0030.
     """
     energy = kept = 0.0
     for raw in raws:
         yield to_16_bits(raw, head)
         samples = _floats(raw, head).astype(np.float64)
         clipped = samples.clip(-1, 1)
-        with np.errstate(over="ignore"):  # infinite is more than enough
+        with np.errstate(over="ignore"):  # a result of infinity is fine here
             energy, kept = energy + float(samples @ samples), kept + float(clipped @ clipped)
     if kept < energy / 2:
         raise Rejected("clipped", f"{1 - kept / energy:.1%} of the energy lies beyond full scale, which is 1.0")
@@ -102,14 +102,14 @@ def _floats(raw: bytes, head: WavHead) -> NDArray[np.floating]:
 
 
 def _from_float(samples: NDArray[np.floating]) -> Int16s:
-    """Full scale is 1.0, and what is louder is clipped, as by every player; pydub has no floating point."""
+    """Full scale is 1.0; louder samples are clipped, as every player does it. pydub has no floating point."""
     if not np.isfinite(samples).all():
         raise Rejected("bad-samples", "there are samples that are no numbers")
     return _rounded(samples.clip(-1, 1) * 32768)
 
 
 def _by_pydub(raw: bytes, head: WavHead) -> Int16s:
-    """8, 24 and 32 bits. WAV's 8 bits are unsigned, pydub's are not; it never sees the file, whose head it misreads."""
+    """8, 24 and 32 bits, by pydub. 8-bit WAV is unsigned, pydub's is signed; pydub misreads heads, so it gets none."""
     width = head.sample_width
     if width == 1:
         raw = (np.frombuffer(raw, np.uint8) ^ 0x80).tobytes()

@@ -1,9 +1,9 @@
-"""Read the head and tail of a WAV object strictly, over a stream that cannot seek; write the head of an A-law one.
+"""Read the head and tail of a WAV object strictly, from a stream that cannot seek; write the head of an A-law WAV.
 
-The form is that of the Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE), Microsoft's "Multiple
+The format follows the Multimedia Programming Interface and Data Specifications 1.0 (RIFF, WAVE), Microsoft's "Multiple
 Channel Audio Data and WAVE Files" (EXTENSIBLE) and EBU Tech 3306 (RF64). Where the audio or its length is in doubt, the
-object is ``Rejected``: a damaged recording that comes out short and plays is worse than one left alone. A field that is
-wrong, but said elsewhere or known otherwise, is passed over and told (``ObjectStream.oddities``).
+object is ``Rejected``: leaving a damaged recording alone is better than a conversion that is short but plays. A wrong
+field whose true value is known otherwise is ignored and reported (``ObjectStream.oddities``).
 """
 
 import hashlib
@@ -19,10 +19,10 @@ MAX_HEAD_BYTES = 16 * 2**20  # of everything that precedes the audio
 MAX_CHANNELS = 8
 SAMPLE_RATES_HZ = range(4_000, 192_001)
 MAX_FRAME_BYTES = MAX_CHANNELS * 8
-STREAMED_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF)  # the writer could not seek back to fill it in
-STREAMED_FROM = 0x7FFFF000  # SoX's; any size from here on may say the same, if the RIFF chunk's size goes with it
+STREAMED_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF)  # the writer could not seek back to fill in the size
+STREAMED_FROM = 0x7FFFF000  # SoX's value; any size from here on may mean the same, if the RIFF chunk's size agrees
 
-ALAW_HEAD_BYTES = 58  # of what we write: RIFF and WAVE, fmt, fact, and the data chunk's own head
+ALAW_HEAD_BYTES = 58  # of our A-law head: RIFF and WAVE, fmt, fact, and the data chunk's own head
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 CODECS = {  # (format tag, bits per sample) -> ffmpeg's name
     (PCM, 8): "pcm_u8",
@@ -38,16 +38,16 @@ SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")  # KSDATAFORMAT_S
 
 
 class ByteStream(Protocol):
-    """What boto3's StreamingBody and every file opened for reading have in common."""
+    """The method that boto3's StreamingBody and every file opened for reading have in common."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes; none at the end."""
+        """At most ``size`` bytes; empty at the end."""
 
 
 class ObjectStream:
-    """One object's bytes in order, each counted and hashed; keeps what it has read until told to forget it.
+    """One object's bytes in order, each counted and hashed; keeps the bytes read until ``forget`` is called.
 
-    ``oddities`` is what readers passed over, in words: what the object says, and what it was read as.
+    ``oddities`` lists in words what readers ignored: what the object says, and how it was read.
     """
 
     def __init__(self, stream: ByteStream, size_bytes: int) -> None:
@@ -61,7 +61,7 @@ class ObjectStream:
         self._keeping = True
 
     def take(self, count: int) -> bytes:
-        """Exactly ``count`` bytes, which the caller knows to be left."""
+        """Exactly ``count`` bytes; the caller knows that so many are left."""
         ahead = self.peek(count)
         data, self._ahead = ahead[:count], ahead[count:]
         self.left -= count
@@ -71,7 +71,7 @@ class ObjectStream:
         return data
 
     def peek(self, count: int) -> bytes:
-        """At least the next ``count`` bytes, which the caller knows to be left, without taking them."""
+        """At least the next ``count`` bytes, without consuming them; the caller knows that so many are left."""
         pieces, have = [self._ahead] if self._ahead else [], len(self._ahead)
         while have < count:
             piece = self._stream.read(count - have)
@@ -84,16 +84,16 @@ class ObjectStream:
         return self._ahead
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes, 64 KiB at a time."""
+        """Skip ``count`` bytes, 64 KiB at a time."""
         while count:
             count -= len(self.take(min(count, 65_536)))
 
     def forget(self) -> None:
-        """Keep no more bytes, and drop those kept."""
+        """Drop the bytes kept, and keep no more."""
         self.kept, self._keeping = bytearray(), False
 
     def finish(self) -> str:
-        """The SHA-256 of the whole object, in hex; reads the end, which is what makes boto3 check S3's checksum."""
+        """The SHA-256 of the whole object, in hex. Reads to the end, which makes boto3 check S3's checksum."""
         self.skip(self.left)
         if self._stream.read(1):
             raise Rejected("short-read", f"the stream goes on after the object's {self.size_bytes} bytes")
@@ -102,7 +102,7 @@ class ObjectStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavHead:
-    """What precedes the audio says about it; ``data_bytes`` is what is there, not what a streaming writer left."""
+    """The format of the audio, by its head; ``data_bytes`` is the actual length, never a placeholder."""
 
     codec: str
     sample_rate_hz: int
@@ -112,7 +112,7 @@ class WavHead:
 
     @property
     def frames(self) -> int:
-        """Samples of each channel."""
+        """Samples per channel."""
         return self.data_bytes // self.block_align
 
     @property
@@ -122,7 +122,7 @@ class WavHead:
 
 
 def read_head(source: ObjectStream) -> WavHead:
-    """Read up to the first byte of audio; raises ``Rejected`` with the reason why there is none we may touch."""
+    """Read up to the first byte of audio; raises ``Rejected`` with the reason where there is none to convert."""
     riff_bytes = _read_form(source)
     fmt, data64 = b"", 0
     for _ in range(MAX_CHUNKS):
@@ -146,9 +146,9 @@ def read_head(source: ObjectStream) -> WavHead:
 
 
 def read_tail(source: ObjectStream, head: WavHead) -> None:
-    """Read what follows the audio: whole chunks up to the object's end, or it is ``Rejected``.
+    """Read the rest after the audio: whole chunks up to the object's end. Raises ``Rejected`` otherwise.
 
-    Bytes that are no chunk may be audio that the head does not own up to, and would be lost.
+    Bytes that form no chunk may be audio that the head does not count, which a conversion would lose.
     """
     _skip_padding(source, b"data", head.data_bytes)
     for _ in range(MAX_CHUNKS):
@@ -165,9 +165,9 @@ def read_tail(source: ObjectStream, head: WavHead) -> None:
 
 
 def alaw_wav(*, channels: int, frames: int, sample_rate_hz: int) -> tuple[bytearray, int]:
-    """A whole A-law WAV of silence-to-be, and the offset at which its ``frames * channels`` bytes of audio begin.
+    """A whole A-law WAV with its audio still to be filled in, and the offset of these ``frames * channels`` bytes.
 
-    Formats other than PCM carry an 18-byte fmt chunk and a fact chunk; a chunk of odd length is padded.
+    Formats other than PCM have an 18-byte fmt chunk and a fact chunk; a chunk of odd length is padded.
     """
     size = frames * channels
     head = struct.pack(
@@ -183,13 +183,13 @@ def alaw_wav(*, channels: int, frames: int, sample_rate_hz: int) -> tuple[bytear
 
 
 def alaw_wav_bytes(*, channels: int, frames: int) -> int:
-    """The size of what ``alaw_wav`` makes."""
+    """The size of ``alaw_wav``'s result."""
     size = frames * channels
     return ALAW_HEAD_BYTES + size + (size & 1)
 
 
 def _read_form(source: ObjectStream) -> int | None:
-    """What the RIFF chunk claims to hold; None in RF64, where a ds64 chunk says it."""
+    """The size that the RIFF chunk claims; None in RF64, where a ds64 chunk has the size."""
     if not source.size_bytes:
         raise Rejected("empty", "the object has no bytes")
     start = source.take(min(12, source.left))
@@ -214,14 +214,14 @@ def _check_fits(source: ObjectStream, name: bytes, size: int) -> None:
 
 
 def _data_bytes(source: ObjectStream, claimed: int, riff_bytes: int | None) -> int:
-    """How many bytes of audio there are. ``claimed`` counts, unless it says that the writer could not know."""
+    """The actual number of bytes of audio: ``claimed``, unless that is a streaming writer's placeholder."""
     if claimed == 0 and (name := _next_chunk(source)):
         raise Rejected("no-audio", f"the data chunk is empty, and chunk {name!r} follows")
     size = claimed
     if _is_streamed(source, claimed, riff_bytes):
         size = source.left
         source.oddities.append(f"data size {claimed:#x}, read as all bytes to the object's end")
-    elif riff_bytes is not None and abs(riff_bytes + 8 - source.size_bytes) > 1:  # many do not count the padding
+    elif riff_bytes is not None and abs(riff_bytes + 8 - source.size_bytes) > 1:  # many omit the padding
         source.oddities.append("RIFF size is not the object's, passed over")
     if not size:
         raise Rejected("no-audio", "the object ends where the audio should begin")
@@ -231,17 +231,17 @@ def _data_bytes(source: ObjectStream, claimed: int, riff_bytes: int | None) -> i
 
 
 def _is_streamed(source: ObjectStream, claimed: int, riff_bytes: int | None) -> bool:
-    """Whether the writer could not know: it left a known placeholder, or 2 GiB and more in the RIFF chunk as well."""
+    """Whether the writer could not know the size: a known placeholder, or 2 GiB and more also in the RIFF chunk."""
     if claimed in STREAMED_SIZES:
         return True
     if riff_bytes is None or not max(STREAMED_FROM, source.left + 1) <= claimed:
         return False
-    before = source.size_bytes - source.left - 8  # of what the RIFF chunk holds
+    before = source.size_bytes - source.left - 8  # bytes of the RIFF chunk before the audio
     return riff_bytes >= STREAMED_FROM or riff_bytes == (before + claimed) % 2**32
 
 
 def _skip_padding(source: ObjectStream, name: bytes, size: int) -> None:
-    """Pass over the byte that makes a chunk's size even; not all writers write it."""
+    """Skip the byte that makes a chunk's size even; not all writers write it."""
     if not size & 1 or not source.left:
         return
     if _next_chunk(source):
@@ -251,7 +251,7 @@ def _skip_padding(source: ObjectStream, name: bytes, size: int) -> None:
 
 
 def _next_chunk(source: ObjectStream) -> bytes | None:
-    """The name of the chunk that begins here, if one may."""
+    """The name of the chunk that begins here; None where the bytes can be no chunk."""
     if source.left < 8:
         return None
     name, size = struct.unpack_from("<4sI", source.peek(8))
@@ -286,7 +286,7 @@ def _head_of(source: ObjectStream, fmt: bytes, data_bytes: int) -> WavHead:
 
 
 def _codec(fmt: bytes) -> tuple[str, int]:
-    """ffmpeg's name of the codec, and the bits that its samples take up."""
+    """ffmpeg's name of the codec, and the bits that one sample occupies."""
     tag, bits = struct.unpack_from("<H12xH", fmt)
     valid_bits = 0
     if tag == EXTENSIBLE:
@@ -302,18 +302,18 @@ def _codec(fmt: bytes) -> tuple[str, int]:
 
 
 def _bits_taken(tag: int, bits: int) -> int:
-    """Samples take up whole bytes; those of G.711 always one, whatever the fmt chunk says."""
+    """Bits that one sample occupies: whole bytes; one byte for G.711, whatever the fmt chunk says."""
     if tag in (ALAW, MULAW):
         return 8
     return -(-bits // 8) * 8 if tag == PCM else bits
 
 
 def _check_align(align: int, channels: int, bits: int, frame_bytes: int) -> None:
-    """Refuse a wrong block align that leaves doubt what a frame is.
+    """Refuse a wrong block align that leaves doubt about the size of a frame.
 
-    Channels and bits say it already, so most are harmless. Fewer bytes than channels contradict them, and so does any
-    beside an odd number of bits. A decoder that reads by it (ffmpeg: some power of two times ``align`` bytes at once)
-    loses the last frame of each packet where whole frames do not fit.
+    Channels and bits give that size, too, so most wrong values are harmless. Two kinds are not: fewer bytes than
+    channels, and any wrong value beside an odd number of bits. Some decoders go by the block align (ffmpeg reads some
+    power of two times ``align`` bytes at once); they lose the last frame of each packet where whole frames do not fit.
     """
     if bits % 8:
         raise Rejected("unsupported", f"samples of {bits} bits in frames of {align} bytes are none we decode")

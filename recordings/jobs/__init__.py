@@ -1,1 +1,1 @@
-"""What follows archiving: restore, release, reconcile."""
+"""The jobs that follow archiving: restore, release, reconcile."""

@@ -1,4 +1,4 @@
-"""Restore, release and reconcile: what was asked for, checked before anything is touched."""
+"""The parameters of a restore, release or reconciliation, checked before anything is touched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _HOW_TO_SELECT = "contact_ids, start_date or end_date, prefixes, or run_id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job on what has been archived. Dates are of the calls, UTC, inclusive; None does not narrow."""
+    """A restore, release or reconciliation. Dates are of the calls, UTC, inclusive; None selects all."""
 
     run_id: str
     kind: str
@@ -36,24 +36,24 @@ class Job:
     everything: bool
     missing_ok: bool
     grace_days: int
-    grace_days_read_back: int  # of those that were read back and decoded in full
+    grace_days_read_back: int  # of recordings that were read back and decoded in full
     repair: bool
     dry_run: bool
     started_at: datetime
     software_version: str = __version__
 
     def grace_days_of(self, row: AuditRow) -> int:
-        """For how many days after its archiving a recording's original stays."""
+        """For how many days after its archiving a recording's original is kept."""
         return self.grace_days_read_back if row.read_back else self.grace_days
 
     @property
     def narrows(self) -> bool:
-        """Whether anything was selected."""
+        """Whether the parameters select anything."""
         return bool(self.contact_ids or self.of_run or self.start_date or self.end_date or self.prefixes != ("",))
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it leaves records under ``_runs/``: whatever may write does, and every reconciliation."""
+        """Whether the job leaves records under ``_runs/``: jobs that may write do, and so does every reconciliation."""
         return self.kind == "reconcile" or not self.dry_run
 
 
@@ -111,12 +111,12 @@ def plan_job(
 
 
 def days_to_compare(scheduled_on: date, start_date: date | None, end_date: date | None) -> tuple[date, date]:
-    """The days of a reconciliation: these; where they are left out, the week of the last scheduled archiving run."""
+    """First and last day of a reconciliation; where they are left out, the week of the last scheduled archiving run."""
     return window(scheduled_on, start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
 
 
 def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> None:
-    """A list without an entry, or with a blank one, may be a mistake: it must not come to mean all."""
+    """Refuse a list without an entry, or with a blank one: a mistake must not come to mean all."""
     if kind == "reconcile" or entries is None:
         return
     if not entries:
@@ -126,7 +126,7 @@ def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> 
 
 
 def _check_selection(job: Job) -> None:
-    """A restore, and a release that deletes, must say of what. A dry run of a release may look at all."""
+    """Refuse a restore, and a release that deletes, without a selection. A dry run of a release may look at all."""
     is_needed = job.kind == "restore" or (job.kind == "release" and not job.dry_run)
     if is_needed and not (job.narrows or job.everything):
         ways = _HOW_TO_SELECT if job.kind == "restore" else "start_date or end_date, or prefixes"
@@ -137,7 +137,7 @@ def _check_selection(job: Job) -> None:
 
 
 def begun(row: AuditRow, job: Job) -> AuditRow:
-    """The row with which this job takes the recording up: nothing is proved yet."""
+    """The row with which this job starts on the recording: nothing is proved yet."""
     return replace(
         row,
         run_id=job.run_id,
@@ -154,12 +154,12 @@ def begun(row: AuditRow, job: Job) -> AuditRow:
 
 
 def state_after(row: AuditRow, at: datetime) -> datetime:
-    """When the state came that follows ``row``'s: ``at``, which S3 tells to the second, but never before that."""
+    """Timestamp of the next state: ``at``, in S3's whole seconds, but always later than ``row.state_at``."""
     return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
 
 
 def batches_of(rows: Sequence[AuditRow], *, first: int = 1) -> list[BatchRows]:
-    """The rows in batches, oldest call first, numbered from ``first`` on: a run's numbers name its files."""
+    """The rows in batches, oldest call first, numbered from ``first`` on; the numbers become part of file names."""
     ordered = sorted(rows, key=lambda row: (row.recording_date, row.key))
     cuts = [ordered[n : n + BATCH_SIZE] for n in range(0, len(ordered), BATCH_SIZE)]
     return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=first)]

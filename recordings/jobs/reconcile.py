@@ -1,4 +1,7 @@
-"""Do table and bucket tell the same story? Where they do not, what is safe is mended."""
+"""Compare the audit table with the bucket, and repair what is safe to repair.
+
+A drift is one difference between the table and the bucket.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,17 +28,17 @@ from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
 _YEAR_DAYS = 365.25
-_MAX_NAMED = 100  # differences of each kind that reports name; the files have all
+_MAX_NAMED = 100  # differences of each kind that reports name; the files list all
 _DIFFERENCES_OF_A_FILE = 20_000
-FAILURES = ("unavailable", "bug", "not-compared")  # these say nothing of the bucket: the comparison itself failed
-LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # somebody deleted or wrote what we rely on
+FAILURES = ("unavailable", "bug", "not-compared")  # the comparison itself failed; these say nothing about the bucket
+LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # others deleted or overwrote objects
 
-Runs = Mapping[tuple[str, str], str]  # by kind and key, the run that had set out and wrote no row
+Runs = Mapping[tuple[str, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """One way in which table and bucket differ. ``row`` is what would mend it, where that is safe."""
+    """One difference between table and bucket. ``row`` is the row that would repair it, where that is safe."""
 
     code: str
     key: str
@@ -44,17 +47,17 @@ class Drift:
 
     @property
     def is_loss(self) -> bool:
-        """Whether a recording, an original, or a deletion that the table vouches for is not as it says."""
+        """Whether a recording, an original, or a deletion is not as the table says."""
         return self.code in LOSSES
 
     @property
     def is_bad(self) -> bool:
-        """Whether it ends the run red: something is lost, or could not be compared."""
+        """Whether the drift makes the run fail: something is lost, or could not be compared."""
         return self.code in LOSSES or self.code in FAILURES
 
 
 class Drifts:
-    """The differences that a reconciliation has found so far: counted, the first named, and all of them written."""
+    """The drifts that a reconciliation has found so far: all are counted and written, the first are named."""
 
     def __init__(self, job: Job, files: AuditFiles) -> None:
         self.counts = Counter[str]()  # by code
@@ -80,14 +83,14 @@ class Drifts:
             self.write()
 
     def write(self) -> None:
-        """Write what is not written yet."""
+        """Write the drifts that are not written yet."""
         number = len(self.files) + 1
         self.files += write_differences(self._audit_files, self._job, self._unwritten, number=number)
         self._unwritten = []
 
     @property
     def problems(self) -> list[str]:
-        """What is lost or could not be compared: the first of each kind, and how many more."""
+        """Losses and failed comparisons: the first of each kind, and how many more."""
         bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
         more = bad - len(self._bad)
         said = f"and {plural(more, 'more recording')}: all are in {DIFFERENCES}/{self._job.run_id}.csv"
@@ -95,10 +98,10 @@ class Drifts:
 
 
 def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, number: int = 1) -> list[ManifestFile]:
-    """The differences as ``_differences/<run_id>.csv``, a row each; no file where there are none.
+    """The differences as ``_differences/<run_id>.csv``, one row each; no file where there are none.
 
-    Where there are many, those that follow lie in ``<run_id>-2.csv`` and so on. No cell begins with what others chose,
-    as the name of an object: a spreadsheet would take text after = for a formula.
+    Further rows go into ``<run_id>-2.csv`` and so on. No cell begins with text that others chose, such as an object's
+    name: a spreadsheet would take text that begins with = for a formula.
     """
     if not drifts:
         return []
@@ -127,7 +130,7 @@ def reconcile_day(
     """Every drift of one day below one prefix, in key order."""
     files = open_table(job.audit_uri, store.session)
     only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
-    left_alone = dict[str, str]()  # recordings that no run has archived: what the last one that looked said
+    left_alone = dict[str, str]()  # recordings that no run has archived: the reason that the last run gave
     deleted = set[tuple[str, str]]()
     columns = (*STATE_COLUMNS, "reason", "version_before")
 
@@ -155,9 +158,9 @@ def reconcile_day(
 
 
 def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """The recordings that a run looked at and left as they were, each with what the last run said of it.
+    """The recordings that a run looked at and left as they were, each with the last run's reason.
 
-    Not those that somebody else wrote or deleted under the run's eyes, which it said, and what is no recording.
+    Leaves out recordings that somebody else wrote or deleted during the run, and objects that are not recordings.
     """
     last = attempts.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
     for key, status, reason in last[["key", "status", "reason"]].itertuples(index=False):
@@ -167,7 +170,7 @@ def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _vanished(left_alone: Mapping[str, str], versions: Mapping[str, Sequence[Version]]) -> list[Drift]:
-    """Of those, the ones that are there no more."""
+    """The recordings of ``left_alone`` that no longer exist."""
     return [
         _missing(key, said, versions.get(key, []))
         for key, said in sorted(left_alone.items())
@@ -181,7 +184,10 @@ def _missing(key: str, said: str, versions: Sequence[Version]) -> Drift:
 
 
 def _found_gone(known: Mapping[str, AuditRow], deleted: Collection[tuple[str, str]]) -> list[Drift]:
-    """Originals that a release found gone, and that no other release says it ``deleted``: keys and versions."""
+    """Originals that a release found already deleted, unless another release recorded the deletion in ``deleted``.
+
+    ``deleted`` holds keys and versions.
+    """
     gone = [row for row in known.values() if row.status is Status.RELEASED and code_of(row.reason) == FOUND_GONE]
     return [
         Drift(code="original-gone", key=row.key, sentence=f"run {row.run_id} found version {row.version_before} gone")
@@ -210,7 +216,7 @@ def _compared(
     *,
     is_new: bool,
 ) -> list[Drift]:
-    """The drifts of one recording; what cannot be looked at is one, and no other recording suffers from it."""
+    """The drifts of one recording; a failure to look at it is a drift, too, and affects no other recording."""
     found: list[Drift] = []
 
     def look() -> None:
@@ -224,13 +230,13 @@ def _compared(
     try:
         patience()(look)
     except (RecordingError, StoreRefused) as error:
-        if row is None:  # an object that no run has archived, perhaps none of ours
+        if row is None:  # an object that no run has archived, and that may not be ours
             found.append(Drift(code="unreadable", key=key, sentence=str(error)))
         else:
             found.append(Drift(code="not-compared", key=key, sentence=str(error)))
     except StoreUnavailable as error:
         found.append(Drift(code="unavailable", key=key, sentence=str(error)))
-    except Exception as error:  # a bug: told, and the run ends red after all the others are done
+    except Exception as error:  # a bug: reported as a drift, and the run fails after all other recordings are done
         found.append(Drift(code="bug", key=key, sentence=f"{type(error).__name__}: {error}"))
     return found
 
@@ -264,7 +270,7 @@ def _left(versions: Sequence[Version]) -> str:
 
 
 def _unknown(store: Store, key: str, job: Job) -> Iterator[Drift]:
-    """An object without a state in the table: a recording not archived yet, or a replacement whose row was lost."""
+    """An object without a state in the table: a recording not yet archived, or a replacement whose row was lost."""
     row = found_row(store, key)
     if row is not None:
         yield Drift(
@@ -280,7 +286,7 @@ def _changed(store: Store, key: str, row: AuditRow, newest: Version, job: Job, r
     sentence = f"version {newest.version_id} is current, but the table knows {row.version_after}"
     try:
         ours = list(_unknown(store, key, job))
-    except (RecordingError, StoreRefused) as error:  # what the listing shows is certain all the same
+    except (RecordingError, StoreRefused) as error:  # what the listing shows is certain nevertheless
         yield Drift(code="changed-since", key=key, sentence=f"{sentence}; {error}")
         return
     run_id = runs.get(("restore", key))
@@ -294,7 +300,7 @@ def _changed(store: Store, key: str, row: AuditRow, newest: Version, job: Job, r
 
 
 def _is_original(store: Store, row: AuditRow) -> bool:
-    """Whether what lies there is the original brought back, and not what somebody else wrote."""
+    """Whether the current version is the original brought back, and not somebody else's object."""
     try:
         found_restored(store, row)
     except RecordingError:
@@ -313,7 +319,7 @@ def _replacement(store: Store, row: AuditRow, newest: Version, job: Job) -> Iter
             reason="tag-missing: tagged again",
             read_back=row.read_back,
         )
-        still = row.status is not Status.RELEASED  # a released recording stays released: its tag is for people to set
+        still = row.status is not Status.RELEASED  # a released recording stays released: people must set its tag
         yield Drift(
             code="tag-missing", key=row.key, sentence="not tagged converted=True", row=mended if still else None
         )

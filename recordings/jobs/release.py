@@ -1,4 +1,4 @@
-"""An original is deleted, after everything that speaks for its replacement has been proved once more."""
+"""Delete an original, after its replacement has been proved once more."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,18 +23,18 @@ _SEAL = object()
 
 
 class Proof:
-    """That one original may go: no deletion without it. Only ``prove`` can make one."""
+    """Proof that one original may be deleted: no deletion without it. Only ``prove`` can make one."""
 
     __slots__ = ("row",)
 
     def __init__(self, row: AuditRow, *, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("a proof is what the check of a recording returns: call prove")
-        self.row = row  # as it will be once the original is gone
+        self.row = row  # the row as it will be after the deletion
 
 
 def check_may_delete(store: ReleasingStore) -> None:
-    """Raises InvalidRequest where S3 would refuse every deletion of this bucket's versions."""
+    """Raises InvalidRequest where S3 would refuse every deletion of versions in this bucket."""
     if patience()(store.needs_mfa):
         raise InvalidRequest(
             f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
@@ -43,7 +43,7 @@ def check_may_delete(store: ReleasingStore) -> None:
 
 
 def release_batch(store: ReleasingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
-    """Prove each replacement, say which originals will go, delete them, write the rows."""
+    """Prove each replacement, record the intent to delete, delete the originals, write the rows."""
     proved = pool.map(lambda row: prove(store, row, job), batch.rows)
     proofs = [each for each in proved if isinstance(each, Proof)]
     rows = [each for each in proved if isinstance(each, AuditRow)]
@@ -56,21 +56,21 @@ def release_batch(store: ReleasingStore, files: AuditFiles, batch: BatchRows, jo
 
 
 def prove(store: Store, row: AuditRow, job: Job) -> Proof | AuditRow:
-    """That the original may go, or the row that says why it stays. ``row`` is the recording's current row."""
+    """Proof that the original may be deleted, or the row that says why it stays. ``row`` is the current row."""
     checked = accounted(begun(row, job), lambda: _checked(store, row, job))
     may_go = checked.status is Status.RELEASED and checked.reason is None
     return Proof(checked, seal=_SEAL) if may_go else checked
 
 
 def delete_original(store: ReleasingStore, proof: Proof) -> AuditRow:
-    """Delete exactly the version that was proved superfluous. The row is ``failed`` where it may or may not be gone."""
+    """Delete exactly the version that was proved superfluous. The row is ``failed`` where the outcome is unknown."""
     row = proof.row
     unknown = replace(row, status=Status.FAILED, original_kept=None)
     return accounted(unknown, lambda: _deleted(store, row))
 
 
 def _deleted(store: ReleasingStore, row: AuditRow) -> AuditRow:
-    """The replacement is looked at once more: the whole batch was proved before its first deletion."""
+    """Check the replacement once more, then delete: the whole batch was proved before its first deletion."""
     current = store.head(row.key)
     if (current.version_id, current.etag) != (row.version_after, row.etag_after):
         raise Changed("changed", "somebody overwrote the replacement after it had been checked")
@@ -79,7 +79,7 @@ def _deleted(store: ReleasingStore, row: AuditRow) -> AuditRow:
 
 
 def found_released(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a release that ended before it wrote its own; the original was last seen at ``state_at``."""
+    """The row of a release that died before it wrote the row; the original was last seen at ``state_at``."""
     try:
         store.head(row.key, _original_version(row))
     except Changed:
@@ -89,7 +89,7 @@ def found_released(store: Store, row: AuditRow) -> AuditRow:
 
 
 def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
-    """The row that says released, if all holds. S3 itself refuses to delete what is held or locked and not shown so."""
+    """The released row, if all checks pass. S3 itself refuses to delete versions with a hidden hold or lock."""
     _check_row(proof)
     current = store.head(proof.key)
     _check_grace(proof, current, job)
@@ -100,7 +100,7 @@ def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
         begun(proof, job),
         status=Status.RELEASED,
         verified=True,
-        read_back=proof.read_back,  # it is of this very replacement
+        read_back=proof.read_back,  # the reading concerned this very replacement
         tagged=CONVERTED_TAG in tags.items(),
         original_kept=False,
         finished_at=datetime.now(UTC),
@@ -123,14 +123,14 @@ def _check_row(proof: AuditRow) -> None:
 
 
 def _original_version(row: AuditRow) -> str:
-    """Never None and never empty: a DELETE without a version id would hide the replacement."""
+    """The original's version id, never None and never empty: DELETE without an id would hide the replacement."""
     if not row.version_before:
         raise Unproven("unproven", "the row names no original")
     return row.version_before
 
 
 def _check_grace(proof: AuditRow, current: StoredObject, job: Job) -> None:
-    """By S3's clock at both ends, to the second: its Date header knows no less."""
+    """Check the grace period by S3's clock at both ends, to the second, as precise as S3's Date header."""
     archived_at = (proof.state_at or current.answered_at).replace(microsecond=0)
     grace_days = job.grace_days_of(proof)
     due = archived_at + timedelta(days=grace_days)
@@ -139,7 +139,7 @@ def _check_grace(proof: AuditRow, current: StoredObject, job: Job) -> None:
 
 
 def _check_replacement(store: Store, proof: AuditRow, current: StoredObject) -> None:
-    """By its SHA-256 last: where S3 does not show it, the body is read."""
+    """Check the replacement; its SHA-256 comes last, because the body is read where S3 does not show the hash."""
     provenance = provenance_of(current.metadata)
     shown = (current.version_id, current.etag, current.size_bytes)
     claimed = (proof.version_after, proof.etag_after, proof.bytes_after)
@@ -160,7 +160,7 @@ def _check_tags(tags: dict[str, str]) -> None:
 
 
 def is_committed(tags: dict[str, str]) -> bool:
-    """Tagged converted=True; where other tags leave no room for it, a replacement's provenance stands for the tag."""
+    """Whether the tags say converted=True; where they leave no room for it, the provenance counts instead."""
     return CONVERTED_TAG in tags.items() or (len(tags) >= MAX_TAGS and CONVERTED_TAG[0] not in tags)
 
 

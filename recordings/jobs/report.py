@@ -1,4 +1,4 @@
-"""A restore, release or reconciliation in words that people read: the run's name, and its report in Markdown."""
+"""A restore, release or reconciliation in words for people: the run's name, and its report in Markdown."""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from recordings.table.rows import AuditRow
 
 _MAX_LISTED = 100  # recordings in the report; the audit table has all
 _MAX_SAID = 100  # problems, and notes
-_MAX_FILES = 20  # named in a page
+_MAX_FILES = 20  # files named on a page
 _TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile": "Comparison of table and bucket"}
 
 
 def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
-    """What a run does, and to what: ``dry run: restore 3 contacts``."""
+    """The name of a run, with its action and its subject: ``dry run: restore 3 contacts``."""
     bucket, window = parameters["bucket"], open_span(parameters["start_date"], parameters["end_date"])
     if kind == "reconcile":
         return f"{'repair' if parameters['repair'] else 'compare'} table and {bucket}, {window}"
@@ -38,12 +38,12 @@ def _below(parameters: Mapping[str, Any]) -> str:
 
 
 def report_of(job: Job, summary: JobSummary, sums: JobSums) -> str:
-    """The job's page, what matters first."""
+    """The job's page, most important content first."""
     sections = [
         f"# {_TITLES[job.kind]} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
         _sentence(summary.next_step),
         _freed(job, summary) if job.kind == "release" else "",
-        _differences(summary.drifts),  # what it means and what to do, before a hundred keys
+        _differences(summary.drifts),  # the meaning and what to do, before a hundred keys
         _reasons(summary),
         _listed("What went wrong", summary.problems),
         _listed("What to know", summary.notes),
@@ -85,7 +85,7 @@ def _verdict(job: Job, summary: JobSummary) -> str:
 
 
 def _restored(job: Job, sums: JobSums) -> str:
-    """Each recording with the version to listen to, and how."""
+    """Each restored recording, with the version to listen to and how to open it."""
     rows = sums.done
     if not rows:
         return ""
@@ -130,7 +130,7 @@ def _freed(job: Job, summary: JobSummary) -> str:
 
 
 def _due(job: Job, sums: JobSums) -> str:
-    """What waits, by the day on which it may go: not one by one."""
+    """The originals that wait, counted by the day on which they may be released."""
     if not sums.due:
         return ""
     lines = [
@@ -161,7 +161,7 @@ def _differences(drifts: Mapping[str, int]) -> str:
 
 
 def differences_report(examples: Mapping[str, Sequence[Drift]], counts: Mapping[str, int], files: Sequence[str]) -> str:
-    """The differences by their code: how many, the first keys of each, with what was found; and where all are."""
+    """The differences by code: how many, the first keys of each and the finding, and where all are listed."""
     codes = sorted(counts, key=lambda code: (code not in LOSSES, code))
     sections = [
         "\n".join(

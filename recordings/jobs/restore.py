@@ -1,4 +1,4 @@
-"""An original becomes current again, as it was, and is marked so that nobody archives it a second time."""
+"""Make an original current again, unchanged, and mark it so that no run archives it a second time."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ from recordings.tag import CONVERTED_TAG, MAX_TAGS
 
 
 def restore_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
-    """Say which originals will come back, bring them back, write the rows."""
+    """Record the intent to restore, bring the originals back, write the rows."""
     if job.dry_run:
         rows = pool.map(lambda row: restore_recording(store, row, job), batch.rows)
         return JobResult(job, rows, [])
@@ -32,14 +32,14 @@ def restore_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, p
 
 
 def restore_recording(store: Store, row: AuditRow, job: Job) -> AuditRow:
-    """Bring the original back, or say why not. ``row`` is the recording's current row, or says why it has none."""
+    """Bring the original back, or say why not. ``row`` is the current row, or the reason why there is none."""
     if not row.holds_replacement:
         return row
     return accounted(begun(row, job), lambda: _restore(store, begun(row, job), job))
 
 
 def found_restored(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a restore that ended before it wrote its own: what lies there is the original, and no replacement."""
+    """The row of a restore that died before it wrote the row: the current object is the original, not a replacement."""
     current = store.head(row.key)
     if provenance_of(current.metadata) is not None:
         raise Skipped("not-restored", "the replacement is still there")
@@ -58,8 +58,8 @@ def _restore(store: Store, row: AuditRow, job: Job) -> AuditRow:
         original = store.head(row.key, str(provenance.original.version))
     except Changed as error:
         raise Rejected("original-gone", f"version {provenance.original.version} no longer exists") from error
-    original = replace(original, version_id=provenance.original.version)  # S3 may not name a version that is `null`
-    store.check_locks_are_shown(row.key, original.version_id)  # they go with the original
+    original = replace(original, version_id=provenance.original.version)  # S3 may omit the version id `null`
+    store.check_locks_are_shown(row.key, original.version_id)  # hold and lock are copied with the original
     tags, metadata = _marked(store.tags(row.key, original.version_id), original)
     row = replace(_swapped(row, _shown(row, current)), sha256_after=provenance.original.sha256)
     if job.dry_run:
@@ -86,14 +86,14 @@ def _is_copy(store: Store, copy: StoredObject, over: StoredObject, provenance: P
 
 
 def _found_there(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
-    """No replacement lies there; it may be an original that was brought back, without a row to say so."""
+    """The row where no replacement is current: it may be an original brought back, of which there is no row yet."""
     if current.size_bytes != row.bytes_before or store.sha256_of(current) != row.sha256_before:
         raise Skipped("not-archived", "what lies there now is not our replacement")
     return _after(_swapped(row, row.after), current)
 
 
 def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str], Mapping[str, str] | None]:
-    """Tags that keep the copy from being archived again; where there is no room for one more, metadata that does."""
+    """Tags that keep the copy from being archived again; where there is no room for one more, metadata that does so."""
     kept = {name: value for name, value in tags.items() if name != CONVERTED_TAG[0]}
     exempt = {**kept, EXEMPT_TAG[0]: EXEMPT_TAG[1]}
     return (exempt, None) if len(exempt) <= MAX_TAGS else (kept, exempted(original.metadata))
@@ -112,7 +112,7 @@ def _shown(row: AuditRow, replacement: StoredObject) -> Side:
 
 
 def _swapped(row: AuditRow, replacement: Side) -> AuditRow:
-    """An archived row the other way round: from the replacement back to the original."""
+    """An archived row with its sides exchanged: from the replacement back to the original."""
     after = row.after
     original = replace(row.before, etag=after.etag, version=after.version, storage_class=after.storage_class)
     measured = dict.fromkeys(("snr_db", "error_rms", "error_peak", "gain_left", "gain_right"))
@@ -120,7 +120,7 @@ def _swapped(row: AuditRow, replacement: Side) -> AuditRow:
 
 
 def _after(row: AuditRow, restored: StoredObject) -> AuditRow:
-    """``after`` is the original, current again."""
+    """The row with the current original as its ``after`` side."""
     return replace(
         row,
         status=Status.RESTORED,

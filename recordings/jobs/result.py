@@ -1,4 +1,4 @@
-"""What a job came to: its batches' results, and the summary that its flow returns or fails with."""
+"""The results of a job: those of its batches, and the summary that its flow returns or fails with."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from recordings.reporting import failed_first
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
-_MAX_LISTED = 100  # recordings that the report can name; the audit table has all
-LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that are held, locked, exempt or unproven
+_MAX_LISTED = 100  # recordings that the report names at most; the audit table has all
+LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were held, locked, exempt or unproven
 
 
 class JobResult:
-    """What a batch of a job came to. A plain class, as Batch is."""
+    """The result of one batch of a job. A plain class, as Batch is."""
 
     __slots__ = ("again", "counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
 
@@ -43,13 +43,13 @@ class JobResult:
 
 
 def _is_left(row: AuditRow) -> bool:
-    """Whether people should look at it: not done, and not only waiting; or done by nobody knows whom."""
+    """Whether people should look at the recording: not done and not only waiting, or released by somebody unknown."""
     code = code_of(row.reason)
     return code == FOUND_GONE or (row.status not in STATES and code != _IN_GRACE)
 
 
 def _look_again(left: Iterable[AuditRow], today: date) -> dict[date, date]:
-    """By day of calls, when a release has to look again: at what failed at once, at what is held or locked later."""
+    """When a release must look again, by day of calls: at failed rows today, at other rows in four weeks."""
     again: dict[date, date] = {}
     for row in left:
         days = 0 if row.status is Status.FAILED else LOOK_AGAIN_DAYS
@@ -62,7 +62,7 @@ def _sooner(again: dict[date, date], day: date, on: date) -> None:
 
 
 class JobSums:
-    """What a job has come to so far. Bounded: of its recordings it names the first, and counts all."""
+    """The sums of a job so far. Their size is bounded: they count all recordings, and name the first ones."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -72,11 +72,11 @@ class JobSums:
         self.done: list[AuditRow] = []
         self.failures: list[AuditRow] = []
         self.files: list[ManifestFile] = []
-        self.lost: list[str] = []  # batches that nothing came of, each with the reason
+        self.lost: list[str] = []  # batches without a result, each with the reason
         self.again: dict[date, date] = {}
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count these batches in; ``outcomes`` has what came of each."""
+        """Count these batches in; ``outcomes`` has the outcome of each."""
         for batch, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, JobResult):
                 self._add(outcome, len(batch.rows))
@@ -100,12 +100,12 @@ class JobSums:
             _sooner(self.again, day, on)
 
     def add_due(self, due: Mapping[date, "Due"]) -> None:
-        """Count in what falls due later."""
+        """Count in originals that fall due later."""
         for day, each in due.items():
             self.due[day] = self.due.get(day, Due()) + each
 
     def add_waiting(self, waiting: Mapping[date, "Due"]) -> None:
-        """Count in what the table alone shows to be in its grace period, of which no batch was made."""
+        """Count in originals that are in their grace period by the table alone, so that no batch holds them."""
         self.add_due(waiting)
         count = sum(each.recordings for each in waiting.values())
         if count:
@@ -115,7 +115,7 @@ class JobSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """Originals that fall due together: how many, and what deleting them will free."""
+    """Originals that fall due on the same day: how many, and what deleting them will free."""
 
     recordings: int = 0
     size_bytes: int = 0
@@ -130,7 +130,7 @@ class Due:
 
 
 def due_by_date(rows: Sequence[AuditRow]) -> dict[date, Due]:
-    """When the originals of these rows, which are in their grace, may be released: by UTC date."""
+    """The originals of these rows, all in their grace period, by the UTC date from which they may be released."""
     found: dict[date, Due] = {}
     for row in rows:
         day = _due(row)
@@ -139,11 +139,11 @@ def due_by_date(rows: Sequence[AuditRow]) -> dict[date, Due]:
 
 
 def _due(row: AuditRow) -> date:
-    return date.fromisoformat((row.reason or "").rpartition(" ")[2])  # as its reason ends
+    return date.fromisoformat((row.reason or "").rpartition(" ")[2])  # the reason ends with the date
 
 
 def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
-    """The same for archived rows, each with its grace: a frame with state_at, bytes_before and storage_class_before."""
+    """The same for archived rows, each with its grace: a frame with state_at, bytes_before, storage_class_before."""
     days = (archived["state_at"] + graces).dt.date
     classes = archived["storage_class_before"].fillna("STANDARD")
     groups: Iterable[Any] = archived["bytes_before"].fillna(0).groupby([days, classes])
@@ -157,7 +157,7 @@ def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
 
 
 def _original(row: AuditRow) -> tuple[int, str]:
-    """Size and storage class of the original, which a restored row has on its other side."""
+    """Size and storage class of the original; in a restored row, they are on the other side."""
     restored = row.status is Status.RESTORED
     size_bytes = row.bytes_after if restored else row.bytes_before
     storage_class = row.storage_class_after if restored else row.storage_class_before
@@ -165,14 +165,14 @@ def _original(row: AuditRow) -> tuple[int, str]:
 
 
 def _month(row: AuditRow) -> float:
-    """What keeping the original costs a month, in US dollars at list prices."""
+    """Cost of keeping the original for a month, in US dollars at list prices."""
     size_bytes, storage_class = _original(row)
     return prices().object_month(size_bytes, storage_class)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
-    """What a job's flow returns. In a dry run, the counts are of what would be done."""
+    """The result of a job's flow. In a dry run, the counts say what would be done."""
 
     run_id: str
     kind: str
@@ -180,18 +180,18 @@ class JobSummary:
     counts: Mapping[str, int]  # by status
     reasons: Mapping[str, int]  # by the code of the reason
     original_bytes: int  # of the originals restored or released
-    usd_month: float  # what keeping these originals costs a month, in US dollars at list prices
+    usd_month: float  # cost of keeping these originals for a month, in US dollars at list prices
     manifest_files: tuple[str, ...]
     drifts: Mapping[str, int]  # differences found by a reconciliation, by code
-    unrecorded: int  # recordings asked for that no row speaks of
-    settled: int = 0  # rows written for what earlier runs had done before they died
-    notes: tuple[str, ...] = ()  # what people should know, such as why there was nothing to do
-    problems: tuple[str, ...] = ()  # what was asked for in vain, was lost, or could not be looked at or written
-    next_step: str = ""  # how to do for real what a dry run only looked at
+    unrecorded: int  # requested recordings that have no row
+    settled: int = 0  # rows written on behalf of earlier runs that died before they wrote them
+    notes: tuple[str, ...] = ()  # information for people, such as why there was nothing to do
+    problems: tuple[str, ...] = ()  # what was not found, was lost, or could not be read or written
+    next_step: str = ""  # how to do what a dry run only looked at
 
     @property
     def succeeded(self) -> bool:
-        """Every recording asked for is accounted for, none failed, and nothing was asked for in vain."""
+        """Whether every recording asked for is accounted for, none failed, and all that was asked for was found."""
         return not (self.unrecorded or self.problems or self.counts.get(Status.FAILED.value, 0))
 
     def __str__(self) -> str:
@@ -217,14 +217,14 @@ _NOTHING = {
 
 
 def _shortened(said: Sequence[str], most: int, what: str) -> Iterator[str]:
-    """The first of them, as many as one line should say, and how many more."""
+    """The first ``most`` texts, and how many more there are."""
     yield from said[:most]
     if len(said) > most:
         yield f"and {plural(len(said) - most, f'more {what}')}"
 
 
 class JobFailed(Exception):
-    """The job ended, but not everything in it went well. Its rows and its record are written."""
+    """The job ended, but something in it failed. Its rows and its record are written."""
 
     def __init__(self, summary: JobSummary) -> None:
         super().__init__(f"{summary}. The artifact {summary.kind}-report has all of it, and says what to do")
@@ -241,7 +241,7 @@ def summarize(
     notes: Sequence[str],
     problems: Sequence[str],
 ) -> JobSummary:
-    """What the job came to, in all."""
+    """The summary of the whole job."""
     return JobSummary(
         run_id=job.run_id,
         kind=job.kind,
@@ -270,7 +270,7 @@ def _next_step(job: Job, counts: Mapping[str, int]) -> str:
 
 
 def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
-    """The recordings that failed; of a restore, each that does not come back, unless that was to be expected."""
+    """The recordings that failed; in a restore also each that does not come back, unless that was expected."""
     wants_all = job.kind == "restore" and not job.missing_ok
     participle = {"restore": "restored", "release": "released"}.get(job.kind, "mended")
     would = f"{'would not be' if job.dry_run else 'was not'} {participle}"

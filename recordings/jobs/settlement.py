@@ -1,4 +1,7 @@
-"""Runs that died are settled: what they had done gets the row that they could not write, in their name."""
+"""Settle runs that died: write in their name the rows that they could not write.
+
+To settle an intent means to look up in the bucket what its run has done, and to write the rows that the run owes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +31,7 @@ from recordings.table.evidence import listed_digests
 from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
-_NO_KEY = "_no-such-folder/"  # as short a listing as can be
+_NO_KEY = "_no-such-folder/"  # for a listing that is as short as possible
 _LOOK: Mapping[str, Callable[[Store, AuditRow], AuditRow]] = {
     "release": found_released,
     "restore": found_restored,
@@ -36,23 +39,23 @@ _LOOK: Mapping[str, Callable[[Store, AuditRow], AuditRow]] = {
 
 
 class Settlement:
-    """What runs that died had done without a row, and got one now. A plain class, as Batch is."""
+    """The deeds of dead runs that got their rows only now. A plain class, as Batch is."""
 
     __slots__ = ("files", "over", "problems", "rows", "unsettled")
 
     def __init__(self) -> None:
         self.files: list[ManifestFile] = []
-        self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the files are accounted for
+        self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the record lists the files
         self.problems: list[str] = []
         self.rows = 0
-        # Keys of which nobody could see whether a dead run did something to them, each with the day of its call.
+        # Keys that could not be looked at, to see whether a dead run had changed them, each with the day of its call.
         self.unsettled: dict[str, date] = {}
 
 
 def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: timedelta) -> Settlement:
-    """Write the rows that open intents are owed.
+    """Write the rows that runs with open intents still owe.
 
-    The newest intent first: what an older run had done before the newer one set out, the newer one has settled.
+    The newest intent comes first: its run has already settled what older runs had done before.
     """
     settlement = Settlement()
     settlement.problems += [
@@ -61,13 +64,13 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     intents = open_intents(files, store.bucket)
     if not intents:
         return settlement
-    patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises without a bucket: nothing is "gone" then
+    patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises if the bucket does not exist
     listed = listed_digests(files, began_before(intents[0]))  # the oldest
     for intent in reversed(intents):
         try:
             looked = _looked_at(store, files, intent, pool)
             settlement.rows += _write(files, intent, looked)
-            # What a record lists already is not listed anew: its bytes may have been changed since.
+            # Files that a record lists already are not listed anew: their bytes may have changed since.
             manifest = [file for file in files_of(files, intent) if file.name not in listed]
         except AuditDamaged as error:
             settlement.problems.append(
@@ -88,13 +91,13 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
 
 
 def close_settled(files: AuditFiles, settlement: Settlement) -> None:
-    """Close the intents of runs that can do nothing more. Only after the end record that lists their files."""
+    """Close the intents of dead runs. To be called only after the end record that lists their files."""
     for intent, manifest in settlement.over:
         close(files, intent, manifest)
 
 
 def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[AuditRow]:
-    """What the bucket shows of each recording whose row is not there yet."""
+    """The rows, from what the bucket shows, of the intent's recordings that have none yet."""
     look = _LOOK[intent.kind]
 
     def looked(row: AuditRow) -> AuditRow:

@@ -1,1 +1,1 @@
-"""Is a bucket safe to work on: looked at, and tried, before the first recording."""
+"""Preflight: is a bucket safe to work on? Inspected and tried before the first recording."""

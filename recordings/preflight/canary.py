@@ -1,7 +1,7 @@
-"""Does a run see what it must see? Tried on objects of its own, under its own role, before the first recording.
+"""Does a run see everything that it must see? Tried on canary objects, under its own role, before the first recording.
 
-S3 leaves out of its answers what a role may not see: tags, holds and locks then look as if there were none. So wherever
-recordings lie, an object that has them all is written, encrypted as a recording is, and read as recordings are.
+S3 omits from its answers what a role may not see: tags, holds and locks then seem not to exist. So wherever recordings
+lie, the run writes an object that has them all, encrypted as a recording is, and reads it as it reads recordings.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,16 +20,16 @@ from recordings.s3.store import Store
 
 NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
 _TAGS = {"canary": "of the recording archive"}
-_LOCKED_FOR = timedelta(minutes=5)  # then it may be deleted like any other object
-_DEAD_AFTER = timedelta(hours=1)  # a canary still held then is of a run that was killed
-_SLACK = timedelta(minutes=5)  # a run may take as long from looking at older canaries to writing its own
-_SAMPLE = 5  # recordings asked how they are encrypted
+_LOCKED_FOR = timedelta(minutes=5)  # after that, it may be deleted like any other object
+_DEAD_AFTER = timedelta(hours=1)  # a canary still held after that belongs to a run that was killed
+_SLACK = timedelta(minutes=5)  # the longest time that a run may take from looking at older canaries to writing its own
+_SAMPLE = 5  # recordings whose encryption is looked at
 
 
 def check_sight(store: Store, run: Run) -> None:
-    """Raise PreflightFailed with the action that is missing, if the run could lose something for want of seeing it.
+    """Raise PreflightFailed, naming the missing action, if the run could lose something that its role may not see.
 
-    Tells the store what S3's answers may be taken to mean: ``shows_tag_counts``, ``owner``.
+    Sets on the store how S3's answers may be interpreted: ``shows_tag_counts``, ``owner``.
     """
     findings = patience()(lambda: list(_findings(store, run)))
     if findings:
@@ -48,12 +48,12 @@ def _findings(store: Store, run: Run) -> Iterator[Finding]:
 
 
 def _folders(run: Run) -> list[str]:
-    """Where recordings lie: what a role may do is said by prefix, and may differ from one to the next."""
+    """The folders of recordings: permissions are granted by prefix, and may differ from one folder to the next."""
     return [folder for prefix in run.prefixes for folder in (prefix, f"{prefix}ivr/")]
 
 
 def _recordings_below(store: Store, run: Run, folder: str) -> Iterator[str]:
-    """Keys of the window's recordings below one folder. A day that cannot be listed is the listing's to tell."""
+    """Keys of the window's recordings below one folder. A day that cannot be listed is reported by the listing."""
     places = (place for day in days_of(run, {}) for place in day.key_prefixes if _folder_of(day, place) == folder)
     for place in places:
         with suppress(StoreRefused):
@@ -61,12 +61,12 @@ def _recordings_below(store: Store, run: Run, folder: str) -> Iterator[str]:
 
 
 def _folder_of(day: Day, place: str) -> str:
-    """The prefix of a run below which a day's place lies, or that prefix's ivr/."""
+    """The run's prefix above a day's folder, or that prefix's ivr/."""
     return place.removesuffix(f"{day.date:%Y/%m/%d}/{day.shard}")
 
 
 def _encryptions(store: Store, keys: list[str]) -> list[Encryption]:
-    """How these are encrypted, each way once. One that cannot be looked at says nothing here: its row will."""
+    """The different encryptions of these objects. One that cannot be looked at is left out: its row will report it."""
     found: list[Encryption] = []
     for key in keys:
         try:
@@ -79,7 +79,7 @@ def _encryptions(store: Store, keys: list[str]) -> list[Encryption]:
 
 
 class _Place:
-    """One canary: where it lies, and what was seen of it."""
+    """One canary: its key, and what was seen of it."""
 
     def __init__(self, store: Store, key: str) -> None:
         self.store, self.key = store, key
@@ -88,7 +88,7 @@ class _Place:
 
 
 def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
-    """With each encryption until one can be used: a key that is disabled costs the recordings that it is used for."""
+    """Try each encryption until one works: a disabled key affects only the recordings that use it."""
     refusals: list[Exception] = []
     for encryption in encryptions:
         try:
@@ -109,7 +109,7 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
     try:
         with store.read(key, version_id=version_id) as (ours, body):
             body.read(ours.size_bytes)
-        with store.read(key) as (current, body):  # ours, or that of another run that began at the same moment
+        with store.read(key) as (current, body):  # our own canary, or that of another run that began at the same moment
             body.read(current.size_bytes)
         place.shows_tag_count = current.tag_count == len(_TAGS)
         yield from _tags(store, key, version_id)
@@ -121,10 +121,11 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
 
 
 def _let_go(store: Store, key: str) -> None:
-    """Lift the holds that killed runs left on the canary: nothing else would ever be able to delete these versions.
+    """Lift the holds that killed runs left on the canary: nothing else would ever make these versions deletable.
 
-    Every run looks before it writes. So the run that wrote the newest version has seen all that were old enough then,
-    and this one asks for the newest and for those that have become old enough since, however many lie below.
+    Every run does so before it writes. So the run that wrote the newest version has handled all that were old enough
+    then, and this run checks only the newest and those that have become old enough since, however many versions there
+    are.
     """
     versions = _newest_first(store, key)
     newest = next(versions, None)
@@ -138,14 +139,14 @@ def _let_go(store: Store, key: str) -> None:
 
 
 def _newest_first(store: Store, key: str) -> Iterator[Version]:
-    """The key's versions as S3 lists them, page by page, without delete markers."""
-    with suppress(StoreRefused):  # who may not list versions may still archive
+    """The versions of the key, without delete markers, page by page in S3's order."""
+    with suppress(StoreRefused):  # a role that may not list versions may still archive
         pages = store.list_versions(key)
         yield from (version for page in pages for version in page if version.key == key and version.etag)
 
 
 def _lift_dead(store: Store, key: str, version: Version) -> datetime:
-    """Lift the version's hold if its run is dead; returns the time by S3's clock."""
+    """Lift the version's hold if its run is dead; returns the current time by S3's clock."""
     try:
         left = store.head(key, version.version_id)
     except Changed:  # somebody deleted it
@@ -156,7 +157,7 @@ def _lift_dead(store: Store, key: str, version: Version) -> datetime:
 
 
 def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:
-    """Asked for with a version id and without one: these are two permissions."""
+    """Findings on the tags, requested with a version id and without one: these are two permissions."""
 
     def are_shown() -> bool:
         return all(store.tags(key, asked_for) == _TAGS for asked_for in (None, version_id))
@@ -195,7 +196,7 @@ def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Fin
 
 
 def _blind(code: str, sentence: str, action: str = "") -> Finding:
-    """``action`` where S3 does not name it; what S3 refuses for another reason is not a matter of granting."""
+    """A finding that blocks. ``action`` is the missing permission, where S3's sentence does not name it."""
     granting = f"Grant the run's role {action or 'that'}: deployments/policies/archive.json has all it needs."
     way_out = granting if action or "the role needs" in sentence else "No recording was changed: fix it, then rerun."
     return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

@@ -1,4 +1,4 @@
-"""Is this bucket safe to work on? Looks at its configuration; a server that is not AWS is tried with empty objects."""
+"""Is this bucket safe to work on? Inspects its configuration, and tries a server that is not AWS with empty objects."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -12,15 +12,15 @@ from recordings.retention import retention_of, rules_that_concern
 from recordings.s3.store import Store
 
 Look = Callable[[], Iterable[Finding]]
-# What must be seen before anything is written; of the rest, a warning says that nobody has looked.
+# These must be seen before anything is written; for the others, a warning says that they could not be inspected.
 _MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 
 
 def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
-    """All findings, gravest first. What may not be looked at is a finding, too.
+    """All findings, most serious first. A refused look is a finding, too.
 
-    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits to try what only a write
-    can show. Raises StoreRefused where nothing at all can be looked at: there is no such bucket.
+    ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits tests that need to write.
+    Raises StoreRefused where nothing at all can be inspected: there is no such bucket.
     """
     findings = [*_configuration(store, prefixes, oldest_days), *(_tried(store, prefixes) if may_write else ())]
     return _by_severity(findings)
@@ -31,7 +31,7 @@ def check_bucket(
 ) -> list[Finding]:
     """The findings, if none of them blocks or all that do are accepted; raises PreflightFailed otherwise.
 
-    Nothing is tried on a bucket whose configuration blocks already: it stays untouched.
+    Nothing is written to a bucket whose configuration blocks the run: it stays untouched.
     """
     findings = _configuration(store, prefixes, oldest_days)
     _raise_unless_accepted(findings, accept)
@@ -52,7 +52,7 @@ def _by_severity(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _configuration(store: Store, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
-    """What reading shows. Raises StoreRefused if each look is refused."""
+    """Findings that reading can show. Raises StoreRefused if every look is refused."""
     looks: dict[str, Look] = {
         "prefixes": lambda: nothing_below(store, prefixes),
         "versioning": lambda: _versioning(store),
@@ -71,14 +71,14 @@ def _configuration(store: Store, prefixes: Sequence[str], oldest_days: int) -> l
 
 
 def _tried(store: Store, prefixes: Sequence[str]) -> list[Finding]:
-    """What only a write can show. AWS is known to honour If-Match."""
+    """Findings that only a write can show. AWS is known to honour If-Match."""
     if store.is_aws:
         return []
     return _told("conditional-writes", _seen(lambda: find_conditional_writes(store, prefixes[0])))
 
 
 def check_prefixes(store: Store, prefixes: Sequence[str]) -> list[Finding]:
-    """A finding for each prefix below which nothing can lie; what is read only needs no more than that.
+    """A finding for each prefix below which nothing can lie; the only check of flows that only read recordings.
 
     Raises InvalidRequest if that is so for all of them.
     """
@@ -91,12 +91,12 @@ def check_prefixes(store: Store, prefixes: Sequence[str]) -> list[Finding]:
 def _seen(look: Look) -> list[Finding] | StoreRefused | Changed:
     try:
         return list(look())
-    except (StoreRefused, Changed) as error:  # the latter: 405, as access points answer for what they do not know
+    except (StoreRefused, Changed) as error:  # Changed: access points answer 405 to requests that they do not know
         return error
 
 
 def _told(name: str, found: list[Finding] | StoreRefused | Changed) -> list[Finding]:
-    """The findings of a look, or the one that it was refused."""
+    """The findings of a look, or a finding that it was refused."""
     if isinstance(found, list):
         return found
     code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant the role access to it, or check it yourself."
@@ -192,7 +192,7 @@ def _replication(store: Store) -> Iterator[Finding]:
 
 
 def kept_for(store: Store, prefixes: Sequence[str]) -> Finding:
-    """How long recordings are kept, as far as the bucket shows it."""
+    """How long recordings are kept, as far as the bucket shows."""
     return Finding(
         code="kept-for",
         severity=Severity.INFO,

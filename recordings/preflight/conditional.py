@@ -1,4 +1,4 @@
-"""Does the server write on the condition that an ETag is current, and only then? AWS does; others are tried."""
+"""Does the server honour If-Match: does it write only if an ETag is current? AWS does; other servers are tried."""
 
 from recordings.errors import StoreUnavailable
 from recordings.finding import Finding, block
@@ -11,7 +11,7 @@ _TRIES = 5  # other runs may probe the same object at the same moment
 
 
 def find_conditional_writes(store: Store, prefix: str) -> list[Finding]:
-    """What is wrong with the server's If-Match; one empty object below ``prefix`` stays behind. Raises StoreRefused."""
+    """Findings on the server's If-Match; one empty object below ``prefix`` stays behind. Raises StoreRefused."""
     absent, present = prefix + _NEVER_WRITTEN, prefix + _WRITTEN
     if store.takes_probe(absent, if_match=_STALE_ETAG):
         return [_ignored(f"{absent} was written although no such object was there")]
@@ -23,7 +23,7 @@ def find_conditional_writes(store: Store, prefix: str) -> list[Finding]:
 
 
 def _takes_current(store: Store, key: str) -> bool:
-    """Whether an object can be overwritten by who knows its ETag."""
+    """Whether the server overwrites an object on the condition of its current ETag."""
     etag = store.put_probe(key)
     for _ in range(_TRIES):
         if store.takes_probe(key, if_match=etag):

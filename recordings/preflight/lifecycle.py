@@ -1,4 +1,4 @@
-"""What the bucket's lifecycle rules would do to recordings, and to originals once they are replaced."""
+"""The effects of the bucket's lifecycle rules on recordings, and on originals once they are replaced."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from recordings.tag import CONVERTED_TAG
 
 _MONTH_DAYS = 30
 _SHORTEST_GRACE_DAYS = 7
-# Classes that must be thawed before they can be read ("Using Amazon S3 storage classes").
+# Classes whose objects must be restored by S3 before they can be read ("Using Amazon S3 storage classes").
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
 
 
@@ -16,7 +16,7 @@ def effects_of(rule: Rule, oldest_days: int) -> Iterator[Finding]:
     """Findings on one rule. ``oldest_days`` is the age of the oldest recordings to be rewritten."""
     yield from _expiration(rule, oldest_days)
     yield from _colder(rule)
-    if CONVERTED_TAG not in tags_of(rule).items():  # tags belong to a version: no original has this one
+    if CONVERTED_TAG not in tags_of(rule).items():  # tags belong to a version, and no original has this one
         yield from _originals(rule)
 
 
@@ -39,7 +39,7 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
 
 
 def _colder(rule: Rule) -> Iterator[Finding]:
-    """No run compares with a class that it may not choose."""
+    """Findings on rules that move recordings into classes that a run may not choose, and so never compares with."""
     for transition in rule.get("Transitions", ()):
         if transition["StorageClass"] in _FROZEN and CONVERTED_TAG not in tags_of(rule).items():
             yield Finding(
@@ -53,7 +53,7 @@ def _colder(rule: Rule) -> Iterator[Finding]:
 
 
 def moves_nothing(rules: Sequence[Rule]) -> Iterator[Finding]:
-    """A finding, if none of the rules that concern recordings moves those that stay as they are."""
+    """A finding, if no rule on recordings moves the recordings that stay unconverted."""
     if any(rule.get("Transitions") and CONVERTED_TAG not in tags_of(rule).items() for rule in rules):
         return
     yield Finding(

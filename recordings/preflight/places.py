@@ -1,4 +1,4 @@
-"""Can anything be found below these prefixes? A misspelt one lists nothing, which looks like nothing to do."""
+"""Can anything be found below these prefixes? A misspelt prefix lists nothing, which looks like nothing to do."""
 
 import re
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from recordings.errors import StoreRefused
 from recordings.finding import NOTHING_BELOW, Finding, Severity, block
 from recordings.s3.store import Store
 
-_OF_DAYS = re.compile(r"[0-9]{4}/|ivr/")  # right below a prefix of Connect's lie years, and the IVR's own years
+_OF_DAYS = re.compile(r"[0-9]{4}/|ivr/")  # directly below a prefix of Connect's lie years and the IVR's folder
 _MAX_NAMED = 5
 
 
 def nothing_below(store: Store, prefixes: Sequence[str]) -> list[Finding]:
-    """A finding per prefix below which no day can lie; they block where that is so for all. Raises StoreRefused."""
+    """A finding per prefix below which no day can lie; they block if that is so for all. Raises StoreRefused."""
     empty = [prefix for prefix in prefixes if not _may_hold_days(store, prefix)]
     finding = block if len(empty) == len(prefixes) else _warning
     return [finding(*_said_of(prefix, _there(store, prefix))) for prefix in empty]
@@ -36,14 +36,14 @@ def _may_hold_days(store: Store, prefix: str) -> bool:
 
 
 def _there(store: Store, prefix: str) -> str:
-    """What lies below the prefix, or else below the nearest folder above that holds anything."""
+    """What lies below the prefix, or, if nothing does, below the nearest folder above that holds anything."""
     try:
         names, _ = store.names_below(prefix)
         while not names and prefix:
             prefix = prefix.rstrip("/").rpartition("/")[0]
             prefix += "/" if prefix else ""
             names, _ = store.names_below(prefix)
-    except StoreRefused:  # a role may list only what it works on
+    except StoreRefused:  # a role may be allowed to list only its own prefixes
         return f"the role may not list what lies below {prefix!r}"
     shown = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
     return f"below {prefix!r} lies {shown or 'nothing'}"

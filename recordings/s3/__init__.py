@@ -1,4 +1,5 @@
-"""S3: the only wing that knows boto3.
+"""S3: the only folder that knows boto3.
 
-``session`` opens a client, ``store`` has every request, ``objects`` what S3 answers, ``errors`` what its refusals mean.
+``session`` opens a client, ``store`` has every request, ``objects`` S3's answers, ``errors`` the meaning of its
+refusals.
 """

@@ -1,6 +1,6 @@
-"""What a refusal means: S3's error codes and botocore's own exceptions, translated in one place.
+"""The meaning of refusals: S3's error codes and botocore's own exceptions, translated in one place.
 
-Every one of them becomes an exception of ``recordings.errors``, in whose message S3's own sentence stands.
+Each becomes an exception of ``recordings.errors``, whose message contains S3's own sentence.
 """
 
 import re
@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 
-# What a request may raise, apart from bugs.
+# Exceptions that a request may raise, apart from bugs.
 RAISED = (ClientError, BotoCoreError, ResponseParserError, TransportError)  # botocore lets some of urllib3's through
 # S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
 _CHANGED = {
@@ -34,7 +34,7 @@ _CHANGED = {
     "NoSuchVersion": "deleted in that version",
     "404": "deleted since it was listed",
 }
-# A GET or HEAD that meets a delete marker; other requests get these codes where a method is not supported at all.
+# A GET or HEAD of a delete marker; other requests get these codes where a method is not supported at all.
 _DELETED = {("GetObject", "MethodNotAllowed"), ("HeadObject", "405")}
 _UNAVAILABLE = {
     "SlowDown",
@@ -63,16 +63,16 @@ _NOT_CONFIGURED = {
     "ReplicationConfigurationNotFoundError",
     "OwnershipControlsNotFoundError",
 }
-# "No such thing here", where Object Lock was never set for the bucket or the version: AWS's codes, and SeaweedFS's.
+# Object Lock was never set for the bucket or the version: AWS's codes, and SeaweedFS's.
 _NOT_LOCKED = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLegalHold"}
 _MAY_PASS = (CredentialRetrievalError, HTTPClientError, NotConnectedError, ResponseParserError, TransportError)
-# As AWS words a denial: "User: arn:... is not authorized to perform: kms:Decrypt on resource: arn:... because ..."
+# AWS's wording of a denial: "User: arn:... is not authorized to perform: kms:Decrypt on resource: arn:... because ..."
 _DENIED_ACTION = re.compile(r"not authorized to perform: (\w[\w-]*:\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a request was about, as far as an error's message needs it."""
+    """The subject of a request, as far as an error's message needs it."""
 
     bucket: str
     key: str | None
@@ -85,12 +85,12 @@ class Asked:
 
 
 def asked(bucket: str, parameters: Mapping[str, Any]) -> Asked:
-    """What the parameters of a request say it is about."""
+    """The subject of a request with these parameters."""
     return Asked(bucket=bucket, key=parameters.get("Key"), version_id=parameters.get("VersionId"))
 
 
 def translated(error: Exception, operation: str, about: Asked) -> Exception:
-    """The exception of ours that says what this one of ``RAISED`` means."""
+    """The exception of ``recordings.errors`` that this exception, one of ``RAISED``, means."""
     if isinstance(error, ClientError):
         return _answered(error, about)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
@@ -100,7 +100,7 @@ def translated(error: Exception, operation: str, about: Asked) -> Exception:
 
 
 def is_stale(error: RuntimeError) -> bool:
-    """Whether botocore says that renewed credentials have run out already: the next renewal may bring others."""
+    """Whether botocore says that renewed credentials have expired already; the next renewal may bring valid ones."""
     return "refreshed credentials are still expired" in str(error)
 
 
@@ -132,7 +132,7 @@ def _status(error: ClientError) -> int:
 
 
 def _needed(operation: str, said: str, about: Asked) -> str:
-    """The action that was missing: as S3 says, else as IAM checks it for the operation."""
+    """The missing action: the one that S3 names, else the one that IAM checks for the operation."""
     denied = _DENIED_ACTION.search(said)
     if denied:
         return denied[1]
@@ -141,7 +141,7 @@ def _needed(operation: str, said: str, about: Asked) -> str:
 
 
 def is_not_implemented(error: StoreRefused) -> bool:
-    """Whether the server has no such request at all."""
+    """Whether the server does not implement the request at all."""
     cause, unknown = error.__cause__, (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.METHOD_NOT_ALLOWED)
     return isinstance(cause, ClientError) and _status(cause) in unknown
 

@@ -1,4 +1,4 @@
-"""What S3 says of objects: the values, and how they are read from its answers."""
+"""What S3 says about objects: value types, and how they are read from S3's answers."""
 
 import base64
 from collections.abc import Collection, Iterable, Mapping
@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-# Of what GetObject shows and PutObject takes, this belongs to the bytes or is decided anew (and so are all checksums
-# and SSE-C's keys). All else is carried: what S3 learns tomorrow, too, once botocore knows it.
+# Of the members that GetObject shows and PutObject takes, these belong to the bytes or are decided anew (and so are all
+# checksums and SSE-C's keys). All others are carried over, also future ones, once botocore knows them.
 OF_THE_BODY = {"Body", "ContentLength", "ContentType", "Metadata", "StorageClass"}
 _ENCRYPTION = {"algorithm": "ServerSideEncryption", "key_id": "SSEKMSKeyId", "by_bucket_key": "BucketKeyEnabled"}
-# What CopyObject does not copy by itself.
+# Not copied by CopyObject itself.
 PROTECTION = (
     *_ENCRYPTION.values(),
     "ObjectLockMode",
@@ -44,30 +44,30 @@ class StoredObject:
     last_modified: datetime
     content_type: str
     metadata: Mapping[str, str]
-    tag_count: int | None  # None where S3 says nothing: no tags, or no permission to see them
+    tag_count: int | None  # None where S3 reports none: no tags, or no permission to see them
     legal_hold: bool
     event_hold: bool
-    sha256: str | None  # hex, as S3 stored it with the object; None where it has another checksum or none
+    sha256: str | None  # hex, as stored by S3 with the object; None where the object has another checksum or none
     locked_until: datetime | None
     carried: Mapping[str, Any]  # by PutObject's names
     not_carried: str | None  # what a replacement would lose, in words
-    answered_at: datetime  # S3's clock
+    answered_at: datetime  # by S3's clock
     attempts: int
 
     @property
     def held(self) -> bool:
-        """Under a hold of either kind."""
+        """Whether the object is under a hold of either kind."""
         return self.legal_hold or self.event_hold
 
     @property
     def encryption(self) -> "Encryption":
-        """How S3 keeps it."""
+        """How S3 encrypts the object."""
         return Encryption(**{field: self.carried.get(name) for field, name in _ENCRYPTION.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:
-    """How S3 encrypts an object; the bucket's default where nothing is said."""
+    """How S3 encrypts an object; the bucket's default where all fields are empty."""
 
     algorithm: str | None = None
     key_id: str | None = None
@@ -79,14 +79,14 @@ class Encryption:
         return (self.algorithm or "").startswith("aws:kms") and not self.by_bucket_key
 
     def as_parameters(self) -> dict[str, Any]:
-        """By PutObject's names."""
+        """The encryption as parameters of PutObject."""
         said = {name: getattr(self, field) for field, name in _ENCRYPTION.items()}
         return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acl:
-    """Who owns a version, and to whom else it is open. Of no effect where the bucket has ACLs disabled."""
+    """Owner and grants of a version. Without effect where the bucket has ACLs disabled."""
 
     owner: str  # canonical user id
     grants: tuple[tuple[str, str], ...]  # (grantee, permission), the owner's own FULL_CONTROL left out
@@ -94,17 +94,17 @@ class Acl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What S3 answered to a write."""
+    """S3's answer to a write."""
 
     version_id: str | None
     etag: str
     attempts: int
-    sha256: str | None = None  # hex; where S3 was asked to compute it
+    sha256: str | None = None  # hex; only where S3 was asked to compute it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One line of ListObjectVersions; a delete marker has neither ETag nor size."""
+    """One version in ListObjectVersions; a delete marker has neither ETag nor size."""
 
     key: str
     version_id: str
@@ -116,7 +116,7 @@ class Version:
 
 
 def stored_object(key: str, answer: Mapping[str, Any], carriable: Collection[str]) -> StoredObject:
-    """What an answer to GetObject or HeadObject describes; ``carriable`` is from ``carriable_names``."""
+    """The object that an answer to GetObject or HeadObject describes; ``carriable`` is from ``carriable_names``."""
     sha256 = answer.get("ChecksumSHA256") if answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" else None
     return StoredObject(
         key=key,
@@ -140,7 +140,7 @@ def stored_object(key: str, answer: Mapping[str, Any], carriable: Collection[str
 
 
 def carriable_names(shown: Iterable[str], taken: Iterable[str]) -> frozenset[str]:
-    """What a replacement takes over, of the members that GetObject shows and PutObject takes."""
+    """The members that a replacement takes over: GetObject shows them, and PutObject takes them."""
     return frozenset(
         name
         for name in set(shown) & set(taken)
@@ -154,7 +154,7 @@ def _tag_count(answer: Mapping[str, Any]) -> int | None:
 
 
 def _not_carried(answer: Mapping[str, Any]) -> str | None:
-    """What S3 holds and does not show, or shows in a form in which it cannot be written again."""
+    """What S3 stores and does not show, or shows in a form in which it cannot be written again; None if nothing."""
     headers = answer["ResponseMetadata"]["HTTPHeaders"]
     if answer.get("MissingMeta"):
         return f"{answer['MissingMeta']} entries of metadata that S3 counts and does not show"
@@ -169,7 +169,7 @@ def _not_carried(answer: Mapping[str, Any]) -> str | None:
 
 
 def acl_of(answer: Mapping[str, Any]) -> Acl:
-    """Owner and grants, as GetObjectAcl answers them."""
+    """Owner and grants from an answer to GetObjectAcl."""
     owner = answer["Owner"].get("ID", "")
     grants = ((_grantee(grant["Grantee"]), grant["Permission"]) for grant in answer.get("Grants", ()))
     return Acl(owner=owner, grants=tuple(grant for grant in grants if grant != (owner, "FULL_CONTROL")))
@@ -208,7 +208,7 @@ def attempts(answer: Mapping[str, Any]) -> int:
 
 
 def still_valid(carried: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a retention that has run out: S3 refuses to lock until a date in the past."""
+    """The parameters without an expired retention: S3 refuses to lock until a date in the past."""
     until = carried.get("ObjectLockRetainUntilDate")
     if until is None or until > datetime.now(UTC):
         return dict(carried)

@@ -1,4 +1,4 @@
-"""The session that clients are made of, and how a client signs, counts its attempts and names itself."""
+"""The session that makes clients, and how a client signs, counts its attempts and names itself."""
 
 import base64
 import threading
@@ -18,27 +18,27 @@ from recordings import __version__
 from recordings.errors import StoreRefused, StoreUnavailable
 
 Session = boto3.Session
-_one_at_a_time = threading.Lock()  # sessions are not for several threads; the clients that they make are
+_one_at_a_time = threading.Lock()  # a session must not be used by several threads; its clients may
 
-# Who asks, in CloudTrail and access logs. botocore composes its own words anew for each request, in 7 % of its time.
+# Shown in CloudTrail and access logs. botocore composes its own text for each request, in 7 % of the request's time.
 USER_AGENT = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
 
 
 class _Signer(S3SigV4Auth):
-    """botocore's own signer. It would take CRT's, which makes a stream of each body, and for that a copy."""
+    """botocore's own signer instead of CRT's, which wraps each body in a stream, for which it copies the body."""
 
     def payload(self, request: Any) -> str:
-        """The body's SHA-256, hex; where a header says it already, as S3 will check, it is not computed again."""
+        """The body's SHA-256, hex. It is not computed again where a header has it, since S3 checks the header."""
         known = request.headers.get("x-amz-checksum-sha256")
         return base64.b64decode(known).hex() if known else str(super().payload(request))
 
 
 _SIGNATURE = "s3v4-of-the-checksum"
-AUTH_TYPE_MAPS[_SIGNATURE] = _Signer  # a name of its own: other clients of the process keep their signer
+AUTH_TYPE_MAPS[_SIGNATURE] = _Signer  # under a name of its own, so that other clients of the process keep their signer
 
 
 def sign_by_checksum(client: Any) -> None:
-    """Have this client sign with our signer wherever it would sign with botocore's for S3."""
+    """Make this client sign with our signer wherever it would use botocore's for S3."""
     client.meta.events.register_first("choose-signer.s3", _ours_for_s3v4)
 
 
@@ -49,12 +49,12 @@ def _ours_for_s3v4(signature_version: Any, context: Any, **_: Any) -> str | None
 
 @cache
 def _models() -> Any:
-    """What botocore knows of S3: 45 ms to read, so all sessions share it."""
+    """botocore's model of S3: reading it takes 45 ms, so all sessions share it."""
     return botocore.session.get_session().get_component("data_loader")
 
 
 def own_session() -> Session:
-    """One that does not spend two thirds of a listing's time on guessing the format of its timestamps."""
+    """A session without botocore's guessing of timestamp formats, which takes two thirds of a listing's time."""
     session = botocore.session.get_session()
     session.register_component("data_loader", _models())
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
@@ -62,27 +62,27 @@ def own_session() -> Session:
 
 
 def s3_client(session: Session, config: Config) -> Any:
-    """A client of S3. Raises StoreRefused where the session names a profile that there is not, or the like.
+    """A client of S3. Raises StoreRefused for an invalid configuration, such as a profile that does not exist.
 
-    And StoreUnavailable where the credentials could not be fetched, which may pass.
+    Raises StoreUnavailable where the credentials could not be fetched, which may pass.
     """
     try:
         with _one_at_a_time:
             return session.client("s3", config=config)
     except (CredentialRetrievalError, MetadataRetrievalError) as error:
         raise StoreUnavailable(f"no client for S3: {error}") from error
-    except (BotoCoreError, ValueError) as error:  # the latter for an endpoint that is none
+    except (BotoCoreError, ValueError) as error:  # ValueError for an invalid endpoint
         raise StoreRefused(f"no client for S3: {error}") from error
 
 
 def make_clients_with(session: Session, *, config: Config | None = None, **parameters: Any) -> None:
-    """Have a session make its clients with an endpoint, a bundle of authorities, or whatever else a client takes."""
+    """Set an endpoint, a bundle of authorities, or other parameters for all clients that a session makes."""
     session._session.set_default_client_config(config or Config())
     session.client = partial(session.client, **parameters)  # type: ignore[method-assign]
 
 
 def assume_role(session: Session, role_arn: str, **how: Any) -> None:
-    """Have a session act in a role from now on; its credentials are renewed before they expire."""
+    """Make a session act in a role from now on; its credentials are renewed before they expire."""
     own = session.get_credentials()
     if own is None:
         raise StoreRefused(f"there are no credentials with which to assume {role_arn}")
@@ -92,7 +92,7 @@ def assume_role(session: Session, role_arn: str, **how: Any) -> None:
 
 
 def _timestamp(value: Any) -> datetime:
-    """A time as S3 writes it in XML (ISO 8601), or in any other form that botocore reads, as headers have."""
+    """A time in S3's XML format (ISO 8601), or in any other format that botocore reads, as in headers."""
     try:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
 """One S3 bucket, and every request we make to it.
 
-Each method is one request kind; failures come out as the classes of ``recordings.errors`` with the cause kept.
+Each method is one kind of request; failures are raised as the classes of ``recordings.errors``, with their cause.
 A ``Store`` cannot delete.
 """
 
@@ -54,13 +54,13 @@ _BLOCK_BYTES = 256 * 1024
 
 
 class Body:
-    """An object's bytes as they arrive; failures on the way come out as StoreUnavailable."""
+    """An object's bytes as they arrive; failures while reading are raised as StoreUnavailable."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def read(self, size_bytes: int) -> bytes:
-        """At most ``size_bytes``; empty at the end, which S3's checksum has then confirmed."""
+        """At most ``size_bytes``; empty at the end, when S3's checksum has been confirmed."""
         try:
             data: bytes = self._stream.read(size_bytes)
             return data
@@ -74,12 +74,12 @@ class Store:
     def __init__(self, bucket: str, settings: Settings, session: Session | None = None) -> None:
         self.bucket = bucket
         self.session = session or own_session()
-        self.shows_tag_counts = False  # proved on a canary: an answer without a tag count means no tags
-        self.owner: str | None = None  # of what this store writes, by its canonical id; known from a canary
-        self.requests: Counter[str] = Counter()  # sent so far by operation, retries included
+        self.shows_tag_counts = False  # True once a canary proves that an answer without a tag count means no tags
+        self.owner: str | None = None  # canonical id of the owner of what this store writes; a canary shows it
+        self.requests: Counter[str] = Counter()  # requests sent so far, by operation, retries included
         self._counting = threading.Lock()
         config = Config(
-            max_pool_connections=2 * settings.threads + settings.batches_in_flight,  # a body half read, and one more
+            max_pool_connections=2 * settings.threads + settings.batches_in_flight,  # a half-read body, and one more
             retries={"mode": "standard", "max_attempts": settings.max_attempts},
             connect_timeout=settings.timeout_s,
             read_timeout=settings.timeout_s,
@@ -133,12 +133,12 @@ class Store:
     # -- one object -------------------------------------------------------------------------------------------------
 
     def head(self, key: str, version_id: str | None = None) -> StoredObject:
-        """The headers of the current version, or of a given one. Raises Changed where it is gone."""
+        """The headers of the current version, or of a given one. Raises Changed where the version is gone."""
         answer = self._request("head_object", Key=key, ChecksumMode="ENABLED", **of_version(version_id))
         return stored_object(key, answer, self._carriable)
 
     def check_locks_are_shown(self, key: str, version_id: str | None) -> None:
-        """Raises StoreRefused where the role may not see a version's hold or lock: HEAD would leave them out."""
+        """Raises StoreRefused where the role may not see a version's hold or lock: HEAD would omit them."""
         for request in ("get_object_legal_hold", "get_object_retention"):
             try:
                 self._request(request, Key=key, **of_version(version_id))
@@ -150,7 +150,7 @@ class Store:
     def read(
         self, key: str, *, if_match: str | None = None, version_id: str | None = None
     ) -> Iterator[tuple[StoredObject, Body]]:
-        """Headers first, then the body as a stream; the connection is dropped if the body is not read to its end."""
+        """Headers first, then the body as a stream; the connection is closed if the body is not read to its end."""
         condition = {"IfMatch": if_match} if if_match else {}
         answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **of_version(version_id))
         try:
@@ -159,7 +159,7 @@ class Store:
             answer["Body"].close()
 
     def sha256_of(self, stored: StoredObject) -> str:
-        """The SHA-256 of a version, hex: as S3 has it, or by reading it where S3 has another checksum."""
+        """The SHA-256 of a version, hex: from S3, or by reading the body where S3 has another checksum."""
         if stored.sha256:
             return stored.sha256
         digest = hashlib.sha256()
@@ -179,9 +179,9 @@ class Store:
         metadata: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> Written:
-        """Overwrite exactly the version that ``current`` describes, carrying what belongs to it.
+        """Overwrite exactly the version that ``current`` describes, carrying over its metadata, protection and headers.
 
-        Raises Changed where another version is current by now; S3 refuses a body whose SHA-256 is not ``sha256``.
+        Raises Changed where another version is current; S3 refuses a body whose SHA-256 is not ``sha256``.
         """
         answer = self._request(
             "put_object",
@@ -200,7 +200,7 @@ class Store:
     def put_canary(
         self, key: str, *, tags: Mapping[str, str], encryption: Encryption, locked_for: timedelta | None
     ) -> Written:
-        """Write a small object of our own; with ``locked_for``, it cannot be deleted for so long."""
+        """Write a small object of our own; with ``locked_for``, it cannot be deleted for that time."""
         lock = {
             "ObjectLockMode": "GOVERNANCE",
             "ObjectLockRetainUntilDate": datetime.now(UTC) + (locked_for or timedelta()),
@@ -227,8 +227,8 @@ class Store:
     ) -> Written:
         """Make a copy of an older version current, over exactly the version that ``over`` describes.
 
-        Headers and metadata come along by themselves, unless there is other ``metadata``, when the headers are sent as
-        they were; class, encryption and lock are asked for. S3 computes a SHA-256.
+        S3 copies headers and metadata by itself, unless other ``metadata`` is given: then the headers are sent again,
+        too. Class, encryption and lock are always sent. S3 computes a SHA-256.
         """
         headers = {name: value for name, value in original.carried.items() if name not in PROTECTION}
         described = {"ContentType": original.content_type, **headers, "Metadata": dict(metadata or {})}
@@ -253,7 +253,7 @@ class Store:
         )
 
     def acl(self, key: str, version_id: str | None) -> Acl | None:
-        """Who owns one version, and to whom else it is open; None where the server has no such thing."""
+        """Owner and grants of one version; None where the server does not implement ACLs."""
         try:
             return acl_of(self._request("get_object_acl", Key=key, **of_version(version_id)))
         except StoreRefused as error:
@@ -267,7 +267,7 @@ class Store:
         return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def put_tags(self, key: str, version_id: str | None, tags: Mapping[str, str]) -> None:
-        """Replace the whole tag set of one version: S3 knows no other way, so merge first."""
+        """Replace the whole tag set of one version: S3 cannot add a tag, so merge first."""
         tag_set = [{"Key": name, "Value": value} for name, value in tags.items()]
         self._request("put_object_tagging", Key=key, Tagging={"TagSet": tag_set}, **of_version(version_id))
 
@@ -279,35 +279,35 @@ class Store:
     # -- the audit table's files --------------------------------------------------------------------------------------
 
     def get_bytes(self, key: str) -> bytes:
-        """A small object whole. Raises Changed where there is none."""
+        """All bytes of a small object. Raises Changed where there is none."""
         with self.read(key) as (stored, body):
             return body.read(stored.size_bytes)
 
     def create(self, key: str, data: bytes) -> None:
-        """Write a new object, once: an existing one of that name stays, and Changed is raised if it differs."""
+        """Write a new object, once: an existing object of that name stays, and Changed is raised if it differs."""
         try:
             self._request("put_object", Key=key, Body=data, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
         except Changed:
-            if self.get_bytes(key) != data:  # equal: our own write, whose answer was lost and which was then retried
+            if self.get_bytes(key) != data:  # equal: our own write, retried because its answer was lost
                 raise
 
     # -- the bucket's configuration -----------------------------------------------------------------------------------
 
     def names_below(self, prefix: str) -> tuple[list[str], bool]:
-        """What lies right below a prefix, folders (with their slash) and objects, and whether that is all: one page."""
+        """The folders (with their slash) and objects directly below a prefix, and whether one page showed them all."""
         page = self._request("list_objects_v2", Prefix=prefix, Delimiter="/")
         found = [each["Prefix"] for each in page.get("CommonPrefixes", ())]
         found += [each["Key"] for each in page.get("Contents", ())]
         return [name.removeprefix(prefix) for name in found], not page.get("IsTruncated", False)
 
     def versioning(self) -> Mapping[str, str]:
-        """``Status`` is Enabled or Suspended, and missing where there never was any; ``MFADelete`` likewise."""
+        """``Status`` is Enabled or Suspended, and missing where versioning was never set; ``MFADelete`` likewise."""
         answer = self._request("get_bucket_versioning")
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
     @cached_property
     def lifecycle_rules(self) -> list[Mapping[str, Any]]:
-        """The bucket's lifecycle rules as they were when they were first asked for, none if none are set."""
+        """The bucket's lifecycle rules as they were at the first request; empty if none are set."""
         return list(self._configuration("get_bucket_lifecycle_configuration").get("Rules", ()))
 
     @cached_property
@@ -322,23 +322,23 @@ class Store:
         return bool(lock.get("ObjectLockEnabled") == "Enabled")
 
     def default_retention(self) -> Mapping[str, Any]:
-        """``Mode``, and ``Days`` or ``Years``, where new versions are locked by default; empty where they are not."""
+        """``Mode``, and ``Days`` or ``Years``, of the lock that new versions get; empty where they get none."""
         lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
         retention: Mapping[str, Any] = lock.get("Rule", {}).get("DefaultRetention", {})
         return retention
 
     def object_ownership(self) -> str:
-        """BucketOwnerEnforced, where ACLs count for nothing; else who owns what is written, or an empty string."""
+        """BucketOwnerEnforced where ACLs are disabled; else the setting for new objects' owners, or an empty string."""
         controls = self._configuration("get_bucket_ownership_controls").get("OwnershipControls", {})
         return next((str(rule["ObjectOwnership"]) for rule in controls.get("Rules", ())), "")
 
     def notifications(self) -> Mapping[str, Any]:
-        """Who is told of new objects, as GetBucketNotificationConfiguration answers it."""
+        """The notifications on new objects, as GetBucketNotificationConfiguration answers."""
         answer = self._configuration("get_bucket_notification_configuration")
         return {kind: value for kind, value in answer.items() if kind != "ResponseMetadata"}
 
     def replication_rules(self) -> list[Mapping[str, Any]]:
-        """The bucket's replication rules, none if none are set."""
+        """The bucket's replication rules; empty if none are set."""
         return list(self._configuration("get_bucket_replication").get("ReplicationConfiguration", {}).get("Rules", ()))
 
     def put_probe(self, key: str) -> str:
@@ -346,7 +346,7 @@ class Store:
         return str(self._request("put_object", Key=key, Body=b"")["ETag"])
 
     def takes_probe(self, key: str, *, if_match: str) -> bool:
-        """Whether the server writes an empty object on the condition that this is the current ETag."""
+        """Whether the server writes an empty object on the condition that ``if_match`` is the current ETag."""
         try:
             self._request("put_object", Key=key, Body=b"", IfMatch=if_match)
         except Changed:
@@ -355,18 +355,18 @@ class Store:
 
     @cached_property
     def visible_lifecycle_rules(self) -> Sequence[Mapping[str, Any]] | None:
-        """The same; None where S3 does not show them."""
+        """The bucket's lifecycle rules; None where S3 does not show them."""
         try:
             return self.lifecycle_rules
-        except (StoreRefused, Changed):  # the latter: 405, as access points answer for what they do not know
+        except (StoreRefused, Changed):  # Changed: access points answer 405 to requests that they do not know
             return None
 
     @cached_property
     def acls_enabled(self) -> bool:
-        """Whether objects have owners and grants of their own here ("Controlling ownership of objects")."""
+        """Whether objects in this bucket have owners and grants of their own ("Controlling ownership of objects")."""
         try:
             return self.object_ownership() != "BucketOwnerEnforced"
-        except StoreRefused:  # not known: each object is asked
+        except StoreRefused:  # unknown: each object is asked instead
             return True
 
     # -- how ----------------------------------------------------------------------------------------------------------
@@ -410,12 +410,12 @@ def tagging(tags: Mapping[str, str]) -> str:
 
 
 class ReleasingStore(Store):
-    """A bucket of which old versions may be deleted. Only the release of originals opens one."""
+    """A bucket whose old versions may be deleted. Only the release of originals opens one."""
 
     def needs_mfa(self) -> bool:
         """Whether versions can be deleted only with the root user's device (MFA Delete)."""
         return self.versioning().get("MFADelete") == "Enabled"
 
     def delete_version(self, key: str, version_id: str) -> datetime:
-        """Delete exactly this version, for good; returns when, by S3's clock."""
+        """Delete exactly this version, for good; returns the time of the deletion by S3's clock."""
         return answered_at(self._request("delete_object", Key=key, VersionId=version_id))

@@ -1,1 +1,1 @@
-"""What archiving saved, for people: sums, figures, charts, pages."""
+"""Reports for people of what archiving saved: sums, figures, charts, pages."""

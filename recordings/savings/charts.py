@@ -1,7 +1,7 @@
 """The charts of a report, as SVG. The only file that knows Matplotlib.
 
 Colours are Okabe and Ito's, which readers with any kind of colour vision tell apart; no chart relies on colour alone.
-A chart is narrow enough to be read on a telephone, and turns light on dark where the reader's screen does.
+A chart is narrow enough for a telephone, and has light text on a dark background where the reader's screen does.
 """
 
 from collections.abc import Iterator
@@ -39,9 +39,9 @@ _STYLE: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "legend.frameon": False,
-    "text.parse_math": False,  # a dollar is a dollar
+    "text.parse_math": False,  # a dollar sign is a dollar sign
     "svg.fonttype": "none",
-    "svg.hashsalt": "report",  # the same figures give the same bytes
+    "svg.hashsalt": "report",  # equal figures give equal bytes
     "figure.constrained_layout.use": True,
 }
 _ON_DARK = {_INK: "#e6e6e6", _LINES: "#444444", BLUE.lower(): _BLUE_ON_DARK}
@@ -50,9 +50,9 @@ _DARK = "".join(
     for light, dark in _ON_DARK.items()
     for kind in ("fill", "stroke")
 )
-_MAX_DAYS = 120  # more are drawn by month
-_FEW_DAYS = 7  # each has its tick
-_FEW_RUNS = 6  # each has its place
+_MAX_DAYS = 120  # more days are drawn by month
+_FEW_DAYS = 7  # up to this number, each day has its tick
+_FEW_RUNS = 6  # up to this number, each run has its place
 _MAX_REASONS = 12
 _LABEL = 28  # characters
 _WIDTH_IN, _HEIGHT_IN = 4.7, 3.0
@@ -62,7 +62,7 @@ _COUNTS = FuncFormatter(lambda count, _: f"{count:,.0f}")
 
 
 def charts(result: Savings, price_list: PriceList, as_of: date, retention_years: float) -> Iterator[tuple[str, str]]:
-    """Each chart's title, and itself as an SVG document; none of what there is nothing to show of."""
+    """The title and the SVG document of each chart that has something to show."""
     with rc_context(_STYLE):
         if len(result.small):
             yield _bytes(result)
@@ -86,7 +86,7 @@ def _axes(ylabel: str = "", height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing, with the colours that it takes on a dark screen; paper is light."""
+    """The drawing as SVG, with other colours for dark screens; printed on paper it is always light."""
     output = BytesIO()
     figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
     dark = f"<style>@media screen and (prefers-color-scheme: dark) {{ {_DARK}}}</style>"
@@ -94,7 +94,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _dates(axes: Axes, days: pd.DatetimeIndex) -> None:
-    """A tick for each of a few days; of more, as they fit."""
+    """One tick per day for a few days; for more days, as many as fit."""
     first, last = days.min().normalize(), days.max().normalize()
     if (last - first).days < _FEW_DAYS:
         axes.set_xticks(pd.date_range(first, last))
@@ -105,7 +105,7 @@ def _dates(axes: Axes, days: pd.DatetimeIndex) -> None:
 
 
 def _moments(axes: Axes) -> None:
-    """Ticks from years to seconds, as they fit."""
+    """As many ticks as fit, from years to seconds."""
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
@@ -216,7 +216,7 @@ def _cost(result: Savings) -> tuple[str, str]:
 
 
 def _few(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The runs' figures by their start; of more than a chart can show, the mean per month."""
+    """The runs' figures by their start; of more runs than a chart can show, the mean per month."""
     by_start = runs.set_index("started_at")[["wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"]]
     if len(by_start) <= _MAX_DAYS:
         return by_start, "Runs"
@@ -224,7 +224,7 @@ def _few(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _places(axes: Axes, runs: pd.DataFrame) -> Any:
-    """Where the runs stand: a few side by side, each under its start, however far apart; more by their time."""
+    """The positions of the runs: a few side by side, each labelled with its start; more of them at their time."""
     starts = pd.DatetimeIndex(runs.index)
     if len(starts) > _FEW_RUNS:
         _moments(axes)

@@ -1,4 +1,4 @@
-"""The picture of docs/costs.md: ``python -m recordings.savings.cost_chart > docs/images/costs.svg`` draws it."""
+"""The chart of docs/costs.md: ``python -m recordings.savings.cost_chart > docs/images/costs.svg`` draws it."""
 
 from matplotlib import rc_context
 
@@ -8,7 +8,7 @@ from recordings.savings.scenarios import DRAWN, PUBLISHED, WAYS, bill
 
 
 def costs_chart(price_list: PriceList) -> str:
-    """Seven ways to keep recordings, as docs/costs.md compares them: what each costs, and for what."""
+    """The seven ways to keep recordings that docs/costs.md compares: what each costs, and for what."""
     bills = [(name, bill(way, PUBLISHED, price_list)) for name, way in reversed(DRAWN)]
     parts = (
         ("storage", BLUE, [each.storage_usd + each.waiting_usd for _, each in bills]),

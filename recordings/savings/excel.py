@@ -1,4 +1,4 @@
-"""Tables for Excel, which knows no time zones and no control characters, and takes text after = for a formula."""
+"""Tables for Excel, which has no time zones or control characters, and takes text that begins with = for a formula."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-_MAX_ROWS = 50_000  # of a sheet: a million, which Excel can hold, would take gigabytes to write
-_MAX_CHARACTERS = 32_767  # of a cell: "Excel specifications and limits"
+_MAX_ROWS = 50_000  # per sheet: writing a million, which Excel can hold, would take gigabytes of memory
+_MAX_CHARACTERS = 32_767  # per cell: "Excel specifications and limits"
 _WIDEST = 60
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def for_excel(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame as ``to_excel`` takes it: times in UTC without a zone, texts without control characters."""
+    """The frame in a form that ``to_excel`` accepts: UTC times without a zone, texts without control characters."""
     return frame.apply(_for_excel) if len(frame) else frame
 
 
@@ -40,7 +40,7 @@ def workbook(sheets: Mapping[str, pd.DataFrame]) -> bytes:
 
 
 def _tidy(sheet: Any, column: Any) -> None:
-    """Wide enough to be read; text that begins with =, or looks like an error of Excel, stays text."""
+    """Make the column wide enough; keep text as text, even if it begins with = or looks like an error of Excel."""
     longest = max(len(str(cell.value or "")) for cell in column)
     sheet.column_dimensions[column[0].column_letter].width = min(longest, _WIDEST) + 2
     for cell in column:

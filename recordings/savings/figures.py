@@ -1,4 +1,4 @@
-"""The figures of a report: what sums, prices and runs come to on a given day. Money is in US dollars."""
+"""The figures of a report on a given day, from sums, prices and runs. Money is in US dollars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ _STORED = ("usd_before", "usd_after", "usd_originals", "usd_tags", "usd_saved")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The figures that matter, of the recordings whose replacement is what lies in the bucket."""
+    """The key figures, for the recordings whose replacement is the current version."""
 
     start: date
     end: date
     as_of: date
     retention_years: float
-    recordings: int  # small now, one by one:
+    recordings: int  # with a replacement as the current version, of which:
     archived: int
-    already_archived: int  # found small by the first run that looked at them, and confirmed
-    released: int  # archived, and the original is deleted
+    already_archived: int  # already converted when the first run looked at them, and confirmed
+    released: int  # archived, and the original deleted
     verified: int
     read_back: int
     not_small: int  # never archived, or restored
     bytes_before: int
     bytes_after: int
     minutes: float
-    # a month:
+    # per month:
     usd_before: float
     usd_after: float
     usd_originals: float
@@ -46,18 +46,18 @@ class Figures:
     saved_once_released: float
     # up to ``as_of``, since the first change:
     saved_so_far: float  # by storage, net of originals and tags; negative while originals outweigh it
-    spent_on_runs: float  # requests, KMS, retrieval, Fargate time; of a run over other dates too, their share
+    spent_on_runs: float  # requests, KMS, retrieval, Fargate time; of a run over other dates too, these dates' share
     spent_standing: float  # the share of worker and server since the table's first run
     # from ``as_of`` until each recording has been kept for ``retention_years``:
     projected_as_is: float
     projected_if_released: float
     runs: int
     minutes_by_runs: float
-    choices: tuple[Choice, ...]  # ways to keep what was archived, from then until each has been kept long enough
+    choices: tuple[Choice, ...]  # ways to keep the archived recordings, from archiving until the end of their retention
 
     @property
     def net_so_far(self) -> float:
-        """Saved by storage, less all that was spent on it."""
+        """Saved by storage, less all spending."""
         return self.saved_so_far - self.spent_on_runs - self.spent_standing
 
     @property
@@ -68,12 +68,12 @@ class Figures:
 
     @property
     def break_even_months(self) -> float | None:
-        """Months of saving, once originals are released, that pay for what was spent; None if they never do."""
+        """Months of saving, once originals are released, that pay for the spending; None if they never do."""
         return break_even_months(self.spent_on_runs + self.spent_standing, self.saved_once_released)
 
 
 def figures(result: Savings, price_list: PriceList, as_of: date, retention_years: float) -> Figures:
-    """The key figures on this day."""
+    """The key figures on the day ``as_of``."""
     small, runs = result.small, result.runs
     of_state = small.groupby("status")["recordings"].sum()
     month = {name: float(small[name].sum()) for name in _STORED}
@@ -109,12 +109,12 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
 
 
 def _spent(runs: pd.DataFrame) -> pd.Series:
-    """Dollars that each run cost, of which ``share`` belongs to the dates."""
+    """The cost of each run in dollars, multiplied by the ``share`` that belongs to the dates."""
     return (runs["marginal_usd"] + runs["waiting_usd"]) * runs["share"]
 
 
 def _standing_day(result: Savings, price_list: PriceList) -> float:
-    """Dollars a day for these dates' share of worker and server."""
+    """Dollars per day for these dates' share of worker and server."""
     return price_list.standing_month / MONTH_DAYS * result.standing_share
 
 
@@ -124,7 +124,7 @@ def _days_running(result: Savings, until: date) -> int:
 
 
 def saved_by_day(result: Savings, until: date) -> pd.Series:
-    """Dollars that storage has cost less up to each day, from the first change to ``until``."""
+    """Dollars of storage saved up to each day, from the first change to ``until``."""
     changes = result.sums[result.sums["is_state"]]
     begins = changes.groupby("since")["usd_saved"].sum()
     ends = changes.dropna(subset="until").groupby("until")["usd_saved"].sum()
@@ -144,9 +144,9 @@ def spent_by_day(result: Savings, price_list: PriceList, days: pd.DatetimeIndex)
 
 
 def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataFrame:
-    """What the recordings that are small now will save from ``as_of`` on, by month, until each was kept long enough.
+    """What the recordings with a replacement will save from ``as_of`` on, by month, until the end of their retention.
 
-    ``as_is_usd`` with the originals that lie there now, ``released_usd`` if they were deleted on that day.
+    ``as_is_usd`` includes the originals that exist now, ``released_usd`` assumes that all are deleted on that day.
     """
     small = result.small
     retained_until = pd.to_datetime(small["recording_date"]) + pd.DateOffset(months=round(retention_years * 12))
@@ -165,9 +165,9 @@ def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataF
 
 
 def choices(result: Savings, price_list: PriceList, retention_years: float) -> tuple[Choice, ...]:
-    """What other ways of keeping the archived recordings would have cost, from their archiving on; none without any.
+    """The cost of other ways of keeping the archived recordings, from archiving on; empty if there are none.
 
-    Of those in the class that most are in. What another profile would have made of them is taken from its usual share.
+    Covers the recordings of the most frequent class. The results of other profiles are estimated by their usual ratio.
     """
     archived = result.small[result.small["status"].isin(("archived", "released"))]
     if archived.empty:
@@ -183,7 +183,7 @@ def choices(result: Savings, price_list: PriceList, retention_years: float) -> t
 
 
 def _group(line: Mapping[Any, Any], retention_years: float) -> Group:
-    """A line of the sums as so many recordings that are alike, each as large as S3 bills it on average."""
+    """A line of the sums as a number of equal recordings, each of the average size that S3 bills."""
     count = line["recordings"]
     age_days = (pd.Timestamp(line["since"]) - pd.Timestamp(line["recording_date"])).days
     months_left = max(0, retention_years * 12 - age_days / MONTH_DAYS)
@@ -205,13 +205,13 @@ def _group(line: Mapping[Any, Any], retention_years: float) -> Group:
 
 
 def by_status(result: Savings) -> pd.DataFrame:
-    """What is true now, by state, and what became of those without one: recordings, bytes, minutes."""
+    """Recordings, bytes and minutes by current state, or by last attempt for recordings without a state."""
     columns = ["recordings", "bytes_before", "bytes_after", "minutes"]
     return result.standing.groupby("status")[columns].sum()
 
 
 def by_reason(result: Savings) -> pd.DataFrame:
-    """Recordings that are not small, by status and code of the reason (may be empty), the most frequent first."""
+    """Recordings without a replacement, by status and code of the reason (may be empty), the most frequent first."""
     standing = result.standing
     large = standing[~standing["status"].isin(SMALL_STATES)]
     counts = large.groupby(["status", "code"])["recordings"].sum().reset_index()
@@ -219,7 +219,7 @@ def by_reason(result: Savings) -> pd.DataFrame:
 
 
 def by_day(result: Savings) -> pd.DataFrame:
-    """One row for each day of calls: all recordings by status, then bytes, minutes and dollars of those small now."""
+    """One row per day of calls: all recordings by status; bytes, minutes and dollars of those with a replacement."""
     counts = result.standing.pivot_table(
         index="recording_date", columns="status", values="recordings", aggfunc="sum", fill_value=0
     ).reindex(columns=list(Status), fill_value=0)

@@ -26,7 +26,7 @@ class ReportFile:
 def report_files(
     result: Savings, figures: Figures, price_list: PriceList, *, audit_uri: str, as_of: date, years: float, run: str
 ) -> list[ReportFile]:
-    """The page first. ``run`` tells reports of one second apart."""
+    """The files of a report, the page first. ``run`` distinguishes reports of the same second."""
     stem = f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run[-8:]}"
     sheets = {"days": by_day(result), "runs": result.runs, "not small": result.not_small}
     files = [

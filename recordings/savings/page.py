@@ -20,7 +20,7 @@ from recordings.table.files import audit_location
 from recordings.table.rows import STATES
 
 Row = Sequence[str]
-_MAX_LISTED = 100  # the CSV has them all
+_MAX_LISTED = 100  # the CSV file has all of them
 
 
 def page(
@@ -33,7 +33,7 @@ def page(
 ) -> str:
     """The whole page. ``source`` is the audit table's address; ``charts`` are titles and SVG documents.
 
-    ``links`` are names of files that lie beside the page, by what they hold.
+    ``links`` are names of files beside the page, by their content.
     """
     title = heading(figures)
     beside = ", ".join(f'<a href="{quote(address)}">{escape(name)}</a>' for name, address in links.items())
@@ -63,19 +63,19 @@ def page(
 
 
 def heading(figures: Figures) -> str:
-    """What a report is of, and its first figure."""
+    """The subject of the report, and its first figure."""
     return f"Call recordings, {span(figures.start, figures.end)}: {smaller(figures)}"
 
 
 def smaller(figures: Figures) -> str:
-    """How much smaller the recordings that are small now have become."""
+    """By how much the archived recordings have shrunk."""
     if not figures.recordings:
         return "none is small yet"
     return f"{percent_saved(figures.bytes_before, figures.bytes_after)} smaller"
 
 
 def population(figures: Figures) -> str:
-    """Which recordings the figures are of, in a sentence; every report of these figures begins with it."""
+    """One sentence on which recordings the figures cover; every report of these figures begins with it."""
     parts = [
         f"{count:,} {words}"
         for count, words in (
@@ -92,7 +92,7 @@ def population(figures: Figures) -> str:
 
 
 def proof(figures: Figures) -> list[Row]:
-    """How much of what is small was shown to be right."""
+    """How many of the replacements were proved right."""
     return [
         ("verified: S3 showed the replacement as current", f"{figures.verified:,} of {figures.recordings:,}"),
         ("read back from S3 and decoded in full", f"{figures.read_back:,} of {figures.recordings:,}"),
@@ -100,7 +100,7 @@ def proof(figures: Figures) -> list[Row]:
 
 
 def money(figures: Figures) -> list[Row]:
-    """What storage costs, what was spent, what is saved: label and dollars."""
+    """Costs of storage, spending and savings: label and dollars."""
     kept = f"until each has been kept for {figures.retention_years:g} years"
     return [
         ("storage per month, as it was", usd(figures.usd_before)),
@@ -154,7 +154,7 @@ def _states(result: Savings) -> str:
         (
             str(status).replace("_", " "),
             f"{line['recordings']:,.0f}",
-            f"{line['minutes']:,.1f}" if status in STATES else "-",  # of an attempt, nothing is known of a replacement
+            f"{line['minutes']:,.1f}" if status in STATES else "-",  # an attempt has no replacement
             f"{int(line['bytes_before']):,}",
             f"{int(line['bytes_after']):,}" if status in STATES else "-",
         )
@@ -189,7 +189,7 @@ def _not_small(result: Savings) -> str:
 
 
 def table(headings: Row, rows: Iterable[Row], texts: int = 1, kind: str = "figures") -> str:
-    """An HTML table: the first columns are text, the others are figures. ``kind`` is its class."""
+    """An HTML table: the first ``texts`` columns are text, the others are figures. ``kind`` is its class."""
     lines = "".join(_line("td", row, texts) for row in rows)
     if not lines:
         return "<p>None.</p>"
@@ -203,7 +203,7 @@ def _line(tag: str, cells: Row, texts: int) -> str:
 
 
 def _choices(figures: Figures) -> str:
-    """What the archived recordings cost in other ways, dearest first."""
+    """The cost of other ways to keep the archived recordings, most expensive first."""
     nothing = max((each.usd for each in figures.choices if each.way.terms is None), default=0)
     rows = [
         (str(each.way).replace("`", ""), each.way.speakers, each.way.original, usd(each.usd), usd(nothing - each.usd))
@@ -217,7 +217,7 @@ def _choices(figures: Figures) -> str:
 
 
 def _terms(figures: Figures) -> Terms:
-    """Those of which the figures' choices are variations."""
+    """The actual terms, of which the figures' choices are variations."""
     return next(each.way.terms for each in figures.choices if each.way.terms)
 
 
@@ -249,7 +249,7 @@ after its call (ARCHIVE_RETENTION_YEARS). The audit table does not know the buck
 
 
 def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
-    """The report's key figures and where the rest lies; ``links`` are addresses by name."""
+    """The report's key figures, and links to the other files; ``links`` are addresses by name."""
     where = "\n".join(f"- {name}: {_link(address)}" for name, address in links.items())
     lines = "\n".join(f"| {label} | {value} |" for label, value in [*proof(figures), *money(figures)])
     return f"""# {heading(figures)}
@@ -268,7 +268,7 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
 
 
 def _ways(figures: Figures) -> str:
-    """The same table as the page's, in Markdown, with what it recommends."""
+    """The page's table of ways in Markdown, with its recommendation."""
     if not figures.choices:
         return ""
     return f"""## Ways to keep them
@@ -281,7 +281,7 @@ def _ways(figures: Figures) -> str:
 
 
 def _link(address: str) -> str:
-    """An object in S3 opens in AWS's console, a local file in a browser on the machine that it lies on."""
+    """A link that opens an object in S3 in AWS's console, and a local file in a browser on the same machine."""
     place = audit_location(address)
     if place.bucket is None:
         return f"[`{address}`]({Path(place.path).absolute().as_uri()})"

@@ -1,1 +1,1 @@
-"""The audit table: its rows, its files, and the proof that none is missing."""
+"""The audit table: its rows, its files, and the proof that no file is missing."""

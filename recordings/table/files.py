@@ -1,4 +1,4 @@
-"""Where the audit table's files lie: a folder, or a prefix in S3. Files are created once and never changed."""
+"""The storage of the audit table's files: a folder, or a prefix in S3. Files are created once and never changed."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from recordings.settings import settings
 PARTITION = "recording_date"
 _S3 = "s3://"
 _BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_UNREAD = re.compile(r"[^A-Za-z0-9!()+,./=@_~-]")  # by some reader of Parquet in an s3:// address
+_UNREAD = re.compile(r"[^A-Za-z0-9!()+,./=@_~-]")  # some reader of Parquet fails on these in an s3:// address
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
 _READ_AT_ONCE, _HELD_AT_ONCE = 16, 64
 _NAME_BYTES, _PATH_BYTES = 255, 800  # most file systems' limit; S3's 1,024 less what lies below
@@ -27,7 +27,7 @@ _NAME_BYTES, _PATH_BYTES = 255, 800  # most file systems' limit; S3's 1,024 less
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditLocation:
-    """Where an audit table lies: below a prefix of a bucket, or, without a bucket, in a local folder."""
+    """The location of an audit table: below a prefix of a bucket, or, without a bucket, in a local folder."""
 
     bucket: str | None
     path: str
@@ -37,7 +37,7 @@ class AuditLocation:
 
 
 def audit_location(audit_uri: str) -> AuditLocation:
-    """What an ``audit_uri`` means to all who write and read; nothing else takes one apart.
+    """The location that an ``audit_uri`` means; no other function parses one.
 
     Raises InvalidRequest where pandas, DuckDB, Athena or Spark would not look for the table at the same place.
     """
@@ -92,7 +92,7 @@ class AuditFiles(Protocol):
     """Small files by name; names use ``/``."""
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a new file, whole or not at all. The same again is no error; another of that name stays, and is one."""
+        """Write a new file, whole or not at all. Repeating a write is no error; another file of that name is."""
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
@@ -101,7 +101,7 @@ class AuditFiles(Protocol):
         """Names of the files in a folder, in order; none if there is no such folder."""
 
     def folders(self) -> Iterator[str]:
-        """Names of the folders beside one another at the top, in order."""
+        """Names of the top-level folders, in order."""
 
 
 class LocalFiles:
@@ -113,7 +113,7 @@ class LocalFiles:
     def create(self, name: str, data: bytes) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.parent / f".{uuid.uuid4()}"  # not by tempfile: others may read the table, as the umask says
+        unfinished = path.parent / f".{uuid.uuid4()}"  # not tempfile, whose files are private: the umask decides
         try:
             with unfinished.open("xb") as file:
                 file.write(data)
@@ -133,7 +133,7 @@ class LocalFiles:
         return (entry.name for entry in self._entries() if entry.is_dir())
 
     def _entries(self, folder: str = "") -> list[os.DirEntry[str]]:
-        """Of a folder that may not be there; one that may not be looked at is an error, not an empty one."""
+        """The entries of a folder, none if it does not exist; a folder that may not be read raises an error."""
         try:
             with os.scandir(self.root / folder) as entries:
                 return sorted((each for each in entries if not each.name.startswith(".")), key=lambda each: each.name)
@@ -142,7 +142,7 @@ class LocalFiles:
 
 
 def _link_once(unfinished: Path, path: Path, data: bytes) -> None:
-    """Make a finished file appear under its name; one that is there already stays, and is an error if it differs."""
+    """Give a finished file its name. An existing file of that name stays, and is an error if it differs."""
     try:
         os.link(unfinished, path)
     except FileExistsError:
@@ -151,7 +151,7 @@ def _link_once(unfinished: Path, path: Path, data: bytes) -> None:
 
 
 class S3Files:
-    """A prefix in a bucket, which may be another one than the recordings'."""
+    """A prefix in a bucket, which may be another bucket than the recordings'."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store
@@ -183,7 +183,7 @@ def open_files(audit_uri: str, connect: Callable[[str], Store]) -> AuditFiles:
 
 
 def open_table(audit_uri: str, session: Session | None = None) -> AuditFiles:
-    """The same, with this session's credentials, region and endpoint; by default boto3's own."""
+    """The files at ``audit_uri``, with this session's credentials, region and endpoint; by default boto3's own."""
     return open_files(audit_uri, lambda bucket: Store(bucket, settings(), session))
 
 

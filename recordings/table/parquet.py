@@ -18,7 +18,7 @@ from recordings.errors import AuditDamaged
 from recordings.table.files import PARTITION, AuditFiles, digest_of
 from recordings.table.rows import SCHEMA_VERSION, AuditRow, ManifestFile, Status
 
-# Columns whose values repeat, and are worth a dictionary. The others are all but unique.
+# Columns with repeating values, which a dictionary compresses. The values of the others are almost all different.
 _REPEATING = (
     "run_id",
     "bucket",
@@ -78,14 +78,14 @@ def write_rows(files: AuditFiles, rows: Iterable[AuditRow], *, run_id: str, wave
 
 
 def file_of(name: str, data: bytes) -> ManifestFile:
-    """A file of the table as a record lists it. Raises AuditDamaged where it is none."""
+    """A file of the table as a record lists it. Raises AuditDamaged where the bytes are not such a file."""
     with _damage_of(name):
         rows: int = pq.read_metadata(BytesIO(data)).num_rows
     return ManifestFile(name=name, rows=rows, sha256=digest_of(data))
 
 
 def rows_in(name: str, data: bytes, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """These columns of one file, row by row. Raises AuditDamaged where it cannot be read."""
+    """These columns of one file, row by row. Raises AuditDamaged where the file cannot be read."""
     with _damage_of(name):
         frame = pd.read_parquet(BytesIO(data), columns=list(columns))
     return iter(frame.itertuples(index=False, name=None))
@@ -108,7 +108,7 @@ def parquet_bytes(rows: Collection[AuditRow]) -> bytes:
 
 @cache
 def file_schema() -> pa.Schema:
-    """The schema of a file: the partition column is in the folder's name instead."""
+    """The schema of a file: without the partition column, which the folder's name has."""
     schema = pa.schema([field for field in arrow_schema() if field.name != PARTITION])
     return schema.with_metadata({**arrow_schema().metadata, **_pandas_metadata(schema)})
 
@@ -121,7 +121,7 @@ def as_parquet(table: pa.Table) -> bytes:
 
 
 def _pandas_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
-    """What lets ``pandas.read_parquet`` keep integers whole where some are null."""
+    """The metadata by which ``pandas.read_parquet`` keeps integer columns with nulls as integers."""
     empty = schema.empty_table().to_pandas(types_mapper=PANDAS_TYPES.get)
     metadata: dict[bytes, bytes] = pa.Schema.from_pandas(empty, preserve_index=False).metadata
     return metadata

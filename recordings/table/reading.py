@@ -1,4 +1,4 @@
-"""The audit table, read: all of it, some days of it, or the rows that one asks for."""
+"""Read the audit table: all of it, some days of it, or chosen rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
 from recordings.table.parquet import PANDAS_TYPES, arrow_schema
 from recordings.table.rows import STATES, TAG_LIMIT, AuditRow, Status
 
-STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # that ``current`` goes by
+STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
 _LISTINGS_AT_ONCE = 16
 _ROWS_AT_ONCE = 1000
 _LAST_CHARACTER = "\U0010ffff"
@@ -43,7 +43,7 @@ def read_audit(
     A month of 500,000 rows takes a second or two and 1 GB; name the ``columns`` you need to take less, or aggregate
     years with SQL (``recordings.savings.sums``, docs/audit-table.md).
 
-    Raises AuditDamaged, which names the file, where one cannot be read.
+    Raises AuditDamaged, naming the file, where a file cannot be read.
     """
     table = table_of(audit_dataset(audit_uri, start, end, session), columns=columns and list(columns))
     frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
@@ -53,10 +53,10 @@ def read_audit(
 def current(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
 
-    Of two rows about one version, that of the run that wrote it counts, then the one taken up later. Order is kept.
+    Of two rows about one version, the row of the run that wrote the version counts, then the later one. Order is kept.
     """
     clock = frame[["state_at", "started_at"]].assign(
-        bucket=pd.factorize(frame["bucket"])[0],  # numbers, because whole keys are slow to move about
+        bucket=pd.factorize(frame["bucket"])[0],  # numbers, because sorting whole keys is slow
         key=pd.factorize(frame["key"])[0],
         wrote=frame["status"].ne(Status.ALREADY_ARCHIVED),
     )
@@ -68,7 +68,7 @@ def current(frame: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Only:
-    """Which rows of a day are read; the files' statistics rule out most of the others. Keys are both included."""
+    """The rows of a day to read; the files' statistics exclude most others. Both keys are inclusive."""
 
     bucket: str
     prefixes: tuple[str, ...] = ("",)
@@ -79,7 +79,7 @@ class Only:
 
 
 def read_days(files: AuditFiles, days: Iterable[date], columns: Sequence[str], only: Only) -> pd.DataFrame:
-    """These columns of the rows of these days. Raises AuditDamaged, which names the file that cannot be read."""
+    """These columns of the rows of these days. Raises AuditDamaged, naming the file that cannot be read."""
     table = table_of(dataset_of(files, days), columns=list(columns), filter=_filter(only))
     frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
     return frame
@@ -92,9 +92,9 @@ def rows_of_days(
     only: Only,
     chosen: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> Iterator[AuditRow]:
-    """Whole rows of these days: those that ``chosen`` takes from a frame of these columns, in its order.
+    """Whole rows of these days: those that ``chosen`` selects from a frame of these columns, in its order.
 
-    Only what is taken leaves Arrow, which needs a third of the memory. Raises AuditDamaged.
+    Only the selected rows leave Arrow, which needs a third of the memory. Raises AuditDamaged.
     """
     table = table_of(dataset_of(files, days), filter=_filter(only))
     narrow = table.select(list(columns)).to_pandas(types_mapper=PANDAS_TYPES.get, split_blocks=True)
@@ -105,7 +105,7 @@ def rows_of_days(
 
 
 def _filter(only: Only) -> pc.Expression:
-    """As ranges where that can be, not by first letters, so that the files' statistics rule most of them out."""
+    """A filter by ranges where possible, not by first letters, so that the files' statistics exclude most rows."""
     key, contact = ds.field("key"), ds.field("contact_id")
     ranges = [(key >= prefix) & (key < prefix + _LAST_CHARACTER) for prefix in only.prefixes if prefix]
     wanted = (ds.field("bucket") == only.bucket) & (key >= only.first_key) & (key <= only.last_key)
@@ -120,7 +120,7 @@ def _filter(only: Only) -> pc.Expression:
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[AuditRow]:
-    """The rows of a frame as values, nulls as None."""
+    """The rows of a frame as values, with None for nulls."""
     names = [field.name for field in fields(AuditRow)]
     for record in frame[names].astype(object).itertuples(index=False, name=None):
         values = {name: _plain(value) for name, value in zip(names, record, strict=True)}
@@ -128,17 +128,20 @@ def rows_of(frame: pd.DataFrame) -> Iterator[AuditRow]:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN is not itself
+    if value is None or value is pd.NA or value is pd.NaT or value != value:  # NaN differs from itself
         return None
     return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
 
 
 class Settled(NamedTuple):
-    """What a day's rows say is done, and which of its files nobody can read."""
+    """The settled recordings of a day, and the files of the day that cannot be read.
+
+    A recording is settled if an earlier run has dealt with its current content, so that no run need look at it again.
+    """
 
     recordings: frozenset[tuple[str, str]]  # (key, ETag)
     damaged: tuple[str, ...]
-    unprofitable: frozenset[tuple[str, str]] = frozenset()  # those of them that are not worth archiving
+    unprofitable: frozenset[tuple[str, str]] = frozenset()  # of these, the recordings that are not worth archiving
 
 
 def settled(
@@ -151,11 +154,11 @@ def settled(
     weighed_by: str | None = None,
     session: Session | None = None,
 ) -> Settled:
-    """(key, ETag) of the day's recordings, or its shard's, that need no further look at their present content.
+    """(key, ETag) of the settled recordings of the day, or of its shard.
 
-    Those that under this profile were verified and tagged (or had no room for the tag), or that this version of the
-    software rejected, or found not worth archiving when it weighed them by the same (``weighed_by``; None: whatever it
-    found then). A damaged file settles nothing, and is named.
+    Settled are recordings that under this profile were verified and tagged (or had no room for the tag), that this
+    version of the software rejected, or that it found not worth archiving when it weighed them by the digest
+    ``weighed_by`` (None: the latter are not settled). A damaged file settles nothing, and is named.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -187,7 +190,7 @@ def settled(
 def _file_by_file(
     files: AuditFiles, paths: Sequence[str], wanted: Mapping[str, Any]
 ) -> tuple[list[pa.Table], list[str]]:
-    """What the files hold that can be read, and the names of those that cannot."""
+    """The content of the readable files, and the names of the others."""
     tables, damaged = [], []
     root = _filesystem(files)[1]
     for name in (path.removeprefix(root) for path in paths):
@@ -205,7 +208,7 @@ def audit_dates(files: AuditFiles) -> list[date]:
 
 
 def _date(text: str) -> date | None:
-    """As we write one; others' folders may be named anything."""
+    """The date in a folder's name of our form; None for other names."""
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -216,9 +219,9 @@ def _date(text: str) -> date | None:
 def audit_dataset(
     audit_uri: str, start: date | None = None, end: date | None = None, session: Session | None = None
 ) -> ds.Dataset:
-    """The table's files of these dates; without dates, all. A day's folder is listed only when it is asked for.
+    """The table's files of these dates; without dates, all files. A day's folder is listed only when it is needed.
 
-    Files of every schema version are read by this one's: a column that they lack is null.
+    Files of every schema version are read with the current one: missing columns are null.
     """
     files = open_table(audit_uri, session)
     return dataset_of(files, _between(audit_dates(files), start, end))
@@ -227,7 +230,7 @@ def audit_dataset(
 def audit_parts(
     files: AuditFiles, start: date | None = None, end: date | None = None, *, days: int
 ) -> Iterator[ds.Dataset]:
-    """The same in parts of so many days. No recording's rows are in two of them."""
+    """The same in parts of this many days. All rows of one recording are in the same part."""
     dates = _between(audit_dates(files), start, end)
     return (dataset_of(files, dates[n : n + days]) for n in range(0, len(dates), days))
 
@@ -237,12 +240,12 @@ def _between(days: Iterable[date], start: date | None, end: date | None) -> list
 
 
 def dataset_of(files: AuditFiles, days: Iterable[date]) -> ds.Dataset:
-    """The rows of these days."""
+    """The rows of these days as a dataset."""
     return _dataset(files, names_of_days(files, days))
 
 
 def names_of_days(files: AuditFiles, days: Iterable[date]) -> list[str]:
-    """The names of the files of these days: a listing each, some at once."""
+    """The names of the files of these days: one listing per day, several at once."""
     with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
         listed = threads.map(lambda day: list(files.names(f"{PARTITION}={day}")), days)
         return [name for of_day in listed for name in of_day if name.endswith(".parquet")]
@@ -261,16 +264,16 @@ def _dataset(files: AuditFiles, names: Sequence[str]) -> ds.Dataset:
 
 
 def table_of(rows: ds.Dataset, **options: Any) -> pa.Table:
-    """The rows, read now, with ``Dataset.to_table``'s options. Raises AuditDamaged where a file cannot be read."""
+    """The rows, read now, with the options of ``Dataset.to_table``. Raises AuditDamaged where a file cannot be read."""
     with damage_named(rows):
-        return rows.to_table(cache_metadata=False, **options)  # of hundreds of files, more than all of the rest
+        return rows.to_table(cache_metadata=False, **options)  # hundreds of files' metadata outweighs all rows
 
 
 @contextmanager
 def damage_named(rows: ds.Dataset, *errors: type[Exception]) -> Iterator[None]:
-    """Whoever reads these rows: an error of Arrow, or of these kinds, is AuditDamaged if what a file holds is at fault.
+    """Raise AuditDamaged for an error of Arrow, or of these classes, if a damaged file caused it.
 
-    Errors of the machine and of S3 stay what they are.
+    Other errors, such as those of the machine and of S3, pass through.
     """
     try:
         yield
@@ -281,7 +284,7 @@ def damage_named(rows: ds.Dataset, *errors: type[Exception]) -> Iterator[None]:
 
 
 def _damage(rows: ds.Dataset) -> AuditDamaged | None:
-    """The first of the dataset's files that cannot be read as one of ours."""
+    """The error for the first of the dataset's files that is not a readable file of ours; None if all are."""
     for file in rows.get_fragments():
         try:
             file.to_table(schema=rows.schema, cache_metadata=False)
@@ -298,7 +301,7 @@ def _filesystem(files: AuditFiles) -> tuple[fs.FileSystem, str]:
 
 
 class _Reader(fs.FileSystemHandler):  # type: ignore[misc]  # ships no type information
-    """Lets Arrow read through our own client: docs/decisions/0031-one-client-writes-and-reads.md."""
+    """Makes Arrow read through our own client: docs/decisions/0031-one-client-writes-and-reads.md."""
 
     def __init__(self, files: AuditFiles) -> None:
         self._files = files

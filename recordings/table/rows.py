@@ -1,4 +1,4 @@
-"""A row of the audit table, and what it can say. ``AuditRow`` is the only declaration of the schema."""
+"""A row of the audit table, and its possible values. ``AuditRow`` is the only declaration of the schema."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from recordings.recording import Batch
 
 SCHEMA_VERSION = "2"
-TAG_LIMIT = "tag-limit"  # the reason of what has no room for the tag: its provenance counts instead
+TAG_LIMIT = "tag-limit"  # the reason of a replacement without room for the tag: its provenance counts instead
 
 
 class Status(StrEnum):
@@ -27,7 +27,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side of a row: a recording as it was found, or as it was left. What is not known is None."""
+    """One side of a row: a recording as it was found, or as it was left. None means not known."""
 
     size_bytes: int | None = None
     sha256: str | None = None
@@ -91,7 +91,7 @@ class AuditRow:
 
     @property
     def holds_replacement(self) -> bool:
-        """Whether the row claims that the bucket holds a conversion, verified or not yet."""
+        """Whether the row says that the bucket holds a conversion, verified or not yet."""
         return self.status in HOLDS_REPLACEMENT
 
     @property
@@ -101,11 +101,11 @@ class AuditRow:
 
     @property
     def after(self) -> Side:
-        """Its replacement."""
+        """The recording's replacement."""
         return Side(**{field: getattr(self, column.format("after")) for field, column in _COLUMNS.items()})
 
     def between(self, before: Side, after: Side, **changes: Any) -> "AuditRow":
-        """The same row with these two sides, and these columns."""
+        """The same row with these two sides, and these changed columns."""
         return replace(self, **_columns("before", before), **_columns("after", after), **changes)
 
 
@@ -114,7 +114,7 @@ def _columns(which: str, side: Side) -> dict[str, Any]:
 
 
 class BatchRows:
-    """A batch's rows, as far as a stage has brought them. A plain class, as Batch is."""
+    """A batch's rows after a stage. A plain class, as Batch is."""
 
     __slots__ = ("batch", "rows")
 
@@ -137,14 +137,14 @@ _COLUMNS = {
     "channels": "channels_{}",
     "duration_s": "duration_{}_s",
 }
-HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original
-SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is what lies there
+HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
+SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
 STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """A file of the audit table, as its run's record lists it: enough to notice a change."""
+    """A file of the audit table, as its run's record lists it, with enough detail to notice a change."""
 
     name: str
     rows: int = 0  # 0 where a record does not say

@@ -1,4 +1,4 @@
-"""What tests of flows begin with, on the Prefect server of ``tests/conftest.py``."""
+"""Fixtures for the tests of flows, on the Prefect server of ``tests/conftest.py``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Backfills: every day once, a few at a time, on a real server with a real worker, and what becomes of a killed one."""
+"""Backfills archive every day once, a few at a time, on a real server with a real worker, even if one is killed."""
 
 import json
 import os

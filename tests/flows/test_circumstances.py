@@ -1,4 +1,4 @@
-"""Who ran what, and with what: told as far as it can be learned, and never at the price of the run."""
+"""The start record tells who ran which versions, as far as that is known; no run fails because it is not known."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The AwsCredentials block that the settings name says who asks and where, in every flow and for the table, too."""
+"""The AwsCredentials block that the settings name decides credentials and endpoint, in every flow and for the table."""
 
 import json
 import uuid

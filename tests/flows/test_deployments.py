@@ -1,4 +1,4 @@
-"""prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, ended without a trace."""
+"""prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, stopped without remains."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta

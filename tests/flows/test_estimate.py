@@ -1,4 +1,4 @@
-"""A forecast, by its own flow and by a dry run, with real Prefect and S3 servers: nothing is written anywhere."""
+"""A forecast, by its own flow and by a dry run, with real Prefect and S3 servers, writes nothing anywhere."""
 
 from datetime import timedelta
 from pathlib import Path

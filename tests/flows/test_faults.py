@@ -1,4 +1,4 @@
-"""Whatever fails on the way to S3 and back, nothing is lost, nothing is done twice, and nobody is blamed for it.
+"""Whatever fails between us and S3: nothing is lost or done twice, and no row wrongly reports a change by others.
 
 ``FAULT_RECORDINGS`` sets how many recordings go through; the long version has 2,000.
 """

@@ -1,4 +1,4 @@
-"""A role that lacks one action sees less: the run is refused or a recording skipped, and nothing hidden is lost."""
+"""A role that lacks one action sees less: the run is refused or the recording skipped, and nothing hidden is lost."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What S3 hides, refuses, or says in new words: in a release, restore or reconciliation, it costs one recording."""
+"""In a release, restore or reconciliation, an answer that S3 hides, refuses or rewords affects only one recording."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Releases and restores that are killed at any moment: nothing done is without its row, in the name of who did it.
+"""Releases and restores killed at any moment: everything done gets its row, in the name of the run that did it.
 
 ``KILLS`` sets how many of each are killed; the long version has 200.
 """

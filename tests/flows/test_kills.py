@@ -1,4 +1,4 @@
-"""Runs that end at any moment, and runs that meet each other: the bucket and the table come out right.
+"""Runs killed at any moment, and runs at the same time: the bucket and the table end up right.
 
 ``KILLS`` sets how many runs are killed; the long version has 200.
 """

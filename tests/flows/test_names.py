@@ -1,4 +1,4 @@
-"""What runs are called in a list of runs."""
+"""Names of runs in a list of runs."""
 
 from datetime import date
 from typing import Any

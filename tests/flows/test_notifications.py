@@ -1,4 +1,4 @@
-"""The automations that notify, on a real server, through a webhook that is listening."""
+"""The automations that notify, on a real server, through a webhook with a listener."""
 
 import json
 import threading

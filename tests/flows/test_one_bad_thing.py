@@ -1,7 +1,7 @@
-"""One recording's requests of one kind always end in an error nobody has heard of: all others are done and written.
+"""If one kind of request for one recording always fails with an unknown error, all other recordings are still done.
 
-Each case has a day of its own in one bucket, and a second where a day fails as a whole: eight recordings, of which one
-is hit. ``SEED`` draws other errors.
+Each case has a day of its own in one bucket, and a second day for cases in which a day fails as a whole. A day has
+eight recordings, of which one is hit. ``SEED`` draws other errors.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Table and bucket compared: each drift is named, and only what is safe is mended."""
+"""Table and bucket compared: each drift (difference between them) is named, and only what is safe is repaired."""
 
 import json
 import re

@@ -1,6 +1,6 @@
-"""Runs whose process or machine is gone: noticed by their silence, reported, and made good by a retry.
+"""Runs whose process or machine dies: their silence is noticed and reported, and a retry completes their work.
 
-``BACKFILL_DAYS=10`` runs the long version: two workers, one day's process killed, and a worker with all of its own.
+``BACKFILL_DAYS=10`` runs the long version: two workers; one day's process is killed, then a worker with all processes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Originals are released only when everything speaks for it."""
+"""Originals are released only when every check passes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Credentials that cannot be had for some seconds are waited for, as S3 itself is: nothing done goes unwritten."""
+"""Runs wait for credentials that are missing for some seconds, as they wait for S3: every deed still gets its row."""
 
 import json
 import threading

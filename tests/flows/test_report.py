@@ -1,4 +1,4 @@
-"""The report on a table that real runs made: report, notebook, artifact and SQL agree to the byte."""
+"""The report on a table written by real runs: report, notebook, artifact and SQL agree to the byte."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Archive, then restore: what was there is there again, bit for bit."""
+"""Archive, then restore: the object is the same again, bit for bit."""
 
 from collections.abc import Callable
 from datetime import date

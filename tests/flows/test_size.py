@@ -1,4 +1,4 @@
-"""What follows archiving, beside two million rows, in a process that gets no more memory than a task has."""
+"""The flows that follow archiving, on a table of two million rows, in a process limited to a task's memory."""
 
 import os
 import shutil
