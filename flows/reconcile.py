@@ -22,7 +22,7 @@ def reconcile_audit(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Report and record every difference between the audit table and the bucket; with repair, also repair what is safe to repair.
+    """Report and record each difference between the audit table and the bucket; with repair, mend what is safe to mend.
 
     The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
 
