@@ -40,6 +40,13 @@ class Bucket:
         answer: dict[str, Any] = self.client.put_object(Bucket=self.name, Key=key, Body=body, **properties)
         return answer
 
+    def delete(self) -> None:
+        """The bucket with all that is in it. SeaweedFS has room for some 150 buckets at a time."""
+        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.name):
+            for each in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                self.client.delete_object(Bucket=self.name, Key=each["Key"], VersionId=each["VersionId"])
+        self.client.delete_bucket(Bucket=self.name)
+
     def enable_acls(self) -> None:
         """As in buckets that are older than April 2023."""
         controls = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}

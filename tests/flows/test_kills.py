@@ -70,6 +70,7 @@ def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server) -> N
         readable(one, calls)
         archive_two_days(one.name, audit_uri)
         check(one, audit_uri, calls)
+        one.delete()
     print(f"{KILLS} runs, {killed} of them killed before they had ended")
     assert killed > KILLS / 2
 
