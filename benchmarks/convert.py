@@ -52,7 +52,9 @@ def ffmpeg_twice(source: Path, result: Path) -> None:
 
 def pydub_export(source: Path, result: Path) -> None:
     AudioSegment.converter = ffmpeg.executable()
-    AudioSegment.from_wav(source).set_channels(1).export(result, format="wav", codec="pcm_alaw").close()
+    with source.open("rb") as stream:  # pydub leaves a file open that it opened itself
+        call = AudioSegment.from_wav(stream)
+    call.set_channels(1).export(result, format="wav", codec="pcm_alaw").close()
 
 
 def soundfile_blocks(source: Path, result: Path) -> None:
