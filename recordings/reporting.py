@@ -13,7 +13,6 @@ from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 from recordings.table.rows import AuditRow, Status
 
-_CENT = 0.01
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
 

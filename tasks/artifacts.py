@@ -1,4 +1,7 @@
-"""The pages and progress bars that people see in Prefect. The audit table has it all: no run depends on an artifact."""
+"""The pages and progress bars that people see in Prefect. The audit table has it all: no run depends on an artifact.
+
+Only a forecast and an inspection publish theirs by themselves: the artifact is all that they are for.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar, cast

@@ -93,7 +93,7 @@ class Drifts:
         """Losses and failed comparisons: the first of each kind, and how many more."""
         bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
         more = bad - len(self._bad)
-        said = f"and {plural(more, 'more recording')}: all are in {DIFFERENCES}/{self._job.run_id}.csv"
+        said = f"and {plural(more, 'more recording')}: the files {DIFFERENCES}/{self._job.run_id}*.csv list all"
         return [*self._bad, *([said] if more else [])]
 
 

@@ -141,13 +141,19 @@ def _due(job: Job, sums: JobSums) -> str:
         [
             "## What falls due later",
             "",
-            f"Archived less than {plural(job.grace_days, 'day')} ago, so their originals stay for now.",
+            f"Archived less than {_grace(job)} ago, so their originals stay for now.",
             "",
             "| may be released on (UTC) | recordings | frees | a month |",
             "|---|--:|--:|--:|",
             *lines,
         ]
     )
+
+
+def _grace(job: Job) -> str:
+    if job.grace_days_read_back == job.grace_days:
+        return plural(job.grace_days, "day")
+    return f"{plural(job.grace_days, 'day')} ({job.grace_days_read_back} for those read back)"
 
 
 def _differences(drifts: Mapping[str, int]) -> str:

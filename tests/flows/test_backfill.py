@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +26,7 @@ import tasks.backfill
 import tasks.stages
 from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
-from recordings.backfill import BackfillFailed, BackfillSummary
+from recordings.backfill import BackfillFailed, BackfillSummary, Portion, parameters_of
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.resample import resample_batch
@@ -33,6 +34,7 @@ from recordings.settings import settings
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact, artifacts_of, eventually, final_state, runs_of
+from tests.fixtures import PlanRun
 from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -325,3 +327,10 @@ def test_a_day_that_misses_its_cancellation_does_not_stay_cancelling(
     state = final_state(client, started[0])
     assert state
     assert state.type is StateType.CANCELLED
+
+
+def test_a_backfill_hands_on_all_that_decides_what_becomes_of_a_recording(plan: PlanRun) -> None:
+    handed = parameters_of(Portion(date=DAY, shard=""), plan()).keys()
+    taken = signature(archive_recordings.fn).parameters.keys()
+    assert handed <= taken
+    assert taken - handed == {"dry_run", "overwrite_converted", "lookback_days"}  # a backfill has its own, or none
