@@ -100,14 +100,19 @@ def _write_record(files: LocalFiles, day: date, recordings: int, *, minutes: flo
     run_day = day + timedelta(days=8)
     run = {
         "run_id": f"{run_day:%Y%m%d}T030000Z-archived",
+        "bucket": "recordings",
+        "prefixes": ["connect/acme/CallRecordings/"],
         "profile_name": "alaw-mono",
-        "started_at": f"{run_day} 03:00:00+00:00",
+        "storage_class": "GLACIER_IR",
+        "min_age_days": 7,
+        **dict.fromkeys(("scheduled_at", "started_at"), f"{run_day} 03:00:00+00:00"),
     }
     record = {
         "run": {**run, "start_date": str(day), "end_date": str(day)},
         "counts": {"archived": recordings},
         **dict.fromkeys(("wall_s", "cpu_s"), cpu_s),
-        **dict.fromkeys(("minutes", "bytes_before", "bytes_after"), minutes),
+        "minutes": minutes,
+        **dict.fromkeys(("bytes_before", "bytes_after"), int(minutes)),
         "cost": {"requests_usd": cost.requests_usd, "compute_usd": cost.compute_usd},
         "files": [
             {"name": f"recording_date={day}/{wave}.parquet", "rows": 800, "sha256": "0" * 64} for wave in range(11)

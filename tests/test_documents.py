@@ -51,7 +51,7 @@ def test_every_link_of_the_site_leads_to_a_page_and_to_a_place_in_it(site: Path)
 def test_the_site_has_the_documents_and_the_docstrings(site: Path) -> None:
     written = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("[0-9a-z]*.md")}
     assert not [path for path in written if not (site / "docs" / path).is_file()]
-    assert "from an empty AWS account" in (site / "deployments" / "index.html").read_text()
+    assert "rom an empty AWS account" in (site / "deployments" / "index.html").read_text()
     flow = (site / "api" / "flows" / "archive.html").read_text()
     assert "The bucket that Amazon Connect writes to." in flow
     assert "object at 0x" not in flow

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import convert
+from benchmarks import convert, report
+from recordings.pricing import prices
+from recordings.savings.sums import savings
+from recordings.table.files import LocalFiles
+from recordings.table.records import end_records
 
 ROOT = Path(__file__).parents[2]
 SHOWN = {
@@ -43,6 +47,14 @@ def test_it_runs(name: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not [phrase for phrase in SHOWN[name] if phrase not in " ".join(done.stdout.split())]
+
+
+def test_a_synthetic_days_run_is_in_its_report(tmp_path: Path) -> None:
+    report.write_day(tmp_path, 0, 100)
+    (end,) = end_records(LocalFiles(tmp_path))
+    assert end.cost is not None
+    assert end.cost.requests_usd > 0
+    assert len(savings(LocalFiles(tmp_path), prices()).runs) == 1
 
 
 @pytest.mark.parametrize("name", convert.WAYS)
