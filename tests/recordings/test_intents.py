@@ -33,6 +33,7 @@ from tests.fixtures import Stages
 from tests.recordings.selected import selected
 from tests.recordings.tables import ROW
 
+pytestmark = pytest.mark.slow
 SIX_HOURS = timedelta(hours=6)
 RECORDINGS = 6  # on two days
 Batched = Callable[[ReleasingStore, AuditFiles, BatchRows, Job, Pool], JobResult]

@@ -18,6 +18,7 @@ from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
 
+pytestmark = pytest.mark.slow
 KEY = key_of(1)
 # Two listings, GET, its tags, who owns objects here, the lifecycle rules, PUT, the old tags again, the new ones, the
 # listing of versions, the new tags, PUT tags.
