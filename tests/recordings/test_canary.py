@@ -191,6 +191,7 @@ def test_the_holds_that_killed_runs_left_are_lifted_once_no_run_can_need_them(
         assert {locking.get(PREFIX + NAME, each)["ObjectLockLegalHoldStatus"] for each in left} == {status}
 
 
+@pytest.mark.slow
 def test_canaries_that_an_earlier_run_has_seen_are_not_asked_for_again(
     locking: Bucket, plan: PlanRun, store: Store, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,7 @@ def flows_read_past(table: Path, run: Run) -> None:
     verify_audit(str(table))
 
 
+@pytest.mark.slow
 @given(data=RECORDS, ending=st.sampled_from([".start.json", ".end.json", ".done.json", ".intent.json"]))
 @example(data=b"", ending=".start.json")
 @example(data=b'{"files": [{}]}', ending=".end.json")
@@ -221,6 +222,7 @@ def test_parameters_that_no_version_wrote_are_named(table: Path, ending: str, ch
     assert f"changed: _runs/{STRANGER}{ending}" in _found(table)
 
 
+@pytest.mark.slow
 @given(data=st.data(), value=JSON | st.just(10**400) | st.just("2026-01-12T00:00:00") | st.just("9999-12-31"))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 def test_no_value_of_a_record_stops_a_flow(

@@ -113,6 +113,7 @@ def written_to(audit_uri: str) -> str | None:
     return key
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(TEXTS)
 @example("audit [old] {x}'*?/y")
@@ -135,6 +136,7 @@ def test_any_local_folder_is_one_for_all_or_refused(text: str) -> None:
             assert sql.execute("SELECT key, recording_date FROM audit").fetchall() == [(key, DAY)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(TEXTS)
 @example("audit%20x")
