@@ -22,7 +22,7 @@ _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 
 def verify_batch(store: Store, rows: Sequence[AuditRow], pool: Pool, readback_percent: float = 0) -> list[AuditRow]:
     """The rows: those with a replacement are marked as verified, or ended with what S3 showed instead."""
-    versions = _listed(store, sorted(row.key for row in rows if row.holds_replacement))
+    versions = versions_by_key(store, sorted(row.key for row in rows if row.holds_replacement))
 
     def verified(row: AuditRow) -> AuditRow:
         if not row.holds_replacement:
@@ -32,7 +32,7 @@ def verify_batch(store: Store, rows: Sequence[AuditRow], pool: Pool, readback_pe
     return pool.map(verified, rows)
 
 
-def _listed(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
+def versions_by_key(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
     """The versions of these keys, by one walk; empty if S3 refuses it: then each recording is looked up by itself."""
     try:
         return patience()(_walk, store, keys)

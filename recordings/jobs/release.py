@@ -4,78 +4,32 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from recordings.decision import EXEMPT_TAG
-from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
+from recordings.errors import Changed, Skipped, Unproven
 from recordings.glossary import plural
-from recordings.jobs.intents import conclude, confirmed, set_out
+from recordings.holds import check_no_case_holds
+from recordings.jobs.deletion import Checked, Proof, delete_batch, prove
 from recordings.jobs.job import FOUND_GONE, Job, begun, state_after
 from recordings.jobs.result import JobResult
-from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
-from recordings.retrying import patience
+from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import StoredObject
-from recordings.s3.store import ReleasingStore, Store
+from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import TAG_LIMIT, AuditRow, BatchRows, Status
 from recordings.tag import CONVERTED_TAG, MAX_TAGS
 
-_SEAL = object()
 
-
-class Proof:
-    """Proof that one original may be deleted: no deletion without it. Only ``prove`` can make one."""
-
-    __slots__ = ("row",)
-
-    def __init__(self, row: AuditRow, *, seal: object) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a proof is what the check of a recording returns: call prove")
-        self.row = row  # the row as it will be after the deletion
-
-
-def check_may_delete(store: ReleasingStore) -> None:
-    """Raises InvalidRequest where S3 would refuse every deletion of versions in this bucket."""
-    if patience()(store.needs_mfa):
-        raise InvalidRequest(
-            f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
-            "root user switch it off with its device (aws s3api put-bucket-versioning --mfa), or keep the originals"
-        )
-
-
-def release_batch(store: ReleasingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
+def release_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Prove each replacement, record the intent to delete, delete the originals, write the rows."""
-    proved = pool.map(lambda row: prove(store, row, job), batch.rows)
-    proofs = [each for each in proved if isinstance(each, Proof)]
-    rows = [each for each in proved if isinstance(each, AuditRow)]
-    if job.dry_run:
-        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [])
-    intent = set_out(files, job, batch, [proof.row for proof in proofs])
-    rows += pool.map(lambda proof: delete_original(store, proof), proofs)
-    rows = confirmed(intent, rows, lambda row: found_released(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    return delete_batch(
+        store, files, batch, job, pool, proved=lambda row: prove_released(store, row, job), found=found_released
+    )
 
 
-def prove(store: Store, row: AuditRow, job: Job) -> Proof | AuditRow:
+def prove_released(store: DeletingStore, row: AuditRow, job: Job) -> Proof | AuditRow:
     """Proof that the original may be deleted, or the row that says why it stays. ``row`` is the current row."""
-    checked = accounted(begun(row, job), lambda: _checked(store, row, job))
-    may_go = checked.status is Status.RELEASED and checked.reason is None
-    return Proof(checked, seal=_SEAL) if may_go else checked
-
-
-def delete_original(store: ReleasingStore, proof: Proof) -> AuditRow:
-    """Delete exactly the version that was proved superfluous. The row is ``failed`` where the outcome is unknown."""
-    row = proof.row
-    unknown = replace(row, status=Status.FAILED, original_kept=None)
-    return accounted(unknown, lambda: _deleted(store, row))
-
-
-def _deleted(store: ReleasingStore, row: AuditRow) -> AuditRow:
-    """Check the replacement once more, then delete: the whole batch was proved before its first deletion."""
-    current = store.head(row.key)
-    if (current.version_id, current.etag) != (row.version_after, row.etag_after):
-        raise Changed("changed", "somebody overwrote the replacement after it had been checked")
-    deleted_at = store.delete_version(row.key, _original_version(row))
-    return replace(row, state_at=max(deleted_at, row.state_at or deleted_at), finished_at=datetime.now(UTC))
+    return prove(begun(row, job), lambda: _checked(store, row, job))
 
 
 def found_released(store: Store, row: AuditRow) -> AuditRow:
@@ -88,8 +42,8 @@ def found_released(store: Store, row: AuditRow) -> AuditRow:
     raise Skipped("not-deleted", "the original is still there")
 
 
-def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
-    """The released row, if all checks pass. S3 itself refuses to delete versions with a hidden hold or lock."""
+def _checked(store: DeletingStore, proof: AuditRow, job: Job) -> Checked:
+    """The released row and its original, if all checks pass."""
     _check_row(proof)
     current = store.head(proof.key)
     _check_grace(proof, current, job)
@@ -105,13 +59,16 @@ def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
         original_kept=False,
         finished_at=datetime.now(UTC),
     )
+    newest = (proof.version_after, str(proof.etag_after))
     try:
-        original = store.head(proof.key, _original_version(proof))
+        original = store.removable(proof.key, _original_version(proof))
     except Changed:
         reason = f"{FOUND_GONE}: the original no longer exists; this run did not delete it"
-        return replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
-    _check_is_free(proof, original)
-    return replace(row, state_at=state_after(proof, original.answered_at))
+        gone = replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
+        return Checked(row=gone, removables=(), newest=newest)
+    _check_is_the_original(proof, original)
+    released = replace(row, state_at=state_after(proof, current.answered_at))
+    return Checked(row=released, removables=(original,), newest=newest)
 
 
 def _check_row(proof: AuditRow) -> None:
@@ -155,6 +112,7 @@ def _check_replacement(store: Store, proof: AuditRow, current: StoredObject) -> 
 def _check_tags(tags: dict[str, str]) -> None:
     if EXEMPT_TAG in tags.items():
         raise Skipped("exempt", "tagged archive=exempt")
+    check_no_case_holds(tags)
     if not is_committed(tags):
         raise Unproven("tag-missing", "the replacement is not tagged converted=True")
 
@@ -164,10 +122,7 @@ def is_committed(tags: dict[str, str]) -> bool:
     return CONVERTED_TAG in tags.items() or (len(tags) >= MAX_TAGS and CONVERTED_TAG[0] not in tags)
 
 
-def _check_is_free(proof: AuditRow, original: StoredObject) -> None:
-    if (original.etag, original.size_bytes) != (proof.etag_before, proof.bytes_before):
+def _check_is_the_original(proof: AuditRow, original: Removable) -> None:
+    stored = original.stored
+    if stored is None or (stored.etag, stored.size_bytes) != (proof.etag_before, proof.bytes_before):
         raise Unproven("original-differs", "the ETag or size of the original is not what the table says")
-    if original.held:
-        raise Skipped("held", "the original is under legal hold")
-    if original.locked_until and original.locked_until > original.answered_at:
-        raise Skipped("locked", f"the original is locked until {original.locked_until:%Y-%m-%d}")

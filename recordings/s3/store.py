@@ -38,7 +38,6 @@ from recordings.s3.objects import (
     Version,
     Written,
     acl_of,
-    answered_at,
     attempts,
     carriable_names,
     hex_of,
@@ -407,15 +406,3 @@ class Store:
 def tagging(tags: Mapping[str, str]) -> str:
     """Tags as a header carries them: a space as ``%20``, since not every server reads ``+`` as one."""
     return urlencode(tags, quote_via=quote)
-
-
-class ReleasingStore(Store):
-    """A bucket whose old versions may be deleted. Only the release of originals opens one."""
-
-    def needs_mfa(self) -> bool:
-        """Whether versions can be deleted only with the root user's device (MFA Delete)."""
-        return self.versioning().get("MFADelete") == "Enabled"
-
-    def delete_version(self, key: str, version_id: str) -> datetime:
-        """Delete exactly this version, for good; returns the time of the deletion by S3's clock."""
-        return answered_at(self._request("delete_object", Key=key, VersionId=version_id))

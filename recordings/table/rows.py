@@ -13,12 +13,16 @@ TAG_LIMIT = "tag-limit"  # the reason of a replacement without room for the tag:
 
 
 class Status(StrEnum):
-    """What became of a recording. The first four are states of the bucket, the others attempts."""
+    """What became of a recording. The first six are states of the bucket; the others are attempts and events."""
 
     ARCHIVED = "archived"
     ALREADY_ARCHIVED = "already_archived"
     RESTORED = "restored"
     RELEASED = "released"
+    EXPIRED = "expired"
+    ERASED = "erased"
+    HELD = "held"
+    LIFTED = "lifted"
     SKIPPED = "skipped"
     CHANGED = "changed"
     REJECTED = "rejected"
@@ -139,7 +143,8 @@ _COLUMNS = {
 }
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
-STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED)
+DESTROYED = (Status.EXPIRED, Status.ERASED)  # no version is left
+STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED, *DESTROYED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,73 @@
+"""Legal holds: which cases hold a recording, as its tag or the audit table says.
+
+Where the bucket has Object Lock, S3 enforces the hold. Elsewhere the tag ``legal-hold`` says it, with the names of the
+cases between spaces. Every flow that deletes or replaces a recording asks for both.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from recordings.errors import InvalidRequest, Skipped
+from recordings.table.rows import Status
+
+HOLD_TAG = "legal-hold"
+CASE = "case"  # the code of the reason in held and lifted rows
+_MAX_TAG_VALUE = 256  # characters: "Categorizing your storage using tags" in the S3 user guide
+_CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=+-]{0,63}")  # what a tag's value may have, but spaces
+
+
+def check_case(case: str) -> str:
+    """The case's name, trimmed. Raises InvalidRequest for a name that a tag could not carry."""
+    name = case.strip()
+    if not _CASE.fullmatch(name):
+        raise InvalidRequest(
+            f"case is {case!r}: give a name of at most 64 letters, digits and ._:/@=+- without spaces, as 2026-CV-0147"
+        )
+    return name
+
+
+def cases_in(tags: Mapping[str, str]) -> frozenset[str]:
+    """The cases that the tag names."""
+    return frozenset(tags.get(HOLD_TAG, "").split())
+
+
+def with_cases(tags: Mapping[str, str], cases: Iterable[str]) -> dict[str, str]:
+    """The tags with these cases in place of those before. Raises Skipped if one tag cannot carry so many names."""
+    others = {name: value for name, value in tags.items() if name != HOLD_TAG}
+    value = " ".join(sorted(cases))
+    if len(value) > _MAX_TAG_VALUE:
+        raise Skipped("too-many-cases", f"a tag carries {_MAX_TAG_VALUE} characters, and these cases take {len(value)}")
+    return {**others, HOLD_TAG: value} if value else others
+
+
+def check_no_case_holds(tags: Mapping[str, str]) -> None:
+    """Raises Skipped where the tag says that a case holds the recording, whatever the tag's value."""
+    if HOLD_TAG in tags:
+        named = ", ".join(sorted(cases_in(tags))) or "not named"
+        raise Skipped("held", f"the tag {HOLD_TAG} says that it is held; case: {named}")
+
+
+def reason_of(case: str) -> str:
+    """The reason in the rows of this case."""
+    return f"{CASE}: {case}"
+
+
+def case_of(reason: str | None) -> str | None:
+    """The case that a held or lifted row names; None in other reasons."""
+    code, _, case = (reason or "").partition(": ")
+    return case.partition("; ")[0] if code == CASE and case else None
+
+
+def cases_by_key(rows: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """The cases that hold each recording, by the rows of its day: those that held it, and have not lifted it since."""
+    told = rows[rows["status"].isin((Status.HELD, Status.LIFTED))].sort_values("started_at", kind="stable")
+    held: dict[str, set[str]] = {}
+    for key, status, reason in told[["key", "status", "reason"]].itertuples(index=False):
+        case = case_of(reason)
+        if case and status == Status.HELD:
+            held.setdefault(key, set()).add(case)
+        elif case:
+            held.setdefault(key, set()).discard(case)
+    return {key: frozenset(cases) for key, cases in held.items() if cases}

@@ -1,0 +1,138 @@
+"""Deletion, the same for a release, an expiry and an erasure: prove, record the intent, delete, write the rows.
+
+``delete_proved`` is the only function that deletes, and it takes only a ``Proof``, which only ``prove`` makes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from recordings.errors import Changed, InvalidRequest
+from recordings.jobs.intents import conclude, confirmed, set_out
+from recordings.jobs.job import Job
+from recordings.jobs.result import JobResult
+from recordings.outcomes import accounted
+from recordings.pool import Pool
+from recordings.retrying import patience
+from recordings.s3.deleting import DeletingStore, Removable
+from recordings.s3.objects import Version
+from recordings.s3.store import Store
+from recordings.table.files import AuditFiles
+from recordings.table.rows import AuditRow, BatchRows, Status
+
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the check of one recording has found."""
+
+    row: AuditRow  # as it will be after the deletion
+    removables: tuple[Removable, ...]  # in the order in which they are deleted; empty: there is nothing to delete
+    newest: tuple[str | None, str]  # version id and ETag that must still be the newest; a delete marker has no ETag
+
+
+class Proof:
+    """Proof that versions of one recording may be deleted: no deletion without it. Only ``prove`` makes one."""
+
+    __slots__ = ("newest", "removables", "row")
+
+    def __init__(self, checked: Checked, row: AuditRow, *, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a proof is what the check of a recording returns: call prove")
+        self.row = row
+        self.removables = checked.removables
+        self.newest = checked.newest
+
+
+def check_may_delete(store: DeletingStore) -> None:
+    """Raises InvalidRequest where S3 would refuse every deletion of versions in this bucket."""
+    if patience()(store.needs_mfa):
+        raise InvalidRequest(
+            f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
+            "root user switch it off with its device (aws s3api put-bucket-versioning --mfa), or keep the versions"
+        )
+
+
+def prove(row: AuditRow, check: Callable[[], Checked]) -> Proof | AuditRow:
+    """Proof that versions may be deleted, or the row that says why they stay. ``row`` is what a failure makes of it."""
+    found: list[Checked] = []
+
+    def checked() -> AuditRow:
+        found[:] = [check()]
+        return found[0].row
+
+    proved = accounted(row, checked)
+    may_go = bool(found and found[0].removables) and proved.status is found[0].row.status
+    return Proof(found[0], proved, seal=_SEAL) if may_go else proved
+
+
+def delete_batch(
+    store: DeletingStore,
+    files: AuditFiles,
+    batch: BatchRows,
+    job: Job,
+    pool: Pool,
+    *,
+    proved: Callable[[AuditRow], Proof | AuditRow],
+    found: Callable[[Store, AuditRow], AuditRow],
+) -> JobResult:
+    """Prove each recording, record the intent to delete, delete what was proved, write the rows.
+
+    ``found`` looks up whether a deletion without an answer took place.
+    """
+    checked = pool.map(proved, batch.rows)
+    proofs = [each for each in checked if isinstance(each, Proof)]
+    rows = [each for each in checked if isinstance(each, AuditRow)]
+    if job.dry_run:
+        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [])
+    intent = set_out(files, job, batch, [proof.row for proof in proofs])
+    rows += pool.map(lambda proof: delete_proved(store, proof), proofs)
+    rows = confirmed(intent, rows, lambda row: found(store, row), pool)
+    return JobResult(job, rows, conclude(files, intent, rows))
+
+
+def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
+    """Delete exactly the versions of the proof. The row is ``failed`` where the outcome is unknown."""
+    unknown = replace(proof.row, status=Status.FAILED, original_kept=None)
+    return accounted(unknown, lambda: _deleted(store, proof))
+
+
+def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
+    """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
+    if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
+        raise Changed("changed", "somebody overwrote it after it had been checked")
+    deleted_at = [store.delete(each) for each in proof.removables]
+    state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
+    return replace(proof.row, state_at=state_at, finished_at=datetime.now(UTC))
+
+
+def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str | None, str]:
+    """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
+    if not is_marker:
+        current = store.head(key)
+        return current.version_id, current.etag
+    newest = next((version for version in versions_of(store, key) if version.is_current), None)
+    return (newest.version_id, newest.etag) if newest else (None, "")
+
+
+def versions_of(store: Store, key: str) -> list[Version]:
+    """All versions and delete markers of one key, in the order in which to delete them: the newest last.
+
+    So a crash in between leaves what a reader expects: the newest version, or nothing below a delete marker.
+    """
+    return in_order([version for page in store.list_versions(key) for version in page if version.key == key])
+
+
+def in_order(versions: Sequence[Version]) -> list[Version]:
+    """The versions of one key, as listed, in the order in which to delete them."""
+    return sorted(reversed(versions), key=lambda version: (version.is_current, version.last_modified))
+
+
+def removable(store: DeletingStore, version: Version) -> Removable:
+    """Proof that nothing holds this version, by a role that sees holds and locks: else an older one would go first."""
+    if not version.etag:
+        return store.removable_marker(version)
+    if store.locks_enabled:
+        store.check_locks_are_shown(version.key, version.version_id)
+    return store.removable(version.key, version.version_id)

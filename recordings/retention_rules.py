@@ -1,0 +1,87 @@
+"""Retention rules of the operator's own: how many days after the call a recording is kept.
+
+They count from the day of the call, not from the day on which a recording was last written, as lifecycle rules do.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from recordings.errors import InvalidRequest
+from recordings.glossary import plural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RetentionRule:
+    """Recordings below a prefix, with a tag, or both, are kept for so many whole UTC days after the day of the call."""
+
+    prefix: str = Field("", description="Recordings whose keys begin with this text. Empty: all.")
+    tag: str = Field("", description="Recordings with this tag, as retention=short. Empty: whatever their tags.")
+    keep_days: int | None = Field(ge=0, description="Whole days after the day of the call. Empty: kept for ever.")
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the rule covers every recording."""
+        return not (self.prefix or self.tag)
+
+    def covers(self, key: str, tags: Mapping[str, str]) -> bool:
+        """Whether the rule is about a recording with this key and these tags."""
+        name, _, value = self.tag.partition("=")
+        return key.startswith(self.prefix) and (not self.tag or tags.get(name) == value)
+
+    def has_ended(self, call: date, today: date) -> bool:
+        """Whether a call of that day need no longer be kept."""
+        return self.keep_days is not None and (today - call).days > self.keep_days
+
+    @property
+    def said(self) -> str:
+        """The rule in words: ``90 days after the call, as what is tagged retention=short``."""
+        below, tagged = f"below {self.prefix}" if self.prefix else "", f"tagged {self.tag}" if self.tag else ""
+        whom = " and ".join(filter(None, (below, tagged)))
+        kept = "for ever" if self.keep_days is None else f"{plural(self.keep_days, 'day')} after the call"
+        return f"{kept}, as {f'what is {whom}' if whom else 'every other recording'}"
+
+
+def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
+    """The rules, of which the first that covers a recording decides. Raises InvalidRequest."""
+    if not rules:
+        raise InvalidRequest(
+            "rules is empty, so everything is kept: give rules here or in ARCHIVE_RETENTION_RULES, the last one with "
+            'keep_days alone, as [{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
+        )
+    for number, rule in enumerate(rules, start=1):
+        name, equals, value = rule.tag.partition("=")
+        if rule.tag and not (name and equals and value):
+            raise InvalidRequest(f"rule {number} has the tag {rule.tag!r}: give a name and a value, as retention=short")
+        if rule.prefix != rule.prefix.strip() or rule.prefix.startswith("/") or "://" in rule.prefix:
+            raise InvalidRequest(f"rule {number} has the prefix {rule.prefix!r}: give what keys begin with")
+        if rule.is_default != (number == len(rules)):
+            raise InvalidRequest(_misplaced(number, rule, len(rules)))
+    return tuple(rules)
+
+
+def _misplaced(number: int, rule: RetentionRule, count: int) -> str:
+    if rule.is_default:
+        return f"rule {number} of {count} covers every recording, so no later rule ever counts: put it last"
+    return (
+        "the last rule has a prefix or a tag, so it is not said how long other recordings are kept: add a rule with "
+        "keep_days alone; null keeps them for ever"
+    )
+
+
+def rule_for(rules: Sequence[RetentionRule], key: str, tags: Mapping[str, str]) -> RetentionRule:
+    """The rule that decides: the first that covers the recording. The last one of checked rules covers all."""
+    return next(rule for rule in rules if rule.covers(key, tags))
+
+
+def may_have_ended(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> bool:
+    """Whether some tags would make the recording one that need no longer be kept: only then its tags matter."""
+    for rule in rules:
+        if key.startswith(rule.prefix):
+            if rule.has_ended(call, today):
+                return True
+            if not rule.tag:
+                return False
+    return False
