@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.orchestration import SERVER_TABLES, growth_of_server
 from benchmarks.upkeep import GRACE_MONTH_LEFT, LEFT_DAYS, fill
 from demo.servers import CREDENTIALS, prefect_server, run_to_end
-from recordings.jobs import release
+from recordings.jobs import deletion, release
 from recordings.jobs.job import Job, begun
 from recordings.table.rows import AuditRow, Status
 
@@ -31,14 +31,17 @@ def release_here(root: str) -> None:
     """Release the originals that are due, and print what that took."""
     from flows.release import release_originals  # reads the server's address from the environment
 
-    def proved(_: object, row: AuditRow, job: Job) -> release.Proof:
+    def proved(_: object, row: AuditRow, job: Job) -> deletion.Proof:
         now = datetime.now(UTC)
         gone = replace(begun(row, job), status=Status.RELEASED, original_kept=False, state_at=now, finished_at=now)
-        return release.Proof(gone, seal=release._SEAL)
+        checked = deletion.Checked(row=gone, removables=(), newest=(None, ""))
+        return deletion.Proof(checked, gone, seal=deletion._SEAL)
 
     began_s = time.monotonic()
-    with patch.multiple(
-        release, check_may_delete=lambda _: None, prove=proved, delete_original=lambda _, proof: proof.row
+    with (
+        patch.object(release, "prove_released", proved),
+        patch.object(deletion, "delete_proved", lambda _, proof: proof.row),
+        patch("tasks.jobs.check_may_delete", lambda _: None),
     ):
         summary = release_originals(
             bucket="recordings", audit_uri=root, everything=True, dry_run=False, grace_days=GRACE_MONTH_LEFT

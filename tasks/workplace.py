@@ -12,8 +12,9 @@ from prefect_aws import AwsCredentials
 
 from recordings.jobs.job import Job
 from recordings.run import Run
+from recordings.s3.deleting import DeletingStore
 from recordings.s3.session import Session, assume_role, make_clients_with, own_session
-from recordings.s3.store import ReleasingStore, Store
+from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import open_files
 
@@ -34,9 +35,9 @@ class Workplace:
         return store
 
     @cached_property
-    def releasing_store(self) -> ReleasingStore:
+    def deleting_store(self) -> DeletingStore:
         """The bucket with the right to delete old versions; only for the release of originals."""
-        store = ReleasingStore(self.store.bucket, settings(), self._session)
+        store = DeletingStore(self.store.bucket, settings(), self._session)
         self._stores.append(store)
         return store
 

@@ -44,7 +44,7 @@ def test_requests_that_release_are_counted(bucket: Bucket, plan: PlanRun) -> Non
     bucket.put(key_of(1), b"an original")
     with at_work(run):
         before = sum(workplace(run).requests.values())
-        workplace(run).releasing_store.needs_mfa()
+        workplace(run).deleting_store.needs_mfa()
         assert sum(workplace(run).requests.values()) == before + 1
 
 

@@ -102,9 +102,9 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
     if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
-    deleted_at = [store.delete(each) for each in proof.removables]
+    deleted_at = [store.delete_version(each) for each in proof.removables]
     state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
-    return replace(proof.row, state_at=state_at, finished_at=datetime.now(UTC))
+    return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
 def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str | None, str]:
@@ -126,7 +126,8 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
     """The versions of one key, as listed, in the order in which to delete them."""
-    return sorted(reversed(versions), key=lambda version: (version.is_current, version.last_modified))
+    oldest_first = list(reversed(versions))
+    return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 
 
 def removable(store: DeletingStore, version: Version) -> Removable:

@@ -215,7 +215,6 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
         begun(row, job),
         status=Status.EXPIRED,
         reason=f"retention: kept {rule.said}",
-        original_kept=False,
         state_at=state_after(row, stored.answered_at),
         finished_at=datetime.now(UTC),
     )

@@ -7,8 +7,9 @@ from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.glossary import plural
 from recordings.holds import check_no_case_holds
+from recordings.jobs.aftermath import found_released, original_version, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, prove
-from recordings.jobs.job import FOUND_GONE, Job, begun, state_after
+from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.result import JobResult
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
@@ -32,16 +33,6 @@ def prove_released(store: DeletingStore, row: AuditRow, job: Job) -> Proof | Aud
     return prove(begun(row, job), lambda: _checked(store, row, job))
 
 
-def found_released(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a release that died before it wrote the row; the original was last seen at ``state_at``."""
-    try:
-        store.head(row.key, _original_version(row))
-    except Changed:
-        reason = f"settled: deleted by run {row.run_id}, which ended before it wrote its row"
-        return replace(row, reason=reason, finished_at=datetime.now(UTC))
-    raise Skipped("not-deleted", "the original is still there")
-
-
 def _checked(store: DeletingStore, proof: AuditRow, job: Job) -> Checked:
     """The released row and its original, if all checks pass."""
     _check_row(proof)
@@ -61,7 +52,7 @@ def _checked(store: DeletingStore, proof: AuditRow, job: Job) -> Checked:
     )
     newest = (proof.version_after, str(proof.etag_after))
     try:
-        original = store.removable(proof.key, _original_version(proof))
+        original = store.removable(proof.key, original_version(proof))
     except Changed:
         reason = f"{FOUND_GONE}: the original no longer exists; this run did not delete it"
         gone = replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
@@ -77,13 +68,6 @@ def _check_row(proof: AuditRow) -> None:
         raise Skipped("unproven", "the audit table does not show it as verified and tagged, with its original kept")
     if proof.version_before == (proof.version_after or UNVERSIONED):
         raise Skipped("unproven", "original and replacement have the same version id")
-
-
-def _original_version(row: AuditRow) -> str:
-    """The original's version id, never None and never empty: DELETE without an id would hide the replacement."""
-    if not row.version_before:
-        raise Unproven("unproven", "the row names no original")
-    return row.version_before
 
 
 def _check_grace(proof: AuditRow, current: StoredObject, job: Job) -> None:

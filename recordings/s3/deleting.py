@@ -49,7 +49,7 @@ class DeletingStore(Store):
             raise ValueError(f"{marker.key}: version {marker.version_id} is no delete marker")
         return Removable(marker.key, marker.version_id, None, seal=_SEAL)
 
-    def delete(self, removable: Removable) -> datetime:
+    def delete_version(self, removable: Removable) -> datetime:
         """Delete exactly this version, for good; returns the time of the deletion by S3's clock."""
         answer = self._request("delete_object", Key=removable.key, VersionId=removable.version_id)
         return answered_at(answer)

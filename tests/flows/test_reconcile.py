@@ -255,7 +255,7 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.jobs.release.conclude", lambda *_: 1 / 0)
+        patch.setattr("recordings.jobs.deletion.conclude", lambda *_: 1 / 0)
         with pytest.raises(JobFailed) as failed:
             release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     before = bucket.snapshot()
