@@ -49,7 +49,7 @@ from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import file_of
-from recordings.table.records import open_records, record_end, record_start
+from recordings.table.records import Kind, open_records, record_end, record_start
 
 GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
 CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
@@ -105,7 +105,7 @@ def fill(root: Path, days: int, recordings: int, distinct: int, processes: int =
     left = {FIRST_DAY + timedelta(days=n): now.date() for n in range(max(0, days - LEFT_DAYS), days)}
     for age_h, grace_days, again in ((2, GRACE_MONTH_LEFT, left), (1, GRACE_NOTHING_LEFT, {})):
         at = now - timedelta(hours=age_h)
-        released = _operation(root, "release", everything=True, grace_days=grace_days)
+        released = _operation(root, Kind.RELEASE, everything=True, grace_days=grace_days)
         released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
@@ -148,13 +148,13 @@ def _record(root: Path, number: int, days: int) -> None:
                 path.unlink()
             continue
         written = [file_of(f"{folder.name}/{path.name}", path.read_bytes()) for path in paths]
-        run = _planned(root, day, day) if status == "archived" else _operation(root, "release", everything=True)
+        run = _planned(root, day, day) if status == "archived" else _operation(root, Kind.RELEASE, everything=True)
         run = replace(run, run_id=f"{at:%Y%m%d}T030000Z-{status}")
         (root / f"_runs/{run.run_id}.end.json").unlink(missing_ok=True)  # a report's, which names no such file
         record_end(Counted(root), run, totals=_TOTALS, manifest=written)
 
 
-def _operation(root: Path, kind: str, **asked: Any) -> Job:
+def _operation(root: Path, kind: Kind, **asked: Any) -> Job:
     return plan_job(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
 
 
@@ -167,7 +167,7 @@ def _planned(root: Path, start: date, end: date) -> Run:
     )  # fmt: skip
 
 
-def taken_up(root: Path, files: Counted, kind: str, **asked: Any) -> Outcome:
+def taken_up(root: Path, files: Counted, kind: Kind, **asked: Any) -> Outcome:
     """Do all that the flow does before it asks S3 about a recording, a few batches at a time."""
     operation, found = _operation(root, kind, **asked), Found()
     recordings = 0
@@ -228,7 +228,7 @@ def _version(row: Mapping[str, Any], which: str) -> Version:
 
 def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
     """Compare some days, one after the other."""
-    operation = plan_job("reconcile", bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
+    operation = plan_job(Kind.RECONCILE, bucket="recordings", audit_uri=str(root), prefixes=[PREFIX])
     pool, drifts = Pool(16, Budget(1)), 0
     for n in range(days):
         day = Day(prefix=PREFIX, date=first + timedelta(days=n))
@@ -273,17 +273,19 @@ def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outco
     week, contacts = last - timedelta(days=min(days, 7) - 1), json.loads((root / CONTACTS).read_text())
     archived_last = f"{last + timedelta(days=8):%Y%m%d}T030000Z-archived"
 
-    def up(kind: str, **asked: Any) -> Callable[[], Outcome]:
+    def up(kind: Kind, **asked: Any) -> Callable[[], Outcome]:
         return lambda: taken_up(root, files, kind, **asked)
 
     return {
-        "release, nothing left": up("release", everything=True, grace_days=GRACE_NOTHING_LEFT),
-        "release, a month left": up("release", everything=True, grace_days=GRACE_MONTH_LEFT),
-        "restore 1 contact of a day": up("restore", contact_ids=contacts[:1], start_date=FIRST_DAY, end_date=FIRST_DAY),
-        "restore 1 contact": up("restore", contact_ids=contacts[:1], missing_ok=True),
-        "restore 5,000 contacts": up("restore", contact_ids=contacts),
-        "restore a run": up("restore", run_id=archived_last),
-        "restore a week": up("restore", start_date=week, end_date=last),
+        "release, nothing left": up(Kind.RELEASE, everything=True, grace_days=GRACE_NOTHING_LEFT),
+        "release, a month left": up(Kind.RELEASE, everything=True, grace_days=GRACE_MONTH_LEFT),
+        "restore 1 contact of a day": up(
+            Kind.RESTORE, contact_ids=contacts[:1], start_date=FIRST_DAY, end_date=FIRST_DAY
+        ),
+        "restore 1 contact": up(Kind.RESTORE, contact_ids=contacts[:1], missing_ok=True),
+        "restore 5,000 contacts": up(Kind.RESTORE, contact_ids=contacts),
+        "restore a run": up(Kind.RESTORE, run_id=archived_last),
+        "restore a week": up(Kind.RESTORE, start_date=week, end_date=last),
         "reconcile a week": lambda: reconcile(root, files, week, min(days, 7)),
         "verify_audit of a month": lambda: verify(root, files, left),
         "backfill, what is finished": lambda: plan(root, files, days),

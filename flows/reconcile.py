@@ -6,13 +6,14 @@ from prefect.runtime import flow_run
 from flows.parameters import Day
 from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
 from tasks.jobs import Comparison, begin_job, end_comparison, named, repair_batch, settle
 from tasks.names import scheduled_on
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="reconcile-audit", flow_run_name=named("reconcile"), task_runner=bounded(), persist_result=False)
+@flow(name="reconcile-audit", flow_run_name=named(Kind.RECONCILE), task_runner=bounded(), persist_result=False)
 def reconcile_audit(
     *,
     start_date: Day = None,
@@ -45,7 +46,7 @@ def reconcile_audit(
     """
     start, end = days_to_compare(scheduled_on(), start_date, end_date)
     job = plan_job(
-        "reconcile",
+        Kind.RECONCILE,
         flow_run_id=str(flow_run.id),
         start_date=start,
         end_date=end,

@@ -6,12 +6,13 @@ from prefect.runtime import flow_run
 from flows.parameters import Count, Day
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
 from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="release-originals", flow_run_name=named("release"), task_runner=bounded(), persist_result=False)
+@flow(name="release-originals", flow_run_name=named(Kind.RELEASE), task_runner=bounded(), persist_result=False)
 def release_originals(
     *,
     start_date: Day = None,
@@ -53,7 +54,7 @@ def release_originals(
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(
-        "release",
+        Kind.RELEASE,
         flow_run_id=str(flow_run.id),
         start_date=start_date,
         end_date=end_date,

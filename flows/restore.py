@@ -6,12 +6,13 @@ from prefect.runtime import flow_run
 from flows.parameters import Day, Words
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
 from tasks.jobs import Search, begin_job, end_job, named, restore_batch, settle
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="restore-recordings", flow_run_name=named("restore"), task_runner=bounded(), persist_result=False)
+@flow(name="restore-recordings", flow_run_name=named(Kind.RESTORE), task_runner=bounded(), persist_result=False)
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,
@@ -50,7 +51,7 @@ def restore_recordings(
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(
-        "restore",
+        Kind.RESTORE,
         flow_run_id=str(flow_run.id),
         contact_ids=contact_ids,
         start_date=start_date,

@@ -41,7 +41,7 @@ from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.records import record_end, record_start
+from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -66,12 +66,12 @@ def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     return lambda work: stage(task_run_name)(work).with_options(retries=0)
 
 
-def named(kind: str) -> Callable[[], str]:
+def named(kind: Kind) -> Callable[[], str]:
     """A function that Prefect calls for a run's name: ``dry run: restore 3 contacts``."""
 
     def name() -> str:
         given = dict(flow_run.parameters)
-        if kind == "reconcile":
+        if kind is Kind.RECONCILE:
             with suppress(ValueError, OverflowError):  # for invalid dates, the run itself reports the error
                 given["start_date"], given["end_date"] = days_to_compare(
                     scheduled_on(), given["start_date"], given["end_date"]
@@ -83,9 +83,9 @@ def named(kind: str) -> Callable[[], str]:
 
 def begin_job(job: Job) -> None:
     """Record the start of the job. Raises InvalidRequest, before anything is touched, if the job cannot succeed."""
-    if job.kind == "release":
+    if job.traits.deletes_versions:
         release.check_may_delete(workplace(job).releasing_store)
-    if job.kind == "release" or (job.kind == "reconcile" and not job.repair):  # a repair may rewrite a lost table
+    if job.traits.relies_on_table and not job.repair:  # a repair may rewrite a lost table
         check_table(workplace(job).files, job.audit_uri)
     if job.is_recorded:
         record_start(workplace(job).files, job, circumstances=circumstances())
@@ -136,7 +136,7 @@ class Search:
         job, place = self._job, workplace(self._job)
         if knows_bucket(job, place.files):
             yield from self._in_table(job, place.files)
-        elif job.kind == "restore":
+        elif job.traits.brings_back:
             found = ByProvenance(job, place.store, place.files, shared_pool())
             for rows in found:
                 yield from self._batched([row for row in rows if row.key not in self._settled.unsettled])
@@ -205,7 +205,7 @@ def release_batch(batch: BatchRows, job: Job) -> JobResult:
     return _batch_shown(release.release_batch(place.releasing_store, place.files, batch, job, shared_pool()))
 
 
-def runs_without_rows(job: Job) -> Mapping[tuple[str, str], str]:
+def runs_without_rows(job: Job) -> Runs:
     """By kind and key, the run that recorded an intent and has not recorded its end."""
     files = workplace(job).files
     return runs_by_deed(files, open_intents(files, job.bucket))

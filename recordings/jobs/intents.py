@@ -14,13 +14,14 @@ from itertools import count
 from typing import Any
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
-from recordings.jobs.job import DONE, Job
+from recordings.jobs.job import Job
+from recordings.jobs.kinds import DONE, FOUND, original_is_after
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
-from recordings.table.records import CLOSED, END, RUNS, record_done, run_ids
+from recordings.table.records import CLOSED, END, RUNS, Kind, record_done, run_ids
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _INTENT = ".intent.json"
@@ -37,7 +38,7 @@ class Intent:
     """What one batch of one run set out to do."""
 
     run_id: str
-    kind: str
+    kind: Kind
     bucket: str
     batch: int
     written_at: datetime
@@ -187,7 +188,7 @@ def deed_of(row: AuditRow) -> Deed:
 
 
 def _deed(status: str, key: str, before: str | None, after: str | None) -> Deed:
-    return str(status), key, before if status == Status.RELEASED else after
+    return str(status), key, after if original_is_after(status) else before
 
 
 def open_intents(files: AuditFiles, bucket: str) -> list[Intent]:
@@ -225,7 +226,7 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
     return found
 
 
-def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[str, str], str]:
+def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[Kind, str], str]:
     """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
     return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
 
@@ -241,6 +242,7 @@ def _read(data: bytes) -> Intent | None:
     try:
         record = json.loads(data)
         parsed = {
+            "kind": Kind(record["kind"]),
             "written_at": datetime.fromisoformat(record["written_at"]),
             "days": tuple(map(date.fromisoformat, record["days"])),
             "rows": tuple(map(_row, record["rows"])),
@@ -249,7 +251,7 @@ def _read(data: bytes) -> Intent | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # cut off, or not written by us
         return None
     is_ours = isinstance(intent.run_id, str) and isinstance(intent.bucket, str) and type(intent.batch) is int
-    return intent if is_ours and intent.written_at.tzinfo else None
+    return intent if is_ours and intent.kind in FOUND and intent.written_at.tzinfo else None
 
 
 _PARSE = {

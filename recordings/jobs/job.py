@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import uuid4
 
 from recordings import __version__
 from recordings.errors import InvalidRequest
+from recordings.jobs.kinds import TRAITS, Traits
 from recordings.recording import Batch
 from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
 from recordings.run import window
 from recordings.settings import settings
 from recordings.table.files import audit_location
-from recordings.table.records import run_id_of
+from recordings.table.records import Kind, run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
 _WEEK_DAYS = 7
-_HOW_TO_SELECT = "contact_ids, start_date or end_date, prefixes, or run_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Job:
     """A restore, release or reconciliation. Dates are of the calls, UTC, inclusive; None selects all."""
 
     run_id: str
-    kind: str
+    kind: Kind
     bucket: str
     audit_uri: str
     prefixes: tuple[str, ...]
@@ -42,6 +42,11 @@ class Job:
     started_at: datetime
     software_version: str = __version__
 
+    @property
+    def traits(self) -> Traits:
+        """What jobs of this kind are like."""
+        return TRAITS[self.kind]
+
     def grace_days_of(self, row: AuditRow) -> int:
         """For how many days after its archiving a recording's original is kept."""
         return self.grace_days_read_back if row.read_back else self.grace_days
@@ -54,11 +59,11 @@ class Job:
     @property
     def is_recorded(self) -> bool:
         """Whether the job leaves records under ``_runs/``: jobs that may write do, and so does every reconciliation."""
-        return self.kind == "reconcile" or not self.dry_run
+        return self.traits.looks_only or not self.dry_run
 
 
 def plan_job(
-    kind: str,
+    kind: Kind,
     *,
     bucket: str,
     audit_uri: str,
@@ -115,9 +120,9 @@ def days_to_compare(scheduled_on: date, start_date: date | None, end_date: date 
     return window(scheduled_on, start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
 
 
-def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> None:
+def _check_entries(kind: Kind, parameter: str, entries: Sequence[str] | None) -> None:
     """Refuse a list without an entry, or with a blank one: a mistake must not come to mean all."""
-    if kind == "reconcile" or entries is None:
+    if not TRAITS[kind].ways_to_select or entries is None:
         return
     if not entries:
         raise InvalidRequest(f"{parameter} is an empty list, which selects nothing: fill it in, or leave it out")
@@ -127,9 +132,9 @@ def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> 
 
 def _check_selection(job: Job) -> None:
     """Refuse a restore, and a release that deletes, without a selection. A dry run of a release may look at all."""
-    is_needed = job.kind == "restore" or (job.kind == "release" and not job.dry_run)
-    if is_needed and not (job.narrows or job.everything):
-        ways = _HOW_TO_SELECT if job.kind == "restore" else "start_date or end_date, or prefixes"
+    ways = job.traits.ways_to_select
+    must_select = ways and (job.traits.dry_run_must_select or not job.dry_run)
+    if must_select and not (job.narrows or job.everything):
         raise InvalidRequest(
             f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
             "say everything=True"
@@ -153,11 +158,6 @@ def begun(row: AuditRow, job: Job) -> AuditRow:
     )
 
 
-def state_after(row: AuditRow, at: datetime) -> datetime:
-    """Timestamp of the next state: ``at``, in S3's whole seconds, but always later than ``row.state_at``."""
-    return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
-
-
 def batches_of(rows: Sequence[AuditRow], *, first: int = 1) -> list[BatchRows]:
     """The rows in batches, oldest call first, numbered from ``first`` on; the numbers become part of file names."""
     ordered = sorted(rows, key=lambda row: (row.recording_date, row.key))
@@ -165,5 +165,4 @@ def batches_of(rows: Sequence[AuditRow], *, first: int = 1) -> list[BatchRows]:
     return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=first)]
 
 
-DONE = (Status.RESTORED, Status.RELEASED)
 FOUND_GONE = "found-gone"  # the reason of a released row whose original had been deleted by somebody else

@@ -48,7 +48,7 @@ class Days:
 def days_to_look_at(job: Job, files: AuditFiles) -> Days:
     """All days that were asked for; of a release of all that is due, those that may have something to release."""
     dates = dates_asked_for(job, files)
-    last = None if job.kind != "release" or job.narrows else _last_release(files, job)
+    last = None if not job.traits.has_grace or job.narrows else _last_release(files, job)
     if last is None:
         return Days(dates=tuple(dates), later={})
     began, again = last
@@ -63,7 +63,7 @@ def record_left(files: AuditFiles, job: Job, days: Days, again: Mapping[date, da
 
     To be written last: what is said here to be finished is.
     """
-    if job.kind == "release" and job.is_recorded and not job.narrows:
+    if job.traits.has_grace and job.is_recorded and not job.narrows:
         left = LeftRecord(
             bucket=job.bucket,
             grace_days=job.grace_days,

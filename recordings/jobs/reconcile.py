@@ -12,9 +12,9 @@ import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.glossary import code_of, label, plural
+from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.release import is_committed
-from recordings.jobs.restore import found_restored
 from recordings.keys import date_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
@@ -26,6 +26,7 @@ from recordings.s3.store import Store
 from recordings.table.evidence import DIFFERENCES
 from recordings.table.files import AuditFiles, digest_of, open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
+from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
 _YEAR_DAYS = 365.25
@@ -34,7 +35,7 @@ _DIFFERENCES_OF_A_FILE = 20_000
 FAILURES = ("unavailable", "bug", "not-compared")  # the comparison itself failed; these say nothing about the bucket
 LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # others deleted or overwrote objects
 
-Runs = Mapping[tuple[str, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
+Runs = Mapping[tuple[Kind, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +291,7 @@ def _changed(store: Store, key: str, row: AuditRow, newest: Version, job: Job, r
     except (RecordingError, StoreRefused) as error:  # what the listing shows is certain nevertheless
         yield Drift(code="changed-since", key=key, sentence=f"{sentence}; {error}")
         return
-    run_id = runs.get(("restore", key))
+    run_id = runs.get((Kind.RESTORE, key))
     if ours:
         yield from ours
     elif run_id and row.holds_replacement and _is_original(store, row):
@@ -333,7 +334,7 @@ def _original(row: AuditRow, versions: Sequence[Version], runs: Runs) -> Iterato
         yield Drift(code="resurrected", key=row.key, sentence=sentence)
     if row.status is Status.RELEASED or not row.original_kept or there:
         return
-    run_id = runs.get(("release", row.key))
+    run_id = runs.get((Kind.RELEASE, row.key))
     if run_id:
         sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row, and it is gone"
         yield Drift(code="release-untold", key=row.key, sentence=sentence)

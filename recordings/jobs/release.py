@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
 from recordings.glossary import plural
+from recordings.jobs.aftermath import found_released, original_version, state_after
 from recordings.jobs.intents import conclude, confirmed, set_out
-from recordings.jobs.job import FOUND_GONE, Job, begun, state_after
+from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.result import JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
@@ -74,18 +75,8 @@ def _deleted(store: ReleasingStore, row: AuditRow) -> AuditRow:
     current = store.head(row.key)
     if (current.version_id, current.etag) != (row.version_after, row.etag_after):
         raise Changed("changed", "somebody overwrote the replacement after it had been checked")
-    deleted_at = store.delete_version(row.key, _original_version(row))
+    deleted_at = store.delete_version(row.key, original_version(row))
     return replace(row, state_at=max(deleted_at, row.state_at or deleted_at), finished_at=datetime.now(UTC))
-
-
-def found_released(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a release that died before it wrote the row; the original was last seen at ``state_at``."""
-    try:
-        store.head(row.key, _original_version(row))
-    except Changed:
-        reason = f"settled: deleted by run {row.run_id}, which ended before it wrote its row"
-        return replace(row, reason=reason, finished_at=datetime.now(UTC))
-    raise Skipped("not-deleted", "the original is still there")
 
 
 def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
@@ -106,7 +97,7 @@ def _checked(store: Store, proof: AuditRow, job: Job) -> AuditRow:
         finished_at=datetime.now(UTC),
     )
     try:
-        original = store.head(proof.key, _original_version(proof))
+        original = store.head(proof.key, original_version(proof))
     except Changed:
         reason = f"{FOUND_GONE}: the original no longer exists; this run did not delete it"
         return replace(row, reason=reason, state_at=state_after(proof, current.answered_at))
@@ -120,13 +111,6 @@ def _check_row(proof: AuditRow) -> None:
         raise Skipped("unproven", "the audit table does not show it as verified and tagged, with its original kept")
     if proof.version_before == (proof.version_after or UNVERSIONED):
         raise Skipped("unproven", "original and replacement have the same version id")
-
-
-def _original_version(row: AuditRow) -> str:
-    """The original's version id, never None and never empty: DELETE without an id would hide the replacement."""
-    if not row.version_before:
-        raise Unproven("unproven", "the row names no original")
-    return row.version_before
 
 
 def _check_grace(proof: AuditRow, current: StoredObject, job: Job) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from recordings.formatting import human_bytes, usd
 from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
 from recordings.jobs.job import Job
+from recordings.jobs.kinds import TRAITS
 from recordings.jobs.reconcile import LOSSES, Drift
 from recordings.jobs.result import JobSummary, JobSums
 from recordings.recording import open_span
@@ -15,7 +16,7 @@ from recordings.table.rows import AuditRow
 _MAX_LISTED = 100  # recordings in the report; the audit table has all
 _MAX_SAID = 100  # problems, and notes
 _MAX_FILES = 20  # files named on a page
-_TITLES = {"restore": "Restore", "release": "Release of originals", "reconcile": "Comparison of table and bucket"}
+_TITLES = {kind: traits.title for kind, traits in TRAITS.items()}
 
 
 def run_name(kind: str, parameters: Mapping[str, Any]) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from recordings.glossary import code_of, label, plural
-from recordings.jobs.job import DONE, FOUND_GONE, Job
+from recordings.jobs.job import FOUND_GONE, Job
+from recordings.jobs.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
 from recordings.reporting import failed_first
+from recordings.table.records import Kind
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
@@ -158,9 +160,9 @@ def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
 
 def _original(row: AuditRow) -> tuple[int, str]:
     """Size and storage class of the original; in a restored row, they are on the other side."""
-    restored = row.status is Status.RESTORED
-    size_bytes = row.bytes_after if restored else row.bytes_before
-    storage_class = row.storage_class_after if restored else row.storage_class_before
+    is_after = original_is_after(row.status)
+    size_bytes = row.bytes_after if is_after else row.bytes_before
+    storage_class = row.storage_class_after if is_after else row.storage_class_before
     return size_bytes or 0, storage_class or "STANDARD"
 
 
@@ -175,7 +177,7 @@ class JobSummary:
     """The result of a job's flow. In a dry run, the counts say what would be done."""
 
     run_id: str
-    kind: str
+    kind: Kind
     dry_run: bool
     counts: Mapping[str, int]  # by status
     reasons: Mapping[str, int]  # by the code of the reason
@@ -203,17 +205,9 @@ class JobSummary:
         found = f"table and bucket differ: {', '.join(differences)}" if differences else ""
         said = [*filter(None, (", ".join(ends), found, settled, unknown)), *_shortened(self.problems, 3, "problem")]
         notes = _shortened(self.notes, 10, "note")
-        said = [*(said or [_NOTHING[self.kind]]), *notes, *filter(None, [self.next_step])]
-        dry = "dry run: " if would and self.kind != "reconcile" else ""
+        said = [*(said or [TRAITS[self.kind].nothing_to_do]), *notes, *filter(None, [self.next_step])]
+        dry = "dry run: " if would and not TRAITS[self.kind].looks_only else ""
         return f"{dry}{self.kind} {self.run_id}: {'; '.join(said)}"
-
-
-_DEED = {"restore": Status.RESTORED.value, "release": Status.RELEASED.value}
-_NOTHING = {
-    "restore": "nothing to restore",
-    "release": "nothing to release",
-    "reconcile": "table and bucket agree",
-}
 
 
 def _shortened(said: Sequence[str], most: int, what: str) -> Iterator[str]:
@@ -261,7 +255,7 @@ def summarize(
 
 
 def _next_step(job: Job, counts: Mapping[str, int]) -> str:
-    to_do = counts.get(_DEED.get(job.kind, ""), 0)
+    to_do = counts.get(job.traits.done or "", 0)
     if not job.dry_run or not to_do:
         return ""
     selecting = "" if job.narrows or job.everything else " and everything=True, or with a selection"
@@ -271,9 +265,8 @@ def _next_step(job: Job, counts: Mapping[str, int]) -> str:
 
 def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
     """The recordings that failed; in a restore also each that does not come back, unless that was expected."""
-    wants_all = job.kind == "restore" and not job.missing_ok
-    participle = {"restore": "restored", "release": "released"}.get(job.kind, "mended")
-    would = f"{'would not be' if job.dry_run else 'was not'} {participle}"
+    wants_all = job.traits.wants_all and not job.missing_ok
+    would = f"{'would not be' if job.dry_run else 'was not'} {job.traits.participle}"
     left = [row for row in sums.failures if wants_all or row.status is Status.FAILED]
     gone = [row for row in sums.failures if code_of(row.reason) == FOUND_GONE]
     yield from (f"{row.key} {would}: {row.reason}" for row in [*left, *gone])

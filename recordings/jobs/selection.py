@@ -172,7 +172,7 @@ def _converted(archived: pd.DataFrame) -> pd.DataFrame:
 def _by_grace(converted: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
     """For a release, what S3 is asked about, and what certainly waits: neither a request nor a row is spent on that."""
     latest = pd.Timestamp(job.started_at + _CLOCKS_DIFFER)
-    waits = (converted["state_at"] + _graces(converted, job)).gt(latest) & (job.kind == "release")
+    waits = (converted["state_at"] + _graces(converted, job)).gt(latest) & job.traits.has_grace
     return converted[~waits], converted[waits]
 
 
@@ -238,7 +238,7 @@ def sentences(job: Job, files: AuditFiles, found: Found, *, by_records: bool = F
     nothing = [] if found.asked or by_records else [f"the audit table has nothing archived{_where(job)}"]
     vain, notes = _told(job, [] if job.contact_ids or job.of_run else nothing)
     vain += [*_contacts_not_found(found, job), *_run_in_vain(found, job, files)]
-    if job.kind == "restore":
+    if job.traits.brings_back:
         vain += _cannot_come_back(found, job)
     if found.unconverted:
         notes.append(f"never converted, so nothing to {job.kind}: {plural(found.unconverted, 'recording')}")
@@ -256,7 +256,7 @@ def sorted_by_leniency(
 def _done_before(found: Found, job: Job) -> Iterator[str]:
     """What became of recordings that are not archived any more as it was asked: by which run, and when."""
     for status in sorted({status for status, _ in found.others}):
-        if status == Status.RELEASED and job.kind == "restore":
+        if status == Status.RELEASED and job.traits.brings_back:
             continue  # asked for in vain
         done = label(status) if status in (Status.RELEASED, Status.RESTORED) else "archived again"
         yield f"{done} before: {_by_run(found, status)}"
@@ -264,7 +264,7 @@ def _done_before(found: Found, job: Job) -> Iterator[str]:
 
 def _told(job: Job, nothing: list[str]) -> tuple[list[str], list[str]]:
     """As asked in vain, or as a note: a release of all that is due has nothing to do on most days."""
-    return (nothing, []) if job.narrows or job.kind == "restore" else ([], nothing)
+    return (nothing, []) if job.narrows or job.traits.wants_all else ([], nothing)
 
 
 def of_unknown_bucket(job: Job) -> tuple[list[str], list[str]]:
@@ -330,7 +330,7 @@ def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
 
 def _released(released: pd.DataFrame, job: Job) -> Iterator[str]:
     """What cannot come back, each by its name, where it was asked for by its name."""
-    if job.kind != "restore" or (job.contact_ids is None and job.of_run is None):
+    if not job.traits.brings_back or (job.contact_ids is None and job.of_run is None):
         return
     rows: Iterable[Any] = released.head(_MAX_NAMED).itertuples()
     for row in rows:

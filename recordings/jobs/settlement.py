@@ -3,7 +3,7 @@
 To settle an intent means to look up in the bucket what its run has done, and to write the rows that the run owes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -20,9 +20,7 @@ from recordings.jobs.intents import (
     untold_of_days,
     write_untold,
 )
-from recordings.jobs.job import DONE
-from recordings.jobs.release import found_released
-from recordings.jobs.restore import found_restored
+from recordings.jobs.kinds import DONE, FOUND
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.retrying import patience
@@ -32,10 +30,6 @@ from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
 _NO_KEY = "_no-such-folder/"  # for a listing that is as short as possible
-_LOOK: Mapping[str, Callable[[Store, AuditRow], AuditRow]] = {
-    "release": found_released,
-    "restore": found_restored,
-}
 
 
 class Settlement:
@@ -98,10 +92,9 @@ def close_settled(files: AuditFiles, settlement: Settlement) -> None:
 
 def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[AuditRow]:
     """The rows, from what the bucket shows, of the intent's recordings that have none yet."""
-    look = _LOOK[intent.kind]
 
     def looked(row: AuditRow) -> AuditRow:
-        return accounted(replace(row, status=Status.FAILED), lambda: look(store, row))
+        return accounted(replace(row, status=Status.FAILED), lambda: FOUND[intent.kind](store, row))
 
     return pool.map(looked, owed(files, intent))
 

@@ -31,7 +31,7 @@ from recordings.glossary import meaning, way_out
 from recordings.jobs.job import plan_job
 from recordings.summary import RunFailed, RunSummary
 from recordings.table.files import LocalFiles
-from recordings.table.records import record_start
+from recordings.table.records import Kind, record_start
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.deployed import artifact, eventually
@@ -453,6 +453,6 @@ def test_what_people_see_in_the_prefect_ui(
 def test_a_run_reads_s3s_times_without_guessing_their_format(bucket: Bucket, audit_uri: str) -> None:
     """Which would be two thirds of a listing's CPU: dateutil, botocore's default, has a UTC of its own."""
     bucket.put(key_of(1), b"")
-    job = plan_job("restore", bucket=bucket.name, audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    job = plan_job(Kind.RESTORE, bucket=bucket.name, audit_uri=audit_uri, start_date=DAY, end_date=DAY)
     ((version,),) = Workplace(job).store.list_versions(PREFIX)
     assert version.last_modified.tzinfo is UTC

@@ -34,7 +34,7 @@ def selected(job: Job, store: Store, files: AuditFiles, pool: Pool, *, unsettled
         for part in packed(found.parts):
             rows += rows_of_part(job, files, part, unsettled=unsettled)
         problems, notes = sentences(job, files, found)
-    elif job.kind == "restore":
+    elif job.traits.brings_back:
         by_provenance = ByProvenance(job, store, files, pool)
         rows = [row for some in by_provenance for row in some]
         problems, notes = by_provenance.sentences()

@@ -24,7 +24,7 @@ from recordings.settings import Settings
 from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
-from recordings.table.records import end_records, open_records, record_end, record_start
+from recordings.table.records import Kind, end_records, open_records, record_end, record_start
 from tests.bucket import Bucket
 from tests.recordings.tables import ROW
 
@@ -235,7 +235,7 @@ def test_no_value_of_a_record_stops_a_flow(
     record_end(files, run, totals={"counts": {"archived": 1}, "unrecorded": 0, "cost": {}}, manifest=[])
     intent = Intent(
         run_id=STRANGER,
-        kind="restore",
+        kind=Kind.RESTORE,
         bucket=run.bucket,
         batch=1,
         written_at=run.started_at,

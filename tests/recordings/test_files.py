@@ -26,6 +26,7 @@ from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import LocalFiles, audit_location, open_files, open_table
 from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, read_audit
+from recordings.table.records import Kind
 from recordings.table.schema import duckdb_view
 from tests.bucket import DAY, Bucket
 from tests.fixtures import PlanRun
@@ -86,7 +87,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
 
     for use in (
         lambda: plan(audit_uri=audit_uri),
-        lambda: plan_job("restore", bucket="recordings", audit_uri=audit_uri),
+        lambda: plan_job(Kind.RESTORE, bucket="recordings", audit_uri=audit_uri),
         lambda: open_files(audit_uri, connect),
         lambda: read_audit(audit_uri),
         lambda: verify_audit(audit_uri),
@@ -98,7 +99,7 @@ def test_what_readers_would_look_for_elsewhere_is_refused_before_anything_is_tou
 
 def test_a_plan_names_the_place_in_one_way(plan: PlanRun) -> None:
     assert plan(audit_uri="s3://audit/x//").audit_uri == "s3://audit/x"
-    assert plan_job("reconcile", bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
+    assert plan_job(Kind.RECONCILE, bucket="recordings", audit_uri="./audit/").audit_uri == "audit"
     assert plan(audit_uri="/").audit_uri == "/"
 
 

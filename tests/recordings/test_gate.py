@@ -38,7 +38,7 @@ from recordings.s3.store import ReleasingStore, Store
 from recordings.settings import Settings, settings
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.records import EndRecord, end_record
+from recordings.table.records import EndRecord, Kind, end_record
 from recordings.table.rows import AuditRow
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Listed, MakeCall, PlanRun, Stages
@@ -131,12 +131,12 @@ def test_what_is_priced_is_what_is_asked(
     write_rows(files, rows, run_id=run.run_id, wave=1)
     of_day: dict[str, Any] = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
     releasing, (batch,) = ReleasingStore(bucket.name, Settings()), batches_of(rows)
-    released = release_batch(releasing, files, batch, plan_job("release", grace_days=0, **of_day), pool)
+    released = release_batch(releasing, files, batch, plan_job(Kind.RELEASE, grace_days=0, **of_day), pool)
     assert released.counts == {"released": 3}
     assert each_of(3, releasing.requests) == Counter(RELEASING) + Counter(HeadObject=1)  # of the original
 
     store.requests.clear()
-    compared = plan_job("reconcile", prefixes=[PREFIX], **of_day)
+    compared = plan_job(Kind.RECONCILE, prefixes=[PREFIX], **of_day)
     assert reconcile_day(store, Day(prefix=PREFIX, date=DAY), compared, pool, retention_years=6) == []
     assert each_of(3, store.requests) == RECONCILING
 

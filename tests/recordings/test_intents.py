@@ -1,5 +1,6 @@
 """Nothing is done without a row, at whatever point a release or a restore ends."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -26,7 +27,7 @@ from recordings.table.evidence import verify_audit
 from recordings.table.files import AuditFiles, LocalFiles, open_files
 from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.reading import current, read_audit, rows_of
-from recordings.table.records import record_end, record_start
+from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Stages
@@ -68,25 +69,25 @@ class World:
         self.store = ReleasingStore(bucket.name, Settings())
         self.pool = Pool(1, Budget(1024 * 1024))  # one thread: the n-th request is always the same
 
-    def job(self, kind: str, **changes: Any) -> Job:
+    def job(self, kind: Kind, **changes: Any) -> Job:
         job = plan_job(
             kind, bucket=self.bucket.name, audit_uri=self.uri, everything=True, **{"grace_days": 0, **changes}
         )
         record_start(self.files, job)
         return job
 
-    def run(self, kind: str, files: AuditFiles | None = None) -> Job:
+    def run(self, kind: Kind, files: AuditFiles | None = None) -> Job:
         """A whole run but for its end record; ``files`` may let it die."""
         job = self.job(kind)
         rows = selected(job, self.store, self.files, self.pool).rows
-        work: Batched = release_batch if kind == "release" else restore_batch
+        work: Batched = release_batch if kind == Kind.RELEASE else restore_batch
         for batch in batches_of(rows):
             work(self.store, files or self.files, batch, job, self.pool)
         return job
 
     def settle(self, *, abandoned_after: timedelta = SIX_HOURS) -> Settlement:
         """As any job begins, and ends."""
-        job, pool = self.job("release"), Pool(2, Budget(1024))  # another process's, as it were
+        job, pool = self.job(Kind.RELEASE), Pool(2, Budget(1024))  # another process's, as it were
         settlement = settle(self.store, self.files, pool, abandoned_after=abandoned_after)
         record_end(self.files, job, totals={}, manifest=settlement.files)
         close_settled(self.files, settlement)
@@ -123,7 +124,7 @@ def world(bucket: Bucket, run_stages: Stages, plan: Any, a_call: Any, tmp_path: 
     return World(bucket, tmp_path / "audit", rows)
 
 
-def dies(world: World, kind: str, files: AuditFiles | None = None) -> str:
+def dies(world: World, kind: Kind, files: AuditFiles | None = None) -> str:
     """The run id of a run that died."""
     with pytest.raises(Died):
         world.run(kind, files)
@@ -141,14 +142,14 @@ CRASHES = {"after the intent": (1, True), "before any row": (2, False), "between
            "after the rows, before done": (4, False)}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["release", "restore"])
+@pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.RESTORE])
 @pytest.mark.parametrize(("number", "after"), CRASHES.values(), ids=CRASHES)
-def test_a_crash_between_files(world: World, kind: str, number: int, after: bool) -> None:
+def test_a_crash_between_files(world: World, kind: Kind, number: int, after: bool) -> None:
     dead = dies(world, kind, dying_files(world, number, after=after))
-    done = world.gone() if kind == "release" else world.restored()
+    done = world.gone() if kind == Kind.RELEASE else world.restored()
     assert len(done) == (0 if (number, after) == (1, True) else RECORDINGS)
     settlement = world.settle(abandoned_after=timedelta(0))
-    assert world.told(Status.RELEASED if kind == "release" else Status.RESTORED) == dict.fromkeys(done, dead)
+    assert world.told(Status.RELEASED if kind == Kind.RELEASE else Status.RESTORED) == dict.fromkeys(done, dead)
     assert settlement.problems == []
     assert verify_audit(world.uri).discrepancies == ()
     assert open_intents(world.files, world.bucket.name) == []
@@ -156,17 +157,17 @@ def test_a_crash_between_files(world: World, kind: str, number: int, after: bool
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the request", "before its answer"])
 @pytest.mark.parametrize("number", range(1, RECORDINGS + 1))
-@pytest.mark.parametrize(("kind", "request_"), [("release", "delete_version"), ("restore", "bring_back")])
+@pytest.mark.parametrize(("kind", "request_"), [(Kind.RELEASE, "delete_version"), (Kind.RESTORE, "bring_back")])
 def test_a_crash_at_the_nth_deed(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, request_: str, number: int, after: bool
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Kind, request_: str, number: int, after: bool
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(world.store, request_, Dying(getattr(world.store, request_), number, after=after))
         dead = dies(world, kind)
-    done = world.gone() if kind == "release" else world.restored()
+    done = world.gone() if kind == Kind.RELEASE else world.restored()
     assert len(done) == number - (not after)
     assert {world.settle().rows, world.settle().rows} == {len(done), 0}, "told once"
-    status = Status.RELEASED if kind == "release" else Status.RESTORED
+    status = Status.RELEASED if kind == Kind.RELEASE else Status.RESTORED
     assert world.told(status) == dict.fromkeys(done, dead)
     assert verify_audit(world.uri).discrepancies == ()
     second = world.run(kind).run_id
@@ -174,8 +175,8 @@ def test_a_crash_at_the_nth_deed(
     assert current(read_audit(world.uri))["status"].tolist() == [status] * RECORDINGS
 
 
-@pytest.mark.parametrize("kind", ["release", "restore"])
-def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.RESTORE])
+def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind: Kind, tmp_path: Path) -> None:
     """But for the reason, and for the moments that only the dead run knew."""
     dead = dies(world, kind, dying_files(world, 2, after=False))
     intent = open_intents(world.files, world.bucket.name)[0]
@@ -189,7 +190,7 @@ def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind
     assert settled.state_at is not None
     assert archived.state_at < settled.state_at <= intent.written_at + timedelta(seconds=2)
     before, after = (archived.bytes_before, archived.bytes_after)
-    if kind == "restore":
+    if kind == Kind.RESTORE:
         before, after = after, before
         assert settled.version_before == archived.version_after
         assert settled.sha256_after == archived.sha256_before
@@ -200,8 +201,8 @@ def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind
 
 
 def test_a_settler_that_dies_is_settled_too(world: World) -> None:
-    dead = dies(world, "release", dying_files(world, 2, after=False))
-    world.job("release")
+    dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
+    world.job(Kind.RELEASE)
     settle(world.store, world.files, world.pool, abandoned_after=SIX_HOURS)  # and no end record
     assert world.settle().rows == 0
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
@@ -210,9 +211,9 @@ def test_a_settler_that_dies_is_settled_too(world: World) -> None:
 
 def test_the_newest_of_two_dead_runs_did_it(world: World) -> None:
     """Both had set out to; the newer one would have settled what the older had done."""
-    dies(world, "release", dying_files(world, 1, after=True))
+    dies(world, Kind.RELEASE, dying_files(world, 1, after=True))
     world.settle()
-    newer = dies(world, "release", dying_files(world, 2, after=False))
+    newer = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
     world.settle()
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), newer)
 
@@ -229,7 +230,7 @@ def test_a_run_that_is_settled_while_it_works_tells_the_rest(world: World, monke
         return answer
 
     monkeypatch.setattr(world.store, "delete_version", delete_and_be_settled)
-    run_id = world.run("release").run_id
+    run_id = world.run(Kind.RELEASE).run_id
     assert world.told(Status.RELEASED) == dict.fromkeys((row.key for row in world.rows), run_id)
     assert open_intents(world.files, world.bucket.name) == []
     assert verify_audit(world.uri).discrepancies == ()
@@ -247,7 +248,7 @@ def test_a_deletion_of_unknown_outcome_stays_open_until_somebody_looks(
     monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", answer_lost)
-        job = world.run("release")
+        job = world.run(Kind.RELEASE)
     record_end(world.files, job, totals={}, manifest=[])
     assert set(read_audit(world.uri).query("run_id == @job.run_id")["status"]) == {"failed"}
     assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [job.run_id]
@@ -263,7 +264,7 @@ def _impatient() -> Any:
 
 
 def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = dies(world, "release", dying_files(world, 2, after=False))
+    dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
     monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     head = world.store.head
 
@@ -283,8 +284,8 @@ def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatc
 
 
 def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goes_on(world: World) -> None:
-    dead = dies(world, "release", dying_files(world, 2, after=False))
-    other = world.job("restore")
+    dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
+    other = world.job(Kind.RESTORE)
     set_out(world.files, other, BatchRows(Batch(DAY + timedelta(days=1), 1, ()), []), [])  # of a day that can be read
     damaged = f"recording_date={DAY}/r0-0001.parquet"
     world.files.create(damaged, b"no Parquet")
@@ -294,7 +295,7 @@ def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goe
     assert problem.startswith(f"what release {dead} had done is not known, and left out: {damaged} in the audit table")
     assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [dead]
     runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
-    assert set(runs) == {("release", row.key) for row in world.rows}
+    assert set(runs) == {(Kind.RELEASE, row.key) for row in world.rows}
     Path(world.uri, damaged).unlink()
     assert world.settle(abandoned_after=timedelta(0)).rows == RECORDINGS
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
@@ -304,10 +305,10 @@ def test_an_intent_of_a_bucket_that_is_not_there_deletes_nothing_on_paper(world:
     """Every HEAD would answer 404, as for versions that are gone."""
     from recordings.errors import StoreRefused
 
-    dies(world, "release", dying_files(world, 1, after=True))
+    dies(world, Kind.RELEASE, dying_files(world, 1, after=True))
     intent = open_intents(world.files, world.bucket.name)[0]
     batch = batches_of([replace(row, bucket="no-such-bucket") for row in intent.rows])[0]
-    elsewhere = replace(world.job("release"), bucket="no-such-bucket")
+    elsewhere = replace(world.job(Kind.RELEASE), bucket="no-such-bucket")
     set_out(world.files, elsewhere, batch, batch.rows)
     with pytest.raises(StoreRefused, match="no bucket named"):
         settle(Store("no-such-bucket", Settings()), world.files, world.pool, abandoned_after=SIX_HOURS)
@@ -324,14 +325,14 @@ def test_an_intent_names_each_original_before_the_first_goes(world: World, monke
         return delete(*args)
 
     monkeypatch.setattr(world.store, "delete_version", look)
-    world.run("release")
+    world.run(Kind.RELEASE)
     assert named == [{(row.key, row.version_before, row.recording_date) for row in world.rows}] * RECORDINGS
 
 
 def test_what_is_not_proved_is_not_in_the_intent(world: World) -> None:
     key = world.rows[0].key
     world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=key)
-    dies(world, "release", dying_files(world, 1, after=True))
+    dies(world, Kind.RELEASE, dying_files(world, 1, after=True))
     (intent,) = open_intents(world.files, world.bucket.name)
     assert {row.key for row in intent.rows} == {row.key for row in world.rows} - {key}
 
@@ -340,18 +341,18 @@ def test_only_the_check_makes_a_proof(world: World) -> None:
     row = world.rows[0]
     with pytest.raises(TypeError, match="call prove"):
         Proof(row, seal=object())
-    assert isinstance(prove(world.store, row, world.job("release")), Proof)
-    assert not isinstance(prove(world.store, row, world.job("release", grace_days=30)), Proof)
+    assert isinstance(prove(world.store, row, world.job(Kind.RELEASE)), Proof)
+    assert not isinstance(prove(world.store, row, world.job(Kind.RELEASE, grace_days=30)), Proof)
 
 
 def test_what_was_read_back_may_be_released_sooner(world: World) -> None:
     row = world.rows[0]
-    of_proof = world.job("release", grace_days=30, grace_days_read_back=0)
+    of_proof = world.job(Kind.RELEASE, grace_days=30, grace_days_read_back=0)
     early = prove(world.store, row, of_proof)
     assert not isinstance(early, Proof)
     assert (early.reason or "").startswith("in-grace: archived less than 30 days ago")
     assert isinstance(prove(world.store, replace(row, read_back=True), of_proof), Proof)
-    assert isinstance(prove(world.store, row, world.job("release", grace_days_read_back=30)), Proof)
+    assert isinstance(prove(world.store, row, world.job(Kind.RELEASE, grace_days_read_back=30)), Proof)
 
 
 def test_what_was_read_back_stays_so(world: World) -> None:
@@ -359,13 +360,13 @@ def test_what_was_read_back_stays_so(world: World) -> None:
     first, second = (
         replace(row, read_back=True, run_id="r9", started_at=datetime.now(UTC)) for row in world.rows[::2][:2]
     )
-    proof = prove(world.store, first, world.job("release"))
+    proof = prove(world.store, first, world.job(Kind.RELEASE))
     assert isinstance(proof, Proof)
     assert proof.row.read_back
     write_rows(world.files, [second], run_id="r9", wave=1)
     world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=second.key)
     day = Day(prefix=PREFIX, date=second.recording_date)
-    (drift,) = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6)
     assert (drift.code, drift.row and drift.row.read_back) == ("tag-missing", True)
 
 
@@ -376,7 +377,7 @@ def test_an_original_that_is_there_again_after_its_release_is_a_loss(world: Worl
     )
     write_rows(world.files, [released], run_id="r9", wave=1)
     day = Day(prefix=PREFIX, date=DAY)
-    (drift,) = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6)
     assert (drift.code, drift.key, drift.is_loss) == ("resurrected", released.key, True)
     assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, but it is there"
 
@@ -393,7 +394,7 @@ def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
         return written(*args)
 
     monkeypatch.setattr("recordings.jobs.release.set_out", replaced_meanwhile)
-    world.run("release")
+    world.run(Kind.RELEASE)
     assert key not in world.gone()
     assert set(world.told(Status.CHANGED)) == {key}
     assert len(world.told(Status.RELEASED)) == RECORDINGS - 1
@@ -407,11 +408,11 @@ def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.Mon
         intent = written(*args)
         if len(runs) == 0:
             runs.append("the second")
-            world.run("release")
+            world.run(Kind.RELEASE)
         return intent
 
     monkeypatch.setattr("recordings.jobs.release.set_out", meanwhile)
-    world.run("release")
+    world.run(Kind.RELEASE)
     frame = read_audit(world.uri)
     assert world.gone() == {row.key for row in world.rows}
     assert frame[frame["status"] == "released"].groupby("key").size().max() == 2
@@ -429,10 +430,10 @@ def test_one_file_alone_deletes() -> None:
 
 
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:
-    dead = dies(world, "release", dying_files(world, 2, after=False))
+    dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
     runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
-    drifts = reconcile_day(world.store, day, world.job("reconcile"), world.pool, retention_years=6, runs=runs)
+    drifts = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6, runs=runs)
     assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
     assert all(dead in drift.sentence for drift in drifts)
 
@@ -443,7 +444,7 @@ def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, whe
     files = open_files(uri, lambda name: Store(name, Settings()))
     write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", wave=1)
     rows = list(rows_of(read_audit(uri)))
-    job = plan_job("release", bucket=bucket.name, audit_uri=uri, everything=True)
+    job = plan_job(Kind.RELEASE, bucket=bucket.name, audit_uri=uri, everything=True)
     intent = set_out(files, job, batches_of(rows)[0], rows)
     assert open_intents(files, bucket.name) == [intent]
     assert open_intents(files, "another") == []
@@ -461,7 +462,7 @@ def test_a_refusal_is_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> N
 
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", refused)
-        world.run("release")
+        world.run(Kind.RELEASE)
     assert open_intents(world.files, world.bucket.name) == []
     world.bucket.client.delete_object(Bucket=world.bucket.name, Key=key, VersionId=world.rows[0].version_before)
     assert world.settle().rows == 0
@@ -481,18 +482,18 @@ def test_a_refused_recording_of_an_open_intent_is_not_owed(world: World, monkeyp
     monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", deleted)
-        run_id = world.run("release").run_id
+        run_id = world.run(Kind.RELEASE).run_id
     intents = open_intents(world.files, world.bucket.name)
-    assert runs_by_deed(world.files, intents) == {("release", second.key): run_id}
+    assert runs_by_deed(world.files, intents) == {(Kind.RELEASE, second.key): run_id}
     for row in (first, second):
         world.bucket.client.delete_object(Bucket=world.bucket.name, Key=row.key, VersionId=row.version_before)
     assert world.settle().rows == 1
     assert first.key not in world.told(Status.RELEASED)
 
 
-@pytest.mark.parametrize(("kind", "request_"), [("release", "delete_version"), ("restore", "bring_back")])
+@pytest.mark.parametrize(("kind", "request_"), [(Kind.RELEASE, "delete_version"), (Kind.RESTORE, "bring_back")])
 def test_a_refusal_after_a_lost_answer_is_looked_at(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, request_: str
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Kind, request_: str
 ) -> None:
     """S3 had acted, and the credentials expired before the request was sent again."""
     act = getattr(world.store, request_)
@@ -504,7 +505,7 @@ def test_a_refusal_after_a_lost_answer_is_looked_at(
     with monkeypatch.context() as patch:
         patch.setattr(world.store, request_, lost_and_refused)
         run_id = world.run(kind).run_id
-    status = Status.RELEASED if kind == "release" else Status.RESTORED
+    status = Status.RELEASED if kind == Kind.RELEASE else Status.RESTORED
     assert world.told(status) == dict.fromkeys((row.key for row in world.rows), run_id)
     assert read_audit(world.uri).query("run_id == @run_id")["reason"].str.startswith("answer-lost: ").all()
     assert open_intents(world.files, world.bucket.name) == []
@@ -526,7 +527,7 @@ def test_a_refusal_that_cannot_be_looked_at_stays_owed(world: World, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", lost_and_refused)
         patch.setattr(world.store, "head", looked_at)
-        run_id = world.run("release").run_id
+        run_id = world.run(Kind.RELEASE).run_id
     gone = world.gone()
     assert world.settle().rows == len(gone) == 1
     assert world.told(Status.RELEASED) == dict.fromkeys(gone, run_id)
@@ -544,7 +545,7 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", one_lost)
-        job = world.job("release")
+        job = world.job(Kind.RELEASE)
         (batch,) = batches_of(selected(job, world.store, world.files, world.pool).rows)
         written = release_batch(world.store, world.files, batch, job, world.pool).files
     record_end(world.files, job, totals={}, manifest=written)
@@ -564,7 +565,7 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
 
 def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else this run would find the original gone and say so in its own name."""
-    dead, key, head = dies(world, "release", dying_files(world, 2, after=False)), world.rows[0].key, world.store.head
+    dead, key, head = dies(world, Kind.RELEASE, dying_files(world, 2, after=False)), world.rows[0].key, world.store.head
 
     def refused(name: str, version_id: str | None = None) -> StoredObject:
         if name == key:
@@ -575,7 +576,7 @@ def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatc
         patch.setattr(world.store, "head", refused)
         settlement = world.settle()
     assert f"release {dead}, {key}: refused" in "".join(settlement.problems)
-    second = world.job("release")
+    second = world.job(Kind.RELEASE)
     chosen = selected(second, world.store, world.files, world.pool, unsettled=settlement.unsettled)
     assert chosen.rows == []
     assert world.settle().rows == 1
@@ -583,10 +584,13 @@ def test_what_cannot_be_settled_is_left_to_the_next_run(world: World, monkeypatc
 
 
 def test_stray_and_damaged_files_stop_nobody(world: World) -> None:
-    dead = dies(world, "release", dying_files(world, 2, after=False))
+    dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
     Path(world.uri, f"recording_date={DAY}", "_SUCCESS").write_bytes(b"")
+    (sound,) = Path(world.uri, "_runs").glob("*.intent.json")
+    foreign = [json.dumps({**json.loads(sound.read_bytes()), "kind": kind}).encode() for kind in ("burn", "archive")]
     damaged = {
-        f"2026010{n}T000000Z-deadbeef-0001.intent.json": data for n, data in enumerate((b"", b"{", b"[]", b"{}"))
+        f"2026010{n}T000000Z-deadbeef-0001.intent.json": data
+        for n, data in enumerate((b"", b"{", b"[]", b"{}", *foreign))
     }
     for name, data in damaged.items():
         Path(world.uri, "_runs", name).write_bytes(data)

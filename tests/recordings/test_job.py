@@ -12,10 +12,12 @@ import pytest
 from recordings.errors import InvalidRequest
 from recordings.glossary import DIFFERENCES
 from recordings.jobs.job import Job, batches_of, plan_job
+from recordings.jobs.kinds import DONE, FOUND, TRAITS
 from recordings.jobs.reconcile import Drift, Drifts
 from recordings.jobs.report import differences_report, report_of, run_name
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
 from recordings.table.files import LocalFiles, digest_of
+from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, key_of
 from tests.recordings.tables import ROW
@@ -25,11 +27,11 @@ AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 PLACE: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit"}
 
 
-def planned(kind: str, **changes: Any) -> Job:
+def planned(kind: Kind, **changes: Any) -> Job:
     return plan_job(kind, **{**PLACE, "everything": True, **changes})
 
 
-@pytest.mark.parametrize("kind", ["restore", "release"])
+@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
 @pytest.mark.parametrize(
     "blank",
     [
@@ -39,17 +41,17 @@ def planned(kind: str, **changes: Any) -> Job:
         {"contact_ids": None, "prefixes": None},
     ],
 )
-def test_what_a_form_sends_for_a_field_left_out_never_means_all(kind: str, blank: dict[str, Any]) -> None:
+def test_what_a_form_sends_for_a_field_left_out_never_means_all(kind: Kind, blank: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest, match=r"nothing is selected, so nothing was touched.*everything=True"):
         plan_job(kind, **PLACE, **blank)
     wanted = plan_job(kind, **PLACE, **blank, start_date=DAY)
     assert (wanted.narrows, wanted.contact_ids, wanted.of_run, wanted.prefixes) == (True, None, None, ("",))
 
 
-@pytest.mark.parametrize("kind", ["restore", "release"])
+@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
 @pytest.mark.parametrize("entries", [[], [""], [" "], ["", ""]])
 @pytest.mark.parametrize("parameter", ["contact_ids", "prefixes"])
-def test_an_empty_list_or_entry_is_refused(kind: str, parameter: str, entries: list[str]) -> None:
+def test_an_empty_list_or_entry_is_refused(kind: Kind, parameter: str, entries: list[str]) -> None:
     """As a program sends that found nobody, or as somebody adds and forgets to fill in."""
     with pytest.raises(InvalidRequest, match=f"{parameter} {'has' if entries else 'is an empty list'}"):
         plan_job(kind, **{**PLACE, parameter: entries}, start_date=DAY)
@@ -60,12 +62,12 @@ def test_an_empty_list_or_entry_is_refused(kind: str, parameter: str, entries: l
 )
 def test_what_cannot_be_meant_is_refused(parameter: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=parameter):
-        planned("restore", **{parameter: value})
+        planned(Kind.RESTORE, **{parameter: value})
 
 
 def test_what_changes_nothing_needs_no_selection() -> None:
-    assert not plan_job("release", **PLACE, dry_run=True).narrows
-    assert plan_job("reconcile", **PLACE, prefixes=[""]).prefixes == ("",)
+    assert not plan_job(Kind.RELEASE, **PLACE, dry_run=True).narrows
+    assert plan_job(Kind.RECONCILE, **PLACE, prefixes=[""]).prefixes == ("",)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,17 @@ def test_what_changes_nothing_needs_no_selection() -> None:
     [{"contact_ids": ["a"]}, {"run_id": "r"}, {"end_date": DAY}, {"prefixes": ["connect/"]}, {"everything": True}],
 )
 def test_each_way_to_select_is_one(selection: dict[str, Any]) -> None:
-    assert plan_job("restore", **PLACE, **selection)
+    assert plan_job(Kind.RESTORE, **PLACE, **selection)
 
 
 def test_the_run_id_leads_to_the_flow_run() -> None:
-    assert planned("restore", flow_run_id="8f14e45f-ceea-467f-ab3c-0123456789ab").run_id.endswith("Z-456789ab")
+    assert planned(Kind.RESTORE, flow_run_id="8f14e45f-ceea-467f-ab3c-0123456789ab").run_id.endswith("Z-456789ab")
+
+
+def test_each_kind_of_job_has_its_traits_and_each_deed_its_own_status() -> None:
+    assert set(TRAITS) == set(Kind) - {Kind.ARCHIVE, Kind.BACKFILL}
+    assert len(DONE) == len(set(DONE))
+    assert set(FOUND) == {kind for kind, traits in TRAITS.items() if traits.done}
 
 
 NOTHING: dict[str, Any] = {
@@ -89,19 +97,19 @@ NOTHING: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("kind", "given", "name"),
     [
-        ("restore", {}, "restore nothing selected"),
-        ("restore", {"everything": True, "dry_run": True}, "dry run: restore everything"),
-        ("restore", {"contact_ids": ["a", "b", "c"]}, "restore 3 contacts"),
-        ("restore", {"contact_ids": ["a"], "run_id": " r "}, "restore contact a, run r"),
-        ("restore", {"start_date": DAY, "end_date": DAY}, "restore 2026-01-12"),
-        ("restore", {"start_date": DAY, "prefixes": ["connect/"]}, "restore from 2026-01-12, below connect/"),
-        ("release", {"dry_run": True}, "dry run: release originals of calls"),
-        ("release", {"end_date": DAY}, "release originals of calls, up to 2026-01-12"),
-        ("reconcile", {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 ... 2026-01-18"),
-        ("reconcile", {"start_date": DAY, "end_date": DAY, "repair": True}, "repair table and calls, 2026-01-12"),
+        (Kind.RESTORE, {}, "restore nothing selected"),
+        (Kind.RESTORE, {"everything": True, "dry_run": True}, "dry run: restore everything"),
+        (Kind.RESTORE, {"contact_ids": ["a", "b", "c"]}, "restore 3 contacts"),
+        (Kind.RESTORE, {"contact_ids": ["a"], "run_id": " r "}, "restore contact a, run r"),
+        (Kind.RESTORE, {"start_date": DAY, "end_date": DAY}, "restore 2026-01-12"),
+        (Kind.RESTORE, {"start_date": DAY, "prefixes": ["connect/"]}, "restore from 2026-01-12, below connect/"),
+        (Kind.RELEASE, {"dry_run": True}, "dry run: release originals of calls"),
+        (Kind.RELEASE, {"end_date": DAY}, "release originals of calls, up to 2026-01-12"),
+        (Kind.RECONCILE, {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 ... 2026-01-18"),
+        (Kind.RECONCILE, {"start_date": DAY, "end_date": DAY, "repair": True}, "repair table and calls, 2026-01-12"),
     ],
 )  # fmt: skip
-def test_a_run_is_called_by_what_it_does_and_to_what(kind: str, given: dict[str, Any], name: str) -> None:
+def test_a_run_is_called_by_what_it_does_and_to_what(kind: Kind, given: dict[str, Any], name: str) -> None:
     assert run_name(kind, {**NOTHING, **given}) == name
 
 
@@ -124,7 +132,7 @@ def ended(job: Job, rows: list[AuditRow], **more: Any) -> tuple[JobSummary, str]
 
 def test_a_restores_report_lists_keys_and_versions_and_how_to_listen() -> None:
     rows = [row(n, Status.RESTORED, bytes_after=4_000_000, version_after=f"v{n}") for n in range(3)]
-    summary, report = ended(planned("restore"), rows)
+    summary, report = ended(planned(Kind.RESTORE), rows)
     assert report.startswith("# Restore in calls: 3 recordings restored\n")
     for each in rows:
         assert f"| `{each.key}` | `{each.version_after}` | 4 MB |" in report
@@ -133,7 +141,7 @@ def test_a_restores_report_lists_keys_and_versions_and_how_to_listen() -> None:
 
 
 def test_a_long_restore_is_listed_in_part_and_says_where_the_rest_is() -> None:
-    job = planned("restore")
+    job = planned(Kind.RESTORE)
     rows = [row(n, Status.RESTORED, bytes_after=1, version_after="v") for n in range(150)]
     _, report = ended(job, rows)
     assert report.count("| `v` |") == 100
@@ -144,7 +152,7 @@ def test_a_long_restore_is_listed_in_part_and_says_where_the_rest_is() -> None:
     ("changes", "how"), [({}, "dry_run=False"), ({"everything": False}, "dry_run=False and everything=True, or")]
 )
 def test_a_dry_run_says_how_to_do_it_for_real(changes: dict[str, Any], how: str) -> None:
-    summary, report = ended(planned("release", dry_run=True, **changes), [row(1, Status.RELEASED)])
+    summary, report = ended(planned(Kind.RELEASE, dry_run=True, **changes), [row(1, Status.RELEASED)])
     assert str(summary).startswith(f"dry run: release {summary.run_id}: 1 would be released; nothing was written")
     assert f"to release 1 recording, run it again with {how}" in str(summary)
     assert report.startswith(
@@ -162,7 +170,7 @@ def test_a_releases_report_says_what_is_freed_and_what_falls_due_when_not_one_by
     ]
     gone = row(5, Status.RELEASED, "found-gone: the original no longer exists")
     held = row(6, Status.SKIPPED, "held: the original is under legal hold")
-    job = planned("release", grace_days=30)
+    job = planned(Kind.RELEASE, grace_days=30)
     summary, report = ended(job, [row(4, Status.RELEASED), gone, held, *waiting])
     assert (summary.original_bytes, summary.counts) == (4_000_000, {"released": 2, "skipped": 4})
     assert "It freed **4 MB** of originals (4,000,000 bytes), for which S3 charges **less than 1 cent a" in report
@@ -173,7 +181,7 @@ def test_a_releases_report_says_what_is_freed_and_what_falls_due_when_not_one_by
 
 def test_a_failure_names_the_first_three_with_their_reasons_and_how_many_more() -> None:
     rows = [row(n, Status.FAILED, f"refused: no {n}") for n in range(5)]
-    summary, report = ended(planned("release"), rows)
+    summary, report = ended(planned(Kind.RELEASE), rows)
     said = str(JobFailed(summary))
     assert [f"{key_of(n)} was not released: refused: no {n}" in said for n in range(5)] == [True] * 3 + [False] * 2
     assert "and 2 more problems" in said
@@ -184,20 +192,20 @@ def test_a_failure_names_the_first_three_with_their_reasons_and_how_many_more() 
 @pytest.mark.parametrize(
     ("kind", "reason", "missing_ok", "red"),
     [
-        ("restore", "held: so it is", False, True),
-        ("restore", "held: so it is", True, False),
-        ("release", "held: so it is", False, False),
+        (Kind.RESTORE, "held: so it is", False, True),
+        (Kind.RESTORE, "held: so it is", True, False),
+        (Kind.RELEASE, "held: so it is", False, False),
     ],
 )
 def test_what_was_selected_and_is_not_restored_is_a_problem(
-    kind: str, reason: str, missing_ok: bool, red: bool
+    kind: Kind, reason: str, missing_ok: bool, red: bool
 ) -> None:
     summary, _ = ended(planned(kind, missing_ok=missing_ok), [row(1, Status.SKIPPED, reason)])
     assert summary.succeeded is not red
 
 
 def test_an_empty_run_says_why() -> None:
-    summary, report = ended(planned("release"), [], notes=["released before: 3 by run r"])
+    summary, report = ended(planned(Kind.RELEASE), [], notes=["released before: 3 by run r"])
     assert str(summary) == f"release {summary.run_id}: nothing to release; released before: 3 by run r"
     assert report.startswith(
         "# Release of originals in calls: nothing to release\n\n## What to know\n\n- released before"
@@ -214,13 +222,13 @@ def test_no_page_and_no_line_grows_with_the_table() -> None:
     rows = [row(n, Status.FAILED, key=f"{n}{key}", reason="denied: S3 refused it") for n in range(1000)]
     vain = [f"contact {n:036d}: the audit table has no archived recording of it" for n in range(20_000)]
     for said in ({"problems": vain}, {"notes": vain}):
-        summary, page = ended(planned("restore"), rows, **said)
+        summary, page = ended(planned(Kind.RESTORE), rows, **said)
         assert (len(str(summary)) < 3_000, len(page) < 60_000) == (True, True)
 
 
 def test_differences_are_written_for_a_spreadsheet_and_none_is_taken_for_a_formula(tmp_path: Path) -> None:
     """Many make several files; each is listed with its rows and its digest."""
-    found = Drifts(planned("reconcile"), LocalFiles(tmp_path))
+    found = Drifts(planned(Kind.RECONCILE), LocalFiles(tmp_path))
     odd = 'calls/2026/01/12/=1+1,"a"_20260112T09:31_UTC.wav'
     found.add(Drift(code="vanished", key=odd, sentence="it is gone\nfor good") for _ in range(20_000))
     found.add([Drift(code="row-missing", key=odd, sentence="s")])
@@ -235,7 +243,7 @@ def test_differences_are_written_for_a_spreadsheet_and_none_is_taken_for_a_formu
 
 
 def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: Path) -> None:
-    found = Drifts(planned("reconcile"), LocalFiles(tmp_path))
+    found = Drifts(planned(Kind.RECONCILE), LocalFiles(tmp_path))
     found.add([Drift(code="class-differs", key="a", sentence="s1"), Drift(code="vanished", key="b", sentence="s2")])
     found.add(Drift(code="row-missing", key=f"k{n}", sentence="s") for n in range(102))
     report = differences_report(found.examples, found.counts, ["_differences/r.csv"])
@@ -249,7 +257,7 @@ def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: 
     assert "- s2: `b`" in report
     assert "- and 2 more" in report
     assert report.endswith("All of them: `_differences/r.csv`, in the folder of the audit table.")
-    summary, page = ended(planned("reconcile"), [], drifts={"vanished": 1, "row-missing": 2})
+    summary, page = ended(planned(Kind.RECONCILE), [], drifts={"vanished": 1, "row-missing": 2})
     assert str(summary) == f"reconcile {summary.run_id}: table and bucket differ: 2 row-missing, 1 vanished"
     assert page.startswith("# Comparison of table and bucket in calls: **something is lost**\n")
     assert page.index("| vanished | 1 | The table says that there is a recording") < page.index("| row-missing | 2 |")
@@ -258,7 +266,7 @@ def test_what_differs_is_listed_by_code_with_its_meaning_losses_first(tmp_path: 
 def test_reports_use_no_word_of_ours() -> None:
     """Words that only the code knows."""
     failed, more = [row(1, Status.FAILED, "refused: no")], {"settled": 2, "drifts": {"row-missing": 1}}
-    kinds = [(kind, dry_run) for kind in ("restore", "release", "reconcile") for dry_run in (False, True)]
+    kinds = [(kind, dry_run) for kind in (Kind.RESTORE, Kind.RELEASE, Kind.RECONCILE) for dry_run in (False, True)]
     shown = [ended(planned(kind, dry_run=dry_run), failed, **more) for kind, dry_run in kinds]
     said = " ".join(f"{summary} {report}" for summary, report in shown).lower()
     assert not [word for word in ("drift", "settled", "wave", "became", "untold", "already_archived") if word in said]

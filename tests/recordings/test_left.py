@@ -13,7 +13,7 @@ from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.run import Run
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
-from recordings.table.records import record_end, record_start
+from recordings.table.records import Kind, record_end, record_start
 from tests.bucket import DAY
 from tests.recordings.tables import ROW
 
@@ -32,7 +32,7 @@ def files(tmp_path: Path) -> LocalFiles:
 def release(files: LocalFiles, days: int = 0, **changes: Any) -> Job:
     """So many days after the first."""
     asked = {"bucket": "calls", "audit_uri": str(files.root), "everything": True, "grace_days": 30, **changes}
-    planned = plan_job("release", **asked)
+    planned = plan_job(Kind.RELEASE, **asked)
     at = NOW + timedelta(days=days)
     return replace(planned, started_at=at, run_id=f"{at:%Y%m%dT%H%M%SZ}-{planned.run_id[-8:]}")
 

@@ -35,6 +35,7 @@ from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
 from recordings.table.parquet import write_rows
 from recordings.table.reading import settled
+from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -164,14 +165,14 @@ def archived_as_root(world: World, plan: PlanRun, pool: Pool, body: bytes) -> li
     return archive_by_every_request(world, plan, pool, body)
 
 
-def job(world: World, kind: str) -> Any:
+def job(world: World, kind: Kind) -> Any:
     uri = f"s3://{world.audit}/table"
     return plan_job(kind, bucket=world.recordings, audit_uri=uri, start_date=DAY, end_date=DAY, grace_days=0)
 
 
 def restore(world: World, rows: list[AuditRow], pool: Pool) -> None:
     next(iter(world.store.list_objects(PREFIX)))
-    wanted = job(world, "restore")
+    wanted = job(world, Kind.RESTORE)
     (batch,) = batches_of(rows)
     done = restore_batch(world.store, world.files, batch, wanted, pool)
     assert done.counts == {"restored": 2}, done.failures
@@ -179,7 +180,7 @@ def restore(world: World, rows: list[AuditRow], pool: Pool) -> None:
 
 
 def release(world: World, rows: list[AuditRow], pool: Pool) -> None:
-    wanted = job(world, "release")
+    wanted = job(world, Kind.RELEASE)
     check_may_delete(world.store)
     (batch,) = batches_of(rows)
     done = release_batch(world.store, world.files, batch, wanted, pool)
@@ -188,9 +189,9 @@ def release(world: World, rows: list[AuditRow], pool: Pool) -> None:
 
 
 def reconcile(world: World, rows: list[AuditRow], pool: Pool) -> None:
-    wanted = job(world, "reconcile")
+    wanted = job(world, Kind.RECONCILE)
     (batch,) = batches_of(rows)
-    set_out(world.files, replace(wanted, kind="release"), batch, rows)  # and died
+    set_out(world.files, replace(wanted, kind=Kind.RELEASE), batch, rows)  # and died
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
     drifts = reconcile_day(world.store, Day(prefix=PREFIX, date=DAY), wanted, pool, retention_years=6)
     assert drifts == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
 from recordings.jobs.job import plan_job
+from recordings.table.records import Kind
 from tests.bucket import PREFIX
 from tests.fixtures import PlanRun
 
@@ -101,19 +102,19 @@ def test_says_what_is_wrong_and_the_way_out(plan: PlanRun, wrong: dict[str, Any]
 @pytest.mark.parametrize("typed", [typed for typed, _ in BUCKETS])
 def test_a_job_refuses_the_same_buckets(typed: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(f"bucket is {typed!r}")):
-        plan_job("release", bucket=typed, audit_uri="audit")
+        plan_job(Kind.RELEASE, bucket=typed, audit_uri="audit")
 
 
 @pytest.mark.parametrize(("typed", "way_out"), PREFIXES)
 def test_a_job_refuses_the_same_prefixes(typed: str, way_out: str) -> None:
     said = f"prefixes has {typed!r}: {way_out}" if typed.strip() else "prefixes has an empty entry"
     with pytest.raises(InvalidRequest, match=re.escape(said)):
-        plan_job("release", bucket="calls", audit_uri="audit", prefixes=[typed])
+        plan_job(Kind.RELEASE, bucket="calls", audit_uri="audit", prefixes=[typed])
 
 
 def test_a_job_refuses_dates_to_come() -> None:
     with pytest.raises(InvalidRequest, match="lies in the future"):
-        plan_job("restore", bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
+        plan_job(Kind.RESTORE, bucket="calls", audit_uri="audit", start_date=date(2999, 1, 1))
 
 
 @pytest.mark.parametrize("bucket", LEGAL_BUCKETS)
@@ -125,7 +126,7 @@ def test_buckets_and_access_points_are_taken_as_boto3_takes_them(plan: PlanRun, 
 @given(st.text(), st.text())
 def test_whatever_is_typed_is_refused_in_words_or_taken_whole(bucket: str, prefix: str) -> None:
     try:
-        job = plan_job("release", bucket=bucket, audit_uri="audit", prefixes=[prefix])
+        job = plan_job(Kind.RELEASE, bucket=bucket, audit_uri="audit", prefixes=[prefix])
     except InvalidRequest as error:
         assert str(error).startswith(("bucket", "prefixes"))  # noqa: PT017 (what is not refused is checked as well)
     else:

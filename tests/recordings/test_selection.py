@@ -13,6 +13,7 @@ from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
+from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.recordings.selected import Selected, selected
@@ -44,7 +45,7 @@ RELEASED = f"its original was released by run r2 {WHEN_LATER}"
 def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path) -> Callable[..., Selected]:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
 
-    def asked(kind: str = "restore", **wanted: Any) -> Selected:
+    def asked(kind: Kind = Kind.RESTORE, **wanted: Any) -> Selected:
         job = plan_job(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **{"grace_days": 0, **wanted})
         return selected(job, store, files, pool)
 
@@ -117,17 +118,17 @@ def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Any) -
 
 
 def test_a_release_looks_at_what_is_archived_and_counts_nothing_else(select: Any) -> None:
-    found = select("release", everything=True)
+    found = select(Kind.RELEASE, everything=True)
     assert contacts_of(found) == ["c1"], "neither what was never converted nor what is released or restored"
     assert (len(found.notes), found.problems) == (3, ())
-    assert select("release", start_date=DAY + timedelta(days=1)).problems == (
+    assert select(Kind.RELEASE, start_date=DAY + timedelta(days=1)).problems == (
         "the audit table has nothing archived from 2026-01-13 to the last",
     )
 
 
-@pytest.mark.parametrize("kind", ["restore", "release"])
+@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
 def test_a_table_that_does_not_know_the_bucket(
-    bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path, kind: str
+    bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path, kind: Kind
 ) -> None:
     """A scheduled release of a new bucket has nothing to do; whoever restores wants something."""
     uri = str(tmp_path / "audit")
@@ -138,7 +139,7 @@ def test_a_table_that_does_not_know_the_bucket(
     nothing = f"the audit table {uri} has nothing archived of bucket {bucket.name}"
     everything = selected(plan(everything=True), store, files, pool)
     below = selected(plan(prefixes=[PREFIX]), store, files, pool)
-    if kind == "release":
+    if kind == Kind.RELEASE:
         assert (everything.problems, everything.notes, below.problems) == ((), (nothing,), (nothing,))
     else:
         assert everything.problems == ("no object says that it was archived",)
@@ -154,8 +155,8 @@ def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Buc
     assert problem.endswith("others by 4 earlier runs"), problem
 
 
-@pytest.mark.parametrize("kind", ["restore", "release"])
-def test_a_damaged_file_costs_its_day_alone(select: Any, files: AuditFiles, kind: str) -> None:
+@pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
+def test_a_damaged_file_costs_its_day_alone(select: Any, files: AuditFiles, kind: Kind) -> None:
     name = f"recording_date={DAY + timedelta(days=1)}/r5-0001.parquet"
     files.create(name, b"PAR1 and then nothing")
     found = select(kind, everything=True, missing_ok=True)

@@ -1,0 +1,77 @@
+"""What the bucket shows of a deed whose run died before it wrote the row: one function per kind of job.
+
+Each takes the row as the run set out to write it, and returns the row as the run would have written it. Each raises
+Skipped if the deed was not done.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from recordings.errors import Changed, Skipped, Unproven
+from recordings.provenance import provenance_of
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import Store
+from recordings.table.rows import AuditRow, Side, Status
+
+
+def state_after(row: AuditRow, at: datetime) -> datetime:
+    """Timestamp of the next state: ``at``, in S3's whole seconds, but always later than ``row.state_at``."""
+    return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
+
+
+def found_released(store: Store, row: AuditRow) -> AuditRow:
+    """The row of a release that died before it wrote the row; the original was last seen at ``state_at``."""
+    try:
+        store.head(row.key, original_version(row))
+    except Changed:
+        reason = f"settled: deleted by run {row.run_id}, which ended before it wrote its row"
+        return replace(row, reason=reason, finished_at=datetime.now(UTC))
+    raise Skipped("not-deleted", "the original is still there")
+
+
+def original_version(row: AuditRow) -> str:
+    """The original's version id, never None and never empty: DELETE without an id would hide the replacement."""
+    if not row.version_before:
+        raise Unproven("unproven", "the row names no original")
+    return row.version_before
+
+
+def found_restored(store: Store, row: AuditRow) -> AuditRow:
+    """The row of a restore that died before it wrote the row: the current object is the original, not a replacement."""
+    current = store.head(row.key)
+    if provenance_of(current.metadata) is not None:
+        raise Skipped("not-restored", "the replacement is still there")
+    reason = f"settled: brought back by run {row.run_id}, which ended before it wrote its row"
+    return replace(found_there(store, row, current), reason=reason)
+
+
+def found_there(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
+    """The row where no replacement is current: it may be an original brought back, of which there is no row yet."""
+    if current.size_bytes != row.bytes_before or store.sha256_of(current) != row.sha256_before:
+        raise Skipped("not-archived", "what lies there now is not our replacement")
+    return brought_back(swapped(row, row.after), current)
+
+
+def swapped(row: AuditRow, replacement: Side) -> AuditRow:
+    """An archived row with its sides exchanged: from the replacement back to the original."""
+    after = row.after
+    original = replace(row.before, etag=after.etag, version=after.version, storage_class=after.storage_class)
+    measured = dict.fromkeys(("snr_db", "error_rms", "error_peak", "gain_left", "gain_right"))
+    return row.between(replacement, original, **measured)
+
+
+def brought_back(row: AuditRow, restored: StoredObject) -> AuditRow:
+    """The row with the current original as its ``after`` side."""
+    return replace(
+        row,
+        status=Status.RESTORED,
+        bytes_after=restored.size_bytes,
+        etag_after=restored.etag,
+        version_after=restored.version_id,
+        storage_class_after=restored.storage_class,
+        verified=True,
+        tagged=False,
+        state_at=state_after(row, restored.last_modified),
+        finished_at=datetime.now(UTC),
+        attempts=restored.attempts,
+    )

@@ -1,0 +1,78 @@
+"""What differs between the kinds of jobs: one entry per kind. All other modules read what a kind is like from here.
+
+A new kind is a member of ``Kind``, an entry of ``TRAITS`` and a module for its work; a kind that changes the bucket
+also has a function in ``aftermath``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from recordings.jobs.aftermath import found_released, found_restored
+from recordings.s3.store import Store
+from recordings.table.records import Kind
+from recordings.table.rows import AuditRow, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What one kind of job is like: its words for people, its parameters, and what it does to the bucket."""
+
+    title: str  # of the report
+    participle: str  # of what becomes of a recording: "was not released"
+    nothing_to_do: str  # what the summary says if it has nothing else to say
+    ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
+    dry_run_must_select: bool = False
+    wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
+    looks_only: bool = False  # without repair, too, the job is recorded, and people do not call it a dry run
+    has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
+    relies_on_table: bool = False  # refuses to start with a damaged audit table, unless it repairs the table
+    deletes_versions: bool = False
+    brings_back: bool = False  # needs the original, and finds it by provenance if the table does not know the bucket
+    original_is_after: bool = False  # the columns *_after of a row that is done describe the original
+    done: Status | None = (
+        None  # of the row of a recording with which the job succeeded; None: it has no status of its own
+    )
+    found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
+
+
+TRAITS: Mapping[Kind, Traits] = {
+    Kind.RESTORE: Traits(
+        title="Restore",
+        participle="restored",
+        nothing_to_do="nothing to restore",
+        ways_to_select="contact_ids, start_date or end_date, prefixes, or run_id",
+        dry_run_must_select=True,
+        wants_all=True,
+        brings_back=True,
+        original_is_after=True,
+        done=Status.RESTORED,
+        found=found_restored,
+    ),
+    Kind.RELEASE: Traits(
+        title="Release of originals",
+        participle="released",
+        nothing_to_do="nothing to release",
+        ways_to_select="start_date or end_date, or prefixes",
+        has_grace=True,
+        relies_on_table=True,
+        deletes_versions=True,
+        done=Status.RELEASED,
+        found=found_released,
+    ),
+    Kind.RECONCILE: Traits(
+        title="Comparison of table and bucket",
+        participle="mended",
+        nothing_to_do="table and bucket agree",
+        looks_only=True,
+        relies_on_table=True,
+    ),
+}
+
+FOUND = {kind: traits.found for kind, traits in TRAITS.items() if traits.found is not None}
+DONE = tuple(traits.done for traits in TRAITS.values() if traits.done is not None)
+_ORIGINAL_IS_AFTER = {traits.done for traits in TRAITS.values() if traits.original_is_after}
+
+
+def original_is_after(status: str) -> bool:
+    """Whether the columns ``*_after`` of a row with this status describe the original, and not ``*_before``."""
+    return status in _ORIGINAL_IS_AFTER
