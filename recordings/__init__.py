@@ -2,7 +2,7 @@
 
 Read the modules of this folder in this order:
 
-- what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
+- what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``

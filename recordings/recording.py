@@ -1,14 +1,11 @@
-"""A recording as listed, the keys that Connect gives it, and the batches that recordings travel in."""
+"""A recording as listed, and the batches that recordings travel in."""
 
-import re
 from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-# These check shapes only: the calendar decides whether a day or time exists.
-_DAY_FOLDER = re.compile(r"(?:^|/)(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/[^/]*\Z")
-_CONNECT_KEY = re.compile(r"(?P<contact_id>[^/]+?)_(?P<time>[0-9]{8}T[0-9]{2}:[0-9]{2})_UTC\.wav\Z")
+from recordings.keys import contact_of, day_folders, time_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +21,13 @@ class Recording:
 
     @property
     def contact_id(self) -> str | None:
-        """Connect's contact id; None where the key is not of Connect's form."""
-        return contact_id_in(self.key)
+        """The contact id; None where the key is of no known form."""
+        return contact_of(self.key)
 
     @property
     def recorded_at(self) -> datetime:
         """The time of the call by its key (UTC, to the minute); the end of its day where the key does not say."""
-        return time_in(self.key) or datetime.combine(self.recording_date, time.max, UTC)
+        return time_of(self.key) or datetime.combine(self.recording_date, time.max, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +44,8 @@ class Day:
     @property
     def key_prefixes(self) -> tuple[str, str]:
         """Where Connect puts a day's recordings: those of agents, and those of its IVR."""
-        day = f"{self.date:%Y/%m/%d}/{self.shard}"
-        return f"{self.prefix}{day}", f"{self.prefix}ivr/{day}"
+        of_agents, of_ivr = day_folders(self.prefix, self.date)
+        return of_agents + self.shard, of_ivr + self.shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,32 +70,6 @@ class Batch:
 
     def __str__(self) -> str:
         return f"{self.date} batch {self.number}"
-
-
-def contact_id_in(key: str) -> str | None:
-    """The contact id in a key of Connect's form; None in any other key."""
-    match = _CONNECT_KEY.search(key)
-    return match["contact_id"] if match else None
-
-
-def time_in(key: str) -> datetime | None:
-    """The UTC time of the call in a key of Connect's form; None also where the time does not exist, as 24:00."""
-    match = _CONNECT_KEY.search(key)
-    return _parsed(match["time"], "%Y%m%dT%H:%M") if match else None
-
-
-def date_in(key: str) -> date | None:
-    """The UTC day of the folder in a key; None also where the day does not exist, as 2026/02/30/."""
-    match = _DAY_FOLDER.search(key)
-    moment = _parsed(match["day"], "%Y/%m/%d") if match else None
-    return moment.date() if moment else None
-
-
-def _parsed(text: str, form: str) -> datetime | None:
-    try:
-        return datetime.strptime(text, form).replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def days_between(start: date, end: date) -> Iterator[date]:

@@ -22,12 +22,13 @@ from recordings.decision import (
     weighed_by,
 )
 from recordings.errors import Changed, Rejected, Skipped
+from recordings.keys import contact_of, date_of
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
 from recordings.profiles import AudioFormat
 from recordings.provenance import UNVERSIONED, Provenance, provenance_of
-from recordings.recording import Batch, Recording, contact_id_in, date_in
+from recordings.recording import Batch, Recording
 from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
@@ -232,7 +233,7 @@ def found_row(store: Store, key: str) -> AuditRow | None:
     """The row of a replacement by its own provenance; None where the object is not one of ours."""
     current = store.head(key)
     provenance = provenance_of(current.metadata)
-    day = date_in(key)
+    day = date_of(key)
     if provenance is None or day is None:
         return None
     row = AuditRow(
@@ -240,7 +241,7 @@ def found_row(store: Store, key: str) -> AuditRow | None:
         recording_date=day,
         bucket=store.bucket,
         key=key,
-        contact_id=contact_id_in(key),
+        contact_id=contact_of(key),
         status=Status.FAILED,
         profile=provenance.profile,
         started_at=datetime.now(UTC),

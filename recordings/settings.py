@@ -1,12 +1,57 @@
 """Runtime settings: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
 
+import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+
+
+def _file_name(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(f"file_name {pattern!r} is no regular expression: {error}") from None
+    if "contact_id" not in groups:
+        raise ValueError(f"file_name {pattern!r} names no contact: put (?P<contact_id>...) around its part of the name")
+    return pattern
+
+
+def _time_format(form: str) -> str:
+    moment = datetime(2000, 1, 2, 3, 4, 5, tzinfo=UTC)
+    try:
+        datetime.strptime(moment.strftime(form), form)  # noqa: DTZ007 (only whether it can be read)
+    except (ValueError, re.error) as error:
+        raise ValueError(f"time_format {form!r} is none of strptime's: {error}; write it as '%Y%m%dT%H%M%S'") from None
+    return form
+
+
+def _folder(folder: str) -> str:
+    if folder and (folder.startswith("/") or not folder.endswith("/")):
+        raise ValueError(
+            f"folder {folder!r} is no folder: begin it without a slash and end it with one, as 'imported/'"
+        )
+    return folder
+
+
+class KeyPattern(BaseModel):
+    """How another recorder names recordings that were imported: ``<folder>YYYY/MM/DD/<file name>``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, description="What people call this recorder")
+    folder: Annotated[str, AfterValidator(_folder)] = Field("", description="What comes before the day; empty: any")
+    file_name: Annotated[str, AfterValidator(_file_name)] = Field(
+        description="Regular expression of the whole file name, with the group contact_id, and time if the name says it"
+    )
+    time_format: Annotated[str, AfterValidator(_time_format)] = Field(
+        "%Y%m%dT%H%M%S", description="Python's strptime format of the group time; UTC by default"
+    )
 
 
 class Settings(BaseSettings):
@@ -40,6 +85,10 @@ class Settings(BaseSettings):
     )
     price_list: Path | None = Field(
         None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"
+    )
+    key_patterns: tuple[KeyPattern, ...] = Field(
+        (),
+        description="Layouts of imported recordings: a JSON list of objects with name, folder, file_name, time_format",
     )
     aws_credentials_block: str | None = Field(None, description="Name of a Prefect AwsCredentials block to use")
 

@@ -15,9 +15,10 @@ from recordings.glossary import code_of, label, plural
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.release import is_committed
+from recordings.keys import date_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.recording import Day, date_in
+from recordings.recording import Day
 from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
@@ -111,7 +112,7 @@ def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, n
             "run_id": job.run_id,
             "compared_at": job.started_at,
             "bucket": job.bucket,
-            "recording_date": date_in(drift.key),
+            "recording_date": date_of(drift.key),
             "key": drift.key,
             "difference": drift.code,
             "is_loss": drift.is_loss,

@@ -15,9 +15,10 @@ from recordings.errors import AuditDamaged
 from recordings.glossary import label, plural
 from recordings.jobs.job import BATCH_SIZE, Job
 from recordings.jobs.result import Due, due_on
+from recordings.keys import contact_of, date_of
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
-from recordings.recording import Day, contact_id_in, date_in, days_between, span
+from recordings.recording import Day, days_between, span
 from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.store import Store
@@ -464,8 +465,8 @@ def _may_be(job: Job) -> Callable[[str], bool]:
     contacts = set(job.contact_ids or ())
 
     def check(key: str) -> bool:
-        day = date_in(key)
-        return day is not None and start <= day <= end and (not contacts or contact_id_in(key) in contacts)
+        day = date_of(key)
+        return day is not None and start <= day <= end and (not contacts or contact_of(key) in contacts)
 
     return check
 
@@ -483,10 +484,10 @@ def _row_by_provenance(key: str, job: Job, store: Store) -> AuditRow | None:
 def _unknown_row(key: str, job: Job) -> AuditRow:
     return AuditRow(
         run_id=job.run_id,
-        recording_date=date_in(key) or date.min,
+        recording_date=date_of(key) or date.min,
         bucket=job.bucket,
         key=key,
-        contact_id=contact_id_in(key),
+        contact_id=contact_of(key),
         status=Status.SKIPPED,
         profile="unknown",
         started_at=datetime.now(UTC),

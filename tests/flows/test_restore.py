@@ -15,7 +15,7 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
 from recordings.jobs.result import JobFailed, JobSummary
-from recordings.recording import contact_id_in
+from recordings.keys import contact_of
 from recordings.settings import settings
 from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
@@ -160,7 +160,7 @@ def test_contacts_that_were_asked_for_in_vain_are_named(
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
     run_id = archive_day().run_id
-    contacts = [contact_id_in(key_of(number)) for number in range(3)]
+    contacts = [contact_of(key_of(number)) for number in range(3)]
     assert restore(contact_ids=[contacts[0]]).counts == {"restored": 1}
     released = _release_one(bucket, audit_uri, 1)
     with pytest.raises(JobFailed) as failed:
@@ -192,7 +192,7 @@ def test_without_a_table_only_what_is_asked_for_is_looked_at(
     bucket.put("no/recording.txt", b"theirs")
     archive_day()
     asked = len(bucket.requests())
-    contact = contact_id_in(key_of(1))
+    contact = contact_of(key_of(1))
     assert restore(audit_uri=str(tmp_path / "lost"), contact_ids=[contact]).counts == {"restored": 1}
     looked_at = {path.partition("?")[0] for method, path in bucket.requests()[asked:] if method == "HEAD"}
     assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
@@ -302,7 +302,7 @@ def test_a_copy_whose_answer_is_lost_is_ours(
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "CopyObject", times=1, lost=True)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
-        assert restore(contact_ids=[contact_id_in(key_of(1))]).counts == {"restored": 1}
+        assert restore(contact_ids=[contact_of(key_of(1))]).counts == {"restored": 1}
     assert len(proxy.hit) == 1
     assert (bucket.body(key_of(1)), len(bucket.versions(key_of(1)))) == (body, 3)
 
@@ -331,7 +331,7 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
     rows = read_audit(audit_uri).query("status in ('skipped', 'rejected')")
     assert dict(zip(rows["key"], rows["reason"].str.partition(":")[0], strict=True)) == reasons
     assert bucket.body(key_of(2)) == b"theirs"
-    assert restore(contact_ids=[contact_id_in(key_of(3))]).counts == {"restored": 1}, "once it is thawed"
+    assert restore(contact_ids=[contact_of(key_of(3))]).counts == {"restored": 1}, "once it is thawed"
     assert restore(missing_ok=True).reasons == {"original-gone": 1, "not-archived": 1}
 
 

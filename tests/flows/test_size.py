@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from recordings.recording import contact_id_in
+from recordings.keys import contact_of
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, Bucket, key_of
 
@@ -54,7 +54,7 @@ def test_one_is_restored_and_the_rest_released_beside_two_million_rows(
     bucket: Bucket, archived: dict[str, str], audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_million_rows(Path(audit_uri), bucket.name, monkeypatch, tmp_path / "scratch")
-    contact = contact_id_in(key_of(1))
+    contact = contact_of(key_of(1))
     command = [sys.executable, "-W", "ignore", "-c", RESTORE_AND_RELEASE, bucket.name, audit_uri, str(contact)]
     env = {**os.environ, **AS_USED}
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], env=env)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.recording import Day, Recording, date_in, days_between, time_in
+from recordings.keys import date_of, time_of
+from recordings.recording import Day, Recording, days_between
 
 CONTACT = "01507b3f-1022-4cbf-97c7-58ea71d26648"
 ARABIC_DIGITS = "\u0662\u0660\u0662\u0666/\u0660\u0661/\u0660\u0662"
@@ -36,12 +37,12 @@ def test_another_key_is_as_old_as_its_day_at_least(name: str) -> None:
 @pytest.mark.parametrize("moment", ["20261109T24:00", "20261109T12:61", "20260230T12:00", "00001109T12:00"])
 def test_a_time_that_does_not_exist_is_the_end_of_the_day(moment: str) -> None:
     key = f"connect/acme/CallRecordings/2026/11/09/{CONTACT}_{moment}_UTC.wav"
-    assert (recording(key).contact_id, time_in(key), recording(key).recorded_at) == (CONTACT, None, END_OF_DAY)
+    assert (recording(key).contact_id, time_of(key), recording(key).recorded_at) == (CONTACT, None, END_OF_DAY)
 
 
 @pytest.mark.parametrize("folder", ["2026/02/30", "2026/13/01", "0000/01/01", "2026/00/10", "2026/1/2", ARABIC_DIGITS])
 def test_a_day_that_does_not_exist_is_no_day(folder: str) -> None:
-    assert date_in(f"connect/acme/CallRecordings/{folder}/{CONTACT}_20261109T14:40_UTC.wav") is None
+    assert date_of(f"connect/acme/CallRecordings/{folder}/{CONTACT}_20261109T14:40_UTC.wav") is None
 
 
 def test_the_last_day_of_the_calendar_ends() -> None:
@@ -66,8 +67,8 @@ def test_no_key_raises(key: str, day: date) -> None:
     of_key = replace(recording(key), recording_date=day)
     assert of_key.recorded_at.tzinfo is UTC
     assert of_key.contact_id is None or f"{of_key.contact_id}_" in key
-    assert (found := date_in(key)) is None or f"{found:%Y/%m/%d}"[-5:] in key
-    assert time_in(key) is None or of_key.recorded_at == time_in(key)
+    assert (found := date_of(key)) is None or f"{found:%Y/%m/%d}"[-5:] in key
+    assert time_of(key) is None or of_key.recorded_at == time_of(key)
 
 
 def test_a_day_lies_in_two_folders() -> None:
