@@ -13,8 +13,7 @@ from typing import Any
 
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.finding import Finding, Severity
-from recordings.formatting import human_bytes, percent_saved
-from recordings.glossary import label, plural
+from recordings.formatting import human_bytes, label, percent_saved, plural
 from recordings.history import DeadRuns, is_like, is_old
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from recordings.formatting import plural
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, moving_usd, pays, staying_usd
-from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.profiles import PROFILES
 

@@ -26,8 +26,8 @@ from recordings.decision import (
     source_of,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
+from recordings.formatting import plural
 from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
-from recordings.glossary import plural
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.profiles import PROFILES

@@ -254,16 +254,6 @@ def code_of(reason: str | None) -> str:
     return (reason or "").partition(":")[0]
 
 
-def label(status: str) -> str:
-    """A status as people read it: ``already archived``."""
-    return status.replace("_", " ")
-
-
-def plural(count: int, noun: str, many: str = "") -> str:
-    """``1 file``, ``2 files``; ``many`` where an s is not enough."""
-    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
-
-
 def tables() -> str:
     """All of it in Markdown, for docs/audit-table.md."""
     sections = (("status", STATUSES), ("reason", REASONS), ("difference", DIFFERENCES))

@@ -10,7 +10,7 @@ from itertools import chain, groupby
 
 from recordings.decision import weighed_by
 from recordings.estimate import Survey
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.history import DeadRuns
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between

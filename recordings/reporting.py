@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from recordings.choice import choice_table
 from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
-from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
-from recordings.glossary import STATUSES, code_of, label, meaning, plural, way_out
+from recordings.formatting import human_bytes, label, paid_for, percent_saved, plural, rate_usd, usd
+from recordings.glossary import STATUSES, code_of, meaning, way_out
 from recordings.pricing import Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run

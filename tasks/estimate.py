@@ -7,8 +7,7 @@ from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
 from recordings.finding import Finding
-from recordings.formatting import usd
-from recordings.glossary import plural
+from recordings.formatting import plural, usd
 from recordings.plan import list_day, survey_of
 from recordings.preflight.checks import check_prefixes, kept_for
 from recordings.pricing import prices

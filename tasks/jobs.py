@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.jobs import release, restore, selection, settlement
 from recordings.jobs.intents import open_intents, runs_by_deed
 from recordings.jobs.job import Job, batches_of, days_to_compare

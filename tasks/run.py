@@ -14,7 +14,7 @@ from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.history import DeadRuns, dead_runs
 from recordings.plan import Plan
 from recordings.pool import shared_pool

@@ -11,7 +11,7 @@ from prefect.tasks import Task
 
 from recordings import audit
 from recordings.errors import StoreUnavailable
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.plan import Listing, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
-from recordings.glossary import code_of, label, plural
+from recordings.formatting import label, plural
+from recordings.glossary import code_of
 from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.release import is_committed
 from recordings.jobs.restore import found_restored

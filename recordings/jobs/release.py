@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, InvalidRequest, Skipped, Unproven
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import FOUND_GONE, Job, begun, state_after
 from recordings.jobs.result import JobResult

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from recordings.formatting import human_bytes, usd
-from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
+from recordings.formatting import human_bytes, label, plural, usd
+from recordings.glossary import DIFFERENCES, meaning, way_out
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import LOSSES, Drift
 from recordings.jobs.result import JobSummary, JobSums

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from recordings.glossary import code_of, label, plural
+from recordings.formatting import label, plural
+from recordings.glossary import code_of
 from recordings.jobs.job import DONE, FOUND_GONE, Job
 from recordings.pricing import prices
 from recordings.reporting import failed_first

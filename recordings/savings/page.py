@@ -9,9 +9,8 @@ from urllib.parse import quote
 import pandas as pd
 
 from recordings.choice import advice, choice_table
-from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
+from recordings.formatting import human_bytes, paid_for, percent_saved, plural, rate_usd, usd
 from recordings.gate import Terms, reconciling_usd, releasing_usd
-from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.recording import span
 from recordings.savings.figures import Figures, by_reason, by_status

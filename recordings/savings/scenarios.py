@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.conversion.wav import alaw_wav_bytes
+from recordings.formatting import plural
 from recordings.gate import (
     CPU_S_PER_MINUTE,
     CPU_S_PER_RECORDING,
@@ -20,7 +21,6 @@ from recordings.gate import (
     reconciling_usd,
     releasing_usd,
 )
-from recordings.glossary import plural
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 from recordings.profiles import PROFILES
 from recordings.settings import Settings

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from recordings.errors import InvalidRequest
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.request import check_dates
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, digest_of, open_table, read_each
