@@ -12,8 +12,7 @@ from recordings.formatting import label, plural
 from recordings.glossary import code_of
 from recordings.jobs.job import DONE, FOUND_GONE, Job
 from recordings.pricing import prices
-from recordings.reporting import failed_first
-from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
 _MAX_LISTED = 100  # recordings that the report names at most; the audit table has all
