@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
+from recordings.dead_runs import DeadRuns, is_like, is_old
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.finding import Finding, Severity
 from recordings.formatting import human_bytes, label, percent_saved, plural
-from recordings.history import DeadRuns, is_like, is_old
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
 from recordings.reporting import findings_report

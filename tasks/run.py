@@ -12,10 +12,10 @@ from prefect.utilities.urls import url_for
 
 from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
+from recordings.dead_runs import DeadRuns, dead_runs
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.formatting import plural
-from recordings.history import DeadRuns, dead_runs
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight.canary import check_sight
