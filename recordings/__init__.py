@@ -7,7 +7,7 @@ Read the modules of this folder in this order:
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``dead_runs``
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
-- what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
+- what it costs: ``pricing``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from recordings.choice import choice_table
 from recordings.estimate import Forecast, Interval
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.formatting import human_bytes, label, paid_for, percent_saved, plural, rate_usd, usd
 from recordings.glossary import STATUSES, code_of, meaning, way_out
 from recordings.pricing import Cost, break_even_months, prices
 from recordings.recording import span
+from recordings.reports.keeping import keeping_table
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 from recordings.table.rows import AuditRow, Status, failed_first
@@ -301,7 +301,7 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 
 ## Ways to keep them
 
-{_choices(forecast, retention_years)}
+{_ways_of_keeping(forecast, retention_years)}
 
 It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
 requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, KMS, and what S3 \
@@ -309,13 +309,13 @@ charges for originals deleted early; it leaves out waiting, retries, the audit t
 server. Recordings count as archived if only the whole body shows their damage. {GLOSSARY}"""
 
 
-def _choices(forecast: Forecast, retention_years: float) -> str:
+def _ways_of_keeping(forecast: Forecast, retention_years: float) -> str:
     """The options of the person who pays."""
     return f"""All recordings that can be converted, each until it is deleted: by the bucket's lifecycle rules, or \
 where they do not delete it, {retention_years:g} years after the call. What does not pay to be converted is counted as \
 moved by a lifecycle rule.
 
-{choice_table(forecast.choices, forecast.terms, usd)}
+{keeping_table(forecast.keeping_costs, forecast.terms, usd)}
 
 Worker and server cost {usd(prices().standing_month)} a month while they run, and are not in the table."""
 
