@@ -6,12 +6,13 @@ from prefect.runtime import flow_run
 from flows.parameters import Count, Day
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
-from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
+from tasks.jobs import Search, begin_job, end_job, release_batch, settle
+from tasks.names import job_namer
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="release-originals", flow_run_name=named("release"), task_runner=bounded(), persist_result=False)
+@flow(name="release-originals", flow_run_name=job_namer("release"), task_runner=bounded(), persist_result=False)
 def release_originals(
     *,
     start_date: Day = None,

@@ -17,7 +17,7 @@ from recordings.finding import Finding, Severity
 from recordings.formatting import human_bytes, label, percent_saved, plural
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
-from recordings.reporting import findings_report
+from recordings.reports.findings import findings_report
 from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.session import Session

@@ -8,7 +8,15 @@ from uuid import uuid4
 from recordings import __version__
 from recordings.errors import InvalidRequest
 from recordings.recording import Batch
-from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
+from recordings.request import (
+    LOOKBACK_DAYS,
+    MAX_DAYS,
+    MIN_AGE_DAYS,
+    check_bucket_name,
+    check_dates,
+    check_range,
+    normal_prefixes,
+)
 from recordings.run import window
 from recordings.settings import settings
 from recordings.table.files import audit_location
@@ -16,7 +24,6 @@ from recordings.table.records import run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
-_WEEK_DAYS = 7
 _HOW_TO_SELECT = "contact_ids, start_date or end_date, prefixes, or run_id"
 
 
@@ -112,7 +119,7 @@ def plan_job(
 
 def days_to_compare(scheduled_on: date, start_date: date | None, end_date: date | None) -> tuple[date, date]:
     """First and last day of a reconciliation; where they are left out, the week of the last scheduled archiving run."""
-    return window(scheduled_on, start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
+    return window(scheduled_on, start_date, end_date, min_age_days=MIN_AGE_DAYS, lookback_days=LOOKBACK_DAYS)
 
 
 def _check_entries(kind: str, parameter: str, entries: Sequence[str] | None) -> None:

@@ -9,7 +9,7 @@ from recordings.keeping import Convertible, KeepingCost, recommended, ways_of_ke
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.recording import Day
-from recordings.reporting import forecast_report
+from recordings.reports.forecast import forecast_report
 from recordings.reports.keeping import keeping_table
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
