@@ -29,7 +29,8 @@ import psutil
 from demo.bucket import fill_bucket
 from demo.calls import StoredCall, call, wav
 from demo.servers import Server
-from recordings.pricing import KMS, prices
+from recordings.pricing import prices
+from recordings.s3.objects import KMS
 
 PREFIX = "connect/bench/CallRecordings/"
 WARM_UP, DAY = date(2026, 1, 11), date(2026, 1, 12)

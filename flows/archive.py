@@ -4,9 +4,10 @@ from prefect import allow_failure, flow, unmapped
 
 from flows.parameters import AgeDays, BatchSize, Day, LookbackDays, Percent, ProfileName, StorageClass, Words
 from recordings.plan import Plan, days_of
+from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
 from recordings.run import plan_run
 from recordings.summary import RunSummary
-from tasks.names import named
+from tasks.names import run_namer
 from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
 from tasks.runner import bounded, chunks_of
 from tasks.stages import audit_wave, day_by_day, list_recordings, resample_recordings, tag_recordings, verify_recordings
@@ -15,7 +16,7 @@ from tasks.workplace import at_work
 
 @flow(
     name="archive-recordings",
-    flow_run_name=named("archive"),
+    flow_run_name=run_namer("archive"),
     task_runner=bounded(),
     persist_result=False,
 )
@@ -31,8 +32,8 @@ def archive_recordings(
     profile: ProfileName = "alaw-mono",
     storage_class: StorageClass = "GLACIER_IR",
     overwrite_converted: bool = False,
-    min_age_days: AgeDays = 7,
-    lookback_days: LookbackDays = 7,
+    min_age_days: AgeDays = MIN_AGE_DAYS,
+    lookback_days: LookbackDays = LOOKBACK_DAYS,
     readback_percent: Percent = 1.0,
     batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,

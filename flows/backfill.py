@@ -8,6 +8,7 @@ from pydantic import Field
 from flows.archive import archive_recordings
 from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill import BackfillSummary, days_left
+from recordings.request import MIN_AGE_DAYS
 from recordings.run import plan_run
 from tasks.backfill import (
     begin_backfill,
@@ -18,7 +19,7 @@ from tasks.backfill import (
     say_what_is_worth_it,
 )
 from tasks.estimate import survey_days
-from tasks.names import named
+from tasks.names import run_namer
 from tasks.run import this_flow_run
 from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
@@ -26,7 +27,7 @@ from tasks.workplace import at_work
 
 @flow(
     name="backfill-recordings",
-    flow_run_name=named("backfill"),
+    flow_run_name=run_namer("backfill"),
     task_runner=bounded(),
     persist_result=False,
 )
@@ -42,7 +43,7 @@ def backfill_recordings(
     include_held: bool = False,
     profile: ProfileName = "alaw-mono",
     storage_class: StorageClass = "GLACIER_IR",
-    min_age_days: AgeDays = 7,
+    min_age_days: AgeDays = MIN_AGE_DAYS,
     readback_percent: Percent = 1.0,
     batch_size: BatchSize = 200,
     archive_unprofitable: bool = False,

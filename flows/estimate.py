@@ -5,9 +5,10 @@ from prefect import flow, unmapped
 from flows.parameters import AgeDays, Day, LookbackDays, ProfileName, StorageClass
 from recordings.estimate import Forecast
 from recordings.plan import days_of
+from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
 from recordings.run import plan_run
 from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
-from tasks.names import named
+from tasks.names import run_namer
 from tasks.run import this_flow_run
 from tasks.runner import bounded, chunks_of
 from tasks.workplace import at_work
@@ -15,7 +16,7 @@ from tasks.workplace import at_work
 
 @flow(
     name="estimate-savings",
-    flow_run_name=named("estimate"),
+    flow_run_name=run_namer("estimate"),
     task_runner=bounded(),
     persist_result=False,
 )
@@ -27,8 +28,8 @@ def estimate_savings(
     end_date: Day = None,
     profile: ProfileName = "alaw-mono",
     storage_class: StorageClass = "GLACIER_IR",
-    min_age_days: AgeDays = 7,
-    lookback_days: LookbackDays = 7,
+    min_age_days: AgeDays = MIN_AGE_DAYS,
+    lookback_days: LookbackDays = LOOKBACK_DAYS,
     archive_unprofitable: bool = False,
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.

@@ -7,13 +7,14 @@ from flows.parameters import Day
 from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Comparison, begin_job, end_comparison, named, repair_batch, settle
-from tasks.names import scheduled_on
+from tasks.jobs import Comparison, begin_job, end_comparison, repair_batch, settle
+from tasks.names import job_namer
 from tasks.runner import bounded
+from tasks.schedule import scheduled_on
 from tasks.workplace import at_work
 
 
-@flow(name="reconcile-audit", flow_run_name=named(Kind.RECONCILE), task_runner=bounded(), persist_result=False)
+@flow(name="reconcile-audit", flow_run_name=job_namer(Kind.RECONCILE), task_runner=bounded(), persist_result=False)
 def reconcile_audit(
     *,
     start_date: Day = None,

@@ -7,12 +7,13 @@ from flows.parameters import Count, Day
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
+from tasks.jobs import Search, begin_job, end_job, release_batch, settle
+from tasks.names import job_namer
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="release-originals", flow_run_name=named(Kind.RELEASE), task_runner=bounded(), persist_result=False)
+@flow(name="release-originals", flow_run_name=job_namer(Kind.RELEASE), task_runner=bounded(), persist_result=False)
 def release_originals(
     *,
     start_date: Day = None,

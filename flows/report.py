@@ -4,11 +4,11 @@ from prefect import flow
 
 from flows.parameters import Day
 from recordings.savings.figures import Figures
-from tasks.names import named_report
+from tasks.names import name_of_savings
 from tasks.report import publish_report, sum_up
 
 
-@flow(name="report-savings", flow_run_name=named_report, persist_result=False)
+@flow(name="report-savings", flow_run_name=name_of_savings, persist_result=False)
 def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None) -> Figures:
     """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 

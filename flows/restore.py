@@ -7,12 +7,13 @@ from flows.parameters import Day, Words
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Search, begin_job, end_job, named, restore_batch, settle
+from tasks.jobs import Search, begin_job, end_job, restore_batch, settle
+from tasks.names import job_namer
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="restore-recordings", flow_run_name=named(Kind.RESTORE), task_runner=bounded(), persist_result=False)
+@flow(name="restore-recordings", flow_run_name=job_namer(Kind.RESTORE), task_runner=bounded(), persist_result=False)
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,

@@ -4,10 +4,10 @@ Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
-- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
+- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``dead_runs``
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
-- what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
+- what it costs: ``pricing``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:

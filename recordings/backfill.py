@@ -11,14 +11,13 @@ from datetime import date, timedelta
 from itertools import chain
 from typing import Any
 
+from recordings.dead_runs import DeadRuns, is_like, is_old
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.finding import Finding, Severity
-from recordings.formatting import human_bytes, percent_saved
-from recordings.glossary import label, plural
-from recordings.history import DeadRuns, is_like, is_old
+from recordings.formatting import human_bytes, label, percent_saved, plural
 from recordings.pool import Pool
 from recordings.recording import Day, Window, days_between, span
-from recordings.reporting import findings_report
+from recordings.reports.findings import findings_report
 from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.session import Session

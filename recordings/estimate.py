@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from recordings.choice import Choice, Convertible, ways
 from recordings.conversion.audio import foresee
 from recordings.conversion.wav import ByteStream
 from recordings.decision import (
@@ -26,8 +25,9 @@ from recordings.decision import (
     source_of,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
+from recordings.formatting import plural
 from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
-from recordings.glossary import plural
+from recordings.keeping import Convertible, KeepingCost, ways_of_keeping
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.profiles import PROFILES
@@ -233,7 +233,7 @@ class Forecast:
     cost_afterwards: Interval  # of releasing their originals, and of comparing table and bucket once
     saved_in_all: Interval  # by storage once originals are released, until the end of each recording's retention
     reasons: Mapping[str, int]  # of the recordings looked at that would not be archived
-    choices: tuple[Choice, ...]  # for all that could be archived, until the end of the retention
+    keeping_costs: tuple[KeepingCost, ...]  # for all that could be archived, until the end of the retention
 
     @property
     def cpu_hours(self) -> float:
@@ -287,9 +287,11 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             month * look.kept.months_left if look.kept else 0.0 for month, look in zip(saved, looks, strict=True)
         ),
         reasons=Counter(look.reason for look in looks if look.reason),
-        choices=tuple(
-            Choice(way=way, usd=all_by_size(way.cost_usd(each, price_list) if each else 0.0 for each in convertible))
-            for way in ways(run.terms)
+        keeping_costs=tuple(
+            KeepingCost(
+                way=way, usd=all_by_size(way.cost_usd(each, price_list) if each else 0.0 for each in convertible)
+            )
+            for way in ways_of_keeping(run.terms)
         ),
     )
 

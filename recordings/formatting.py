@@ -1,4 +1,4 @@
-"""Figures as people read them: bytes, dollars, months, percentages."""
+"""Figures and words as people read them: bytes, dollars, months, percentages, counts of things."""
 
 import math
 
@@ -54,3 +54,13 @@ def paid_for(count: float | None, retention_years: float) -> str:
 def percent_saved(before: float, after: float) -> str:
     """By what percentage ``after`` is smaller than ``before``."""
     return f"{100 * (1 - after / before):.1f} %" if before else "-"
+
+
+def label(status: str) -> str:
+    """A status as people read it: ``already archived``."""
+    return status.replace("_", " ")
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """``1 file``, ``2 files``; ``many`` where an s is not enough."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"

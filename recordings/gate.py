@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recordings.pricing import CHARGED_FOR_READING, KMS, MONTH_DAYS, PriceList
+from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
+from recordings.s3.objects import KMS
 
 # Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
 # that a run does about a recording of next to no length, Prefect's share included.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+EXPLAINED = "docs/audit-table.md explains every word and code."  # what pages end with
+
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -252,16 +254,6 @@ def _term(code: str) -> Term:
 def code_of(reason: str | None) -> str:
     """The code before a reason's colon; empty where there is no reason."""
     return (reason or "").partition(":")[0]
-
-
-def label(status: str) -> str:
-    """A status as people read it: ``already archived``."""
-    return status.replace("_", " ")
-
-
-def plural(count: int, noun: str, many: str = "") -> str:
-    """``1 file``, ``2 files``; ``many`` where an s is not enough."""
-    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def tables() -> str:

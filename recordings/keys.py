@@ -54,6 +54,7 @@ def _name(ending: str, time: str) -> re.Pattern[str]:
 # Analyses of the IVR lie in folders of their own, and where their redacted copies lie, no document says.
 _REDACTED = ("Analysis/Voice/Redacted/", "Analysis/Voice/ivr/Redacted/", "Analysis/Voice/Redacted/ivr/")
 _ANALYSES = ("Analysis/Voice/", "Analysis/Voice/ivr/")
+_BELOW_THE_PREFIX = (("",), ("ivr/",))  # the folders of what lies below an instance's prefix for recordings
 _CONNECTS = (
     Layout(
         name="Contact Lens, redacted recordings",
@@ -187,7 +188,7 @@ def _outermost(places: Iterable[str]) -> Iterator[str]:
 def _places_on(day: date, contact_id: str, prefix: str) -> Iterator[str]:
     for layout in layouts():
         begins_with = contact_id if layout.file_name.pattern.startswith(_CONTACT_FIRST) else ""
-        below = [prefix] if layout.folders in (("",), ("ivr/",)) else _roots(prefix)
+        below = [prefix] if layout.folders in _BELOW_THE_PREFIX else _roots(prefix)
         yield from (f"{root}{folder}{day:%Y/%m/%d}/{begins_with}" for root in below for folder in layout.folders)
 
 
@@ -200,3 +201,10 @@ def _roots(prefix: str) -> Iterator[str]:
     """``a/b/`` has the roots "", ``a/`` and ``a/b/``."""
     yield ""
     yield from (prefix[: match.end()] for match in re.finditer("/", prefix))
+
+
+def all_places(prefix: str) -> list[str]:
+    """The prefixes to list to find everything of any contact, whatever the day: in order, none within another."""
+    of_others = (layout for layout in layouts() if layout.folders not in _BELOW_THE_PREFIX)
+    tops = {folder[: folder.find("/") + 1] for layout in of_others for folder in layout.folders}
+    return list(_outermost([prefix, *(f"{root}{top}" for root in _roots(prefix) for top in tops)]))

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
 
+from recordings.dead_runs import DeadRuns
 from recordings.decision import weighed_by
 from recordings.estimate import Survey
-from recordings.glossary import plural
-from recordings.history import DeadRuns
+from recordings.formatting import plural
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
 from recordings.retention import retention_of

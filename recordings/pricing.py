@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from recordings.errors import InvalidRequest
+from recordings.s3.objects import KMS
 from recordings.settings import settings
 
 GB = 1024**3  # S3 bills in binary gigabytes
@@ -27,7 +28,6 @@ _STANDARD_TIER_1 = ("ListObjectsV2", "ListObjectVersions", "PutObjectTagging")
 _READ_TAGS = "GetObjectTagging"
 # Classes that charge for each byte read ("Amazon S3 pricing"): look at the headers before asking for the body.
 CHARGED_FOR_READING = ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA")
-KMS = "KMS"  # not an S3 operation: requests to KMS, one for each GET and PUT where no bucket key is in use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

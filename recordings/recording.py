@@ -63,8 +63,8 @@ class Batch:
 
     __slots__ = ("date", "number", "recordings")
 
-    def __init__(self, date: date, number: int, recordings: Sequence[Recording]) -> None:
-        self.date = date
+    def __init__(self, day: date, number: int, recordings: Sequence[Recording]) -> None:
+        self.date = day
         self.number = number
         self.recordings = tuple(recordings)
 

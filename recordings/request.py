@@ -13,6 +13,8 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 # its answers differ from the objects in the bucket.
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[/:][a-z0-9.-]{1,63}")
 MAX_DAYS = 36500
+MIN_AGE_DAYS = 7  # until analytics are done, unless another number is asked for
+LOOKBACK_DAYS = 7  # so that the next runs pick up a day that was missed
 FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
 

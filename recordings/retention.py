@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.pricing import MONTH_DAYS
 from recordings.s3.store import Store
 from recordings.settings import settings

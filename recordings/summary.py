@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from recordings.decision import NOT_WORTH_IT
-from recordings.glossary import code_of, label, plural
+from recordings.formatting import label, plural
+from recordings.glossary import code_of
 from recordings.plan import Plan
 from recordings.pricing import Cost, prices, run_cost
 from recordings.run import Run

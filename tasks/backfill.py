@@ -53,7 +53,7 @@ from recordings.backfill import (
 )
 from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
 from recordings.estimate import Survey, look_at, worth_it
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices

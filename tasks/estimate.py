@@ -7,13 +7,12 @@ from prefect.logging import get_run_logger
 
 from recordings.estimate import Forecast, Survey
 from recordings.finding import Finding
-from recordings.formatting import usd
-from recordings.glossary import plural
+from recordings.formatting import plural, usd
 from recordings.plan import list_day, survey_of
 from recordings.preflight.checks import check_prefixes, kept_for
 from recordings.pricing import prices
 from recordings.recording import Day, span
-from recordings.reporting import findings_report, forecast_report
+from recordings.reports.forecast import forecast_page
 from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import forecast_survey
@@ -41,14 +40,10 @@ def publish_forecast(
     total = Survey([], prices())
     for survey in surveys:
         total.add(survey)
-    ahead, days = forecast_survey(run, total, runs), span(run.start_date, run.end_date)
-    sections = [
-        f"# {run.bucket}, {days}: {run.profile_name} in {run.storage_class}",
-        forecast_report(ahead, settings().retention_years),
-        findings_report(findings),
-    ]
-    report = "\n\n".join(filter(None, sections))
-    create_markdown_artifact(report, key="savings-forecast", description=f"{run.bucket}, {days}")
+    ahead = forecast_survey(run, total, runs)
+    page = forecast_page(run, ahead, findings, settings().retention_years)
+    days = span(run.start_date, run.end_date)
+    create_markdown_artifact(page, key="savings-forecast", description=f"{run.bucket}, {days}")
     if prices().is_old(run.scheduled_at.date()):
         get_run_logger().warning("the price list is more than a year old: its prices are of %s", prices().as_of)
     saved = usd(ahead.saved_month.expected)

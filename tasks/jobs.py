@@ -1,7 +1,6 @@
 """Restore, release and reconcile as Prefect carries them out: one task run per batch or day, which writes its rows."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import ParamSpec, TypeVar
@@ -9,18 +8,16 @@ from typing import ParamSpec, TypeVar
 from prefect import unmapped
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.jobs import release, restore, selection, settlement
 from recordings.jobs.deletion import check_may_delete
 from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job, batches_of, days_to_compare
+from recordings.jobs.job import Job, batches_of
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import FAILURES, LOSSES, Drift, Drifts, Runs, reconcile_day
-from recordings.jobs.report import differences_report, report_of, run_name
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
 from recordings.jobs.selection import (
     ByProvenance,
@@ -36,19 +33,20 @@ from recordings.jobs.settlement import Settlement, close_settled
 from recordings.pool import shared_pool
 from recordings.preflight.places import nothing_below
 from recordings.recording import Day, days_between
-from recordings.reporting import failures_report, first_three
+from recordings.reports.differences import differences_report
+from recordings.reports.failures import failures_report, first_three
+from recordings.reports.job import job_report
 from recordings.retrying import patience
 from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.records import Kind, record_end, record_start
+from recordings.table.records import record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
-from tasks.names import scheduled_on
 from tasks.runner import Chunk, in_chunks, in_waves
 from tasks.stages import shown, stage
 from tasks.workplace import workplace
@@ -65,21 +63,6 @@ def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     To settle means to write the rows that a dead run could not write.
     """
     return lambda work: stage(task_run_name)(work).with_options(retries=0)
-
-
-def named(kind: Kind) -> Callable[[], str]:
-    """A function that Prefect calls for a run's name: ``dry run: restore 3 contacts``."""
-
-    def name() -> str:
-        given = dict(flow_run.parameters)
-        if kind is Kind.RECONCILE:
-            with suppress(ValueError, OverflowError):  # for invalid dates, the run itself reports the error
-                given["start_date"], given["end_date"] = days_to_compare(
-                    scheduled_on(), given["start_date"], given["end_date"]
-                )
-        return run_name(kind, given)
-
-    return name
 
 
 def begin_job(job: Job) -> None:
@@ -103,8 +86,8 @@ def settle(job: Job) -> Settlement:
     """Write the rows that earlier runs could not write before they died; in a dry run, none."""
     if job.dry_run:
         return Settlement()
-    place, patience = workplace(job), timedelta(hours=settings().abandoned_after_h)
-    return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=patience)
+    place, abandoned_after = workplace(job), timedelta(hours=settings().abandoned_after_h)
+    return settlement.settle(place.store, place.files, shared_pool(), abandoned_after=abandoned_after)
 
 
 @stage(task_run_name="look through {days}")
@@ -286,7 +269,7 @@ def _returned(summary: JobSummary) -> JobSummary:
 
 
 def _publish(job: Job, summary: JobSummary, sums: JobSums) -> None:
-    report = report_of(job, summary, sums)
+    report = job_report(job, summary, sums)
     publish(report, key=f"{job.kind}-report", description=str(summary))
     if sums.failures:
         page = failures_report(sums.failures, summary.reasons, title="What was left as it is")

@@ -7,7 +7,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from recordings.finding import Finding
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.preflight.checks import inspect_bucket
 from recordings.request import check_bucket_name, normal_prefixes
 from recordings.s3.store import Store

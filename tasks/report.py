@@ -1,6 +1,6 @@
 """The savings report as Prefect carries it out: sums of the audit table, files beside it, an artifact."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,6 +17,7 @@ from recordings.settings import settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles, audit_location, open_table
 from tasks.artifacts import publish
+from tasks.schedule import scheduled_on
 from tasks.workplace import session
 
 
@@ -33,8 +34,7 @@ def sum_up(audit_uri: str, start: date | None, end: date | None) -> Savings:
 @task(task_run_name="publish report", cache_policy=NO_CACHE, persist_result=False)
 def publish_report(audit_uri: str, result: Savings) -> Figures:
     """Write the page, CSV files and a workbook beside the audit table, and the artifact that links to them."""
-    scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
-    as_of, retention_years = scheduled_at.date(), settings().retention_years
+    as_of, retention_years = scheduled_on(), settings().retention_years
     key_figures = figures(result, prices(), as_of, retention_years)
     written = report_files(
         result,

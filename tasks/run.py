@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from prefect.events import emit_event
@@ -12,16 +12,17 @@ from prefect.utilities.urls import url_for
 
 from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
+from recordings.dead_runs import DeadRuns, dead_runs
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
-from recordings.glossary import plural
-from recordings.history import DeadRuns, dead_runs
+from recordings.formatting import plural
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight.canary import check_sight
 from recordings.preflight.checks import check_bucket
 from recordings.pricing import prices
-from recordings.reporting import failures_report, first_three, red, run_report
+from recordings.reports.failures import failures_report, first_three, red
+from recordings.reports.run import run_report
 from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.settings import settings
@@ -30,6 +31,7 @@ from recordings.table.records import open_records, record_covered, record_end, r
 from recordings.table.rows import AuditRow
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
+from tasks.schedule import scheduled_at
 from tasks.stages import stage
 from tasks.workplace import workplace
 
@@ -45,8 +47,7 @@ class ThisFlowRun(TypedDict):
 
 def this_flow_run() -> ThisFlowRun:
     """What Prefect knows of the current flow run."""
-    scheduled_at = datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC)
-    return {"flow_run_id": str(flow_run.id), "scheduled_at": scheduled_at}
+    return {"flow_run_id": str(flow_run.id), "scheduled_at": scheduled_at()}
 
 
 @stage(task_run_name="preflight {run.bucket}")
@@ -65,11 +66,11 @@ def preflight(run: Run) -> list[Finding]:
 def open_record(run: Run) -> DeadRuns:
     """Record the start of the run; returns the windows of runs that started and never ended."""
     files = workplace(run).files
-    patience = timedelta(hours=settings().abandoned_after_h)
+    abandoned_after = timedelta(hours=settings().abandoned_after_h)
     opened = open_records(files) if run.catches_up else []
     dead = {
-        **dead_runs(opened, run, abandoned_after=patience),
-        **dead_backfills(files, opened, run, abandoned_after=patience),
+        **dead_runs(opened, run, abandoned_after=abandoned_after),
+        **dead_backfills(files, opened, run, abandoned_after=abandoned_after),
     }
     if not run.dry_run:
         retention = retention_of(workplace(run).store).sentence(run.prefixes)

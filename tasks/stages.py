@@ -11,11 +11,11 @@ from prefect.tasks import Task
 
 from recordings import audit
 from recordings.errors import StoreUnavailable
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.plan import Listing, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
-from recordings.reporting import first_three
+from recordings.reports.failures import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store

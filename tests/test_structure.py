@@ -116,6 +116,12 @@ def test_folders_know_each_other_in_one_direction(path: Path) -> None:
     assert known <= (WINGS[own] if own else set(WINGS) - ON_TOP)
 
 
+@pytest.mark.parametrize("path", named(files_of("recordings/s3")))
+def test_requests_know_neither_prices_nor_recordings(path: Path) -> None:
+    known = {name.split(".")[1] for name in imports_of(path) if name.startswith("recordings.")}
+    assert known <= {"s3", "errors", "settings", "__version__"}
+
+
 def test_the_table_and_the_notebook_need_neither_compiler_nor_resampler() -> None:
     notebook = json.loads((ROOT / "notebooks" / "audit_report.ipynb").read_text())
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]

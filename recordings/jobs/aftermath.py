@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from recordings.errors import Changed, Skipped, Unproven
+from recordings.holds import case_of, cases_in
 from recordings.provenance import provenance_of
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
@@ -54,6 +55,27 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
         reason = f"{PARTLY}: run {row.run_id} deleted the original, and did not come to the replacement"
         return replace(row, status=Status.RELEASED, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
     raise Skipped("not-deleted", "it is still there")
+
+
+def found_held(store: Store, row: AuditRow) -> AuditRow:
+    """The row of a hold that died before it wrote the row."""
+    return _found_held(store, row, held=True)
+
+
+def found_lifted(store: Store, row: AuditRow) -> AuditRow:
+    """The row of a lifted hold whose run died before it wrote the row."""
+    return _found_held(store, row, held=False)
+
+
+def _found_held(store: Store, row: AuditRow, *, held: bool) -> AuditRow:
+    """The version's hold or tag is as the run set out to make it."""
+    current = store.head(row.key, row.version_after)
+    by_lock = current.legal_hold if store.locks_enabled else None
+    named = str(case_of(row.reason)) in cases_in(store.tags(row.key, row.version_after))
+    if (named if by_lock is None else by_lock) is not held:
+        raise Skipped("not-done", f"it is {'not ' if held else 'still '}held")
+    reason = f"{row.reason}; settled: done by run {row.run_id}, which ended before it wrote its row"
+    return replace(row, reason=reason, finished_at=datetime.now(UTC))
 
 
 def original_version(row: AuditRow) -> str:

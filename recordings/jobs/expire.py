@@ -5,24 +5,26 @@ not stand as the table says, the run deletes nothing more: what is not understoo
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pandas as pd
 
 from recordings.decision import EXEMPT_TAG
-from recordings.errors import Changed, Skipped
-from recordings.glossary import plural
+from recordings.errors import AuditDamaged, Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.formatting import plural
 from recordings.holds import cases_by_key, check_no_case_holds
 from recordings.jobs.aftermath import found_destroyed, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, in_order, prove, removable, versions_of
 from recordings.jobs.job import Job, batches_of, begun
-from recordings.jobs.result import JobResult
+from recordings.jobs.result import JobResult, JobSums
+from recordings.jobs.selection import dates_asked_for
+from recordings.keys import contact_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
-from recordings.recording import Day, contact_id_in
+from recordings.recording import Day
 from recordings.retention_rules import may_have_ended, rule_for
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore
@@ -50,10 +52,11 @@ class DayToExpire:
         """The share of these recordings that do not stand as the table says."""
         return 100 * len(self.differing) / len(self.rows) if self.rows else 0.0
 
-    def batches(self, *, first: int) -> list[BatchRows]:
-        """The rows in batches of one folder each, numbered from ``first`` on."""
+    def batches(self, *, first: int, leave: Collection[str]) -> list[BatchRows]:
+        """The rows in batches of one folder each, numbered from ``first`` on, but for the keys to ``leave``."""
+        ordered = sorted((row for row in self.rows if row.key not in leave), key=lambda row: row.key)
         found: list[BatchRows] = []
-        for _, rows in groupby(sorted(self.rows, key=lambda row: row.key), key=lambda row: row.key.rpartition("/")[0]):
+        for _, rows in groupby(ordered, key=lambda row: row.key.rpartition("/")[0]):
             found += batches_of(list(rows), first=first + len(found))
         return found
 
@@ -142,7 +145,7 @@ def _unknown(key: str, day: Day, job: Job) -> AuditRow:
         recording_date=day.date,
         bucket=job.bucket,
         key=key,
-        contact_id=contact_id_in(key),
+        contact_id=contact_of(key),
         status=Status.SKIPPED,
         profile="unknown",
         started_at=datetime.now(UTC),
@@ -221,3 +224,56 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     if row.status not in STATES:
         expired = replace(expired, version_before=stored.version_id or UNVERSIONED, sha256_before=stored.sha256)
     return Checked(row=expired, removables=removables, newest=(ordered[-1].version_id, ordered[-1].etag))
+
+
+class Expiry:
+    """The recordings whose retention may have ended, a day of calls after the other, some batches at a time.
+
+    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
+    """
+
+    def __init__(self, job: Job, store: Store, files: AuditFiles, pool: Pool, *, leave: Collection[str] = ()) -> None:
+        self.sums = JobSums(job)
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._job, self._store, self._files, self._pool, self._leave = job, store, files, pool, frozenset(leave)
+        self._batches = 0
+
+    def __iter__(self) -> Iterator[list[BatchRows]]:
+        for day in self._days():
+            try:
+                found = look_at_day(self._store, self._files, day, self._job)
+            except (AuditDamaged, StoreRefused, StoreUnavailable) as error:
+                self.problems.append(f"calls of {day} are left out: {error}")
+                continue
+            if found.percent_differing > self._job.stop_above_percent:
+                self.problems.append(sentence_of_stop(found, self._job))
+                return
+            batches = found.batches(first=self._batches + 1, leave=self._leave)
+            self._batches += len(batches)
+            yield batches
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
+        """Count in the outcomes of these batches."""
+        self.sums.add(batches, outcomes)
+
+    def _days(self) -> list[Day]:
+        """The days below each prefix that have versions left, of those that any rule may have ended; oldest first."""
+        kept = [rule.keep_days for rule in self._job.rules if rule.keep_days is not None]
+        if not kept:
+            self.notes.append("every rule keeps recordings for ever")
+            return []
+        last = self._job.started_at.date() - timedelta(days=min(kept) + 1)
+        days = [day for day in dates_asked_for(self._job, self._files) if day <= last]
+        if not days:
+            self.notes.append(f"the audit table has no calls of {last} or before, in the dates asked for")
+        each = [Day(prefix=prefix, date=day) for day in days for prefix in self._job.prefixes]
+        return [day for day, is_left in zip(each, self._pool.map(self._has_any, each), strict=True) if is_left]
+
+    def _has_any(self, day: Day) -> bool:
+        """Whether versions are left; also if that cannot be known, which the look at the day then reports."""
+        try:
+            pages = (next(self._store.list_versions(place, page_size=1), []) for place in day.key_prefixes)
+            return any(pages)
+        except (StoreRefused, StoreUnavailable):
+            return True

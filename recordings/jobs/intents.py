@@ -22,7 +22,7 @@ from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
 from recordings.table.records import CLOSED, END, RUNS, Kind, record_done, run_ids
-from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import DESTROYED, STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _INTENT = ".intent.json"
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
@@ -30,7 +30,7 @@ _TAKEN = (FileExistsError, Changed)  # another file of that name is there, local
 
 _LONGEST_RUN = timedelta(days=8)
 
-Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back
+Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that held it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,8 @@ def confirmed(
         if row.key not in named or not _may_be_wrong(row):
             return row
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(named[row.key]))
+        if looked.status in DONE and looked.status is not named[row.key].status:  # a part of it: the row says which
+            return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
             return replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
         return row if looked.status is Status.SKIPPED else ended(row, Status.FAILED, f"unknown: {looked.reason}")
@@ -160,7 +162,7 @@ def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
     """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
     for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
         if status in DONE:
-            yield bucket, *_deed(status, key, before, after)
+            yield bucket, *_deed(run_id, status, key, before, after)
         elif status not in STATES and _is_definite(status, reason):
             yield bucket, run_id, key
 
@@ -183,11 +185,15 @@ def _by_day(rows: Iterable[AuditRow]) -> list[tuple[date, list[AuditRow]]]:
 
 
 def deed_of(row: AuditRow) -> Deed:
-    """What a row of a release or restore says was done."""
-    return _deed(row.status, row.key, row.version_before, row.version_after)
+    """What a row of a job says was done."""
+    return _deed(row.run_id, row.status, row.key, row.version_before, row.version_after)
 
 
-def _deed(status: str, key: str, before: str | None, after: str | None) -> Deed:
+def _deed(run_id: str, status: str, key: str, before: str | None, after: str | None) -> Deed:
+    if status in (Status.HELD, Status.LIFTED):
+        return str(status), key, run_id  # another run may do the same once more
+    if status in DESTROYED:
+        return str(status), key, after or before  # the newest version
     return str(status), key, after if original_is_after(status) else before
 
 

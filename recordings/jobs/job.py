@@ -9,7 +9,16 @@ from recordings import __version__
 from recordings.errors import InvalidRequest
 from recordings.jobs.kinds import TRAITS, Traits
 from recordings.recording import Batch
-from recordings.request import MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
+from recordings.request import (
+    LOOKBACK_DAYS,
+    MAX_DAYS,
+    MIN_AGE_DAYS,
+    check_bucket_name,
+    check_dates,
+    check_range,
+    normal_prefixes,
+)
+from recordings.retention_rules import RetentionRule
 from recordings.run import window
 from recordings.settings import settings
 from recordings.table.files import audit_location
@@ -40,6 +49,10 @@ class Job:
     repair: bool
     dry_run: bool
     started_at: datetime
+    keys: tuple[str, ...] | None = None
+    case: str | None = None
+    rules: tuple[RetentionRule, ...] = ()
+    stop_above_percent: float = 0  # an expiry deletes nothing more where more of a day do not stand as the table says
     software_version: str = __version__
 
     @property
@@ -54,7 +67,8 @@ class Job:
     @property
     def narrows(self) -> bool:
         """Whether the parameters select anything."""
-        return bool(self.contact_ids or self.of_run or self.start_date or self.end_date or self.prefixes != ("",))
+        named = self.contact_ids or self.keys or self.of_run
+        return bool(named or self.start_date or self.end_date or self.prefixes != ("",))
 
     @property
     def is_recorded(self) -> bool:
@@ -79,6 +93,10 @@ def plan_job(
     grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
+    keys: Sequence[str] | None = None,
+    case: str | None = None,
+    rules: tuple[RetentionRule, ...] = (),
+    stop_above_percent: float = 0,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
@@ -89,6 +107,7 @@ def plan_job(
     check_dates(start_date, end_date)
     _check_entries(kind, "contact_ids", contact_ids)
     _check_entries(kind, "prefixes", prefixes)
+    _check_entries(kind, "keys", keys)
     below = normal_prefixes([""] if prefixes is None else prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
     check_range("grace_days", grace, 0, MAX_DAYS)
@@ -110,6 +129,10 @@ def plan_job(
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,
+        keys=tuple(dict.fromkeys(keys)) if keys else None,
+        case=case,
+        rules=rules,
+        stop_above_percent=stop_above_percent,
     )
     _check_selection(job)
     return job
@@ -117,7 +140,7 @@ def plan_job(
 
 def days_to_compare(scheduled_on: date, start_date: date | None, end_date: date | None) -> tuple[date, date]:
     """First and last day of a reconciliation; where they are left out, the week of the last scheduled archiving run."""
-    return window(scheduled_on, start_date, end_date, min_age_days=_WEEK_DAYS, lookback_days=_WEEK_DAYS)
+    return window(scheduled_on, start_date, end_date, min_age_days=MIN_AGE_DAYS, lookback_days=LOOKBACK_DAYS)
 
 
 def _check_entries(kind: Kind, parameter: str, entries: Sequence[str] | None) -> None:

@@ -7,7 +7,7 @@ also has a function in ``aftermath``.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from recordings.jobs.aftermath import found_released, found_restored
+from recordings.jobs.aftermath import found_destroyed, found_held, found_lifted, found_released, found_restored
 from recordings.s3.store import Store
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
@@ -58,6 +58,46 @@ TRAITS: Mapping[Kind, Traits] = {
         deletes_versions=True,
         done=Status.RELEASED,
         found=found_released,
+    ),
+    Kind.EXPIRE: Traits(
+        title="Expiry of recordings",
+        participle="expired",
+        nothing_to_do="no retention has ended",
+        relies_on_table=True,
+        deletes_versions=True,
+        done=Status.EXPIRED,
+        found=found_destroyed,
+    ),
+    Kind.ERASE: Traits(
+        title="Erasure",
+        participle="erased",
+        nothing_to_do="nothing to erase",
+        ways_to_select="contact_ids or keys",
+        relies_on_table=True,
+        deletes_versions=True,
+        done=Status.ERASED,
+        found=found_destroyed,
+    ),
+    Kind.HOLD: Traits(
+        title="Legal hold",
+        participle="held",
+        nothing_to_do="nothing to hold",
+        ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
+        dry_run_must_select=True,
+        wants_all=True,
+        relies_on_table=True,
+        done=Status.HELD,
+        found=found_held,
+    ),
+    Kind.LIFT: Traits(
+        title="End of a legal hold",
+        participle="lifted",
+        nothing_to_do="nothing to lift",
+        ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
+        dry_run_must_select=True,
+        relies_on_table=True,
+        done=Status.LIFTED,
+        found=found_lifted,
     ),
     Kind.RECONCILE: Traits(
         title="Comparison of table and bucket",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.jobs.job import Job
 from recordings.jobs.selection import dates_asked_for
 from recordings.table.files import PARTITION, AuditFiles

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
-from recordings.glossary import code_of, label, plural
+from recordings.formatting import label, plural
+from recordings.glossary import code_of
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.release import is_committed
@@ -23,7 +24,7 @@ from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.table.evidence import DIFFERENCES
+from recordings.table.evidence import DIFFERENCES_FOLDER
 from recordings.table.files import AuditFiles, digest_of, open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.records import Kind
@@ -95,7 +96,7 @@ class Drifts:
         """Losses and failed comparisons: the first of each kind, and how many more."""
         bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
         more = bad - len(self._bad)
-        said = f"and {plural(more, 'more recording')}: the files {DIFFERENCES}/{self._job.run_id}*.csv list all"
+        said = f"and {plural(more, 'more recording')}: the files {DIFFERENCES_FOLDER}/{self._job.run_id}*.csv list all"
         return [*self._bad, *([said] if more else [])]
 
 
@@ -121,7 +122,7 @@ def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, n
         for drift in drifts
     ]
     data = pd.DataFrame(rows).to_csv(index=False).encode()
-    name = f"{DIFFERENCES}/{job.run_id}{f'-{number}' if number > 1 else ''}.csv"
+    name = f"{DIFFERENCES_FOLDER}/{job.run_id}{f'-{number}' if number > 1 else ''}.csv"
     files.create(name, data)
     return [ManifestFile(name=name, rows=len(rows), sha256=digest_of(data))]
 

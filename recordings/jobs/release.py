@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Skipped, Unproven
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.holds import check_no_case_holds
 from recordings.jobs.aftermath import found_released, original_version, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, prove

@@ -8,15 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from recordings.glossary import code_of, label, plural
+from recordings.formatting import label, plural
+from recordings.glossary import code_of
+from recordings.jobs.aftermath import PARTLY
 from recordings.jobs.job import FOUND_GONE, Job
 from recordings.jobs.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
-from recordings.reporting import failed_first
 from recordings.table.records import Kind
-from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
+_DONE_OTHERWISE = (FOUND_GONE, PARTLY)  # reasons of rows that are a state, but not the one asked for
 _MAX_LISTED = 100  # recordings that the report names at most; the audit table has all
 LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were held, locked, exempt or unproven
 
@@ -47,7 +49,7 @@ class JobResult:
 def _is_left(row: AuditRow) -> bool:
     """Whether people should look at the recording: not done and not only waiting, or released by somebody unknown."""
     code = code_of(row.reason)
-    return code == FOUND_GONE or (row.status not in STATES and code != _IN_GRACE)
+    return code in _DONE_OTHERWISE or (row.status not in STATES and code != _IN_GRACE)
 
 
 def _look_again(left: Iterable[AuditRow], today: date) -> dict[date, date]:
@@ -268,10 +270,11 @@ def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
     wants_all = job.traits.wants_all and not job.missing_ok
     would = f"{'would not be' if job.dry_run else 'was not'} {job.traits.participle}"
     left = [row for row in sums.failures if wants_all or row.status is Status.FAILED]
-    gone = [row for row in sums.failures if code_of(row.reason) == FOUND_GONE]
+    gone = [row for row in sums.failures if code_of(row.reason) in _DONE_OTHERWISE]
     yield from (f"{row.key} {would}: {row.reason}" for row in [*left, *gone])
     failed = [status for status in sums.counts if status == Status.FAILED or (wants_all and status not in STATES)]
-    more = sum(sums.counts[status] for status in failed) + sums.reasons[FOUND_GONE] - len(left) - len(gone)
+    otherwise = sum(sums.reasons[code] for code in _DONE_OTHERWISE)
+    more = sum(sums.counts[status] for status in failed) + otherwise - len(left) - len(gone)
     if more > 0:
         there = "" if job.dry_run else f"; the audit table has them all, as rows of run {job.run_id}"
         yield f"{plural(more, 'more recording')} {would}{there}"

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from recordings.errors import AuditDamaged
-from recordings.glossary import label, plural
+from recordings.formatting import label, plural
 from recordings.jobs.job import BATCH_SIZE, Job
 from recordings.jobs.result import Due, due_on
 from recordings.keys import contact_of, date_of

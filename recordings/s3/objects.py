@@ -22,6 +22,8 @@ PROTECTION = (
     "ObjectLockEventHoldDurationYears",
     "WebsiteRedirectLocation",
 )
+# Not an S3 operation, but counted with them: requests to KMS, one for each GET and PUT where no bucket key is in use.
+KMS = "KMS"
 _KNOWN_LOCKS = {
     "x-amz-object-lock-mode",
     "x-amz-object-lock-retain-until-date",

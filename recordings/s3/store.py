@@ -20,7 +20,6 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from urllib3.exceptions import HTTPError as TransportError
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
-from recordings.pricing import KMS
 from recordings.s3.errors import (
     RAISED,
     asked,
@@ -31,6 +30,7 @@ from recordings.s3.errors import (
     translated,
 )
 from recordings.s3.objects import (
+    KMS,
     PROTECTION,
     Acl,
     Encryption,

@@ -4,12 +4,12 @@ from matplotlib import rc_context
 
 from recordings.pricing import PriceList, prices
 from recordings.savings.charts import _DOLLARS, _STYLE, BLUE, GREEN, ORANGE, RED, _axes, _legend, _svg
-from recordings.savings.scenarios import DRAWN, PUBLISHED, WAYS, bill
+from recordings.savings.scenarios import DRAWN, PUBLISHED, SCENARIOS, bill
 
 
 def costs_chart(price_list: PriceList) -> str:
     """The seven ways to keep recordings that docs/costs.md compares: what each costs, and for what."""
-    bills = [(name, bill(way, PUBLISHED, price_list)) for name, way in reversed(DRAWN)]
+    bills = [(name, bill(scenario, PUBLISHED, price_list)) for name, scenario in reversed(DRAWN)]
     parts = (
         ("storage", BLUE, [each.storage_usd + each.waiting_usd for _, each in bills]),
         ("originals, until released", RED, [each.originals_usd for _, each in bills]),
@@ -27,7 +27,7 @@ def costs_chart(price_list: PriceList) -> str:
         axes.set_yticks(range(len(bills)), [name for name, _ in bills])
         axes.set_xlabel(
             "US dollars for six years, 3 million minutes a month; leaving all in Standard costs "
-            f"${bill(WAYS[0], PUBLISHED, price_list).total_usd:,.0f}"
+            f"${bill(SCENARIOS[0], PUBLISHED, price_list).total_usd:,.0f}"
         )
         axes.xaxis.set_major_formatter(_DOLLARS)
         axes.grid(axis="y", visible=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from recordings.choice import Choice, Group, ways
 from recordings.gate import Kept, Terms
+from recordings.keeping import Group, KeepingCost, ways_of_keeping
 from recordings.pricing import MONTH_DAYS, PriceList, break_even_months
 from recordings.profiles import PROFILES
 from recordings.savings.sums import SMALL_STATES, Savings
@@ -53,7 +53,7 @@ class Figures:
     projected_if_released: float
     runs: int
     minutes_by_runs: float
-    choices: tuple[Choice, ...]  # ways to keep the archived recordings, from archiving until the end of their retention
+    keeping_costs: tuple[KeepingCost, ...]  # of the archived recordings, from archiving until their retention ends
 
     @property
     def net_so_far(self) -> float:
@@ -104,7 +104,7 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         projected_if_released=float(future["released_usd"]),
         runs=len(runs),
         minutes_by_runs=float((runs["minutes"] * runs["share"]).sum()),
-        choices=choices(result, price_list, retention_years),
+        keeping_costs=keeping_costs(result, price_list, retention_years),
     )
 
 
@@ -164,7 +164,7 @@ def projection(result: Savings, as_of: date, retention_years: float) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def choices(result: Savings, price_list: PriceList, retention_years: float) -> tuple[Choice, ...]:
+def keeping_costs(result: Savings, price_list: PriceList, retention_years: float) -> tuple[KeepingCost, ...]:
     """The cost of other ways of keeping the archived recordings, from archiving on; empty if there are none.
 
     Covers the recordings of the most frequent class. The results of other profiles are estimated by their usual ratio.
@@ -178,7 +178,8 @@ def choices(result: Savings, price_list: PriceList, retention_years: float) -> t
         _group(line, retention_years) for line in archived[archived["class_after"] == storage_class].to_dict("records")
     ]
     return tuple(
-        Choice(way=way, usd=sum(way.cost_of_group_usd(each, price_list) for each in groups)) for way in ways(terms)
+        KeepingCost(way=way, usd=sum(way.cost_of_group_usd(each, price_list) for each in groups))
+        for way in ways_of_keeping(terms)
     )
 
 

@@ -8,12 +8,11 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from recordings.choice import advice, choice_table
-from recordings.formatting import human_bytes, paid_for, percent_saved, rate_usd, usd
+from recordings.formatting import human_bytes, paid_for, percent_saved, plural, rate_usd, usd
 from recordings.gate import Terms, reconciling_usd, releasing_usd
-from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.recording import span
+from recordings.reports.keeping import advice, keeping_table
 from recordings.savings.figures import Figures, by_reason, by_status
 from recordings.savings.sums import Savings
 from recordings.table.files import audit_location
@@ -55,7 +54,7 @@ def page(
             "<h2>Money</h2>",
             table(("US dollars, of all recordings that are small now", ""), money(figures)),
             "<h2>Ways to keep them</h2>",
-            _choices(figures),
+            _ways_table(figures),
             _method(figures, price_list),
         ]
     )
@@ -202,26 +201,26 @@ def _line(tag: str, cells: Row, texts: int) -> str:
     return "<tr>" + "".join(f"{kind}{escape(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
 
 
-def _choices(figures: Figures) -> str:
+def _ways_table(figures: Figures) -> str:
     """The cost of other ways to keep the archived recordings, most expensive first."""
-    nothing = max((each.usd for each in figures.choices if each.way.terms is None), default=0)
+    nothing = max((each.usd for each in figures.keeping_costs if each.way.terms is None), default=0)
     rows = [
         (str(each.way).replace("`", ""), each.way.speakers, each.way.original, usd(each.usd), usd(nothing - each.usd))
-        for each in sorted(figures.choices, key=lambda each: -each.usd)
+        for each in sorted(figures.keeping_costs, key=lambda each: -each.usd)
     ]
     headings = ("way", "the two speakers", "the original", "cost", "saved")
-    said = advice(figures.choices, _terms(figures), usd).replace("`", "") if figures.choices else ""
-    return f"""<p>{_CHOICES.format(figures=figures)}</p>
+    said = advice(figures.keeping_costs, _terms(figures), usd).replace("`", "") if figures.keeping_costs else ""
+    return f"""<p>{_WAYS.format(figures=figures)}</p>
 {table(headings, rows, texts=3, kind="ways")}
 <p>{escape(said)}</p>"""
 
 
 def _terms(figures: Figures) -> Terms:
-    """The actual terms, of which the figures' choices are variations."""
-    return next(each.way.terms for each in figures.choices if each.way.terms)
+    """The actual terms, of which the keeping costs are variations."""
+    return next(each.way.terms for each in figures.keeping_costs if each.way.terms)
 
 
-_CHOICES = """What each way costs for the recordings that were archived, from then until
+_WAYS = """What each way costs for the recordings that were archived, from then until
 {figures.retention_years:g} years after the call, without worker and server. In each, a recording opens at once. For a
 profile that was not used, the usual sizes are assumed."""
 
@@ -269,13 +268,13 @@ def savings_report(figures: Figures, links: Mapping[str, str]) -> str:
 
 def _ways(figures: Figures) -> str:
     """The page's table of ways in Markdown, with its recommendation."""
-    if not figures.choices:
+    if not figures.keeping_costs:
         return ""
     return f"""## Ways to keep them
 
-{_CHOICES.format(figures=figures)}
+{_WAYS.format(figures=figures)}
 
-{choice_table(figures.choices, _terms(figures), usd)}
+{keeping_table(figures.keeping_costs, _terms(figures), usd)}
 
 """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.conversion.wav import alaw_wav_bytes
+from recordings.formatting import plural
 from recordings.gate import (
     CPU_S_PER_MINUTE,
     CPU_S_PER_RECORDING,
@@ -20,7 +21,6 @@ from recordings.gate import (
     reconciling_usd,
     releasing_usd,
 )
-from recordings.glossary import plural
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 from recordings.profiles import PROFILES
 from recordings.settings import Settings
@@ -58,7 +58,7 @@ PUBLISHED_TOTALS = {"everything in S3 Standard": 356_664, "A-law mono in GLACIER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Scenario:
     """A way of keeping recordings: in which class, how small, and whether they are rewritten for it."""
 
     name: str
@@ -70,8 +70,8 @@ class Way:
     grace_days: int = SHIPPED_GRACE_DAYS  # after which the original is released
 
 
-def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Way:
-    return Way(
+def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Scenario:
+    return Scenario(
         name=f"`{profile}` in {storage_class}" + ("" if releases_originals else ", originals kept for ever"),
         storage_class=storage_class,
         size_ratio=PROFILES[profile].size_ratio,
@@ -80,8 +80,8 @@ def _converting(profile: str, storage_class: str, *, releases_originals: bool = 
     )
 
 
-def _moving(storage_class: str, opens: str = "at once") -> Way:
-    return Way(
+def _moving(storage_class: str, opens: str = "at once") -> Scenario:
+    return Scenario(
         name=f"no resampling, lifecycle rule to {storage_class}",
         storage_class=storage_class,
         size_ratio=1,
@@ -90,8 +90,8 @@ def _moving(storage_class: str, opens: str = "at once") -> Way:
     )
 
 
-WAYS = (
-    Way(name="nothing: stays in STANDARD", storage_class="STANDARD", size_ratio=1, converts=False),
+SCENARIOS = (
+    Scenario(name="nothing: stays in STANDARD", storage_class="STANDARD", size_ratio=1, converts=False),
     _moving("STANDARD_IA"),
     _moving("GLACIER_IR"),
     _moving("GLACIER", "after hours"),
@@ -107,9 +107,9 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """What a way costs over all the months of a workload, in dollars."""
+    """What a scenario costs over all the months of a workload, in dollars."""
 
-    way: Way
+    scenario: Scenario
     storage_usd: float  # where the recordings end
     waiting_usd: float  # in Standard, before they get there
     originals_usd: float  # in Standard, until they are released
@@ -122,34 +122,34 @@ class Bill:
         return self.storage_usd + self.waiting_usd + self.originals_usd + self.work_usd + self.tags_usd
 
 
-def compare(workload: Workload, price_list: PriceList, ways: Iterable[Way] = WAYS) -> list[Bill]:
-    """The bill of each way, dearest first."""
-    bills = [bill(way, workload, price_list) for way in ways]
+def compare(workload: Workload, price_list: PriceList, scenarios: Iterable[Scenario] = SCENARIOS) -> list[Bill]:
+    """The bill of each scenario, dearest first."""
+    bills = [bill(scenario, workload, price_list) for scenario in scenarios]
     return sorted(bills, key=lambda each: each.total_usd, reverse=True)
 
 
-def bill(way: Way, workload: Workload, price_list: PriceList) -> Bill:
+def bill(scenario: Scenario, workload: Workload, price_list: PriceList) -> Bill:
     """Month n stores what came in during the n-1 months before it, as the published example counts."""
-    billed = price_list.billed_bytes(round(workload.bytes_per_call * way.size_ratio), way.storage_class)
+    billed = price_list.billed_bytes(round(workload.bytes_per_call * scenario.size_ratio), scenario.storage_class)
     gb_month = billed * workload.calls_month / GB
     return Bill(
-        way=way,
-        storage_usd=_stored(gb_month, way.storage_class, workload, price_list),
+        scenario=scenario,
+        storage_usd=_stored(gb_month, scenario.storage_class, workload, price_list),
         waiting_usd=_in_standard(workload, workload.days_before, price_list),
-        originals_usd=_originals(way, workload, price_list),
-        work_usd=_work_month(way, workload, price_list) * workload.months,
-        tags_usd=price_list.tags_month(workload.calls_month) * sum(range(workload.months)) if way.converts else 0,
+        originals_usd=_originals(scenario, workload, price_list),
+        work_usd=_work_month(scenario, workload, price_list) * workload.months,
+        tags_usd=price_list.tags_month(workload.calls_month) * sum(range(workload.months)) if scenario.converts else 0,
     )
 
 
-def _work_month(way: Way, workload: Workload, price_list: PriceList) -> float:
+def _work_month(scenario: Scenario, workload: Workload, price_list: PriceList) -> float:
     """Transitions by a lifecycle rule; or archiving, releasing, and comparing with the table."""
     calls = workload.calls_month
-    if not way.converts:
-        return calls / 1000 * price_list.of_class(way.storage_class).transition_per_1000
-    archiving = archiving_cost(calls, workload.minutes_month, way.storage_class, price_list).all_in_usd
-    releasing = releasing_usd("STANDARD", way.storage_class, price_list) if way.releases_originals else 0
-    return archiving + calls * (releasing + reconciling_usd(way.storage_class, price_list))
+    if not scenario.converts:
+        return calls / 1000 * price_list.of_class(scenario.storage_class).transition_per_1000
+    archiving = archiving_cost(calls, workload.minutes_month, scenario.storage_class, price_list).all_in_usd
+    releasing = releasing_usd("STANDARD", scenario.storage_class, price_list) if scenario.releases_originals else 0
+    return archiving + calls * (releasing + reconciling_usd(scenario.storage_class, price_list))
 
 
 def _stored(gb_month: float, storage_class: str, workload: Workload, price_list: PriceList) -> float:
@@ -161,12 +161,12 @@ def _in_standard(workload: Workload, days: float, price_list: PriceList) -> floa
     return price_list.volume_month(workload.gb_month * days / 30, "STANDARD") * workload.months
 
 
-def _originals(way: Way, workload: Workload, price_list: PriceList) -> float:
-    if not way.converts:
+def _originals(scenario: Scenario, workload: Workload, price_list: PriceList) -> float:
+    if not scenario.converts:
         return 0
-    if not way.releases_originals:
+    if not scenario.releases_originals:
         return _stored(workload.gb_month, "STANDARD", workload, price_list)
-    return _in_standard(workload, way.grace_days, price_list)
+    return _in_standard(workload, scenario.grace_days, price_list)
 
 
 def archiving_cost(recordings: float, minutes: float, storage_class: str, price_list: PriceList) -> Cost:
@@ -213,7 +213,9 @@ def comparison_table(workload: Workload, price_list: PriceList) -> str:
         figures = (each.storage_usd, each.waiting_usd, each.originals_usd, each.work_usd, each.tags_usd)
         cells = " | ".join(f"${amount:,.0f}" for amount in figures)
         by_1000 = each.total_usd / minutes * 1000
-        lines.append(f"| {each.way.name} | {cells} | **${each.total_usd:,.0f}** | ${by_1000:.3f} | {each.way.opens} |")
+        lines.append(
+            f"| {each.scenario.name} | {cells} | **${each.total_usd:,.0f}** | ${by_1000:.3f} | {each.scenario.opens} |"
+        )
     return "\n".join(lines)
 
 
@@ -236,8 +238,8 @@ def graces_table(workload: Workload, price_list: PriceList) -> str:
     """Totals of each profile by how long originals stay, as Markdown."""
     heading = " | ".join(plural(days, "day") for days in GRACES_DAYS)
     rows = (
-        [profile, *(bill(replace(way, grace_days=days), workload, price_list).total_usd for days in GRACES_DAYS)]
-        for profile, way in ((name, _converting(name, "GLACIER_IR")) for name in PROFILES)
+        [profile, *(bill(replace(scenario, grace_days=days), workload, price_list).total_usd for days in GRACES_DAYS)]
+        for profile, scenario in ((name, _converting(name, "GLACIER_IR")) for name in PROFILES)
     )
     lines = [f"| `{profile}` | {' | '.join(f'${total:,.0f}' for total in totals)} |" for profile, *totals in rows]
     return "\n".join([f"| originals stay | {heading} |", "|---|--:|--:|--:|", *lines])
@@ -325,7 +327,7 @@ def document(price_list: PriceList) -> str:
         published=published_total(price_list),
         everything=everything,
         alaw=alaw,
-        nothing=bill(WAYS[0], PUBLISHED, price_list).total_usd,
+        nothing=bill(SCENARIOS[0], PUBLISHED, price_list).total_usd,
         requests=month.requests_usd / thousands,
         compute=month.compute_usd / thousands,
         standing=month.standing_usd / thousands,

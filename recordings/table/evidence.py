@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from recordings.errors import InvalidRequest
-from recordings.glossary import plural
+from recordings.formatting import plural
 from recordings.request import check_dates
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, digest_of, open_table, read_each
@@ -25,7 +25,7 @@ from recordings.table.records import (
     writer_of,
 )
 
-DIFFERENCES = "_differences"  # where recordings.jobs.reconcile keeps what it finds
+DIFFERENCES_FOLDER = "_differences"  # where recordings.jobs.reconcile keeps what it finds
 _FILES_AT_ONCE = 16
 
 
@@ -108,7 +108,7 @@ def verify_audit(
         **dict.fromkeys(unreadable, Flaw.CHANGED),
         **_starts(files, starts, start),
     }
-    of_days = {name for name in there if not name.startswith(f"{DIFFERENCES}/")}
+    of_days = {name for name in there if not name.startswith(f"{DIFFERENCES_FOLDER}/")}
     dates = sorted(filter(None, map(_date_of, of_days)))
     return Verification(
         audit_uri=audit_uri,
@@ -168,7 +168,7 @@ def _starts(files: AuditFiles, digests: Mapping[str, str], since: date | None) -
 
 def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:
     """Also those of folders that are no day's, but that other readers would take for one."""
-    there = (each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES)
+    there = (each for each in files.folders() if each.startswith(f"{PARTITION}=") or each == DIFFERENCES_FOLDER)
     folders = [each for each in there if asked.has(each)]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}

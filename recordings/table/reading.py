@@ -178,8 +178,8 @@ def settled(
         tables, damaged = [table_of(rows, **wanted)], list[str]()
     except AuditDamaged:
         tables, damaged = _file_by_file(files, rows.files, wanted)
-    rows_of = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
-    found = list(chain.from_iterable(rows_of))
+    lines = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
+    found = list(chain.from_iterable(lines))
     return Settled(
         frozenset((key, etag) for key, etag, _ in found),
         tuple(damaged),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
-from recordings.errors import Changed
+from recordings.errors import AuditDamaged, Changed
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.table.files import AuditFiles, digest_of, read_each
@@ -23,6 +23,7 @@ from recordings.table.rows import ManifestFile
 
 RUNS = "_runs"
 START, END, COVERED, LEFT = ".start.json", ".end.json", ".covered.json", ".left.json"
+ERASURE, ERASED = ".erasure.json", ".erased.json"  # a request to erase, and that it is finished
 CLOSED = ".done.json"  # of an intent, ".intent.json"
 
 T = TypeVar("T")
@@ -36,6 +37,10 @@ class Kind(StrEnum):
     RESTORE = "restore"
     RELEASE = "release"
     RECONCILE = "reconcile"
+    EXPIRE = "expire"
+    ERASE = "erase"
+    HOLD = "hold"
+    LIFT = "lift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +148,24 @@ class LeftRecord:
     look_again: Mapping[date, date]  # by day of calls: when a release has to look there
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRecord:
+    """A request to erase all that the bucket holds of contacts, or under keys; dates narrow where it is looked for."""
+
+    run_id: str  # the run that was asked
+    bucket: str
+    prefixes: tuple[str, ...]
+    contact_ids: tuple[str, ...]
+    keys: tuple[str, ...]
+    start_date: date | None
+    end_date: date | None
+    case: str
+    requested_at: AwareDatetime
+
+
 _START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
 _END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
+_ERASURE_JSON = TypeAdapter(ErasureRecord)
 
 
 def start_record(name: str, data: bytes) -> StartRecord | None:
@@ -259,6 +280,32 @@ def record_look_again(files: AuditFiles, run_id: str, left: LeftRecord) -> None:
     """Say where the next release has to look, and when."""
     again = {str(day): str(on) for day, on in sorted(left.look_again.items())}
     _create(files, run_id + LEFT, {**asdict(left), "look_again": again})
+
+
+def record_erasure(files: AuditFiles, request: ErasureRecord) -> None:
+    """Write the request down, before anything is deleted."""
+    _create(files, request.run_id + ERASURE, asdict(request))
+
+
+def record_erased(files: AuditFiles, request: ErasureRecord, run: Recorded) -> None:
+    """Say that this run has finished the request. Another one may have said so before."""
+    with suppress(FileExistsError, Changed):  # locally, and in S3
+        _create(files, request.run_id + ERASED, {"finished_by": run.run_id})
+
+
+def open_erasures(files: AuditFiles, bucket: str) -> list[ErasureRecord]:
+    """The requests over this bucket that no run has finished, oldest first. Raises AuditDamaged for an unreadable."""
+    names = list(files.names(RUNS))
+    ids = run_ids(names, ERASURE) - run_ids(names, ERASED)
+    read = read_each(files, [f"{RUNS}/{each}{ERASURE}" for each in sorted(ids)])
+    return [request for name, data in read if (request := _erasure(name, data)).bucket == bucket]
+
+
+def _erasure(name: str, data: bytes) -> ErasureRecord:
+    request = _parsed(_ERASURE_JSON, data)
+    if request is None:
+        raise AuditDamaged(name, "it is no request to erase")
+    return request
 
 
 def _create(files: AuditFiles, name: str, record: Mapping[str, Any]) -> None:

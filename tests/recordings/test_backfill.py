@@ -24,8 +24,8 @@ from recordings.backfill import (
     record_backfill_end,
     shards_of,
 )
+from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs
 from recordings.recording import Window
 from recordings.run import Run
 from recordings.s3.store import Store

@@ -21,7 +21,7 @@ from recordings.preflight.canary import check_sight
 from recordings.preflight.checks import check_bucket
 from recordings.pricing import GB, MONTH_DAYS, load_prices
 from recordings.recording import Day, Recording
-from recordings.reporting import forecast_report
+from recordings.reports.forecast import forecast_report
 from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recordings.backfill import dead_backfills, finished
+from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.history import dead_runs
 from recordings.jobs.intents import Intent, is_over, open_intents
 from recordings.run import Run
 from recordings.s3.store import Store

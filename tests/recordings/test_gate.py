@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.backfill import Portion, finished, parameters_of
-from recordings.choice import Convertible
 from recordings.decision import left_as_it_is
 from recordings.estimate import Look, look_at, worth_it
 from recordings.gate import (
@@ -29,6 +28,7 @@ from recordings.gate import (
 from recordings.jobs.job import batches_of, plan_job
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import release_batch
+from recordings.keeping import Convertible
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.pricing import PriceList, prices

@@ -14,8 +14,9 @@ from recordings.glossary import DIFFERENCES
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.kinds import DONE, FOUND, TRAITS
 from recordings.jobs.reconcile import Drift, Drifts
-from recordings.jobs.report import differences_report, report_of, run_name
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
+from recordings.reports.differences import differences_report
+from recordings.reports.job import job_report
 from recordings.table.files import LocalFiles, digest_of
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
@@ -88,31 +89,6 @@ def test_each_kind_of_job_has_its_traits_and_each_deed_its_own_status() -> None:
     assert set(FOUND) == {kind for kind, traits in TRAITS.items() if traits.done}
 
 
-NOTHING: dict[str, Any] = {
-    "bucket": "calls", "contact_ids": None, "start_date": None, "end_date": None, "prefixes": None, "run_id": None,
-    "everything": False, "dry_run": False, "repair": False,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "given", "name"),
-    [
-        (Kind.RESTORE, {}, "restore nothing selected"),
-        (Kind.RESTORE, {"everything": True, "dry_run": True}, "dry run: restore everything"),
-        (Kind.RESTORE, {"contact_ids": ["a", "b", "c"]}, "restore 3 contacts"),
-        (Kind.RESTORE, {"contact_ids": ["a"], "run_id": " r "}, "restore contact a, run r"),
-        (Kind.RESTORE, {"start_date": DAY, "end_date": DAY}, "restore 2026-01-12"),
-        (Kind.RESTORE, {"start_date": DAY, "prefixes": ["connect/"]}, "restore from 2026-01-12, below connect/"),
-        (Kind.RELEASE, {"dry_run": True}, "dry run: release originals of calls"),
-        (Kind.RELEASE, {"end_date": DAY}, "release originals of calls, up to 2026-01-12"),
-        (Kind.RECONCILE, {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 ... 2026-01-18"),
-        (Kind.RECONCILE, {"start_date": DAY, "end_date": DAY, "repair": True}, "repair table and calls, 2026-01-12"),
-    ],
-)  # fmt: skip
-def test_a_run_is_called_by_what_it_does_and_to_what(kind: Kind, given: dict[str, Any], name: str) -> None:
-    assert run_name(kind, {**NOTHING, **given}) == name
-
-
 def row(number: int, status: Status, reason: str | None = None, **changes: Any) -> AuditRow:
     sizes = {"bytes_before": 4_000_000, "bytes_after": 1_000_000}
     named = {"key": key_of(number), "contact_id": f"contact-{number}", "state_at": AT}
@@ -127,7 +103,7 @@ def ended(job: Job, rows: list[AuditRow], **more: Any) -> tuple[JobSummary, str]
     sums.add(batches_of(rows), [JobResult(job, rows, [])] if rows else [])
     said = {"drifts": {}, "settled": 0, "manifest": [], "notes": [], "problems": [], **more}
     summary = summarize(job, sums, **said)
-    return summary, report_of(job, summary, sums)
+    return summary, job_report(job, summary, sums)
 
 
 def test_a_restores_report_lists_keys_and_versions_and_how_to_listen() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from recordings.pricing import KMS, prices
+from recordings.pricing import prices
+from recordings.s3.objects import KMS
 from recordings.s3.store import Store
 from tests.bucket import Bucket, key_of
 from tests.fixtures import MakeCall, PlanRun, Stages

@@ -9,7 +9,9 @@ from recordings.finding import Finding, Severity
 from recordings.formatting import human_bytes, months, paid_for, percent_saved, rate_usd, tick_usd, usd
 from recordings.glossary import meaning, way_out
 from recordings.pricing import Cost
-from recordings.reporting import cost_table, failures_report, first_three, run_report
+from recordings.reports.cost import cost_table
+from recordings.reports.failures import failures_report, first_three
+from recordings.reports.run import run_report
 from recordings.summary import RunFailed, RunSummary, Tally
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import key_of

@@ -412,7 +412,7 @@ def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> No
         replace(ROW, key=f"{n}.wav", bytes_before=before, bytes_after=after, duration_after_s=seconds)
         for n, (before, after, seconds) in enumerate([long, short] * 50)
     ]
-    found = {str(each.way): each.usd for each in figures(sum_up(*rows), PRICES, AS_OF, 6).choices}
+    found = {str(each.way): each.usd for each in figures(sum_up(*rows), PRICES, AS_OF, 6).keeping_costs}
     terms = Terms(storage_class="GLACIER_IR", grace_days=7)
     by_hand = [
         (before, costs_by_hand(kept, after, terms), costs_by_hand(kept, round(before / 2), terms)[1])

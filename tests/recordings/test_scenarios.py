@@ -10,7 +10,7 @@ from recordings.savings.cost_chart import costs_chart
 from recordings.savings.scenarios import (
     PUBLISHED,
     PUBLISHED_TOTALS,
-    WAYS,
+    SCENARIOS,
     bill,
     compare,
     document,
@@ -21,7 +21,7 @@ from recordings.savings.scenarios import (
     published_total,
 )
 
-BILLS = {each.way.name: each for each in compare(PUBLISHED, prices())}
+BILLS = {each.scenario.name: each for each in compare(PUBLISHED, prices())}
 
 
 def test_the_published_total_is_met_to_the_dollar() -> None:
@@ -63,9 +63,9 @@ def test_kept_originals_cost_more_than_doing_nothing() -> None:
 
 
 def test_short_calls_are_billed_as_128_kib_in_glacier_ir() -> None:
-    way = next(each for each in WAYS if each.name == "`alaw-mono` in GLACIER_IR")
+    scenario = next(each for each in SCENARIOS if each.name == "`alaw-mono` in GLACIER_IR")
     short = replace(PUBLISHED, minutes_per_call=0.1)
-    assert bill(way, short, prices()).storage_usd == pytest.approx(
+    assert bill(scenario, short, prices()).storage_usd == pytest.approx(
         2556 * short.calls_month * 131072 / 1024**3 * 0.004, rel=1e-6
     )
 
@@ -81,7 +81,7 @@ def test_the_picture_is_what_the_program_draws() -> None:
 def test_a_tag_costs_more_the_shorter_the_calls_are() -> None:
     """2,556 cohort months of 3 million recordings of a minute at $0.0065 per 10,000: $4,984."""
     minute = replace(PUBLISHED, minutes_per_call=1)
-    assert bill(BILLS["`alaw-mono` in GLACIER_IR"].way, minute, prices()).tags_usd == pytest.approx(4984.2)
+    assert bill(BILLS["`alaw-mono` in GLACIER_IR"].scenario, minute, prices()).tags_usd == pytest.approx(4984.2)
     assert "| 1 min | $69,510 | $43,411 | $4,984 |" in lengths_table(PUBLISHED, prices())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recordings.history import dead_runs
+from recordings.dead_runs import dead_runs
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings

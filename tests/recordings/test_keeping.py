@@ -2,14 +2,15 @@
 
 import pytest
 
-from recordings.choice import Choice, Convertible, choice_table, recommended, ways
 from recordings.estimate import Survey, forecast, look_at
 from recordings.formatting import usd
 from recordings.gate import Kept, Terms
+from recordings.keeping import Convertible, KeepingCost, recommended, ways_of_keeping
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.recording import Day
-from recordings.reporting import forecast_report
+from recordings.reports.forecast import forecast_report
+from recordings.reports.keeping import keeping_table
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall, PlanRun
@@ -25,15 +26,18 @@ def convertible(kept: Kept) -> Convertible:
     )
 
 
-def choices_of(*recordings: Convertible, terms: Terms = TERMS) -> dict[str, Choice]:
-    found = [Choice(way=way, usd=sum(way.cost_usd(each, PRICES) for each in recordings)) for way in ways(terms)]
+def costs_of(*recordings: Convertible, terms: Terms = TERMS) -> dict[str, KeepingCost]:
+    found = [
+        KeepingCost(way=way, usd=sum(way.cost_usd(each, PRICES) for each in recordings))
+        for way in ways_of_keeping(terms)
+    ]
     return {str(each.way): each for each in found}
 
 
 def test_each_row_by_hand() -> None:
     """Five minutes and five seconds for six years: the one is converted where that pays, the other one never."""
     long, short = a_call_of(300, months=72), a_call_of(5, months=72)
-    found = choices_of(convertible(long), convertible(short))
+    found = costs_of(convertible(long), convertible(short))
     gb = (long.size_bytes + short.size_bytes) / 1024**3
     assert found["do nothing"].usd == pytest.approx(gb * 0.023 * 72)
     assert found["lifecycle rule to GLACIER_IR, no conversion"].usd == pytest.approx(gb * 0.004 * 72 + 2 * 0.00002)
@@ -46,8 +50,8 @@ def test_each_row_by_hand() -> None:
 
 
 def test_it_recommends_the_cheapest_with_the_grace_that_was_set_and_says_what_that_gives_up() -> None:
-    found = list(choices_of(convertible(a_call_of(300, months=72))).values())
-    table = choice_table(found, TERMS, lambda amount: f"${amount * 1000:.4f}")
+    found = list(costs_of(convertible(a_call_of(300, months=72))).values())
+    table = keeping_table(found, TERMS, lambda amount: f"${amount * 1000:.4f}")
     assert str(recommended(found, TERMS).way) == "`alaw-mono` in GLACIER_IR, originals kept 30 days"
     assert "| **`alaw-mono` in GLACIER_IR, originals kept 30 days** | $0.96" in table
     assert "| mixed | at once | for 30 days |" in table
@@ -57,16 +61,16 @@ def test_it_recommends_the_cheapest_with_the_grace_that_was_set_and_says_what_th
 
 def test_where_nothing_pays_it_says_so() -> None:
     """Two seconds are moved by a rule, which costs $0.00002; what lies in GLACIER_IR already stays there."""
-    short = list(choices_of(convertible(a_call_of(2, months=72))).values())
+    short = list(costs_of(convertible(a_call_of(2, months=72))).values())
     assert str(recommended(short, TERMS).way) == "lifecycle rule to GLACIER_IR, no conversion"
-    assert "keeps the two speakers apart." in choice_table(short, TERMS, usd)
-    there = list(choices_of(convertible(a_call_of(2, months=72, storage_class="GLACIER_IR"))).values())
-    assert "Recommended: do nothing, because no way costs less." in choice_table(there, TERMS, usd)
+    assert "keeps the two speakers apart." in keeping_table(short, TERMS, usd)
+    there = list(costs_of(convertible(a_call_of(2, months=72, storage_class="GLACIER_IR"))).values())
+    assert "Recommended: do nothing, because no way costs less." in keeping_table(there, TERMS, usd)
 
 
 def test_a_grace_of_its_own_has_its_rows() -> None:
     terms = Terms(storage_class="GLACIER_IR", grace_days=3)
-    found = choices_of(convertible(a_call_of(300, months=72)), terms=terms)
+    found = costs_of(convertible(a_call_of(300, months=72)), terms=terms)
     assert recommended(list(found.values()), terms) is found["`alaw-mono` in GLACIER_IR, originals kept 3 days"]
 
 
@@ -85,8 +89,8 @@ def test_the_forecast_has_the_same_sums(
     recordings = [look.convertible for look in looks if look.convertible]
     assert len(recordings) == 4
     assert {len(each.bytes_by_profile) for each in recordings} == {3}
-    expected = choices_of(*recordings, terms=run.terms)
-    assert {str(each.way): each.usd for each in ahead.choices} == {
+    expected = costs_of(*recordings, terms=run.terms)
+    assert {str(each.way): each.usd for each in ahead.keeping_costs} == {
         name: pytest.approx(each.usd) for name, each in expected.items()
     }
     archived = [look for look in looks if look.reason is None]

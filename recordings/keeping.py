@@ -1,10 +1,10 @@
-"""The options of the person who pays: ways of keeping recordings, what each costs, and what it gives up."""
+"""Ways of keeping recordings, among which the person who pays decides: what each costs, and what it gives up."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from recordings.formatting import plural
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, moving_usd, pays, staying_usd
-from recordings.glossary import plural
 from recordings.pricing import PriceList
 from recordings.profiles import PROFILES
 
@@ -30,7 +30,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class WayOfKeeping:
     """A way of keeping recordings. Without a profile, recordings keep their bytes."""
 
     profile: str | None
@@ -83,61 +83,27 @@ class Way:
         return group.recordings * archiving_usd(group.kept, bytes_after, self.terms, price_list)
 
 
-def ways(terms: Terms) -> Iterator[Way]:
+def ways_of_keeping(terms: Terms) -> Iterator[WayOfKeeping]:
     """All ways: no change, a lifecycle rule, and each profile with each grace period, that of ``terms`` included."""
-    yield Way(profile=None, terms=None)
-    yield Way(profile=None, terms=terms)
+    yield WayOfKeeping(profile=None, terms=None)
+    yield WayOfKeeping(profile=None, terms=terms)
     for profile in PROFILES:
         for grace_days in sorted({*GRACES_DAYS, terms.grace_days}):
-            yield Way(profile=profile, terms=replace(terms, grace_days=grace_days))
+            yield WayOfKeeping(profile=profile, terms=replace(terms, grace_days=grace_days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class KeepingCost:
     """A way, and its expected cost for all recordings."""
 
-    way: Way
+    way: WayOfKeeping
     usd: float
 
 
-def recommended(choices: Sequence[Choice], terms: Terms, *, apart: bool = False) -> Choice:
+def recommended(costs: Sequence[KeepingCost], terms: Terms, *, apart: bool = False) -> KeepingCost:
     """The cheapest way that keeps originals as long as ``terms`` say; with ``apart``, one that keeps speakers apart."""
-    return min((each for each in choices if _is_open(each.way, terms, apart)), key=lambda each: each.usd)
+    return min((each for each in costs if _is_open(each.way, terms, apart)), key=lambda each: each.usd)
 
 
-def _is_open(way: Way, terms: Terms, apart: bool) -> bool:
+def _is_open(way: WayOfKeeping, terms: Terms, apart: bool) -> bool:
     return (way.profile is None or way.terms == terms) and not (apart and way.speakers == "mixed")
-
-
-def choice_table(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
-    """The table in Markdown, most expensive way first, and its recommendation. ``show`` formats dollars."""
-    nothing = next(each.usd for each in choices if each.way.terms is None)
-    best = recommended(choices, terms)
-    lines = [
-        f"| {_bold(each, best)} | {show(each.usd)} | {show(nothing - each.usd)} | {each.way.speakers} | "
-        f"{_opens(each.way)} | {each.way.original} |"
-        for each in sorted(choices, key=lambda each: -each.usd)
-    ]
-    heading = "| way of keeping them | cost | saved | the two speakers | opens | the original |"
-    return "\n".join([heading, "|---|--:|--:|---|---|---|", *lines, "", advice(choices, terms, show)])
-
-
-def _bold(choice: Choice, best: Choice) -> str:
-    return f"**{choice.way}**" if choice is best else str(choice.way)
-
-
-def _opens(way: Way) -> str:
-    """How fast a recording opens: at once in all classes that a run may choose; elsewhere as fast or slow as before."""
-    return "as now" if way.terms is None else "at once"
-
-
-def advice(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:
-    """The way that the table recommends, and why."""
-    best, apart = recommended(choices, terms), recommended(choices, terms, apart=True)
-    if best.way.terms is None:
-        return "Recommended: do nothing, because no way costs less."
-    words = f"Recommended: {best.way}. It costs the least of the ways that keep originals for as long as you set"
-    if best is not apart:
-        more = f"{apart.way}, for {show(apart.usd - best.usd)} more"
-        return f"{words}. It mixes the two speakers into one channel; the cheapest way that keeps them apart is {more}."
-    return f"{words}, and keeps the two speakers apart."

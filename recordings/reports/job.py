@@ -1,0 +1,92 @@
+"""The page of a restore, release or reconciliation, in Markdown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from recordings.formatting import label, plural
+from recordings.glossary import meaning, way_out
+from recordings.jobs.job import Job
+from recordings.jobs.reconcile import LOSSES
+from recordings.jobs.result import JobSummary, JobSums
+from recordings.recording import open_span
+from recordings.reports.differences import differences_table
+from recordings.reports.originals import due_report, freed, restored_report
+
+_MAX_SAID = 100  # problems, and notes
+
+
+def job_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
+    """The job's page, most important content first."""
+    sections = [
+        f"# {job.traits.title} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
+        _sentence(summary.next_step),
+        freed(job, summary) if job.traits.deletes_versions else "",
+        differences_table(summary.drifts),  # the meaning and what to do, before a hundred keys
+        _reasons(summary),
+        _listed("What went wrong", summary.problems),
+        _listed("What to know", summary.notes),
+        restored_report(job, sums) if job.traits.brings_back else "",
+        due_report(job, sums),
+        _counts(summary),
+        _written_for_others(summary),
+        f"Run `{summary.run_id}`, audit table `{job.audit_uri}`{_calls(job)}.",
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _sentence(said: str) -> str:
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def _dry(job: Job) -> str:
+    return ", a dry run" if job.dry_run and not job.traits.looks_only else ""
+
+
+def _calls(job: Job) -> str:
+    said = open_span(job.start_date, job.end_date)
+    return f", calls {said}" if said else ""
+
+
+def _verdict(job: Job, summary: JobSummary) -> str:
+    if any(code in LOSSES for code in summary.drifts):
+        return "**something is lost**"
+    if not summary.succeeded:
+        return "**not everything went well**"
+    if job.traits.looks_only:
+        differences = sum(summary.drifts.values())
+        return plural(differences, "difference") if differences else "they agree"
+    done = summary.counts.get(job.traits.done or "", 0)
+    if not done:
+        return job.traits.nothing_to_do
+    would = "would be " if job.dry_run else ""
+    return f"{plural(done, 'recording')} {would}{job.traits.participle}"
+
+
+def _counts(summary: JobSummary) -> str:
+    would = "would be " if summary.dry_run else ""
+    ends = [f"| {would}{label(status)} | {count:,} |" for status, count in sorted(summary.counts.items())]
+    return "\n".join(["| recordings | |", "|---|--:|", *ends]) if ends else ""
+
+
+def _reasons(summary: JobSummary) -> str:
+    reasons = [
+        f"| {code} | {count:,} | {meaning(code)} | {way_out(code)} |" for code, count in sorted(summary.reasons.items())
+    ]
+    heading = ["| reason | recordings | what it means | what to do |", "|---|--:|---|---|"]
+    return "\n".join([*heading, *reasons]) if reasons else ""
+
+
+def _written_for_others(summary: JobSummary) -> str:
+    return f"{plural(summary.settled, 'row')} written for earlier runs that died." if summary.settled else ""
+
+
+def _listed(heading: str, sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    return "\n".join([f"## {heading}", "", *_bullets(sentences)])
+
+
+def _bullets(sentences: Iterable[str]) -> Iterator[str]:
+    said = list(sentences)
+    yield from (f"- {sentence}" for sentence in said[:_MAX_SAID])
+    if len(said) > _MAX_SAID:
+        yield f"- and {len(said) - _MAX_SAID:,} more"
