@@ -8,7 +8,7 @@ Read the modules of this folder in this order:
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention``, ``gate``, ``keeping``, ``estimate``
-- support for all of these: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
+- support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:
 
@@ -20,8 +20,8 @@ Three other folders use the modules above, and none of the three uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
-- ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``intents``, ``restore``, ``release``,
-  ``aftermath``, ``settlement``, ``reconcile``, ``result``, ``report``
+- ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
+  ``release``, ``aftermath``, ``settlement``, ``reconcile``, ``comparison``, ``result``, ``report``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """

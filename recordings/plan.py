@@ -20,6 +20,7 @@ from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.reading import Settled, settled
+from recordings.waves import in_waves
 
 
 class Listing:
@@ -66,13 +67,12 @@ class Plan:
         ]
         self.damaged = sorted({name for listing in listed for name in listing.damaged})
         batches = list(pack(listed, run))
-        step = settings().batches_in_flight
         self.recordings = sum(len(batch.recordings) for batch in batches)
         self.size_bytes = sum(recording.size_bytes for batch in batches for recording in batch.recordings)
         self.settled_count = sum(listing.settled_count for listing in listed)
         self.unprofitable_count = sum(listing.unprofitable_count for listing in listed)
         self.survey = survey_of(listed) if run.dry_run else None
-        self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
+        self.waves = [] if run.dry_run else list(in_waves(batches))
 
     def __str__(self) -> str:
         return (

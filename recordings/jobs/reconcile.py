@@ -59,6 +59,22 @@ class Drift:
         return self.code in LOSSES or self.code in FAILURES
 
 
+class DayDrifts:
+    """The drifts of one day below one prefix. A plain class, as Batch is."""
+
+    __slots__ = ("day", "drifts")
+
+    def __init__(self, day: Day, drifts: Sequence[Drift]) -> None:
+        self.day = day
+        self.drifts = tuple(drifts)
+
+    @property
+    def trouble(self) -> str:
+        """The first drifts that make the run fail, in a sentence; empty if there is none."""
+        bad = [f"{drift.key}: {drift.code}" for drift in self.drifts if drift.is_bad]
+        return f"{plural(len(bad), 'recording')} lost, or not compared: {', '.join(bad[:3])}" if bad else ""
+
+
 class Drifts:
     """The drifts that a reconciliation has found so far: all are counted and written, the first are named."""
 
@@ -90,6 +106,11 @@ class Drifts:
         number = len(self.files) + 1
         self.files += write_differences(self._audit_files, self._job, self._unwritten, number=number)
         self._unwritten = []
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Of the counts, those of losses."""
+        return {code: count for code, count in self.counts.items() if code in LOSSES}
 
     @property
     def problems(self) -> list[str]:

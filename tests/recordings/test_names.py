@@ -7,6 +7,7 @@ import pytest
 
 from recordings.recording import open_span
 from recordings.reports.names import job_name, run_name
+from recordings.table.records import Kind
 
 SCHEDULED = date(2026, 1, 24)
 D = date.fromisoformat
