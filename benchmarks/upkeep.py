@@ -33,7 +33,8 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.report import FIRST_DAY, write_day
-from recordings.backfill import dead_backfills, finished_since
+from recordings.backfill.finished import finished_since
+from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.left import Days, days_to_look_at, record_left

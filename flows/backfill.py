@@ -7,7 +7,8 @@ from pydantic import Field
 
 from flows.archive import archive_recordings
 from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
-from recordings.backfill import BackfillSummary, days_left
+from recordings.backfill.portions import days_left
+from recordings.backfill.summary import BackfillSummary
 from recordings.request import MIN_AGE_DAYS
 from recordings.run import plan_run
 from tasks.backfill import (

@@ -5,8 +5,7 @@ Read the modules of this folder in this order:
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``dead_runs``
-- many days at once: ``backfill``, ``standing``
-- the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
+- the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
 
@@ -20,8 +19,15 @@ Three other folders use the modules above, and none of the three uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
+- ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
-  ``release``, ``aftermath``, ``settlement``, ``reconcile``, ``comparison``, ``result``, ``report``
+  ``deletion``, ``release``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
+  ``reconcile``, ``comparison``, ``result``
+
+Two folders say to people what came of all this; the second uses the first:
+
+- ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
+  ``backfill``; ``job``, ``originals``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """

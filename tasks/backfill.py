@@ -30,27 +30,20 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
 from prefect.utilities.urls import url_for
 
-from recordings.backfill import (
+from recordings.backfill.finished import finished_since
+from recordings.backfill.portions import (
     Backfill,
-    BackfillFailed,
-    BackfillSummary,
-    Ended,
     Portion,
     Portions,
-    Weeks,
-    backfill_report,
-    damage_found,
     days_to_cut,
     find_portions,
-    finished_since,
     parameters_of,
     plan_backfill,
-    record_backfill,
-    record_backfill_end,
-    stand,
-    summarize_backfill,
-    summarize_dry_run,
 )
+from recordings.backfill.records import record_backfill, record_backfill_end
+from recordings.backfill.standing import damage_found, stand
+from recordings.backfill.summary import BackfillFailed, BackfillSummary, Ended, summarize_backfill, summarize_dry_run
+from recordings.backfill.weeks import Weeks
 from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
 from recordings.estimate import Survey, look_at, worth_it
 from recordings.formatting import plural
@@ -58,6 +51,8 @@ from recordings.plan import list_day, survey_of
 from recordings.pool import shared_pool
 from recordings.pricing import prices
 from recordings.recording import Day
+from recordings.reports.backfill import backfill_report
+from recordings.reports.names import portion_name
 from recordings.run import Run
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
@@ -147,7 +142,9 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
 
 def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
     """Archive the portions that are left; returns the end of each portion's run."""
-    progress = _Progress(backfill, portions)
+    weeks = Weeks(workplace(backfill.run).files, backfill.run, portions.left)
+    weeks.record_finished_before()
+    progress = _Progress(weeks, portions)
     if backfill.deployment:
         return _by_deployment(backfill, portions, progress)
     ended = {}
@@ -170,16 +167,16 @@ def _ended_as(run_id: UUID | None, state: State[Any] | None) -> Ended:
 class _Progress:
     """The progress of a backfill: in its log, as an artifact, and in the records of its weeks."""
 
-    def __init__(self, backfill: Backfill, portions: Portions) -> None:
+    def __init__(self, weeks: Weeks, portions: Portions) -> None:
+        self._weeks = weeks
         self._left, self._done = len(portions.left), 0
-        self._weeks = Weeks(workplace(backfill.run).files, backfill.run, portions.left)
         self._bar = Bar(0 if portions.left else 100, key="backfill-progress", description=str(portions))
 
     def ended(self, portion: Portion, ended: Ended) -> None:
         """Count this portion as ended."""
         self._done += 1
         if ended.state == _COMPLETED:
-            self._weeks.finished(portion)
+            self._weeks.record_finished(portion)
         self._bar.show(100 * self._done / self._left)
         said = get_run_logger().info if ended.state == _COMPLETED else get_run_logger().error
         said("day %d of %d, %s: %s", self._done, self._left, portion, ended)
@@ -219,7 +216,7 @@ def _run(portion: Portion, backfill: Backfill, key: str) -> FlowRun:
         timeout=0,
         idempotency_key=key,
         tags=["backfill"],
-        flow_run_name=f"archive {portion}",
+        flow_run_name=portion_name(portion),
     )
     return cast(FlowRun, run)
 

@@ -11,7 +11,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 
 from recordings.audit import Ledger
-from recordings.backfill import dead_backfills
+from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import DeadRuns, dead_runs
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import date
 from typing import Any
 
+from recordings.backfill.portions import Portion
 from recordings.formatting import plural
 from recordings.jobs.job import days_to_compare
 from recordings.recording import open_span, span
@@ -34,6 +35,12 @@ def run_name(verb: str, parameters: Mapping[str, Any], scheduled_on: date) -> st
         days = ""
     dry = "dry run: " if parameters.get("dry_run") else ""
     return f"{dry}{' '.join(filter(None, (verb, days, parameters.get('shard'))))}"
+
+
+def portion_name(portion: Portion) -> str:
+    """Of the run that archives a portion of a backfill, before it begins: the same name as it then has."""
+    parameters = {"start_date": portion.date, "end_date": portion.date, "shard": portion.shard}
+    return run_name("archive", parameters, portion.date)
 
 
 def job_name(kind: Kind, parameters: Mapping[str, Any], scheduled_on: date) -> str:

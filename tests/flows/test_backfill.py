@@ -26,7 +26,8 @@ import tasks.backfill
 import tasks.stages
 from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
-from recordings.backfill import BackfillFailed, BackfillSummary, Portion, parameters_of
+from recordings.backfill.portions import Portion, parameters_of
+from recordings.backfill.summary import BackfillFailed, BackfillSummary
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.resample import resample_batch

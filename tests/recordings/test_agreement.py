@@ -26,10 +26,13 @@ from rich.console import Console
 
 from demo.display import table_of_days
 from demo.notebook import NOTEBOOK, executed
-from recordings.backfill import Portion, Portions, backfill_report, plan_backfill, stand, summarize_backfill
+from recordings.backfill.portions import Portion, Portions, plan_backfill
+from recordings.backfill.standing import stand
+from recordings.backfill.summary import summarize_backfill
 from recordings.errors import AuditDamaged, InvalidRequest
 from recordings.pricing import load_prices
 from recordings.recording import days_between
+from recordings.reports.backfill import backfill_report
 from recordings.savings.charts import charts
 from recordings.savings.excel import workbook
 from recordings.savings.figures import Figures, by_day, by_reason, by_status, figures, saved_by_day, spent_by_day

@@ -9,21 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.backfill import (
+from recordings.backfill.finished import finished, finished_since
+from recordings.backfill.portions import (
     Backfill,
     Portion,
     Portions,
-    Weeks,
     days_to_cut,
-    dead_backfills,
     find_portions,
-    finished,
-    finished_since,
     plan_backfill,
-    record_backfill,
-    record_backfill_end,
     shards_of,
 )
+from recordings.backfill.records import dead_backfills, record_backfill, record_backfill_end
+from recordings.backfill.weeks import Weeks
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
 from recordings.recording import Window
@@ -155,9 +152,10 @@ def test_of_a_dead_backfill_the_weeks_that_it_had_finished_are_known_by_name(
     record_backfill(files, backfill_of(run))
     end(files, replace(run, run_id="20260101T000000Z-finished"))
     portions = [Portion(date=start + timedelta(days=n), shard=shard) for n in range(7, 24) for shard in "ab"]
-    weeks = Weeks(files, run, portions)  # the first week was finished before
+    weeks = Weeks(files, run, portions)
+    weeks.record_finished_before()  # the first week
     for portion in portions[:15] + portions[16:]:
-        weeks.finished(portion)
+        weeks.record_finished(portion)
     read, names = files.read, list[str]()
 
     def counted(name: str) -> bytes:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from recordings.backfill import dead_backfills, finished
+from recordings.backfill.finished import finished
+from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
 from recordings.jobs.intents import Intent, is_over, open_intents

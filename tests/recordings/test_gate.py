@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.backfill import Portion, finished, parameters_of
+from recordings.backfill.finished import finished
+from recordings.backfill.portions import Portion, parameters_of
 from recordings.decision import left_as_it_is
 from recordings.estimate import Look, look_at, worth_it
 from recordings.gate import (

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from recordings.backfill.portions import Portion
 from recordings.recording import open_span
-from recordings.reports.names import job_name, run_name
+from recordings.reports.names import job_name, portion_name, run_name
 from recordings.table.records import Kind
 
 SCHEDULED = date(2026, 1, 24)
@@ -30,6 +31,11 @@ DAY, END = D("2026-01-12"), D("2026-01-18")
 )
 def test_a_name_says_what_and_when(parameters: dict[str, Any], name: str) -> None:
     assert run_name("archive", parameters, SCHEDULED) == name
+
+
+def test_a_run_of_a_backfill_has_the_name_that_it_will_give_itself() -> None:
+    assert portion_name(Portion(date=DAY)) == "archive 2026-01-12"
+    assert portion_name(Portion(date=DAY, shard="3f")) == "archive 2026-01-12 3f"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recordings.backfill import finished
+from recordings.backfill.finished import finished
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.run import Run

@@ -1,12 +1,16 @@
-"""The current state of the recordings of some days, whichever run produced it: each recording counts once."""
+"""The current state of the recordings of a backfill, whichever run produced it: each recording counts once."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import date
 
 import pandas as pd
 
+from recordings.backfill.portions import Backfill, Portion, Portions
+from recordings.errors import AuditDamaged
+from recordings.finding import Finding, Severity
 from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.session import Session
@@ -17,6 +21,7 @@ _COLUMNS = (
     *("bucket", "key", "status", "state_at", "started_at"),
     *("bytes_before", "bytes_after", "duration_after_s"),
 )
+_DAYS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,28 @@ class Standing:
 
     def __add__(self, other: "Standing") -> "Standing":
         return Standing(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
+
+def stand(
+    backfill: Backfill, portions: Portions, session: Session | None
+) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
+    """What the recordings of each portion are now, by the audit table; for days that it does not show, why not."""
+    damaged: dict[date, str] = {}
+    shards: dict[date, list[str]] = {}
+    for portion in portions.all:
+        shards.setdefault(portion.date, []).append(portion.shard)
+
+    def read(day: date) -> Mapping[str, Standing]:
+        try:
+            return standing_of(day, shards[day], backfill.run, session)
+        except AuditDamaged as error:
+            damaged[day] = str(error)
+            return {}
+
+    with ThreadPoolExecutor(_DAYS_AT_ONCE) as threads:  # not all that the pool has: each holds the rows of its day
+        found = list(zip(shards, threads.map(read, shards), strict=True))
+    stands = {Portion(date=day, shard=shard): each for day, of_day in found for shard, each in of_day.items()}
+    return stands, damaged
 
 
 def standing_of(day: date, shards: Iterable[str], run: Run, session: Session | None) -> Mapping[str, Standing]:
@@ -57,3 +84,16 @@ def _sums(now: pd.DataFrame) -> Standing:
         bytes_before=int(small["bytes_before"].sum()),
         bytes_after=int(small["bytes_after"].sum()),
     )
+
+
+def damage_found(damaged: Mapping[date, str]) -> list[Finding]:
+    """Why a backfill could not finish these days, before it has begun."""
+    return [
+        Finding(
+            code="audit-damaged",
+            severity=Severity.WARN,
+            sentence=f"The backfill cannot finish {day} until its audit table can be read.",
+            way_out=f"{why}.",
+        )
+        for day, why in sorted(damaged.items())
+    ]
