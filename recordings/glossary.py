@@ -26,6 +26,10 @@ STATUSES: Mapping[str, Term] = {
     "already_archived": Term("The recording was small before the run began; the run confirmed it and wrote a row."),
     "restored": Term("The original is the current version again."),
     "released": Term("The original was deleted; only the small recording is left."),
+    "expired": Term("Its retention had ended: the run deleted the recording, all versions of it."),
+    "erased": Term("The run deleted all versions of the object, as a request to erase asked."),
+    "held": Term("A case holds the object: nothing of ours deletes or replaces it."),
+    "lifted": Term("The hold of a case has ended."),
     "skipped": Term("The recording was left as it is on purpose; the reason says why."),
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
@@ -43,8 +47,13 @@ REASONS: Mapping[str, Term] = {
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
+    "case": Term("The case, or the request to erase, for which this was done."),
     "changed": Term(
         "Somebody else wrote or deleted the recording during the run; what they left there stays.", _NEXT_RUN
+    ),
+    "changed-since": Term(
+        "What lies there is not what the audit table says: somebody overwrote the recording.",
+        "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
@@ -58,11 +67,20 @@ REASONS: Mapping[str, Term] = {
         "The original had been deleted before this release, and not by a release.",
         "Look into CloudTrail and the lifecycle rules for what deletes noncurrent versions.",
     ),
+    "gone": Term("No version of the object was left when the run came to it."),
     "held": Term(
         "The recording, or its original, is under a legal hold.",
         "Lift the hold, or archive with include_held=True; a release waits for the hold to be lifted.",
     ),
+    "hold-differs": Term(
+        "S3 does not show the hold as the run had set it.",
+        "Run it again; if that does not help, look at the role's permissions.",
+    ),
     "in-grace": Term("The recording was archived less than grace_days ago, so its original is kept for now."),
+    "in-retention": Term(
+        "The rule that covers the recording keeps it for longer.",
+        "Nothing: a later run deletes it once its retention has ended.",
+    ),
     "locked": Term("Object Lock protects the original until the date given.", "Release it after that date."),
     "machine": Term(
         "The machine that ran this failed, for instance because its disk was full or ffmpeg did not start.",
@@ -85,6 +103,11 @@ REASONS: Mapping[str, Term] = {
     "not-carried": Term("A replacement would lose something that the object has; the sentence names it.", _LEFT_ALONE),
     "not-deleted": Term(
         "A release ended before it deleted the original, which is still there.", "Run the release again."
+    ),
+    "not-held": Term("The case does not hold the object.", "Check the name of the case."),
+    "not-in-table": Term(
+        "The audit table does not know the recording, so nobody can say what it is.",
+        "Archive its day first, or check audit_uri.",
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
@@ -111,6 +134,10 @@ REASONS: Mapping[str, Term] = {
         "Disable ACLs on the bucket (object ownership BucketOwnerEnforced), then run the same dates again.",
     ),
     "partial-frame": Term("The sound ends in the middle of a sample.", _LISTEN),
+    "partly-deleted": Term(
+        "The run was to delete the whole recording; the original is gone, and the replacement is still there.",
+        "Run it again.",
+    ),
     "provenance-differs": Term(
         "The replacement does not name this original as the one it was made from, so the original was kept.",
         "Compare the object's metadata with the row before you do anything else.",
@@ -135,6 +162,11 @@ REASONS: Mapping[str, Term] = {
         "After the restore, S3 shows bytes that differ from the original's.",
         "Run the restore again and compare the versions.",
     ),
+    "resurrected": Term(
+        "A run of ours had deleted the recording, and it is there again.",
+        "Find out what copied it back: replication, a backup, or a person.",
+    ),
+    "retention": Term("The rule by which the retention had ended."),
     "row-missing": Term(
         "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
     ),
@@ -164,6 +196,10 @@ REASONS: Mapping[str, Term] = {
     ),
     "tags-too-long": Term("The object's tags are too long to be sent with a replacement.", _LEFT_ALONE),
     "too-long": Term("The recording is longer than a call can be.", _LISTEN),
+    "too-many-cases": Term(
+        "The names of so many cases do not fit into one tag.",
+        "Enable Object Lock on the bucket, or lift a case that has ended.",
+    ),
     "too-young": Term("The call is more recent than min_age_days.", "Nothing: a later run archives it."),
     "trailing-data": Term("The file has bytes after the sound that no program would read.", _LISTEN),
     "truncated": Term("The file claims more sound than it holds: it was cut off.", _LISTEN),
@@ -181,6 +217,10 @@ REASONS: Mapping[str, Term] = {
         "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"
     ),
     "unsupported": Term("The sound has a format that this software does not convert.", _LEFT_ALONE),
+    "vanished": Term(
+        "Nothing is left of a recording that the audit table says is there.",
+        "Run reconcile_audit over the day, and look into CloudTrail for who deleted it.",
+    ),
 }
 
 # How the audit table and the bucket may differ, as a reconciliation finds it.

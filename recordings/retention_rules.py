@@ -10,15 +10,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from recordings.errors import InvalidRequest
-from recordings.formatting import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RetentionRule:
     """Recordings below a prefix, with a tag, or both, are kept for so many whole UTC days after the day of the call."""
 
-    prefix: str = Field("", description="Recordings whose keys begin with this text. Empty: all.")
-    tag: str = Field("", description="Recordings with this tag, as retention=short. Empty: whatever their tags.")
+    prefix: str = Field(default="", description="Recordings whose keys begin with this text. Empty: all.")
+    tag: str = Field(default="", description="Recordings with this tag, as retention=short. Empty: whatever tags.")
     keep_days: int | None = Field(ge=0, description="Whole days after the day of the call. Empty: kept for ever.")
 
     @property
@@ -40,7 +39,11 @@ class RetentionRule:
         """The rule in words: ``90 days after the call, as what is tagged retention=short``."""
         below, tagged = f"below {self.prefix}" if self.prefix else "", f"tagged {self.tag}" if self.tag else ""
         whom = " and ".join(filter(None, (below, tagged)))
-        kept = "for ever" if self.keep_days is None else f"{plural(self.keep_days, 'day')} after the call"
+        kept = (
+            "for ever"
+            if self.keep_days is None
+            else f"{self.keep_days} day{'' if self.keep_days == 1 else 's'} after the call"
+        )
         return f"{kept}, as {f'what is {whom}' if whom else 'every other recording'}"
 
 

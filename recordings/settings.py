@@ -9,6 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from recordings.retention_rules import RetentionRule
+
 MIB = 1024 * 1024
 
 
@@ -76,6 +78,9 @@ class Settings(BaseSettings):
     )
     retention_years: float = Field(
         6, gt=0, description="For how long what no lifecycle rule of the bucket deletes is kept; horizon of reports"
+    )
+    retention_rules: tuple[RetentionRule, ...] = Field(
+        (), description="How many days after the call recordings are kept: JSON, as expire_recordings takes them"
     )
     grace_days: int = Field(
         7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"

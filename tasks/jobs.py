@@ -134,6 +134,13 @@ def end(
     return summary
 
 
+def wind_up(
+    job: Job, settled: Settlement, sums: JobSums, *, notes: Sequence[str], problems: Sequence[str]
+) -> JobSummary:
+    """Write the record, publish the report, return the summary. Raises JobFailed unless all went well."""
+    return returned(end(job, settled, sums, notes=notes, problems=problems))
+
+
 def returned(summary: JobSummary) -> JobSummary:
     """The summary. Raises JobFailed unless all went well."""
     if not summary.succeeded:

@@ -24,7 +24,7 @@ KNOWS = {
     "urllib3": ("s3",),
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
-    "pydantic": ("settings", "table/records"),
+    "pydantic": ("settings", "table/records", "retention_rules"),
     "json": ("table/records", "jobs/intents", "pricing"),
     "pydub": ("conversion/pcm",),
     "soxr": ("conversion/pcm",),

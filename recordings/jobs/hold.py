@@ -7,17 +7,18 @@ A hold's intent is written before S3 is asked, and a lifting looks at intents af
 while another case's hold is lifted is seen by one of the two.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.holds import HOLD_TAG, case_of, cases_by_key, cases_in, reason_of, with_cases
 from recordings.jobs.deletion import versions_of
+from recordings.jobs.finding import Finding, rows_of_keys, wanted_by
 from recordings.jobs.intents import conclude, confirmed, open_intents, set_out
-from recordings.jobs.job import Job
+from recordings.jobs.job import Job, batches_of
 from recordings.jobs.kinds import FOUND
-from recordings.jobs.result import JobResult
+from recordings.jobs.result import JobResult, JobSums
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.objects import Version
@@ -163,3 +164,30 @@ def _hold_again(store: Store, lifted: Collection[AuditRow], cases: Cases, pool: 
         return row
 
     pool.map(lambda row: accounted(row, lambda: hold(row)), again)
+
+
+class Holds:
+    """The objects to hold, or whose hold is lifted, some batches at a time.
+
+    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
+    """
+
+    def __init__(self, job: Job, store: Store, files: AuditFiles, *, leave: Collection[str] = ()) -> None:
+        self.sums = JobSums(job)
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._job, self._store, self._files, self._leave = job, store, files, frozenset(leave)
+        self._batches = 0
+
+    def __iter__(self) -> Iterator[list[BatchRows]]:
+        finding = Finding(wanted_by(self._job), self._store, self._files)
+        for keys in finding:
+            rows = rows_of_keys([key for key in keys if key not in self._leave], self._job, None)
+            batches = batches_of(rows, first=self._batches + 1)
+            self._batches += len(batches)
+            yield batches
+        (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
+        """Count in the outcomes of these batches."""
+        self.sums.add(batches, outcomes)

@@ -18,6 +18,7 @@ from recordings.table.records import Kind
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
+_SUCCEEDED = (*STATES, *DONE)
 _DONE_OTHERWISE = (FOUND_GONE, PARTLY)  # reasons of rows that are a state, but not the one asked for
 _MAX_LISTED = 100  # recordings that the report names at most; the audit table has all
 LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were held, locked, exempt or unproven
@@ -32,7 +33,7 @@ class JobResult:
         done = [row for row in rows if row.status in DONE]
         by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
         waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
-        left = [row for row in rows if row.status not in STATES and code_of(row.reason) != _IN_GRACE]
+        left = [row for row in rows if row.status not in _SUCCEEDED and code_of(row.reason) != _IN_GRACE]
         self.files = tuple(files)
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
@@ -49,7 +50,7 @@ class JobResult:
 def _is_left(row: AuditRow) -> bool:
     """Whether people should look at the recording: not done and not only waiting, or released by somebody unknown."""
     code = code_of(row.reason)
-    return code in _DONE_OTHERWISE or (row.status not in STATES and code != _IN_GRACE)
+    return code in _DONE_OTHERWISE or (row.status not in _SUCCEEDED and code != _IN_GRACE)
 
 
 def _look_again(left: Iterable[AuditRow], today: date) -> dict[date, date]:
@@ -272,7 +273,7 @@ def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
     left = [row for row in sums.failures if wants_all or row.status is Status.FAILED]
     gone = [row for row in sums.failures if code_of(row.reason) in _DONE_OTHERWISE]
     yield from (f"{row.key} {would}: {row.reason}" for row in [*left, *gone])
-    failed = [status for status in sums.counts if status == Status.FAILED or (wants_all and status not in STATES)]
+    failed = [status for status in sums.counts if status == Status.FAILED or (wants_all and status not in _SUCCEEDED)]
     otherwise = sum(sums.reasons[code] for code in _DONE_OTHERWISE)
     more = sum(sums.counts[status] for status in failed) + otherwise - len(left) - len(gone)
     if more > 0:

@@ -25,13 +25,14 @@ from recordings.s3.store import Store
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of_days
 from recordings.table.records import RUNS, START, run_ids
-from recordings.table.rows import HOLDS_REPLACEMENT, AuditRow, Status
+from recordings.table.rows import DESTROYED, HOLDS_REPLACEMENT, AuditRow, Status
 
 PART_ROWS = 4 * BATCH_SIZE  # whole rows held at once: some 10 MB
 _MAX_RUNS = 5  # named in a note
 _FEW_CONTACTS = 10  # whose keys are listed one by one, which costs a request each, rather than with their day
 _MAX_NAMED = 1000  # recordings that cannot come back, each in a sentence
 _CLOCKS_DIFFER = timedelta(days=1)  # this machine's and S3's, at most, where nothing more is at stake than a HEAD
+_CANNOT_COME_BACK = (Status.RELEASED, *DESTROYED)
 _COLUMNS = (
     *("bucket", "key", "contact_id", "run_id", "status", "state_at", "started_at"),
     *("version_before", "bytes_before", "storage_class_before", "read_back"),
@@ -151,7 +152,7 @@ def _of_day(job: Job, files: AuditFiles, day: date) -> Found:
             (str(status), str(run_id)): Gone(recordings=len(group), last_at=_plain(group["state_at"].max()))
             for (status, run_id), group in gone.groupby(["status", "run_id"])
         },
-        released=list(_released(gone[gone["status"].eq(Status.RELEASED)], job)),
+        released=list(_released(gone[gone["status"].isin(_CANNOT_COME_BACK)], job)),
         knows_run=job.of_run in set(rows["run_id"]),
     )
     if not waiting.empty:
@@ -256,9 +257,9 @@ def sorted_by_leniency(
 def _done_before(found: Found, job: Job) -> Iterator[str]:
     """What became of recordings that are not archived any more as it was asked: by which run, and when."""
     for status in sorted({status for status, _ in found.others}):
-        if status == Status.RELEASED and job.traits.brings_back:
+        if status in _CANNOT_COME_BACK and job.traits.brings_back:
             continue  # asked for in vain
-        done = label(status) if status in (Status.RELEASED, Status.RESTORED) else "archived again"
+        done = "archived again" if status in HOLDS_REPLACEMENT else label(status)
         yield f"{done} before: {_by_run(found, status)}"
 
 
@@ -335,17 +336,20 @@ def _released(released: pd.DataFrame, job: Job) -> Iterator[str]:
     rows: Iterable[Any] = released.head(_MAX_NAMED).itertuples()
     for row in rows:
         name = f"contact {row.contact_id}" if isinstance(row.contact_id, str) else row.key
-        yield f"{name}: its original was released by run {row.run_id}{_when(row.state_at)}"
+        what = "its original was released" if row.status == Status.RELEASED else f"it was {label(row.status)}"
+        yield f"{name}: {what} by run {row.run_id}{_when(row.state_at)}"
 
 
 def _cannot_come_back(found: Found, job: Job) -> Iterator[str]:
     """Each by its name where that was asked for, else how many, by which run and when."""
     yield from found.released
-    count = sum(each.recordings for (status, _), each in found.others.items() if status == Status.RELEASED)
+    count = sum(each.recordings for (status, _), each in found.others.items() if status in _CANNOT_COME_BACK)
     if found.released and count > len(found.released):
-        yield f"and the originals of {plural(count - len(found.released), 'more recording')} were released"
+        yield f"and the originals of {plural(count - len(found.released), 'more recording')} are gone, too"
     elif count and not found.released:
-        yield f"released originals cannot come back{_where(job)}: {_by_run(found, Status.RELEASED)}"
+        for status in sorted({status for status, _ in found.others} & set(_CANNOT_COME_BACK)):
+            what = "released originals" if status == Status.RELEASED else f"{label(status)} recordings"
+            yield f"{what} cannot come back{_where(job)}: {_by_run(found, status)}"
 
 
 def _by_run(found: Found, status: str) -> str:

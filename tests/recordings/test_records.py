@@ -288,7 +288,7 @@ def test_what_a_later_version_adds_is_passed_over() -> None:
 
 UNSOUND = [
     {"run_id": "20260201T030405Z-deadbeef"},
-    {"kind": "erase"},
+    {"kind": "shred"},
     {"bucket": 5},
     {"prefixes": "connect/"},
     {"prefixes": [None]},

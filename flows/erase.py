@@ -1,0 +1,84 @@
+"""Erase all that a bucket holds of a contact. Runs under a role of its own."""
+
+from prefect import flow, unmapped
+from prefect.runtime import flow_run
+
+from flows.parameters import Day, Words
+from recordings.errors import InvalidRequest
+from recordings.holds import check_case
+from recordings.jobs.job import plan_job
+from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
+from tasks.erase import end_erasure, erase_batch, erasure, record_request
+from tasks.jobs import begin_job, settle
+from tasks.names import job_namer
+from tasks.runner import bounded
+from tasks.workplace import at_work
+
+
+@flow(name="erase-recordings", flow_run_name=job_namer(Kind.ERASE), task_runner=bounded(), persist_result=False)
+def erase_recordings(
+    *,
+    contact_ids: list[str] | None = None,
+    keys: list[str] | None = None,
+    case: Words = "",
+    start_date: Day = None,
+    end_date: Day = None,
+    dry_run: bool = True,
+    missing_ok: bool = False,
+    prefixes: list[str],
+    bucket: str,
+    audit_uri: str,
+) -> JobSummary:
+    """Delete everything that the bucket holds of a contact: recordings, redacted copies, transcripts and analyses.
+
+    All versions are deleted for good. What is under a legal hold or a lock is left, and erased by a later run that
+    is started without contacts and keys: it finishes the requests that are not finished.
+
+    Args:
+        contact_ids: Contact ids of the calls, one in each field.
+        keys: Keys of further objects to erase, whatever their names say.
+        case: The name of the request, as 2026-GDPR-0031. Each row names it.
+        start_date: First UTC day of the calls, if it is known: with both days, only the folders of these days and of
+            the days beside them are listed. Empty: everything below the prefixes is listed.
+        end_date: Last UTC day of the calls.
+        dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
+        missing_ok: Succeed even if the bucket has nothing of a contact.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
+            too.
+        bucket: The bucket that Amazon Connect writes to.
+        audit_uri: The audit table. It keeps the keys of what was erased, so that nothing brings it back.
+
+    Returns:
+        The summary: what was erased, and what has to wait, by reason.
+
+    Raises:
+        JobFailed: Something could not be erased, or nothing was found of a contact. Carries the summary.
+        InvalidRequest: A parameter makes no sense. Nothing was touched.
+    """
+    selects = contact_ids is not None or keys is not None
+    if selects and not case.strip():
+        raise InvalidRequest("case is empty: name the request, as 2026-GDPR-0031")
+    job = plan_job(
+        Kind.ERASE,
+        flow_run_id=str(flow_run.id),
+        contact_ids=contact_ids,
+        keys=keys,
+        case=check_case(case) if selects else None,
+        start_date=start_date,
+        end_date=end_date,
+        everything=not selects,
+        dry_run=dry_run,
+        missing_ok=missing_ok,
+        prefixes=prefixes,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        record_request(job)
+        erased = erasure(job, settled)
+        for batches in erased:
+            erased.add(batches, erase_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_erasure(job, settled, erased)

@@ -1,0 +1,74 @@
+"""Delete recordings whose retention has ended. Runs under a role of its own."""
+
+from prefect import flow, unmapped
+from prefect.runtime import flow_run
+
+from flows.parameters import Day, Percent
+from recordings.jobs.job import plan_job
+from recordings.jobs.result import JobSummary
+from recordings.retention_rules import RetentionRule, checked_rules
+from recordings.settings import settings
+from recordings.table.records import Kind
+from tasks.expire import expire_batch, expiry
+from tasks.jobs import begin_job, settle, wind_up
+from tasks.names import job_namer
+from tasks.runner import bounded
+from tasks.workplace import at_work
+
+
+@flow(name="expire-recordings", flow_run_name=job_namer(Kind.EXPIRE), task_runner=bounded(), persist_result=False)
+def expire_recordings(
+    *,
+    start_date: Day = None,
+    end_date: Day = None,
+    rules: list[RetentionRule] | None = None,
+    stop_above_percent: Percent = 5,
+    dry_run: bool = True,
+    prefixes: list[str],
+    bucket: str,
+    audit_uri: str,
+) -> JobSummary:
+    """Delete each recording whose retention has ended, with all its versions, and certify that in the audit table.
+
+    Retention counts in whole UTC days after the day of the call. A recording stays if any version of it is under a
+    legal hold or locked, if it is tagged archive=exempt, if a case holds it, or if it is not what the table says.
+
+    Args:
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        rules: How long recordings are kept; the first rule that covers a recording decides, and the last rule covers
+            all. Empty: as ARCHIVE_RETENTION_RULES says; if that is not set, nothing is deleted.
+        stop_above_percent: Delete nothing more as soon as more than this share of a day's recordings, of those whose
+            retention has ended, is not what the audit table says.
+        dry_run: Only say what would be deleted, and delete nothing. Switch it off to delete.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
+        bucket: The bucket that Amazon Connect writes to.
+        audit_uri: The audit table. A recording without a row there is never deleted.
+
+    Returns:
+        The summary: what was deleted, and what was kept, by reason.
+
+    Raises:
+        JobFailed: A recording could not be deleted, a day could not be looked at, or too much was not what the table
+            says. Carries the summary.
+        InvalidRequest: There are no rules, or a parameter makes no sense. Nothing was touched.
+    """
+    job = plan_job(
+        Kind.EXPIRE,
+        flow_run_id=str(flow_run.id),
+        start_date=start_date,
+        end_date=end_date,
+        rules=checked_rules(rules or settings().retention_rules),
+        stop_above_percent=stop_above_percent,
+        dry_run=dry_run,
+        prefixes=prefixes,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        expired = expiry(job, settled)
+        for batches in expired:
+            expired.add(batches, expire_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return wind_up(job, settled, expired.sums, notes=expired.notes, problems=expired.problems)

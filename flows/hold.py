@@ -1,0 +1,82 @@
+"""Put recordings under a legal hold for a case, and lift it. Runs under a role of its own."""
+
+from prefect import flow, unmapped
+from prefect.runtime import flow_run
+
+from flows.parameters import Day, Words
+from recordings.holds import check_case
+from recordings.jobs.job import plan_job
+from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
+from tasks.hold import hold_batch, holds
+from tasks.jobs import begin_job, settle, wind_up
+from tasks.names import job_namer
+from tasks.runner import bounded
+from tasks.workplace import at_work
+
+
+@flow(name="hold-recordings", flow_run_name=job_namer(Kind.HOLD), task_runner=bounded(), persist_result=False)
+def hold_recordings(
+    *,
+    contact_ids: list[str] | None = None,
+    keys: list[str] | None = None,
+    start_date: Day = None,
+    end_date: Day = None,
+    run_id: Words = "",
+    case: str,
+    lift: bool = False,
+    dry_run: bool = True,
+    missing_ok: bool = False,
+    prefixes: list[str],
+    bucket: str,
+    audit_uri: str,
+) -> JobSummary:
+    """Hold all versions of the selected objects for a case, so that nothing of ours deletes or replaces them.
+
+    In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
+    cases may hold one recording: it is free when the last one is lifted.
+
+    Args:
+        contact_ids: Contact ids of the calls, one in each field: all that the bucket holds of them. Empty: not asked.
+        keys: Keys of objects to hold. Empty: not asked.
+        start_date: First UTC day of calls; with contacts, where they are looked for. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        run_id: What this archiving run archived. Empty: not asked.
+        case: The name of the case, as 2026-CV-0147. Each row names it.
+        lift: End the hold of this case instead.
+        dry_run: Only say what would be held, and write nothing. Switch it off to hold.
+        missing_ok: Succeed even if the bucket has nothing of a contact.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
+            too, for contacts.
+        bucket: The bucket that Amazon Connect writes to.
+        audit_uri: The audit table. It says which cases hold a recording.
+
+    Returns:
+        The summary: what was held or lifted, and what was not, by reason.
+
+    Raises:
+        JobFailed: Something could not be held, or nothing was found of a contact. Carries the summary.
+        InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
+    """
+    job = plan_job(
+        Kind.LIFT if lift else Kind.HOLD,
+        flow_run_id=str(flow_run.id),
+        contact_ids=contact_ids,
+        keys=keys,
+        start_date=start_date,
+        end_date=end_date,
+        run_id=run_id,
+        case=check_case(case),
+        dry_run=dry_run,
+        missing_ok=missing_ok,
+        prefixes=prefixes,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        held = holds(job, settled)
+        for batches in held:
+            held.add(batches, hold_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return wind_up(job, settled, held.sums, notes=held.notes, problems=held.problems)
