@@ -118,7 +118,7 @@ def _statuses(summary: RunSummary) -> str:
     rows = [
         f"| {label(code)} | {count:,} | {meanings.get(code, '')} |" for code, count in sorted(summary.counts.items())
     ]
-    rows.append(f"| accounted for by earlier runs | {summary.settled:,} | Not looked at again. |")
+    rows.append(f"| accounted for by earlier runs | {summary.final:,} | Not looked at again. |")
     if summary.unprofitable:
         again = "Looked at again once prices, retention, settings or this software change."
         rows.append(f"| of these, not worth archiving | {summary.unprofitable:,} | {again} |")
@@ -263,7 +263,7 @@ def _as_code(text: str) -> str:
 
 def forecast_report(forecast: Forecast, retention_years: float) -> str:
     """What archiving would do, with its uncertainty; nothing was written to find out."""
-    earlier = f"{plural(forecast.settled, 'recording')} accounted for by earlier runs"
+    earlier = f"{plural(forecast.final, 'recording')} accounted for by earlier runs"
     if not forecast.recordings:
         return f"Nothing to archive; {earlier}."
     is_census = forecast.looked_at == forecast.recordings

@@ -122,8 +122,8 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
         run=run,
     )
     if stays and stays.code == NOT_WORTH_IT:
-        settles = None if may_pay_later(kept) else weighed_by(run, retention)
-        return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=settles)
+        weighed = None if may_pay_later(kept) else weighed_by(run, retention)
+        return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=weighed)
     if stays:
         return _left_as_it_is(row, current, original, conversion, stays)
     sent.replaced, sent.tags = current, tags
