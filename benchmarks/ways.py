@@ -22,7 +22,7 @@ from obstore.store import S3Store
 
 from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
 from recordings.audit import Ledger, audit_wave
-from recordings.conversion import ffmpeg
+from recordings.conversion import program
 from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.plan import Plan, list_day
 from recordings.pool import shared_pool
@@ -143,7 +143,7 @@ def keys_of(s3: Any, bucket: str, day: date) -> Iterator[str]:
 
 
 def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
+    command = [program.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
     subprocess.run(command, check=True)  # noqa: S603 (ours)
 
 

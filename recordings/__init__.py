@@ -3,7 +3,7 @@
 Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
-- what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
+- what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
 - proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
@@ -12,7 +12,8 @@ Read the modules of this folder in this order:
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all used by ``audio``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
+  ``audio``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 

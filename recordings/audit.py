@@ -7,15 +7,14 @@ import time
 from collections.abc import Sequence
 from datetime import date
 
+from recordings.found import listed_row
 from recordings.outcomes import ended, unfinished
 from recordings.recording import Batch
-from recordings.reporting import failed_first
-from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.summary import Tally, tally
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _FAILURES_SHOWN = 100
 _ROWS_OF_A_FILE, _OLDEST_S = 10_000, 300

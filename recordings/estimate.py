@@ -21,9 +21,8 @@ from recordings.decision import (
     check_is_due,
     check_may_be_replaced,
     is_done,
-    kept_of,
-    left_as_it_is,
     source_of,
+    weigh,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
 from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
@@ -123,21 +122,16 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                 again = _Again(source_body)
                 foreseen = foresee(again, source.size_bytes, run.profile)
                 sizes = dict(_sizes(again, source.size_bytes))
-                kept = kept_of(
+                kept, stays = weigh(
                     recording,
                     source,
+                    already=foreseen.already,
+                    again=source is not current,
                     duration_s=foreseen.duration_s,
                     bytes_after=foreseen.bytes_after,
                     tags=tags,
                     run=run,
                     retention=retention_of(store),
-                )
-                stays = left_as_it_is(
-                    kept,
-                    already=foreseen.already,
-                    again=source is not current,
-                    bytes_after=foreseen.bytes_after,
-                    run=run,
                 )
                 reason = stays.code if stays else None
                 convertible = Convertible(kept=kept, bytes_by_profile=sizes)

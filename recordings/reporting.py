@@ -11,7 +11,7 @@ from recordings.pricing import Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import AuditRow, Status, failed_first
 
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
@@ -214,11 +214,6 @@ def _by_code(rows: Sequence[AuditRow]) -> dict[str, list[AuditRow]]:
     for row in failed_first(rows):
         groups.setdefault(code_of(row.reason) or str(row.status), []).append(row)
     return groups
-
-
-def failed_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
-    """The rows in their order, but failed ones before all others."""
-    return sorted(rows, key=lambda row: row.status is not Status.FAILED)
 
 
 def _named(code: str, rows: Sequence[AuditRow], count: int) -> str:

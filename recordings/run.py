@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from recordings import __version__
-from recordings.conversion.audio import check_profile_available
+from recordings.conversion.program import check_profile_available
 from recordings.errors import InvalidRequest
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
+from recordings.found import found_row
 from recordings.glossary import code_of, label, plural
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
@@ -18,7 +19,6 @@ from recordings.jobs.release import is_committed
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day, date_in
-from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store

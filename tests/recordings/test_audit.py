@@ -10,8 +10,8 @@ import pytest
 from recordings import audit
 from recordings.audit import Ledger, audit_wave
 from recordings.errors import StoreUnavailable
+from recordings.found import listed_row
 from recordings.recording import Batch, Recording
-from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.table.files import AuditFiles
 from recordings.table.reading import read_audit
