@@ -4,7 +4,7 @@ Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
-- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
+- proof and commit: ``verify``, ``tag``, ``ledger``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
