@@ -3,15 +3,16 @@
 Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
-- what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
-- proof and commit: ``holds``, ``verify``, ``tag``, ``audit``, ``provenance``, ``dead_runs``
+- what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
+- proof and commit: ``holds``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all used by ``audio``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
+  ``audio``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 

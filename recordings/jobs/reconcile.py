@@ -12,6 +12,7 @@ import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.formatting import label, plural
+from recordings.found import found_row
 from recordings.glossary import code_of
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
@@ -20,7 +21,6 @@ from recordings.keys import date_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
-from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store

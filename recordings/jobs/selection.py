@@ -13,13 +13,13 @@ import pandas as pd
 
 from recordings.errors import AuditDamaged
 from recordings.formatting import label, plural
+from recordings.found import found_row
 from recordings.jobs.job import BATCH_SIZE, Job
 from recordings.jobs.result import Due, due_on
 from recordings.keys import contact_of, date_of
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.recording import Day, days_between, span
-from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.files import PARTITION, AuditFiles

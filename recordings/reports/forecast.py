@@ -25,7 +25,7 @@ def forecast_page(run: Run, ahead: Forecast, findings: Iterable[Finding], retent
 
 def forecast_report(forecast: Forecast, retention_years: float) -> str:
     """What archiving would do, with its uncertainty; nothing was written to find out."""
-    earlier = f"{plural(forecast.settled, 'recording')} accounted for by earlier runs"
+    earlier = f"{plural(forecast.final, 'recording')} accounted for by earlier runs"
     if not forecast.recordings:
         return f"Nothing to archive; {earlier}."
     is_census = forecast.looked_at == forecast.recordings

@@ -92,7 +92,7 @@ def _statuses(summary: RunSummary) -> str:
     rows = [
         f"| {label(code)} | {count:,} | {meanings.get(code, '')} |" for code, count in sorted(summary.counts.items())
     ]
-    rows.append(f"| accounted for by earlier runs | {summary.settled:,} | Not looked at again. |")
+    rows.append(f"| accounted for by earlier runs | {summary.final:,} | Not looked at again. |")
     if summary.unprofitable:
         again = "Looked at again once prices, retention, settings or this software change."
         rows.append(f"| of these, not worth archiving | {summary.unprofitable:,} | {again} |")
