@@ -104,6 +104,7 @@ REASONS: Mapping[str, Term] = {
     "not-deleted": Term(
         "A release ended before it deleted the original, which is still there.", "Run the release again."
     ),
+    "not-done": Term("A run ended before it had set or lifted the hold.", "Run it again."),
     "not-held": Term("The case does not hold the object.", "Check the name of the case."),
     "not-in-table": Term(
         "The audit table does not know the recording, so nobody can say what it is.",

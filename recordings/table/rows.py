@@ -148,6 +148,7 @@ _COLUMNS = {
 }
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
+EVENTS = (Status.HELD, Status.LIFTED)  # told of a recording beside what became of it: neither states nor attempts
 DESTROYED = (Status.EXPIRED, Status.ERASED)  # no version is left
 STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED, *DESTROYED)
 

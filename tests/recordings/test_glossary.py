@@ -13,7 +13,15 @@ from recordings.table.rows import Status
 
 FILES = sorted(Path(recordings.__file__).parent.rglob("*.py"))
 CODE = re.compile(r"([a-z]+(?:-[a-z]+)*)(?::|\Z)")
-NAMED = {"reason", "code", "TAG_LIMIT", "FOUND_GONE", "NOT_WORTH_IT"}  # what holds a reason, or begins one
+NAMED = {
+    "reason",
+    "code",
+    "TAG_LIMIT",
+    "FOUND_GONE",
+    "NOT_WORTH_IT",
+    "PARTLY",
+    "CASE",
+}  # what holds a reason, or begins one
 RAISED = {"Rejected", "Skipped", "Changed", "Unproven"}
 
 
@@ -48,7 +56,8 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Return(value=ast.Tuple(elts=[ast.Attribute(value=ast.Name(id="Status")), reason])):
             yield reason
         case ast.Assign(
-            targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE" | "NOT_WORTH_IT")], value=value
+            targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE" | "NOT_WORTH_IT" | "PARTLY" | "CASE")],
+            value=value,
         ):
             yield value
         case ast.Assign(targets=[ast.Name(id="FOUND_CONVERTED" | "NOT_SMALLER")], value=ast.Tuple(elts=[code, _])):
