@@ -6,7 +6,7 @@ from recordings.run import Run
 from recordings.summary import RunSummary, Tally
 
 
-def savings_report(summary: RunSummary, sums: Tally, retention_years: float) -> str:
+def storage_report(summary: RunSummary, sums: Tally, retention_years: float) -> str:
     """What storage costs now, cost before and will cost, of what the run archived; empty if it archived nothing."""
     if not sums.minutes:
         return ""

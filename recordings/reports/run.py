@@ -7,7 +7,7 @@ from recordings.finding import NOTHING_BELOW, Finding
 from recordings.formatting import human_bytes, label, percent_saved, plural
 from recordings.glossary import EXPLAINED, STATUSES, meaning
 from recordings.recording import span
-from recordings.reports.cost import cost_report, savings_report
+from recordings.reports.cost import cost_report, storage_report
 from recordings.reports.failures import first_red
 from recordings.reports.findings import findings_report
 from recordings.reports.forecast import forecast_report
@@ -38,7 +38,7 @@ def run_report(
         _headline(run, summary, sums, findings),
         _trouble(summary, failures),
         forecast_report(forecast, retention_years) if forecast else "",
-        savings_report(summary, sums, retention_years),
+        storage_report(summary, sums, retention_years),
         _statuses(summary),
         _reasons(sums),
         findings_report(findings),
