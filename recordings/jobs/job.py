@@ -71,6 +71,13 @@ class Job:
         return bool(named or self.start_date or self.end_date or self.prefixes != ("",))
 
     @property
+    def names(self) -> tuple[str, tuple[str, ...]] | None:
+        """The column by which recordings are asked for by name, and the names: keys, or contacts; None if neither."""
+        if self.keys:
+            return "key", self.keys
+        return ("contact_id", self.contact_ids) if self.contact_ids else None
+
+    @property
     def is_recorded(self) -> bool:
         """Whether the job leaves records under ``_runs/``: jobs that may write do, and so does every reconciliation."""
         return self.traits.looks_only or not self.dry_run

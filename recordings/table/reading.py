@@ -73,6 +73,7 @@ class Only:
     bucket: str
     prefixes: tuple[str, ...] = ("",)
     contact_ids: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | None = None
     run_id: str | None = None
     first_key: str = ""
     last_key: str = _LAST_CHARACTER
@@ -113,6 +114,8 @@ def _filter(only: Only) -> pc.Expression:
         wanted &= reduce(or_, ranges)
     if only.run_id is not None:
         wanted &= ds.field("run_id") == only.run_id
+    if only.keys is not None:
+        wanted &= (key >= min(only.keys)) & (key <= max(only.keys)) & pc.is_in(key, pa.array(only.keys, pa.string()))
     if only.contact_ids is not None:
         among = pc.is_in(contact, pa.array(only.contact_ids, pa.string()))
         wanted &= (contact >= min(only.contact_ids)) & (contact <= max(only.contact_ids)) & among

@@ -21,7 +21,8 @@ def shown(flow: Any) -> dict[str, Any]:
 
 def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None:
     restore, release, reconcile = map(list, map(shown, FLOWS.values()))
-    assert restore == ["contact_ids", *SELECTION[:3], "run_id", *SELECTION[3:], "missing_ok", "bucket", "audit_uri"]
+    named = ["contact_ids", "keys", *SELECTION[:3], "run_id", *SELECTION[3:]]
+    assert restore == [*named, "missing_ok", "bucket", "audit_uri"]
     assert release == [*SELECTION, "grace_days", "grace_days_read_back", "missing_ok", "bucket", "audit_uri"]
     assert reconcile == ["start_date", "end_date", "repair", "prefixes", "bucket", "audit_uri"]
 
