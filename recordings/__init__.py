@@ -21,7 +21,7 @@ Three other folders use the modules above, and none of the three uses another:
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``intents``, ``restore``, ``release``,
-  ``aftermath``, ``settlement``, ``reconcile``, ``result``, ``report``
+  ``aftermath``, ``settlement``, ``reconcile``, ``fixity``, ``checksums``, ``result``, ``report``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """

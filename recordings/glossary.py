@@ -28,6 +28,7 @@ STATUSES: Mapping[str, Term] = {
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
+    "checked": Term("The small recording still has the bytes that were judged; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -43,6 +44,14 @@ REASONS: Mapping[str, Term] = {
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
     "changed": Term(
         "Somebody else wrote or deleted the recording during the run; what they left there stays.", _NEXT_RUN
+    ),
+    "changed-since": Term(
+        "The current version is not the one that the table knows.",
+        "Reconcile the day. If no run of this software wrote the version, find out who did (CloudTrail).",
+    ),
+    "checksum-differs": Term(
+        "The small recording does not have the bytes that were judged.",
+        "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
@@ -83,6 +92,11 @@ REASONS: Mapping[str, Term] = {
     "not-carried": Term("A replacement would lose something that the object has; the sentence names it.", _LEFT_ALONE),
     "not-deleted": Term(
         "A release ended before it deleted the original, which is still there.", "Run the release again."
+    ),
+    "not-read": Term(
+        "The stored checksum is right. It was the recording's turn to be read, too, but its class cannot be read "
+        "at once.",
+        "To check its bytes, too, let S3 Batch Operations compute its checksum.",
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
@@ -179,6 +193,10 @@ REASONS: Mapping[str, Term] = {
         "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"
     ),
     "unsupported": Term("The sound has a format that this software does not convert.", _LEFT_ALONE),
+    "vanished": Term(
+        "The table says that there is a small recording, but there is none.",
+        "Find out who deleted it (CloudTrail); an earlier version may still be there.",
+    ),
 }
 
 # How the audit table and the bucket may differ, as a reconciliation finds it.

@@ -1,4 +1,4 @@
-"""Restore, release and reconcile as Prefect carries them out: one task run per batch or day, which writes its rows."""
+"""Restore, release, check and reconcile as Prefect runs them: one task run per batch or day, which writes its rows."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +14,7 @@ from prefect.tasks import Task
 
 from recordings.errors import StoreRefused
 from recordings.glossary import plural
-from recordings.jobs import release, restore, selection, settlement
+from recordings.jobs import fixity, release, restore, selection, settlement
 from recordings.jobs.intents import open_intents, runs_by_deed
 from recordings.jobs.job import Job, batches_of, days_to_compare
 from recordings.jobs.left import Days, days_to_look_at, record_left
@@ -115,7 +115,9 @@ def look_through(days: Chunk[date], job: Job) -> Found:
 @stage(task_run_name="read {part}")
 def take_up(part: Part, job: Job, unsettled: Collection[str]) -> list[AuditRow]:
     """The rows of the next recordings to work on."""
-    return rows_of_part(job, workplace(job).files, part, unsettled=unsettled)
+    files = workplace(job).files
+    rows = rows_of_part(job, files, part, unsettled=unsettled)
+    return fixity.with_turns(rows, files, job, part) if job.traits.samples else rows
 
 
 class Search:
@@ -205,6 +207,13 @@ def release_batch(batch: BatchRows, job: Job) -> JobResult:
     return _batch_shown(release.release_batch(place.releasing_store, place.files, batch, job, shared_pool()))
 
 
+@once(task_run_name="check {batch}")
+def check_batch(batch: BatchRows, job: Job) -> JobResult:
+    """Compare the batch's replacements with what was judged."""
+    place = workplace(job)
+    return _batch_shown(fixity.check_batch(place.store, place.files, batch, job, shared_pool()))
+
+
 def runs_without_rows(job: Job) -> Runs:
     """By kind and key, the run that recorded an intent and has not recorded its end."""
     files = workplace(job).files
@@ -245,6 +254,8 @@ def end_job(job: Job, settled: Settlement, search: Search) -> JobSummary:
     summary = _end(job, settled, search.sums, notes=search.notes, problems=search.problems)
     if job.is_recorded:
         record_left(workplace(job).files, job, search.days, search.again)
+    if job.kind is Kind.CHECK:
+        _announce_losses(summary, {code: summary.reasons[code] for code in fixity.LOSSES if code in summary.reasons})
     return _returned(summary)
 
 
@@ -292,9 +303,8 @@ def _publish(job: Job, summary: JobSummary, sums: JobSums) -> None:
         publish(page, key=f"{job.kind}-left", description="What was left as it is, and why")
 
 
-def _announce_losses(summary: JobSummary) -> None:
-    """Emit an event for automations, if a reconciliation found a loss."""
-    lost = {code: count for code, count in summary.drifts.items() if code in LOSSES}
+def _announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
+    """Emit an event for automations, if anything is lost; ``lost`` counts it by code."""
     if lost:
         resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
         emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": lost})
@@ -359,7 +369,7 @@ def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> Job
         drifts=drifts.counts,
         files=drifts.files,
     )
-    _announce_losses(summary)
+    _announce_losses(summary, {code: count for code, count in summary.drifts.items() if code in LOSSES})
     return _returned(summary)
 
 

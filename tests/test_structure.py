@@ -25,7 +25,7 @@ KNOWS = {
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records"),
-    "json": ("table/records", "jobs/intents", "pricing"),
+    "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
     "pydub": ("conversion/pcm",),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),

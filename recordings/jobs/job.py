@@ -40,6 +40,7 @@ class Job:
     repair: bool
     dry_run: bool
     started_at: datetime
+    sample_percent: float = 0  # share of the recordings that a check reads in full
     software_version: str = __version__
 
     @property
@@ -79,6 +80,7 @@ def plan_job(
     grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
+    sample_percent: float = 0,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
@@ -92,6 +94,7 @@ def plan_job(
     below = normal_prefixes([""] if prefixes is None else prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
     check_range("grace_days", grace, 0, MAX_DAYS)
+    check_range("sample_percent", sample_percent, 0, 100)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -110,6 +113,7 @@ def plan_job(
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,
+        sample_percent=sample_percent,
     )
     _check_selection(job)
     return job

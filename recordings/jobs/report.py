@@ -6,12 +6,13 @@ from typing import Any
 
 from recordings.formatting import human_bytes, usd
 from recordings.glossary import DIFFERENCES, label, meaning, plural, way_out
+from recordings.jobs.fixity import LOSSES as FIXITY_LOSSES
 from recordings.jobs.job import Job
 from recordings.jobs.kinds import TRAITS
 from recordings.jobs.reconcile import LOSSES, Drift
 from recordings.jobs.result import JobSummary, JobSums
 from recordings.recording import open_span
-from recordings.table.rows import AuditRow
+from recordings.table.rows import AuditRow, Status
 
 _MAX_LISTED = 100  # recordings in the report; the audit table has all
 _MAX_SAID = 100  # problems, and notes
@@ -25,6 +26,8 @@ def run_name(kind: str, parameters: Mapping[str, Any]) -> str:
     if kind == "reconcile":
         return f"{'repair' if parameters['repair'] else 'compare'} table and {bucket}, {window}"
     dry = "dry run: " if parameters["dry_run"] else ""
+    if kind == "check":
+        return ", ".join(filter(None, (f"{dry}check {bucket}", window, _below(parameters))))
     if kind == "release":
         return ", ".join(filter(None, (f"{dry}release originals of {bucket}", window, _below(parameters))))
     contacts, run_id = parameters["contact_ids"] or [], (parameters["run_id"] or "").strip()
@@ -44,6 +47,7 @@ def report_of(job: Job, summary: JobSummary, sums: JobSums) -> str:
         f"# {_TITLES[job.kind]} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
         _sentence(summary.next_step),
         _freed(job, summary) if job.kind == "release" else "",
+        _read(job, summary),
         _differences(summary.drifts),  # the meaning and what to do, before a hundred keys
         _reasons(summary),
         _listed("What went wrong", summary.problems),
@@ -71,18 +75,32 @@ def _calls(job: Job) -> str:
 
 
 def _verdict(job: Job, summary: JobSummary) -> str:
-    if any(code in LOSSES for code in summary.drifts):
+    if any(code in LOSSES for code in summary.drifts) or any(code in FIXITY_LOSSES for code in summary.reasons):
         return "**something is lost**"
     if not summary.succeeded:
         return "**not everything went well**"
     if job.kind == "reconcile":
         differences = sum(summary.drifts.values())
         return plural(differences, "difference") if differences else "they agree"
-    done = summary.counts.get(f"{job.kind}d", 0)
+    done = summary.counts.get(job.traits.done or "", 0)
     if not done:
-        return f"nothing to {job.kind}"
+        return job.traits.nothing_to_do
+    if job.kind == "check" and job.dry_run:
+        return f"{plural(done, 'recording')} would be checked"
     would = "would be " if job.dry_run else ""
-    return f"{plural(done, 'recording')} {would}{job.kind}d"
+    return f"{plural(done, 'recording')} {would}{job.traits.participle}"
+
+
+def _read(job: Job, summary: JobSummary) -> str:
+    """What a check has read, or would read, and what S3 charges for it."""
+    if not summary.counts.get(Status.CHECKED):
+        return ""
+    would, reading = "would read" if job.dry_run else "read", summary.reading
+    return (
+        f"It {would} {plural(reading.recordings, 'recording')} in full, **{human_bytes(reading.size_bytes)}**, and "
+        f"{'ask' if job.dry_run else 'asked'} S3 for the stored checksum of each. At list prices, S3 charges "
+        f"**{usd(reading.usd)}** for these requests and for retrieval."
+    )
 
 
 def _restored(job: Job, sums: JobSums) -> str:

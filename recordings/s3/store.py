@@ -16,10 +16,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import BotoCoreError, FlexibleChecksumError, HTTPClientError
 from urllib3.exceptions import HTTPError as TransportError
 
-from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.errors import BodyDiffers, Changed, StoreRefused, StoreUnavailable
 from recordings.pricing import KMS
 from recordings.s3.errors import (
     RAISED,
@@ -64,6 +64,8 @@ class Body:
         try:
             data: bytes = self._stream.read(size_bytes)
             return data
+        except FlexibleChecksumError as error:
+            raise BodyDiffers(f"reading the body failed: {error}") from error
         except (BotoCoreError, HTTPClientError, TransportError, OSError) as error:
             raise StoreUnavailable(f"reading the body failed: {error}") from error
 

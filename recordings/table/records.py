@@ -36,6 +36,7 @@ class Kind(StrEnum):
     RESTORE = "restore"
     RELEASE = "release"
     RECONCILE = "reconcile"
+    CHECK = "check"  # of the replacements' bytes at rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

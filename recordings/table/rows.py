@@ -13,7 +13,7 @@ TAG_LIMIT = "tag-limit"  # the reason of a replacement without room for the tag:
 
 
 class Status(StrEnum):
-    """What became of a recording. The first four are states of the bucket, the others attempts."""
+    """What became of a recording. The first four are states of the bucket, the others attempts and checks."""
 
     ARCHIVED = "archived"
     ALREADY_ARCHIVED = "already_archived"
@@ -23,6 +23,7 @@ class Status(StrEnum):
     CHANGED = "changed"
     REJECTED = "rejected"
     FAILED = "failed"
+    CHECKED = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class AuditRow:
     gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
     verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
-    read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
+    read_back: Annotated[bool, "The replacement was read back in full: decoded, or, in a `checked` row, hashed"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
     weighed_by: Annotated[
         str | None, "Digest of the prices, retention and terms by which archiving it would not pay, now or later"

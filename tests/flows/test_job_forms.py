@@ -1,15 +1,21 @@
-"""The run forms of restore, release and reconcile: no server is needed to read them."""
+"""The run forms of restore, release, reconcile and check: no server is needed to read them."""
 
 from typing import Any
 
 import pytest
 from prefect.utilities.callables import parameter_schema
 
+from flows.fixity import check_fixity
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 
-FLOWS: dict[str, Any] = {"restore": restore_recordings, "release": release_originals, "reconcile": reconcile_audit}
+FLOWS: dict[str, Any] = {
+    "restore": restore_recordings,
+    "release": release_originals,
+    "reconcile": reconcile_audit,
+    "check": check_fixity,
+}
 SELECTION = ["start_date", "end_date", "prefixes", "everything", "dry_run"]
 
 
@@ -20,9 +26,10 @@ def shown(flow: Any) -> dict[str, Any]:
 
 
 def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None:
-    restore, release, reconcile = map(list, map(shown, FLOWS.values()))
+    restore, release, reconcile, check = map(list, map(shown, FLOWS.values()))
     assert restore == ["contact_ids", *SELECTION[:3], "run_id", *SELECTION[3:], "missing_ok", "bucket", "audit_uri"]
     assert release == [*SELECTION, "grace_days", "grace_days_read_back", "missing_ok", "bucket", "audit_uri"]
+    assert check == [*SELECTION[:3], "sample_percent", "dry_run", "missing_ok", "bucket", "audit_uri"]
     assert reconcile == ["start_date", "end_date", "repair", "prefixes", "bucket", "audit_uri"]
 
 

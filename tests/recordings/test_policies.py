@@ -15,6 +15,7 @@ import pytest
 from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
+from recordings.jobs.fixity import check_batch
 from recordings.jobs.intents import set_out
 from recordings.jobs.job import batches_of, plan_job
 from recordings.jobs.reconcile import Drift, reconcile_day, write_differences
@@ -236,7 +237,25 @@ def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
         assert store.tags(each.key, each.version_id)
 
 
-DEEDS = {"restore": restore, "release": release, "reconcile": reconcile, "report": report, "estimate": estimate}
+def check(world: World, rows: list[AuditRow], pool: Pool) -> None:
+    """One by the stored checksum, one read; and a third that is gone, which S3 may say only to who may list."""
+    wanted = replace(job(world, Kind.CHECK), sample_percent=100)
+    gone = replace(rows[0], key=f"{rows[0].key}.gone")
+    (batch,) = batches_of([replace(rows[0], read_back=True), replace(rows[1], read_back=False), gone])
+    done = check_batch(world.store, world.files, batch, wanted, pool)
+    assert done.counts == {"checked": 2, "failed": 1}, done.failures
+    assert done.reasons == {"vanished": 1}
+    assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
+
+
+DEEDS = {
+    "check": check,
+    "restore": restore,
+    "release": release,
+    "reconcile": reconcile,
+    "report": report,
+    "estimate": estimate,
+}
 NEEDED = [(policy, action) for policy in DEEDS for action in enforced(policy)]
 NEEDED.remove(("release", "s3:ListBucket"))  # without it S3 calls a missing version forbidden; this server does not
 
