@@ -38,7 +38,7 @@ def lines_of(bucket: Bucket, *, encoded: bool = False, versions: bool = True) ->
             message(bucket.body(each["Key"], each["VersionId"])),
         ]
         for each in listed
-        if versions or each["IsLatest"]
+        if each["Key"].endswith((".wav", ".txt")) and (versions or each["IsLatest"])
     ]
 
 
