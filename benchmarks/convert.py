@@ -25,7 +25,7 @@ from rich.table import Table
 
 from demo.calls import call
 from demo.servers import s3_server
-from recordings.conversion import audio, ffmpeg
+from recordings.conversion import audio, program
 from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.profiles import PROFILES
 from recordings.s3.store import Store
@@ -51,7 +51,7 @@ def ffmpeg_twice(source: Path, result: Path) -> None:
 
 
 def pydub_export(source: Path, result: Path) -> None:
-    AudioSegment.converter = ffmpeg.executable()
+    AudioSegment.converter = program.executable()
     with source.open("rb") as stream:  # pydub leaves a file open that it opened itself
         call = AudioSegment.from_wav(stream)
     call.set_channels(1).export(result, format="wav", codec="pcm_alaw").close()
@@ -197,12 +197,12 @@ def codes(path: Path) -> np.ndarray:
 
 
 def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
+    command = [program.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
     subprocess.run(command, check=True)  # noqa: S603  # ours
 
 
 def _ffmpeg_version() -> str:
-    found = subprocess.run([ffmpeg.executable(), "-version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  # ours
+    found = subprocess.run([program.executable(), "-version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  # ours
     return " ".join(found.split()[:3])
 
 

@@ -32,9 +32,9 @@ from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, Used, cpu_se
 from benchmarks.pipeline import one_round
 from benchmarks.ways import by_flow, ours
 from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
+from recordings.found import listed_row
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
-from recordings.resample import listed_row
 from recordings.retention import Retention
 from recordings.run import Run
 from recordings.table.rows import AuditRow, Status

@@ -1,8 +1,8 @@
 """What planning a day costs as it grows to a million keys, in sixteen shards: ``python -m benchmarks.scale`` (Linux).
 
-A synthetic server answers ListObjectsV2 by pages of 1,000; half of the keys are settled in a local audit table, which
+A synthetic server answers ListObjectsV2 by pages of 1,000; half of the keys are final in a local audit table, which
 the real writer wrote in files of 800 rows, each shard its own. Each is planned as a run plans it (list, drop what is
-settled, pack into batches and waves) by a process of its own. CPU and memory are above those of the idle process.
+final, pack into batches and waves) by a process of its own. CPU and memory are above those of the idle process.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from rich.table import Table
 from benchmarks.clients import DAY, PREFIX, cpu_seconds
 from benchmarks.ways import planned
 from demo.servers import CREDENTIALS, HOST
+from recordings.found import listed_row
 from recordings.plan import Plan, list_day
 from recordings.recording import Day, Recording
-from recordings.resample import listed_row
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
@@ -97,7 +97,7 @@ def listing_server(keys_a_shard: int) -> Iterator[str]:
             process.join()
 
 
-def settle(audit_uri: str, shard: str, keys: int) -> None:
+def make_final(audit_uri: str, shard: str, keys: int) -> None:
     """Write rows for every second key as an earlier run would: archived, verified, tagged."""
     run = planned(BUCKET, DAY, audit_uri)
     listed = Recording(
@@ -123,7 +123,7 @@ def plan_shard(audit_uri: str, shard: str) -> None:
     day = Day(prefix=PREFIX, date=DAY, shard=shard)
     plan = Plan([day], [list_day(store, day, run)], run)
     figures = {"cpu_s": cpu_seconds() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
-    print(json.dumps({**figures, "open": plan.recordings, "settled": plan.settled_count, "waves": len(plan.waves)}))
+    print(json.dumps({**figures, "open": plan.recordings, "final": plan.final_count, "waves": len(plan.waves)}))
 
 
 def _resident_mb(field: str) -> float:
@@ -143,7 +143,7 @@ def measure(keys: int, shards: str) -> list[dict[str, float]]:
     """Each shard's figures for a day with this many keys."""
     with tempfile.TemporaryDirectory() as audit_uri, listing_server(keys // len(shards)) as url:
         for shard in shards:
-            settle(audit_uri, shard, keys // len(shards))
+            make_final(audit_uri, shard, keys // len(shards))
         return [_planned_by_its_own_process(audit_uri, shard, url) for shard in shards]
 
 
@@ -156,11 +156,11 @@ def main() -> None:
     if options.shard:
         plan_shard(options.audit, options.shard)
         return
-    table = Table("keys", "open", "settled", "waves", "CPU s, all shards", "µs by key", "peak MB, largest shard")
+    table = Table("keys", "open", "final", "waves", "CPU s, all shards", "µs by key", "peak MB, largest shard")
     for keys in QUICK_SIZES if options.quick else SIZES:
         shards = measure(keys, QUICK_SHARDS if options.quick else SHARDS)
-        sums = {name: sum(shard[name] for shard in shards) for name in ("open", "settled", "waves", "cpu_s")}
-        counts = [f"{sums[name]:,.0f}" for name in ("open", "settled", "waves")]
+        sums = {name: sum(shard[name] for shard in shards) for name in ("open", "final", "waves", "cpu_s")}
+        counts = [f"{sums[name]:,.0f}" for name in ("open", "final", "waves")]
         peak_mb = max(shard["peak_mb"] for shard in shards)
         table.add_row(
             f"{keys:,}", *counts, f"{sums['cpu_s']:.1f}", f"{1e6 * sums['cpu_s'] / keys:.0f}", f"{peak_mb:.0f}"

@@ -245,11 +245,11 @@ def plan(root: Path, files: Counted, days: int) -> Outcome:
 def died(root: Path, files: Counted, last: date) -> Outcome:
     """Find the dead runs and backfills that an archiving run takes over when it begins."""
     run = replace(_planned(root, last, last), catches_up=True)
-    patience = timedelta(hours=6)
+    abandoned_after = timedelta(hours=6)
     opened = open_records(files)
     left = {
-        **dead_runs(opened, run, abandoned_after=patience),
-        **dead_backfills(files, opened, run, abandoned_after=patience),
+        **dead_runs(opened, run, abandoned_after=abandoned_after),
+        **dead_backfills(files, opened, run, abandoned_after=abandoned_after),
     }
     return sum((window.end_date - window.start_date).days + 1 for each in left.values() for window in each), "days left"
 

@@ -21,9 +21,9 @@ from botocore.config import Config
 from obstore.store import S3Store
 
 from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
-from recordings.audit import Ledger, audit_wave
-from recordings.conversion import ffmpeg
+from recordings.conversion import program
 from recordings.conversion.pcm import BLOCK_BYTES
+from recordings.ledger import Ledger
 from recordings.plan import Plan, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
@@ -49,7 +49,7 @@ def ours(bucket: str, day: date) -> None:
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:
                 tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))
-            audit_wave(ledger, number, wave, [tagged], last=number == len(plan.waves))
+            ledger.enter_wave(number, wave, [tagged], last=number == len(plan.waves))
         if ledger.failures:
             raise RuntimeError(f"{len(ledger.failures)} recordings were not archived: {ledger.failures[0].reason}")
 
@@ -143,7 +143,7 @@ def keys_of(s3: Any, bucket: str, day: date) -> Iterator[str]:
 
 
 def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
+    command = [program.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
     subprocess.run(command, check=True)  # noqa: S603 (ours)
 
 

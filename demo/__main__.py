@@ -65,7 +65,7 @@ def _archive() -> None:
     frame = read_audit(str(AUDIT))
     console.print("", table_of_days(frame[frame["run_id"] == summary.run_id]), "")
     if not summary.counts.get("archived"):
-        console.print(f"Nothing left to archive: {summary.settled} recordings are in the audit table already.")
+        console.print(f"Nothing left to archive: {summary.final} recordings are in the audit table already.")
     per_1000 = summary.cost_per_1000_minutes_usd
     if per_1000 is not None:
         console.print(

@@ -7,9 +7,9 @@ from recordings.plan import Plan, days_of
 from recordings.run import plan_run
 from recordings.summary import RunSummary
 from tasks.names import named
-from tasks.run import Progress, end_run, open_ledger, open_record, preflight, this_flow_run
+from tasks.run import Progress, begin_run, end_run, open_ledger, preflight, runs_that_died, this_flow_run
 from tasks.runner import bounded, chunks_of
-from tasks.stages import audit_wave, day_by_day, list_recordings, resample_recordings, tag_recordings, verify_recordings
+from tasks.stages import day_by_day, enter_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 from tasks.workplace import at_work
 
 
@@ -89,7 +89,8 @@ def archive_recordings(
     )
     with at_work(run):
         findings = preflight(run)
-        dead = open_record(run)
+        dead = runs_that_died(run)
+        begin_run(run)
         chunks = chunks_of(days_of(run, dead))
         listings = list_recordings.map(chunks, unmapped(run)).result(raise_on_failure=False)
         plan = Plan(*day_by_day(chunks, listings), run)
@@ -101,6 +102,6 @@ def archive_recordings(
             tagged = tag_recordings.map(allow_failure(verified), unmapped(run))
             stages = (allow_failure(resampled), allow_failure(verified), allow_failure(tagged))
             last = number == len(plan.waves)
-            audit_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
+            enter_wave.submit(number, wave, ledger, last, *stages).result(raise_on_failure=False)
             progress.wave_ended(number)
         return end_run(run, dead, plan, findings, ledger)

@@ -7,7 +7,8 @@ from flows.parameters import Day, Percent
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Search, begin_job, check_batch, end_job, named, settle
+from tasks.fixity import check_batch, end_check
+from tasks.jobs import begin_job, named, search, settle
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -63,7 +64,7 @@ def check_fixity(
     with at_work(job):
         begin_job(job)
         settled = settle(job)
-        search = Search(job, settled)
-        for batches in search:
-            search.add(batches, check_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_job(job, settled, search)
+        found = search(job, settled)
+        for batches in found:
+            found.add(batches, check_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_check(job, settled, found)

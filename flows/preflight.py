@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from recordings.finding import Finding
-from tasks.preflight import look_at, publish_findings
+from tasks.preflight import findings_on, publish_findings
 
 
 @flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)
@@ -27,6 +27,6 @@ def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int,
         InvalidRequest: The parameters make no sense.
         StoreRefused: No such bucket, or no permission to look at anything.
     """
-    findings = look_at(bucket, prefixes, oldest_days)
+    findings = findings_on(bucket, prefixes, oldest_days)
     publish_findings(bucket, findings)
     return findings

@@ -7,8 +7,9 @@ from flows.parameters import Day
 from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Comparison, begin_job, end_comparison, named, repair_batch, settle
+from tasks.jobs import begin_job, named, settle
 from tasks.names import scheduled_on
+from tasks.reconcile import compare, end_comparison, repair_batch
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -59,7 +60,7 @@ def reconcile_audit(
     with at_work(job):
         begin_job(job)
         settled = settle(job)
-        comparison = Comparison(job)
+        comparison = compare(job)
         for batches in comparison:
             comparison.add(batches, repair_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
         return end_comparison(job, settled, comparison)

@@ -7,7 +7,8 @@ from flows.parameters import Count, Day
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Search, begin_job, end_job, named, release_batch, settle
+from tasks.jobs import begin_job, end_job, named, search, settle
+from tasks.release import release_batch
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -70,7 +71,7 @@ def release_originals(
     with at_work(job):
         begin_job(job)
         settled = settle(job)
-        search = Search(job, settled)
-        for batches in search:
-            search.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_job(job, settled, search)
+        found = search(job, settled)
+        for batches in found:
+            found.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_job(job, settled, found)

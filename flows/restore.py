@@ -7,7 +7,8 @@ from flows.parameters import Day, Words
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import Search, begin_job, end_job, named, restore_batch, settle
+from tasks.jobs import begin_job, end_job, named, search, settle
+from tasks.restore import restore_batch
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
@@ -67,7 +68,7 @@ def restore_recordings(
     with at_work(job):
         begin_job(job)
         settled = settle(job)
-        search = Search(job, settled)
-        for batches in search:
-            search.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_job(job, settled, search)
+        found = search(job, settled)
+        for batches in found:
+            found.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_job(job, settled, found)

@@ -3,16 +3,17 @@
 Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
-- what becomes of one recording: ``profiles``, ``decision``, ``resample``, ``carry``
-- proof and commit: ``verify``, ``tag``, ``audit``, ``provenance``, ``history``
+- what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
+- proof and commit: ``verify``, ``tag``, ``ledger``, ``provenance``, ``history``
 - many days at once: ``backfill``, ``standing``
 - the result, said to people: ``summary``, ``reporting``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention``, ``gate``, ``choice``, ``estimate``
-- support for all of these: ``outcomes``, ``retrying``, ``pool``, ``settings``, ``errors``, ``finding``
+- support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``ffmpeg``, ``judge``; all used by ``audio``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
+  ``audio``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
@@ -20,8 +21,9 @@ Three other folders use the modules above, and none of the three uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
-- ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``intents``, ``restore``, ``release``,
-  ``aftermath``, ``settlement``, ``reconcile``, ``fixity``, ``checksums``, ``result``, ``report``
+- ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
+  ``release``, ``aftermath``, ``settlement``, ``reconcile``, ``comparison``, ``fixity``,
+  ``checksums``, ``result``, ``report``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """

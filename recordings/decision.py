@@ -80,7 +80,29 @@ def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContex
     return store.read(current.key, version_id=provenance.original.version)
 
 
-def kept_of(
+def weigh(
+    recording: Recording,
+    source: StoredObject,
+    *,
+    already: bool,
+    again: bool,
+    duration_s: float,
+    bytes_after: int,
+    tags: Mapping[str, str],
+    run: Run,
+    retention: Retention,
+) -> tuple[Kept, Skipped | None]:
+    """The recording as it is kept now, and why its bytes stay as they are; None if they are to be replaced.
+
+    ``already`` and ``again`` mean the same as in ``left_as_it_is``; ``source`` is the version to convert.
+    """
+    kept = _kept_of(
+        recording, source, duration_s=duration_s, bytes_after=bytes_after, tags=tags, run=run, retention=retention
+    )
+    return kept, left_as_it_is(kept, already=already, again=again, bytes_after=bytes_after, run=run)
+
+
+def _kept_of(
     recording: Recording,
     source: StoredObject,
     *,

@@ -21,9 +21,8 @@ from recordings.decision import (
     check_is_due,
     check_may_be_replaced,
     is_done,
-    kept_of,
-    left_as_it_is,
     source_of,
+    weigh,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
 from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
@@ -55,12 +54,12 @@ _log = logging.getLogger(__name__)
 class Survey:
     """The totals of a listing, and a random sample of it. Two surveys can be added: the sample stays random."""
 
-    __slots__ = ("billed_by_class", "bytes_by_class", "count", "sample", "sample_size", "settled_count")
+    __slots__ = ("billed_by_class", "bytes_by_class", "count", "final_count", "sample", "sample_size")
 
     def __init__(
         self, recordings: Iterable[Recording], price_list: PriceList, *, sample_size: int = SAMPLE_SIZE
     ) -> None:
-        self.count, self.settled_count, self.sample_size = 0, 0, sample_size
+        self.count, self.final_count, self.sample_size = 0, 0, sample_size
         self.bytes_by_class: Counter[str] = Counter()
         self.billed_by_class: Counter[str] = Counter()
         self.sample = heapq.nsmallest(sample_size, self._counted(recordings, price_list), key=_lot)
@@ -75,7 +74,7 @@ class Survey:
     def add(self, other: "Survey") -> "Survey":
         """This survey and the other one, added up."""
         self.count += other.count
-        self.settled_count += other.settled_count
+        self.final_count += other.final_count
         self.bytes_by_class += other.bytes_by_class
         self.billed_by_class += other.billed_by_class
         self.sample = heapq.nsmallest(self.sample_size, [*self.sample, *other.sample], key=_lot)
@@ -123,21 +122,16 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
                 again = _Again(source_body)
                 foreseen = foresee(again, source.size_bytes, run.profile)
                 sizes = dict(_sizes(again, source.size_bytes))
-                kept = kept_of(
+                kept, stays = weigh(
                     recording,
                     source,
+                    already=foreseen.already,
+                    again=source is not current,
                     duration_s=foreseen.duration_s,
                     bytes_after=foreseen.bytes_after,
                     tags=tags,
                     run=run,
                     retention=retention_of(store),
-                )
-                stays = left_as_it_is(
-                    kept,
-                    already=foreseen.already,
-                    again=source is not current,
-                    bytes_after=foreseen.bytes_after,
-                    run=run,
                 )
                 reason = stays.code if stays else None
                 convertible = Convertible(kept=kept, bytes_by_profile=sizes)
@@ -218,8 +212,8 @@ class Forecast:
     """What a run over the window would do. Sizes in bytes, money in US dollars at list prices."""
 
     terms: Terms
-    recordings: int  # listed, and not settled by earlier runs
-    settled: int
+    recordings: int  # listed, and not final since earlier runs
+    final: int
     looked_at: int
     bytes_listed: int
     usd_month_listed: float  # for keeping everything listed as it is; exact
@@ -266,7 +260,7 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
     return Forecast(
         terms=run.terms,
         recordings=survey.count,
-        settled=survey.settled_count,
+        final=survey.final_count,
         looked_at=len(looks),
         bytes_listed=bytes_listed,
         usd_month_listed=sum(price_list.storage_month(size, name) for name, size in survey.billed_by_class.items()),

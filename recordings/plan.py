@@ -1,6 +1,6 @@
 """Which recordings a run will look at, and in which batches and waves.
 
-A wave is a group of batches that pass through the stages together. A recording is settled if the audit table shows that
+A wave is a group of batches that pass through the stages together. A recording is final if the audit table shows that
 an earlier run has dealt with its current content, so that a run need not look at it again.
 """
 
@@ -19,27 +19,28 @@ from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.table.reading import Settled, settled
+from recordings.table.reading import Final, final_recordings
+from recordings.waves import in_waves
 
 
 class Listing:
-    """The recordings of one day that are left to do, and counts of the settled ones. A plain class, as Batch is."""
+    """The recordings of one day that are left to do, and counts of the final ones. A plain class, as Batch is."""
 
-    __slots__ = ("damaged", "day", "open", "settled_count", "unprofitable_count")
+    __slots__ = ("damaged", "day", "final_count", "open", "unprofitable_count")
 
     def __init__(
         self,
         day: Day,
         open_recordings: Sequence[Recording],
-        settled_count: int,
+        final_count: int,
         damaged: Sequence[str] = (),
         unprofitable_count: int = 0,
     ) -> None:
         self.day = day
         self.open = tuple(open_recordings)
-        self.settled_count = settled_count
-        self.unprofitable_count = unprofitable_count  # of the settled recordings, those not worth archiving
-        self.damaged = tuple(damaged)  # files of the audit table that cannot be read, so that they settle nothing
+        self.final_count = final_count
+        self.unprofitable_count = unprofitable_count  # of the final recordings, those not worth archiving
+        self.damaged = tuple(damaged)  # files of the audit table that cannot be read, so that they make nothing final
 
 
 class Plan:
@@ -50,8 +51,8 @@ class Plan:
 
     __slots__ = (
         "damaged",
+        "final_count",
         "recordings",
-        "settled_count",
         "size_bytes",
         "survey",
         "unlisted",
@@ -66,18 +67,15 @@ class Plan:
         ]
         self.damaged = sorted({name for listing in listed for name in listing.damaged})
         batches = list(pack(listed, run))
-        step = settings().batches_in_flight
         self.recordings = sum(len(batch.recordings) for batch in batches)
         self.size_bytes = sum(recording.size_bytes for batch in batches for recording in batch.recordings)
-        self.settled_count = sum(listing.settled_count for listing in listed)
+        self.final_count = sum(listing.final_count for listing in listed)
         self.unprofitable_count = sum(listing.unprofitable_count for listing in listed)
         self.survey = survey_of(listed) if run.dry_run else None
-        self.waves = [] if run.dry_run else [batches[n : n + step] for n in range(0, len(batches), step)]
+        self.waves = [] if run.dry_run else list(in_waves(batches))
 
     def __str__(self) -> str:
-        return (
-            f"{plural(self.recordings, 'recording')} to look at, {self.settled_count:,} accounted for by earlier runs"
-        )
+        return f"{plural(self.recordings, 'recording')} to look at, {self.final_count:,} accounted for by earlier runs"
 
 
 def days_of(run: Run, dead: DeadRuns) -> list[Day]:
@@ -98,25 +96,25 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
     total = Survey([], prices())
     for listing in listings:
         total.add(Survey(listing.open, prices()))
-        total.settled_count += listing.settled_count
+        total.final_count += listing.final_count
     return total
 
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
-    """The day's recordings, except those that the audit table shows as settled."""
-    done = Settled(frozenset(), ()) if run.overwrite_converted else _settled(store, day, run)
-    open_recordings, settled_count, unprofitable_count = [], 0, 0
+    """The day's recordings, except those that the audit table shows as final."""
+    done = Final(frozenset(), ()) if run.overwrite_converted else _final(store, day, run)
+    open_recordings, final_count, unprofitable_count = [], 0, 0
     for recording in patience()(lambda: list(_recordings(store, day))):
         if (recording.key, recording.etag) in done.recordings:
-            settled_count += 1
+            final_count += 1
             unprofitable_count += (recording.key, recording.etag) in done.unprofitable
         else:
             open_recordings.append(recording)
-    return Listing(day, open_recordings, settled_count, done.damaged, unprofitable_count)
+    return Listing(day, open_recordings, final_count, done.damaged, unprofitable_count)
 
 
-def _settled(store: Store, day: Day, run: Run) -> Settled:
-    return settled(
+def _final(store: Store, day: Day, run: Run) -> Final:
+    return final_recordings(
         run.audit_uri,
         day,
         bucket=run.bucket,

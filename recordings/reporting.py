@@ -11,7 +11,7 @@ from recordings.pricing import Cost, break_even_months, prices
 from recordings.recording import span
 from recordings.run import Run
 from recordings.summary import RunSummary, Tally
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import AuditRow, Status, failed_first
 
 _KEYS_SHOWN = 20  # for each reason
 GLOSSARY = "docs/audit-table.md explains every word and code."
@@ -118,7 +118,7 @@ def _statuses(summary: RunSummary) -> str:
     rows = [
         f"| {label(code)} | {count:,} | {meanings.get(code, '')} |" for code, count in sorted(summary.counts.items())
     ]
-    rows.append(f"| accounted for by earlier runs | {summary.settled:,} | Not looked at again. |")
+    rows.append(f"| accounted for by earlier runs | {summary.final:,} | Not looked at again. |")
     if summary.unprofitable:
         again = "Looked at again once prices, retention, settings or this software change."
         rows.append(f"| of these, not worth archiving | {summary.unprofitable:,} | {again} |")
@@ -216,11 +216,6 @@ def _by_code(rows: Sequence[AuditRow]) -> dict[str, list[AuditRow]]:
     return groups
 
 
-def failed_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
-    """The rows in their order, but failed ones before all others."""
-    return sorted(rows, key=lambda row: row.status is not Status.FAILED)
-
-
 def _named(code: str, rows: Sequence[AuditRow], count: int) -> str:
     """The recordings with one reason, as a list: its lines wrap, whereas a table would have to be scrolled."""
     statuses = ", ".join(sorted({label(row.status) for row in rows}))
@@ -263,7 +258,7 @@ def _as_code(text: str) -> str:
 
 def forecast_report(forecast: Forecast, retention_years: float) -> str:
     """What archiving would do, with its uncertainty; nothing was written to find out."""
-    earlier = f"{plural(forecast.settled, 'recording')} accounted for by earlier runs"
+    earlier = f"{plural(forecast.final, 'recording')} accounted for by earlier runs"
     if not forecast.recordings:
         return f"Nothing to archive; {earlier}."
     is_census = forecast.looked_at == forecast.recordings

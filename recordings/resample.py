@@ -5,9 +5,7 @@ The judge (``recordings.conversion.judge``) compares each result with its source
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 
-from recordings import __version__
 from recordings.carry import carry_late_changes
 from recordings.conversion.audio import Conversion, convert
 from recordings.decision import (
@@ -15,14 +13,13 @@ from recordings.decision import (
     check_is_due,
     check_may_be_replaced,
     is_done,
-    kept_of,
-    left_as_it_is,
     may_pay_later,
     source_of,
+    weigh,
     weighed_by,
 )
-from recordings.errors import Changed, Rejected, Skipped
-from recordings.keys import contact_of, date_of
+from recordings.errors import Changed, Skipped
+from recordings.found import as_stored, confirmed_row, listed_row
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
@@ -62,30 +59,12 @@ class _Sent:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def listed_row(recording: Recording, run: Run) -> AuditRow:
-    """The row of a recording with what the listing alone shows."""
-    return AuditRow(
-        run_id=run.run_id,
-        recording_date=recording.recording_date,
-        bucket=recording.bucket,
-        key=recording.key,
-        contact_id=recording.contact_id,
-        status=Status.FAILED,
-        profile=run.profile_name,
-        bytes_before=recording.size_bytes,
-        etag_before=recording.etag,
-        storage_class_before=recording.storage_class,
-        started_at=datetime.now(UTC),
-        software_version=run.software_version,
-    )
-
-
 def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent: _Sent) -> AuditRow:
     check_is_due(recording, run)
     if recording.storage_class in CHARGED_FOR_READING and sent.replaced is None:
         head = store.head(recording.key)
         if is_done(head, run):
-            return _confirmed(store, row, head)
+            return confirmed_row(store, row, head)
     try:
         return _rewrite(store, recording, run, row, sent)
     except Changed:  # by somebody else or by us: a PUT is retried if its answer is lost, and then meets its own result
@@ -95,36 +74,31 @@ def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent:
         if sent.replaced is not None:
             current = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
             carry_late_changes(store, sent.replaced, sent.tags, current)
-        return _confirmed(store, row, head)
+        return confirmed_row(store, row, head)
 
 
 def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: _Sent) -> AuditRow:
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if is_done(current, run):
-            return _confirmed(store, row, current)
+            return confirmed_row(store, row, current)
         tags = without_mark(check_may_be_replaced(store, current, run))
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     retention = retention_of(store)
-    kept = kept_of(
+    kept, stays = weigh(
         recording,
         original,
+        already=conversion.already,
+        again=original is not current,
         duration_s=conversion.duration_s,
         bytes_after=len(conversion.body),
         tags=tags,
         run=run,
         retention=retention,
     )
-    stays = left_as_it_is(
-        kept,
-        already=conversion.already,
-        again=original is not current,
-        bytes_after=len(conversion.body),
-        run=run,
-    )
     if stays and stays.code == NOT_WORTH_IT:
-        settles = None if may_pay_later(kept) else weighed_by(run, retention)
-        return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=settles)
+        weighed = None if may_pay_later(kept) else weighed_by(run, retention)
+        return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=weighed)
     if stays:
         return _left_as_it_is(row, current, original, conversion, stays)
     sent.replaced, sent.tags = current, tags
@@ -157,7 +131,7 @@ def _provenance(original: Side, result: Side, run: Run) -> Provenance:
 
 def _original(stored: StoredObject, conversion: Conversion) -> Side:
     source = _audio(conversion.source, conversion.source_sha256, conversion.duration_s)
-    return _kept(source, replace(stored, version_id=stored.version_id or UNVERSIONED))
+    return as_stored(source, replace(stored, version_id=stored.version_id or UNVERSIONED))
 
 
 def _result(conversion: Conversion) -> Side:
@@ -168,17 +142,6 @@ def _result(conversion: Conversion) -> Side:
 
 def _audio(held: AudioFormat, sha256: str, duration_s: float) -> Side:
     return Side(sha256=sha256, duration_s=duration_s, **asdict(held))
-
-
-def _kept(audio: Side, stored: StoredObject) -> Side:
-    """The audio as ``audio`` describes it, in an object as S3 shows it."""
-    return replace(
-        audio,
-        size_bytes=stored.size_bytes,
-        etag=stored.etag,
-        version=stored.version_id,
-        storage_class=stored.storage_class,
-    )
 
 
 def _archived(row: AuditRow, original: StoredObject, conversion: Conversion, written: Written, run: Run) -> AuditRow:
@@ -201,7 +164,7 @@ def _left_as_it_is(
     """The row of a recording that another tool made small: its original is not known."""
     if original is not current:
         raise stays  # the object is an earlier conversion, about which this conversion says nothing
-    found = _kept(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), current)
+    found = as_stored(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), current)
     return row.between(
         replace(found, version=None),
         found,
@@ -210,41 +173,3 @@ def _left_as_it_is(
         note=conversion.note,
         attempts=current.attempts,
     )
-
-
-def _confirmed(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
-    """The row of an earlier replacement, filled in from the replacement's own provenance."""
-    provenance = provenance_of(current.metadata)
-    assert provenance is not None  # noqa: S101 (the callers have looked)
-    if store.sha256_of(current) != provenance.result.sha256:
-        raise Rejected("not-as-written", "its provenance is ours, but its SHA-256 is not of what we wrote")
-    by_us = provenance.run_id == row.run_id
-    return row.between(
-        provenance.original,
-        _kept(provenance.result, current),
-        status=Status.ARCHIVED if by_us else Status.ALREADY_ARCHIVED,
-        reason=None if by_us else f"found-archived: by run {provenance.run_id}",
-        profile=provenance.profile,
-        attempts=current.attempts + (1 if by_us else 0),
-    )
-
-
-def found_row(store: Store, key: str) -> AuditRow | None:
-    """The row of a replacement by its own provenance; None where the object is not one of ours."""
-    current = store.head(key)
-    provenance = provenance_of(current.metadata)
-    day = date_of(key)
-    if provenance is None or day is None:
-        return None
-    row = AuditRow(
-        run_id=provenance.run_id,
-        recording_date=day,
-        bucket=store.bucket,
-        key=key,
-        contact_id=contact_of(key),
-        status=Status.FAILED,
-        profile=provenance.profile,
-        started_at=datetime.now(UTC),
-        software_version=__version__,
-    )
-    return _confirmed(store, row, current)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from recordings import __version__
-from recordings.conversion.audio import check_profile_available
+from recordings.conversion.program import check_profile_available
 from recordings.errors import InvalidRequest
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
@@ -42,6 +42,7 @@ class Run:
     batch_size: int
     readback_percent: float
     archive_unprofitable: bool
+    grace_days: int  # for which releases keep originals: part of what archiving costs
     shard: str  # only contact ids that begin with this; empty: all
     catches_up: bool  # no dates were given: the run also visits the windows of runs that never finished
     software_version: str = __version__
@@ -62,7 +63,7 @@ class Run:
         """The terms under which recordings are archived."""
         return Terms(
             storage_class=self.storage_class,
-            grace_days=settings().grace_days,
+            grace_days=self.grace_days,
             readback_share=self.readback_percent / 100,
             batch_size=self.batch_size,
         )
@@ -141,6 +142,7 @@ def plan_run(
         batch_size=batch_size,
         readback_percent=readback_percent,
         archive_unprofitable=archive_unprofitable or not settings().skip_unprofitable,
+        grace_days=settings().grace_days,
         shard=shard,
         catches_up=start_date is None and end_date is None,
     )

@@ -81,8 +81,8 @@ class RunSummary:
 
     run_id: str
     counts: Mapping[str, int]  # by status; "planned" in a dry run
-    settled: int  # recordings in the window that earlier runs had dealt with, so that this run did not look at them
-    unprofitable: int = 0  # of the settled ones, those not worth archiving
+    final: int  # recordings in the window that earlier runs had dealt with, so that this run did not look at them
+    unprofitable: int = 0  # of the final ones, those not worth archiving
     minutes_before: float
     minutes_after: float
     bytes_before: int
@@ -127,7 +127,7 @@ class RunSummary:
             *(f"file {each} of the audit table cannot be read" for each in self.damaged[:3]),
             *([f"and {plural(len(self.damaged) - 3, 'more file')}"] if len(self.damaged) > 3 else ()),
         ]
-        earlier = f" ({self.settled:,} accounted for by earlier runs)" if self.settled else ""
+        earlier = f" ({self.final:,} accounted for by earlier runs)" if self.final else ""
         done = [counted] if self.recordings else [] if trouble else [f"nothing to archive{earlier}"]
         return f"run {self.run_id}: {'; '.join([*done, *trouble])}"
 
@@ -168,7 +168,7 @@ def summarize(
     return RunSummary(
         run_id=run.run_id,
         counts=counts,
-        settled=plan.settled_count,
+        final=plan.final_count,
         unprofitable=plan.unprofitable_count,
         minutes_before=sums.minutes,
         minutes_after=sums.minutes,
@@ -188,7 +188,7 @@ def summarize(
 
 def as_totals(summary: RunSummary, sums: Tally) -> dict[str, Any]:
     """The figures that go into the run's record."""
-    counted = ("counts", "settled", "unprofitable", "unrecorded", "unlisted", "damaged")
+    counted = ("counts", "final", "unprofitable", "unrecorded", "unlisted", "damaged")
     names = (*counted, "requests", "cpu_s", "wall_s", "cost_usd")
     of_sums = ("reasons", "minutes", "bytes_before", "bytes_after")
     figures = {name: getattr(summary, name) for name in names} | {name: getattr(sums, name) for name in of_sums}

@@ -16,7 +16,7 @@ from tasks.workplace import session
 
 
 @task(task_run_name="inspect {bucket}", cache_policy=NO_CACHE, persist_result=False)
-def look_at(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
+def findings_on(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[Finding]:
     """All findings of preflight, most serious first. Raises InvalidRequest for an impossible bucket or prefix."""
     check_bucket_name(bucket)
     store = Store(bucket, settings(), session())

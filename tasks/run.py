@@ -10,12 +10,12 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 
-from recordings.audit import Ledger
 from recordings.backfill import dead_backfills
 from recordings.estimate import Forecast, Survey, forecast, look_at
 from recordings.finding import NOTHING_BELOW, Finding, Severity
 from recordings.glossary import plural
 from recordings.history import DeadRuns, dead_runs
+from recordings.ledger import Ledger
 from recordings.plan import Plan
 from recordings.pool import shared_pool
 from recordings.preflight.canary import check_sight
@@ -62,19 +62,23 @@ def preflight(run: Run) -> list[Finding]:
     return findings
 
 
-def open_record(run: Run) -> DeadRuns:
-    """Record the start of the run; returns the windows of runs that started and never ended."""
+def runs_that_died(run: Run) -> DeadRuns:
+    """The windows of runs that started and never ended; none if this run does not catch up."""
     files = workplace(run).files
-    patience = timedelta(hours=settings().abandoned_after_h)
+    abandoned_after = timedelta(hours=settings().abandoned_after_h)
     opened = open_records(files) if run.catches_up else []
-    dead = {
-        **dead_runs(opened, run, abandoned_after=patience),
-        **dead_backfills(files, opened, run, abandoned_after=patience),
+    return {
+        **dead_runs(opened, run, abandoned_after=abandoned_after),
+        **dead_backfills(files, opened, run, abandoned_after=abandoned_after),
     }
+
+
+def begin_run(run: Run) -> None:
+    """Record the start of the run; a dry run leaves no record."""
     if not run.dry_run:
-        retention = retention_of(workplace(run).store).sentence(run.prefixes)
-        record_start(files, run, circumstances=circumstances(), retention=retention)
-    return dead
+        place = workplace(run)
+        retention = retention_of(place.store).sentence(run.prefixes)
+        record_start(place.files, run, circumstances=circumstances(), retention=retention)
 
 
 def open_ledger(run: Run) -> Ledger:

@@ -1,11 +1,12 @@
 """The limit on parallel work: the one bounded task runner of all flows, and lists cut to fit it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from recordings.settings import settings
+from recordings.waves import in_chunks
 
 Item = TypeVar("Item")
 _MAX_TASKS = 100
@@ -35,16 +36,6 @@ class _Bounded(ThreadPoolTaskRunner[Any]):
 def bounded() -> Any:
     """The task runner for a flow."""
     return _Bounded()
-
-
-def in_waves(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """As many items at a time as can be worked on at once, so that later items occupy no memory yet."""
-    return in_chunks(items, settings().batches_in_flight)
-
-
-def in_chunks(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
-    """``size`` items at a time."""
-    return (list(items[n : n + size]) for n in range(0, len(items), size))
 
 
 def chunks_of(days: Sequence[Item]) -> list[Chunk[Item]]:

@@ -9,9 +9,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 from prefect.tasks import Task
 
-from recordings import audit
 from recordings.errors import StoreUnavailable
 from recordings.glossary import plural
+from recordings.ledger import Ledger, StageOutcome
 from recordings.plan import Listing, list_day
 from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
@@ -129,14 +129,14 @@ def tag_recordings(verified: BatchRows | BaseException, run: Run) -> BatchTold:
 
 
 @stage(task_run_name="account for part {number}")
-def audit_wave(
+def enter_wave(
     number: int,
     wave: Sequence[Batch],
-    ledger: audit.Ledger,
+    ledger: Ledger,
     last: bool,
-    resampled: Sequence[audit.StageOutcome],
-    verified: Sequence[audit.StageOutcome],
-    tagged: Sequence[audit.StageOutcome],
+    resampled: Sequence[StageOutcome],
+    verified: Sequence[StageOutcome],
+    tagged: Sequence[StageOutcome],
 ) -> None:
-    """Take the rows of a wave (a few batches), whichever stage failed; write the gathered rows if they are due."""
-    audit.audit_wave(ledger, number, wave, (resampled, verified, tagged), last=last)
+    """Enter the rows of a wave (a few batches) in the ledger; write the gathered rows if they are due."""
+    ledger.enter_wave(number, wave, (resampled, verified, tagged), last=last)

@@ -116,14 +116,15 @@ def test_folders_know_each_other_in_one_direction(path: Path) -> None:
     assert known <= (WINGS[own] if own else set(WINGS) - ON_TOP)
 
 
-def test_the_table_and_the_notebook_need_neither_compiler_nor_resampler() -> None:
+def test_the_table_the_jobs_and_the_notebook_need_neither_compiler_nor_resampler() -> None:
     notebook = json.loads((ROOT / "notebooks" / "audit_report.ipynb").read_text())
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     lines = [line for source in sources for line in source.splitlines() if line.startswith("from recordings.")]
-    tables = [f"import recordings.{name_of(path).replace('/', '.')}" for path in files_of("recordings/table")]
+    paths = [*files_of("recordings/table"), *files_of("recordings/jobs")]
+    modules = [f"import recordings.{name_of(path).replace('/', '.')}".removesuffix(".__init__") for path in paths]
     assert len(lines) > 5
     check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'numba', 'soxr', 'pydub'}))"
-    for code in ("\n".join(lines), "\n".join(tables)):
+    for code in ("\n".join(lines), "\n".join(modules)):
         subprocess.run([sys.executable, "-W", "ignore", "-c", code + check], cwd=ROOT, check=True)
 
 

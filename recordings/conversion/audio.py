@@ -51,12 +51,6 @@ class Inspection:
     frames: int
 
 
-def check_profile_available(profile: Profile) -> None:
-    """Raise ``InvalidRequest`` with the way out if the profile needs ffmpeg and there is none."""
-    if profile.needs_ffmpeg:
-        ffmpeg.executable()
-
-
 def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
     """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected`` where it cannot be converted.
 

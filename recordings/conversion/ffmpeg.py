@@ -7,9 +7,7 @@ files when a disk is full).
 """
 
 import hashlib
-import importlib
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,8 +16,9 @@ from dataclasses import dataclass
 from typing import IO
 
 from recordings.conversion.pcm import raw_blocks, to_16_bits
+from recordings.conversion.program import executable
 from recordings.conversion.wav import ObjectStream, WavHead
-from recordings.errors import InvalidRequest, Rejected
+from recordings.errors import Rejected
 
 QUIETLY = ["-nostdin", "-v", "error", "-xerror", "-protocol_whitelist", "file,pipe"]
 NOTHING_ELSE = ["-map_metadata", "-1", "-metadata_header_padding", "0", "-fflags", "+bitexact", "-flags", "+bitexact"]
@@ -36,18 +35,6 @@ class FlacInfo:
     bits: int
     frames: int
     md5: str
-
-
-def executable() -> str:
-    """The path of ffmpeg; raises ``InvalidRequest`` if there is none."""
-    found = shutil.which("ffmpeg")
-    if found:
-        return found
-    try:
-        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    except (ImportError, RuntimeError) as error:
-        way_out = "put ffmpeg on PATH, install imageio-ffmpeg, or choose an A-law profile"
-        raise InvalidRequest(f"this profile needs ffmpeg, which is not here: {way_out}") from error
 
 
 def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from recordings.table.rows import HOLDS_REPLACEMENT, SMALL, AuditRow, Status
 class Traits:
     """What one kind of job is like: its words for people, its parameters, and what it does to the bucket."""
 
-    title: str  # of the report
+    title: str  # of the page that reports on it
     participle: str  # of what becomes of a recording: "was not released"
     nothing_to_do: str  # what the summary says if it has nothing else to say
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
@@ -32,9 +32,7 @@ class Traits:
     works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
     needs_original: bool = True  # leaves out recordings whose row names no original
     samples: bool = False  # reads a share of the recordings in full, another one each time
-    done: Status | None = (
-        None  # of the row of a recording with which the job succeeded; None: it has no status of its own
-    )
+    done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
+from recordings.found import found_row
 from recordings.glossary import code_of, label, plural
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
@@ -19,7 +20,6 @@ from recordings.keys import date_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
-from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -58,6 +58,22 @@ class Drift:
         return self.code in LOSSES or self.code in FAILURES
 
 
+class DayDrifts:
+    """The drifts of one day below one prefix. A plain class, as Batch is."""
+
+    __slots__ = ("day", "drifts")
+
+    def __init__(self, day: Day, drifts: Sequence[Drift]) -> None:
+        self.day = day
+        self.drifts = tuple(drifts)
+
+    @property
+    def trouble(self) -> str:
+        """The first drifts that make the run fail, in a sentence; empty if there is none."""
+        bad = [f"{drift.key}: {drift.code}" for drift in self.drifts if drift.is_bad]
+        return f"{plural(len(bad), 'recording')} lost, or not compared: {', '.join(bad[:3])}" if bad else ""
+
+
 class Drifts:
     """The drifts that a reconciliation has found so far: all are counted and written, the first are named."""
 
@@ -89,6 +105,11 @@ class Drifts:
         number = len(self.files) + 1
         self.files += write_differences(self._audit_files, self._job, self._unwritten, number=number)
         self._unwritten = []
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Of the counts, those of losses."""
+        return {code: count for code, count in self.counts.items() if code in LOSSES}
 
     @property
     def problems(self) -> list[str]:

@@ -12,9 +12,8 @@ from recordings.glossary import code_of, label, plural
 from recordings.jobs.job import FOUND_GONE, Job
 from recordings.jobs.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
-from recordings.reporting import failed_first
 from recordings.table.records import Kind
-from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _IN_GRACE = "in-grace"  # the reason of an original that was archived too recently to be released
 _MAX_LISTED = 100  # recordings that the report names at most; the audit table has all

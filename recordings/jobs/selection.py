@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from recordings.errors import AuditDamaged
+from recordings.found import found_row
 from recordings.glossary import label, plural
 from recordings.jobs.job import BATCH_SIZE, Job
 from recordings.jobs.result import Due, due_on
@@ -19,7 +20,6 @@ from recordings.keys import contact_of, date_of
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.recording import Day, days_between, span
-from recordings.resample import found_row
 from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.files import PARTITION, AuditFiles

@@ -133,10 +133,10 @@ def _plain(value: Any) -> Any:
     return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
 
 
-class Settled(NamedTuple):
-    """The settled recordings of a day, and the files of the day that cannot be read.
+class Final(NamedTuple):
+    """The final recordings of a day, and the files of the day that cannot be read.
 
-    A recording is settled if an earlier run has dealt with its current content, so that no run need look at it again.
+    A recording is final if an earlier run has dealt with its current content, so that no run need look at it again.
     """
 
     recordings: frozenset[tuple[str, str]]  # (key, ETag)
@@ -144,7 +144,7 @@ class Settled(NamedTuple):
     unprofitable: frozenset[tuple[str, str]] = frozenset()  # of these, the recordings that are not worth archiving
 
 
-def settled(
+def final_recordings(
     audit_uri: str,
     day: Day,
     *,
@@ -153,12 +153,12 @@ def settled(
     software_version: str,
     weighed_by: str | None = None,
     session: Session | None = None,
-) -> Settled:
-    """(key, ETag) of the settled recordings of the day, or of its shard.
+) -> Final:
+    """(key, ETag) of the final recordings of the day, or of its shard.
 
-    Settled are recordings that under this profile were verified and tagged (or had no room for the tag), that this
+    Final are recordings that under this profile were verified and tagged (or had no room for the tag), that this
     version of the software rejected, or that it found not worth archiving when it weighed them by the digest
-    ``weighed_by`` (None: the latter are not settled). A damaged file settles nothing, and is named.
+    ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -180,7 +180,7 @@ def settled(
         tables, damaged = _file_by_file(files, rows.files, wanted)
     rows_of = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
     found = list(chain.from_iterable(rows_of))
-    return Settled(
+    return Final(
         frozenset((key, etag) for key, etag, _ in found),
         tuple(damaged),
         frozenset((key, etag) for key, etag, is_unprofitable in found if is_unprofitable),

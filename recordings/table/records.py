@@ -73,6 +73,7 @@ class StartRecord:
     shard: str | None = None  # empty: all; None of a job, and by a version that had no shards
     include_held: bool = False
     archive_unprofitable: bool = True  # once, there was no choice
+    grace_days: int | None = None  # for which originals are kept; None: an earlier version did not say
     backfill: Mapping[str, int] = field(default_factory=dict)  # how it is cut; empty of what is no backfill
     circumstances: Circumstances = field(default_factory=Circumstances)
     retention: str | None = None  # how long the bucket keeps recordings, in a sentence

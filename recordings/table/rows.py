@@ -1,6 +1,6 @@
 """A row of the audit table, and its possible values. ``AuditRow`` is the only declaration of the schema."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
@@ -112,6 +112,11 @@ class AuditRow:
 
 def _columns(which: str, side: Side) -> dict[str, Any]:
     return {column.format(which): getattr(side, field) for field, column in _COLUMNS.items()}
+
+
+def failed_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
+    """The rows in their order, but failed ones before all others."""
+    return sorted(rows, key=lambda row: row.status is not Status.FAILED)
 
 
 class BatchRows:

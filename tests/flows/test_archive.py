@@ -138,7 +138,7 @@ def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: Any, cal
     archive_days()
     before = bucket.snapshot()
     again = archive_days()
-    assert (again.counts, again.settled, again.manifest_files) == ({}, len(calls), ())
+    assert (again.counts, again.final, again.manifest_files) == ({}, len(calls), ())
     assert bucket.snapshot() == before
     assert str(again).endswith("nothing to archive (10 accounted for by earlier runs)")
     assert artifact("archive-report").partition("\n")[0].endswith("nothing to archive")
@@ -176,12 +176,12 @@ def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(RunFailed, match=f"file .*{file.name} of the audit table cannot be read") as failed:
         archive_days()
-    assert (failed.value.summary.counts, failed.value.summary.settled) == (
+    assert (failed.value.summary.counts, failed.value.summary.final) == (
         {"already_archived": rows},
         len(calls) - rows,
     )
     file.unlink()
-    assert archive_days().settled == len(calls)
+    assert archive_days().final == len(calls)
 
 
 @ON_MINISTACK  # its access log
@@ -199,7 +199,7 @@ def test_a_dry_run_writes_nothing_at_all(
 
 def test_an_empty_window_is_a_run_with_nothing_to_do(archive_days: Any, calls: dict[str, bytes]) -> None:
     summary = archive_days(start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
-    assert (summary.counts, summary.settled) == ({}, 0)
+    assert (summary.counts, summary.final) == ({}, 0)
 
 
 def test_what_cannot_be_converted_does_not_fail_the_run(
@@ -212,7 +212,7 @@ def test_what_cannot_be_converted_does_not_fail_the_run(
     assert summary.counts == {"archived": 10, "rejected": 1, "skipped": 1}
     frame = pd.read_parquet(audit_uri).set_index("key")
     assert str(frame.loc[truncated, "reason"]).startswith("truncated: ")
-    assert archive_days().counts == {"skipped": 1}  # the rejected one is settled, as long as neither it nor we change
+    assert archive_days().counts == {"skipped": 1}  # the rejected one is final, as long as neither it nor we change
 
 
 @pytest.mark.parametrize("stage", ["resample", "verify", "tag"])
@@ -265,7 +265,7 @@ def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: Any, calls:
     uri = f"s3://{bucket.name}/audit"
     archive_days(audit_uri=uri)
     assert sorted(pd.read_parquet(uri)["key"]) == sorted(calls)
-    assert archive_days(audit_uri=uri).settled == len(calls)
+    assert archive_days(audit_uri=uri).final == len(calls)
 
 
 @pytest.mark.parametrize(

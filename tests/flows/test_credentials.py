@@ -100,7 +100,7 @@ def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.Mon
     audit_uri = f"s3://{place.bucket}/audit"
     what: dict[str, Any] = {"bucket": place.bucket, "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}
     assert archive_recordings(prefixes=[PREFIX], **what).counts == {"archived": 1}
-    assert archive_recordings(prefixes=[PREFIX], **what).settled == 1
+    assert archive_recordings(prefixes=[PREFIX], **what).final == 1
     assert estimate_savings(prefixes=[PREFIX], **what).recordings == 0
     assert report_savings(audit_uri).recordings == 1
     assert reconcile_audit(prefixes=[PREFIX], **what).drifts == {}

@@ -37,7 +37,7 @@ def test_the_forecast_is_what_the_run_then_does(window: dict[str, Any]) -> None:
     assert (ahead.bytes_before.expected, ahead.bytes_after.expected) == (summary.bytes_before, summary.bytes_after)
     assert ahead.minutes.expected == pytest.approx(summary.minutes_after)
     again = estimate_savings(**window)
-    assert (again.recordings, again.settled) == (0, 10)
+    assert (again.recordings, again.final) == (0, 10)
 
 
 def test_there_is_no_forecast_of_a_misspelt_prefix(window: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from recordings.conversion import alaw
 from recordings.conversion import ffmpeg as ours
 from recordings.conversion.alaw import encode
-from recordings.conversion.audio import Conversion, check_profile_available, convert, inspect
+from recordings.conversion.audio import Conversion, convert, inspect
+from recordings.conversion.program import check_profile_available, executable
 from recordings.errors import InvalidRequest, Rejected
 from recordings.profiles import PROFILES, AudioFormat, Profile
 from tests.recordings import clips
@@ -351,7 +352,7 @@ def test_without_ffmpeg_only_profiles_that_need_it_are_refused(monkeypatch: pyte
 
 def test_ffmpeg_on_the_path_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    assert ours.executable() == "/somewhere/ffmpeg"
+    assert executable() == "/somewhere/ffmpeg"
 
 
 class Broken(Trickle):

@@ -181,13 +181,13 @@ STRANGER = "20260101T030405Z-0a1b2c3d"
 
 
 def flows_read_past(table: Path, run: Run) -> None:
-    files, patience = open_table(str(table)), timedelta(hours=1)
-    dead_runs(open_records(files), run, abandoned_after=patience)
-    dead_backfills(files, open_records(files), run, abandoned_after=patience)
+    files, abandoned_after = open_table(str(table)), timedelta(hours=1)
+    dead_runs(open_records(files), run, abandoned_after=abandoned_after)
+    dead_backfills(files, open_records(files), run, abandoned_after=abandoned_after)
     finished(end_records(files), run)
     read_runs(files)
     for intent in open_intents(files, run.bucket):
-        is_over(files, intent, abandoned_after=patience)
+        is_over(files, intent, abandoned_after=abandoned_after)
     verify_audit(str(table))
 
 

@@ -262,25 +262,30 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
         request.addfinalizer(cached.cache_clear)
 
     def counted(run: Run, **setting: str) -> tuple[int, int]:
-        """Recordings to look at, and those settled as not worth it; by a store that has seen nothing yet."""
+        """Recordings to look at, and those final as not worth it; by a store that has seen nothing yet."""
         with monkeypatch.context() as patch:
             for name, value in setting.items():
                 patch.setenv(f"ARCHIVE_{name}", value)
             for cached in (settings, prices):
                 cached.cache_clear()
             listing = list_day(Store(bucket.name, Settings()), Day(prefix=PREFIX, date=DAY), run)
-        assert len(listing.open) + listing.settled_count == 2
+        assert len(listing.open) + listing.final_count == 2
         return len(listing.open), listing.unprofitable_count
 
     rows = run_stages(run)
     assert {(row.reason or "").partition(":")[0] for row in rows} == {"not-worth-it"}
     write_rows(files, rows, run_id=run.run_id, wave=1)
     assert counted(run) == (1, 1)
-    for other in ({"archive_unprofitable": True}, {"readback_percent": 5.0}, {"software_version": "later"}):
+    for other in (
+        {"archive_unprofitable": True},
+        {"readback_percent": 5.0},
+        {"grace_days": 1},
+        {"software_version": "later"},
+    ):
         assert counted(replace(run, **other)) == (2, 0)
     cheaper = tmp_path / "prices.json"
     cheaper.write_text(json.dumps({**RAW, "tag_per_10000_months": 0.0064}))
-    for name, value in (("GRACE_DAYS", "1"), ("RETENTION_YEARS", "7"), ("PRICE_LIST", str(cheaper))):
+    for name, value in (("RETENTION_YEARS", "7"), ("PRICE_LIST", str(cheaper))):
         assert counted(run, **{name: value}) == (2, 0)
     rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 3000}}
     bucket.client.put_bucket_lifecycle_configuration(Bucket=bucket.name, LifecycleConfiguration={"Rules": [rule]})

@@ -86,7 +86,7 @@ def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFil
 
 
 def test_what_a_run_wrote_for_a_dead_backfill_before_it_died_is_looked_at(files: LocalFiles, plan: Any) -> None:
-    """The next run finds it settled, writes no row of it, and says that it has covered both."""
+    """The next run finds it final, writes no row of it, and says that it has covered both."""
     backfill = plan("calls", start_date=DAYS[0], end_date=DAYS[2])
     backfill = replace(backfill, run_id=f"{NOW - timedelta(days=60):%Y%m%dT%H%M%SZ}-0000000b")
     record_start(files, backfill, backfill={"max_parallel": 4})

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.estimate import look_at
+from recordings.found import listed_row
 from recordings.plan import Listing, Plan, days_of, list_day, pack
 from recordings.pool import Pool
 from recordings.recording import Day, Recording, Window
-from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.s3.store import Store
 from tests.bucket import DAY, PREFIX, Bucket, key_of

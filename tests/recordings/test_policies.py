@@ -35,7 +35,7 @@ from recordings.savings.sums import savings
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
 from recordings.table.parquet import write_rows
-from recordings.table.reading import settled
+from recordings.table.reading import final_recordings
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
@@ -158,7 +158,7 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     again = resample_batch(store, Batch(DAY, 1, list_day(store, listing.day, run).open), run, pool)
     assert {row.status for row in again} == {Status.ARCHIVED}
     write_rows(world.files, rows, run_id=run.run_id, wave=1)
-    assert list_day(store, listing.day, run).settled_count == 2
+    assert list_day(store, listing.day, run).final_count == 2
     return rows
 
 
@@ -226,7 +226,7 @@ def report(world: World, rows: list[AuditRow], pool: Pool) -> None:
 def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
     uri, profile, version = f"s3://{world.audit}/table", rows[0].profile, rows[0].software_version
     day = Day(prefix=PREFIX, date=DAY)
-    assert settled(uri, day, bucket=world.recordings, profile=profile, software_version=version).recordings
+    assert final_recordings(uri, day, bucket=world.recordings, profile=profile, software_version=version).recordings
     store = world.store
     found = [store.head(item["Key"]) for item in store.list_objects(f"{PREFIX}{DAY:%Y/%m/%d}/")]
     assert found

@@ -58,6 +58,7 @@ RUN = Run(
     batch_size=200,
     readback_percent=1.0,
     archive_unprofitable=False,
+    grace_days=30,
     shard="3f",
     catches_up=True,
     software_version="0.1.0",
@@ -100,6 +101,7 @@ START_WRITTEN = """\
  "batch_size": 200,
  "readback_percent": 1.0,
  "archive_unprofitable": false,
+ "grace_days": 30,
  "shard": "3f",
  "catches_up": true,
  "software_version": "0.1.0",
@@ -142,6 +144,7 @@ END_WRITTEN = """\
   "batch_size": 200,
   "readback_percent": 1.0,
   "archive_unprofitable": false,
+  "grace_days": 30,
   "shard": "3f",
   "catches_up": true,
   "software_version": "0.1.0"
@@ -263,9 +266,10 @@ def test_what_was_written_is_read_as_a_value(files: LocalFiles) -> None:
 
 def test_records_of_earlier_versions_are_read() -> None:
     """The first had no shards, no costs, no circumstances, and archived what does not pay."""
-    later = ("archive_unprofitable", "shard", "circumstances", "retention")
+    later = ("archive_unprofitable", "grace_days", "shard", "circumstances", "retention")
     start = start_of(without(started(), *later))
     assert (start.kind, start.circumstances, start.archive_unprofitable) == (Kind.ARCHIVE, Circumstances(), True)
+    assert (start.grace_days, start_of(started()).grace_days) == (None, 30)
     assert start.windows == [Window(prefix="connect/", start_date=RUN.start_date, end_date=RUN.end_date)]
     run = json.loads(without(json.dumps(json.loads(ended())["run"]).encode(), *later))
     end = end_of(without(json.dumps({**json.loads(ended()), "run": run}).encode(), "start_sha256", "unlisted"))

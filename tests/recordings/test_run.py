@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
 from recordings.jobs.job import plan_job
+from recordings.settings import settings
 from recordings.table.records import Kind
 from tests.bucket import PREFIX
 from tests.fixtures import PlanRun
@@ -54,6 +55,18 @@ def test_the_window_is_the_week_that_ended_a_week_before_the_schedule(plan: Plan
     run = plan(**OPEN, scheduled_at=datetime(2026, 3, 20, 3, 30, tzinfo=UTC))
     assert (run.start_date, run.end_date) == (date(2026, 3, 7), date(2026, 3, 13))
     assert run.catches_up
+
+
+def test_a_run_keeps_the_grace_with_which_it_was_planned(
+    plan: PlanRun, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(settings.cache_clear)
+    monkeypatch.setenv("ARCHIVE_GRACE_DAYS", "12")
+    settings.cache_clear()
+    run = plan()
+    monkeypatch.setenv("ARCHIVE_GRACE_DAYS", "13")
+    settings.cache_clear()
+    assert (run.grace_days, run.terms.grace_days) == (12, 12)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import open_table
 from recordings.table.parquet import write_rows
-from recordings.table.reading import audit_dataset, audit_parts, read_audit, settled
+from recordings.table.reading import audit_dataset, audit_parts, final_recordings, read_audit
 from tests.bucket import DAY
 from tests.recordings.tables import ROW
 
@@ -164,7 +164,7 @@ def reads(world: World, session: Any = None) -> dict[str, Any]:
     return {
         "read_audit": lambda: len(read_audit(world.audit_uri, session=session)),
         "audit_dataset": lambda: audit_dataset(world.audit_uri, DAY, DAY, session).count_rows(),
-        "settled": lambda: len(settled(world.audit_uri, day, **known).recordings),
+        "final_recordings": lambda: len(final_recordings(world.audit_uri, day, **known).recordings),
         "savings": lambda: int(savings(open_table(world.audit_uri, session), prices()).sums["recordings"].sum()),
         "verify_audit": lambda: len(verify_audit(world.audit_uri, session).discrepancies),  # no run lists the file
     }

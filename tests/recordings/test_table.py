@@ -25,14 +25,14 @@ from recordings.table.files import PARTITION, AuditFiles, open_files, open_table
 from recordings.table.parquet import arrow_schema, write_rows
 from recordings.table.reading import (
     STATE_COLUMNS,
+    Final,
     Only,
-    Settled,
     audit_dates,
     current,
+    final_recordings,
     read_audit,
     rows_of,
     rows_of_days,
-    settled,
 )
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, Bucket
@@ -130,8 +130,8 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     write_rows(files, [replace(ROW, key=KEY)], run_id="r1", wave=1)
     assert read_audit(audit_uri)["key"].tolist() == [KEY]
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
-    done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == Settled(frozenset({(KEY, '"after"')}), ())
+    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done == Final(frozenset({(KEY, '"after"')}), ())
 
 
 def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
@@ -199,21 +199,19 @@ def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
         ({"status": Status.SKIPPED, "verified": False, "tagged": False}, set()),
     ],
 )
-def test_settled_is_what_needs_no_further_look(
+def test_final_is_what_needs_no_further_look(
     files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
     write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
-    done = settled(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
-    assert done == Settled(frozenset(expected), ())
+    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done == Final(frozenset(expected), ())
 
 
 @pytest.mark.parametrize(
     ("shard", "expected"),
     [("", ["0a", "ab", "ab\U0001f600", "ivr", "ivr-0"]), ("a", ["ab", "ab\U0001f600", "ivr"]), ("0", ["0a", "ivr-0"])],
 )
-def test_settled_is_of_the_day_and_its_shard(
-    files: AuditFiles, audit_uri: str, shard: str, expected: list[str]
-) -> None:
+def test_final_is_of_the_day_and_its_shard(files: AuditFiles, audit_uri: str, shard: str, expected: list[str]) -> None:
     folder = "calls/2026/01/12/"
     keys = {
         "0a": f"{folder}0a.wav",
@@ -225,7 +223,7 @@ def test_settled_is_of_the_day_and_its_shard(
     }
     write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", wave=1)
     day = Day(prefix="calls/", date=DAY, shard=shard)
-    done = settled(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
     assert sorted(key for key, _ in done.recordings) == sorted(keys[name] for name in expected)
 
 
@@ -240,7 +238,7 @@ def _with_a_bad_page(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [_cut_off, _with_a_bad_page, lambda _: b"", lambda _: b"no Parquet"])
 @pytest.mark.parametrize("in_s3", [False, True])
-def test_a_damaged_file_costs_only_what_it_settled(
+def test_a_damaged_file_costs_only_what_it_made_final(
     request: pytest.FixtureRequest, audit_uri: str, damage: Callable[[bytes], bytes], in_s3: bool
 ) -> None:
     uri = f"s3://{request.getfixturevalue('bucket').name}/audit" if in_s3 else audit_uri
@@ -253,7 +251,7 @@ def test_a_damaged_file_costs_only_what_it_settled(
         request.getfixturevalue("bucket").put(f"audit/{names[1]}", damage(whole))
     else:
         (Path(uri) / names[1]).write_bytes(damage(whole))
-    done = settled(uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert {key for key, _ in done.recordings} == {f"{FOLDER}0.wav", f"{FOLDER}2.wav"}
     assert done.damaged == (names[1],)
 

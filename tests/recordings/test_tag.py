@@ -52,7 +52,7 @@ def test_says_so_where_ten_tags_leave_no_room(
     assert bucket.tags(KEY) == ten
 
 
-def test_what_has_no_room_for_the_tag_is_settled_all_the_same(
+def test_what_has_no_room_for_the_tag_is_final_all_the_same(
     bucket: Bucket, plan: PlanRun, run_stages: Stages, listed: Listed, a_call: MakeCall, files: AuditFiles
 ) -> None:
     bucket.put(KEY, a_call(), Tagging="&".join(f"tag{number}=x" for number in range(10)))

@@ -1,4 +1,4 @@
-"""The end of a wave: write one audit row for each of its recordings, whichever stage failed.
+"""The ledger of a run: one row of the audit table for each recording of a wave, whichever stage failed.
 
 A wave is a group of batches that pass through the stages together: resample, verify, tag, audit.
 """
@@ -7,15 +7,14 @@ import time
 from collections.abc import Sequence
 from datetime import date
 
+from recordings.found import listed_row
 from recordings.outcomes import ended, unfinished
 from recordings.recording import Batch
-from recordings.reporting import failed_first
-from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.summary import Tally, tally
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 _FAILURES_SHOWN = 100
 _ROWS_OF_A_FILE, _OLDEST_S = 10_000, 300
@@ -41,8 +40,25 @@ class Ledger:
         self.tally = Tally()  # of the rows written
         self.failures: list[AuditRow] = []  # a sample of the rows written, for people to read
 
-    def add(self, number: int, rows: Sequence[AuditRow]) -> None:
-        """Add the rows of one wave; a wave that was added before is not added again."""
+    def enter_wave(
+        self, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]], *, last: bool
+    ) -> None:
+        """Enter the wave's rows; write the gathered rows if they are due or if this is the ``last`` wave.
+
+        ``stages`` holds each stage's outcomes for the wave's batches, in the order of the stages.
+        """
+        outcomes_by_batch = zip(*stages, strict=True)
+        rows = [
+            row
+            for batch, outcomes in zip(wave, outcomes_by_batch, strict=True)
+            for row in completed_rows(batch, outcomes, self.run)
+        ]
+        self._enter(number, rows)
+        if last or self._is_due:
+            self._write(number)
+
+    def _enter(self, number: int, rows: Sequence[AuditRow]) -> None:
+        """Enter the rows of one wave; a wave that was entered before is not entered again."""
         if number in self._told:
             return
         self._oldest_s = self._oldest_s if self._waiting else time.monotonic()
@@ -50,12 +66,12 @@ class Ledger:
         self._told.add(number)
 
     @property
-    def is_due(self) -> bool:
+    def _is_due(self) -> bool:
         """Whether enough rows wait, or have waited long enough, to be written."""
         is_old = time.monotonic() - self._oldest_s >= _OLDEST_S
         return is_old or len(self._waiting) >= _ROWS_OF_A_FILE
 
-    def write(self, number: int) -> None:
+    def _write(self, number: int) -> None:
         """Write all waiting rows, one file per day. If a day fails, the days already written do not wait any more."""
         by_day: dict[date, list[AuditRow]] = {}
         for row in self._waiting:
@@ -66,24 +82,6 @@ class Ledger:
             failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
             self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # failed rows first
             self._waiting = [row for row in self._waiting if row.recording_date != day]
-
-
-def audit_wave(
-    ledger: Ledger, number: int, wave: Sequence[Batch], stages: Sequence[Sequence[StageOutcome]], *, last: bool
-) -> None:
-    """Add the wave's rows to the ledger; write the ledger if it is due or if this is the ``last`` wave.
-
-    ``stages`` holds each stage's outcomes for the wave's batches, in the order of the stages.
-    """
-    outcomes_by_batch = zip(*stages, strict=True)
-    rows = [
-        row
-        for batch, outcomes in zip(wave, outcomes_by_batch, strict=True)
-        for row in completed_rows(batch, outcomes, ledger.run)
-    ]
-    ledger.add(number, rows)
-    if last or ledger.is_due:
-        ledger.write(number)
 
 
 def completed_rows(batch: Batch, outcomes: Sequence[StageOutcome], run: Run) -> list[AuditRow]:

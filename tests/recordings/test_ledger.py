@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from recordings import audit
-from recordings.audit import Ledger, audit_wave
+from recordings import ledger as module
 from recordings.errors import StoreUnavailable
+from recordings.found import listed_row
+from recordings.ledger import Ledger
 from recordings.recording import Batch, Recording
-from recordings.resample import listed_row
 from recordings.run import Run
 from recordings.table.files import AuditFiles
 from recordings.table.reading import read_audit
@@ -56,7 +56,7 @@ def test_a_failed_stage_leaves_a_row_for_each(
     for after in range(failing + 1, 3):
         stages[after] = [None]
     result = Ledger(files, run)
-    audit_wave(result, 1, [batch], stages, last=True)
+    result.enter_wave(1, [batch], stages, last=True)
     frame = read_audit(str(tmp_path / "audit"))
     assert frame["key"].tolist() == [recording.key for recording in batch.recordings]
     expected = ["failed", "failed", "failed" if failing == 0 else "rejected"]
@@ -69,11 +69,11 @@ def test_a_failed_stage_leaves_a_row_for_each(
 def test_of_many_that_did_not_become_small_those_that_failed_are_shown(
     files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "_FAILURES_SHOWN", 2)
+    monkeypatch.setattr(module, "_FAILURES_SHOWN", 2)
     run = plan("bucket-b")
     rows = [_rows(batch, run, Status.REJECTED, Status.REJECTED, Status.FAILED)]
     result = Ledger(files, run)
-    audit_wave(result, 1, [batch], [rows, rows, rows], last=True)
+    result.enter_wave(1, [batch], [rows, rows, rows], last=True)
     assert [row.status for row in result.failures] == [Status.FAILED, Status.REJECTED]
 
 
@@ -81,7 +81,7 @@ def test_other_batches_of_the_wave_are_untouched(files: AuditFiles, plan: PlanRu
     run = plan("bucket-b")
     good = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.ARCHIVED)
     result = Ledger(files, run)
-    audit_wave(result, 1, [batch, batch], [[good, good], [BOOM, good], [None, good]], last=True)
+    result.enter_wave(1, [batch, batch], [[good, good], [BOOM, good], [None, good]], last=True)
     assert result.tally.counts == {"failed": 3, "archived": 3}
 
 
@@ -90,14 +90,14 @@ def _told(ledger: Ledger, run: Run, batch: Batch, waves: int, *, last: bool = Tr
     rows = _rows(batch, run, Status.ARCHIVED, Status.ARCHIVED, Status.FAILED)
     for number in range(1, waves + 1):
         is_last = last and number == waves
-        audit_wave(ledger, number, [batch], [[rows], [rows], [rows]], last=is_last)
+        ledger.enter_wave(number, [batch], [[rows], [rows], [rows]], last=is_last)
 
 
 def test_rows_of_many_waves_make_few_files(
     files: AuditFiles, plan: PlanRun, batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By their number: three rows a wave, seven of them make a file."""
-    monkeypatch.setattr(audit, "_ROWS_OF_A_FILE", 7)
+    monkeypatch.setattr(module, "_ROWS_OF_A_FILE", 7)
     run = plan("bucket-b")
     ledger = Ledger(files, run)
     _told(ledger, run, batch, 20)
@@ -112,7 +112,7 @@ def test_rows_wait_no_longer_than_some_minutes(
     ledger = Ledger(files, run)
     _told(ledger, run, batch, 3, last=False)
     assert (ledger.files, ledger.tally.counts) == ([], {}), "what is not written is not counted"
-    monkeypatch.setattr(audit, "_OLDEST_S", 0)
+    monkeypatch.setattr(module, "_OLDEST_S", 0)
     _told(ledger, run, batch, 1, last=False)
     assert [file.rows for file in ledger.files] == [9], "a wave that is told again counts once"
 
@@ -148,9 +148,9 @@ def test_a_wave_that_is_told_again_is_not_written_again(
         create(name, data)
 
     monkeypatch.setattr(files, "create", refusing)
-    audit_wave(ledger, 1, [batch], [[both]] * 3, last=False)
+    ledger.enter_wave(1, [batch], [[both]] * 3, last=False)
     with pytest.raises(StoreUnavailable):
-        audit_wave(ledger, 2, [batch], [[both]] * 3, last=True)
-    audit_wave(ledger, 2, [batch], [[both]] * 3, last=True)
+        ledger.enter_wave(2, [batch], [[both]] * 3, last=True)
+    ledger.enter_wave(2, [batch], [[both]] * 3, last=True)
     assert [file.rows for file in ledger.files] == [4, 2]
     assert ledger.tally.counts == {"archived": 4, "failed": 2}

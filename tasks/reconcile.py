@@ -1,0 +1,81 @@
+"""A reconciliation as Prefect carries it out: one task run per day, and per batch of what is repaired."""
+
+from prefect import unmapped
+
+from recordings.errors import StoreRefused
+from recordings.glossary import plural
+from recordings.jobs.comparison import Comparison
+from recordings.jobs.job import Job
+from recordings.jobs.reconcile import DayDrifts, Runs, reconcile_day
+from recordings.jobs.report import differences_report
+from recordings.jobs.result import JobResult, JobSummary
+from recordings.jobs.settlement import Settlement
+from recordings.pool import shared_pool
+from recordings.preflight.places import nothing_below
+from recordings.recording import Day
+from recordings.retrying import patience
+from recordings.settings import settings
+from recordings.table.parquet import write_rows
+from recordings.table.rows import BatchRows
+from recordings.tag import tag_batch
+from recordings.verify import verify_batch
+from tasks.artifacts import publish
+from tasks.jobs import announce_losses, batch_shown, end, returned
+from tasks.stages import shown, stage
+from tasks.workplace import workplace
+
+
+@stage(task_run_name="reconcile {day}")
+def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
+    """The drifts of this day: the differences between table and bucket."""
+    store, years = workplace(job).store, settings().retention_years
+    drifts = DayDrifts(day, reconcile_day(store, day, job, shared_pool(), retention_years=years, runs=runs))
+    return shown(drifts, drifts.trouble)
+
+
+def compare(job: Job) -> Comparison:
+    """The comparison of the job's days, each in a task run of its own."""
+    return Comparison(
+        job,
+        workplace(job).files,
+        lambda days, runs: find_drift.map(days, unmapped(job), unmapped(runs)).result(raise_on_failure=False),
+    )
+
+
+@stage(task_run_name="repair {batch}")
+def repair_batch(batch: BatchRows, job: Job) -> JobResult:
+    """Verify, tag, and write the missing rows."""
+    place = workplace(job)
+    rows = tag_batch(place.store, verify_batch(place.store, batch.rows, shared_pool()), shared_pool())
+    written = write_rows(place.files, rows, run_id=job.run_id, wave=batch.batch.number)
+    return batch_shown(JobResult(job, rows, written))
+
+
+def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> JobSummary:
+    """Write the record, publish the reports, return the summary. Raises JobFailed if something is lost."""
+    drifts = comparison.drifts
+    if drifts.counts:
+        said = plural(drifts.counts.total(), "difference")
+        page = differences_report(drifts.examples, drifts.counts, [file.name for file in drifts.files])
+        publish(page, key="reconcile-differences", description=f"{said} between table and bucket")
+    summary = end(
+        job,
+        settled,
+        comparison.sums,
+        notes=comparison.notes,
+        problems=[*_nothing_below(job), *comparison.problems],
+        drifts=drifts.counts,
+        files=drifts.files,
+    )
+    if drifts.lost:
+        announce_losses(summary, drifts.lost)
+    return returned(summary)
+
+
+def _nothing_below(job: Job) -> list[str]:
+    """The prefixes below which no day can lie: mistyped, or all recordings are lost."""
+    try:
+        findings = patience()(lambda: nothing_below(workplace(job).store, job.prefixes))
+    except StoreRefused as error:
+        return [str(error)]
+    return [finding.sentence for finding in findings]
