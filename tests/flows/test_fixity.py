@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,12 @@ def copy_over(bucket: Bucket, audit_uri: str, **properties: Any) -> None:
     """The same bytes written anew by somebody else, and the table told of their version."""
     version = bucket.put(KEY, bucket.body(KEY), **properties)["VersionId"]
     moment = bucket.client.head_object(Bucket=bucket.name, Key=KEY)["LastModified"]
-    row = replace(_row(audit_uri), version_after=version, state_at=moment, run_id="20260301T030000Z-00000001")
+    row = replace(
+        _row(audit_uri),
+        version_after=version,
+        state_at=moment + timedelta(seconds=1),
+        run_id="20260301T030000Z-00000001",
+    )
     write_rows(LocalFiles(Path(audit_uri)), [row], run_id=row.run_id, wave=1)
 
 
