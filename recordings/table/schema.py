@@ -245,7 +245,8 @@ every file that is missing, changed, or listed by no run, and every start record
 It reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and*
 records could still forge both, or delete a run's files together with its records, and the table would not show it:
 Object Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences
-`uncommitted`.
+`uncommitted`. Of each such file, it says the path below the table, what was expected and what was found, so that the
+file can be compared with a backup.
 
 The bytes of the recordings are checked by `check_fixity`, which writes a row `checked` for each that is intact; if
 `read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,
