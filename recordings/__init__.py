@@ -17,7 +17,7 @@ The modules above use three folders, which use each other in this order:
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
-Three other folders use the modules above, and none of the three uses another:
+Four other folders use the modules above, and none of the four uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
@@ -26,6 +26,7 @@ Three other folders use the modules above, and none of the three uses another:
   ``checksums``, ``result``, ``report``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
+- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 """
 
 __version__ = "0.1.0"

@@ -26,6 +26,7 @@ KNOWS = {
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records"),
     "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
+    "bagit": ("handover/bag",),
     "pydub": ("conversion/pcm",),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),
@@ -34,7 +35,7 @@ KNOWS = {
     "duckdb": ("savings/sums",),
     "matplotlib": ("savings",),
 }
-# The folders of recordings, and which others each may know. Nothing beside them knows one of the last three.
+# The folders of recordings, and which others each may know. Nothing beside them knows one of the last four.
 WINGS = {
     "conversion": set(),
     "s3": set(),
@@ -42,8 +43,9 @@ WINGS = {
     "preflight": {"s3"},
     "jobs": {"s3", "table"},
     "savings": {"table", "conversion"},
+    "handover": {"s3", "table", "conversion"},
 }
-ON_TOP = {"preflight", "jobs", "savings"}
+ON_TOP = {"preflight", "jobs", "savings", "handover"}
 
 
 def imports_of(path: Path) -> Iterator[str]:

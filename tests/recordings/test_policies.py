@@ -15,6 +15,8 @@ import pytest
 from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
+from recordings.handover.export import plan_export
+from recordings.handover.hand import hand_over
 from recordings.jobs.fixity import check_batch
 from recordings.jobs.intents import set_out
 from recordings.jobs.job import batches_of, plan_job
@@ -248,7 +250,25 @@ def check(world: World, rows: list[AuditRow], pool: Pool) -> None:
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
 
 
+def export(world: World, rows: list[AuditRow], pool: Pool) -> None:
+    """To the audit bucket. Of a recording that is gone, S3 may say so only to who may list."""
+    uri = f"s3://{world.audit}"
+    asked = plan_export(
+        bucket=world.recordings,
+        audit_uri=f"{uri}/table",
+        destination_uri=f"{uri}/_exports/{uuid.uuid4().hex}",
+        keys=[row.key for row in rows],
+        dry_run=False,
+    )
+    write_rows(world.files, [replace(rows[0], key=f"{rows[0].key}.gone")], run_id=f"r{uuid.uuid4().hex}", wave=1)
+    asked = replace(asked, keys=(*(asked.keys or ()), f"{rows[0].key}.gone"))
+    done = hand_over(asked, world.store, world.files, pool, Store(world.audit, Settings()))
+    (problem,) = done.problems
+    assert (done.recordings, "deleted in that version" in problem) == (2, True), problem
+
+
 DEEDS = {
+    "export": export,
     "check": check,
     "restore": restore,
     "release": release,
