@@ -4,7 +4,7 @@ Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
-- proof and commit: ``holds``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
+- proof and commit: ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``

@@ -33,7 +33,7 @@ from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, current, read_days, rows_of_days
 from recordings.table.rows import DESTROYED, STATES, AuditRow, BatchRows, Status
-from recordings.verify import versions_by_key
+from recordings.versions import versions_by_key
 
 _COLUMNS = (*STATE_COLUMNS, "reason", "etag_before")
 _LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
