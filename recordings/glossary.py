@@ -44,6 +44,10 @@ REASONS: Mapping[str, Term] = {
         "Disable ACLs on the bucket (object ownership BucketOwnerEnforced), then run the same dates again.",
     ),
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
+    "being-deleted": Term(
+        "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
+        "Hold it again when that run has ended.",
+    ),
     "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
