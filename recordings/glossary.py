@@ -56,6 +56,10 @@ REASONS: Mapping[str, Term] = {
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
+    "destroyed": Term(
+        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+    ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
         "The recording is marked archive=exempt, as a restore does.",
