@@ -24,7 +24,8 @@ DECLARED = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read
 POLICY = {
     **{"archive-daily": "archive", "archive-day": "archive", "backfill": "archive", "inspect": "inspect"},
     **{"estimate": "estimate", "restore": "restore", "release-originals": "release"},
-    **{"reconcile-weekly": "reconcile", "report-monthly": "report"},
+    **{"reconcile-weekly": "reconcile", "report-monthly": "report", "check-fixity-yearly": "check"},
+    **{"export": "export"},
 }
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
 SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)

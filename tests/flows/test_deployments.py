@@ -33,7 +33,7 @@ def is_scheduled(declared: Any) -> bool:
 def test_all_that_an_operator_starts_is_declared() -> None:
     assert set(DECLARED) == {
         *("archive-daily", "archive-day", "backfill", "inspect", "estimate", "restore"),
-        *("release-originals", "reconcile-weekly", "report-monthly"),
+        *("release-originals", "reconcile-weekly", "check-fixity-yearly", "export", "report-monthly"),
     }
 
 
@@ -55,7 +55,8 @@ def test_what_is_not_scheduled_starts_nothing_by_itself(client: SyncPrefectClien
     for name in DECLARED:
         if not is_scheduled(DECLARED[name]):
             assert not runs_of(client, name, StateType.SCHEDULED)
-    assert deployment(client, "release-originals").parameters.get("dry_run", True)
+    for name in ("release-originals", "check-fixity-yearly", "export"):
+        assert deployment(client, name).parameters.get("dry_run", True)
 
 
 def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: SyncPrefectClient, env: dict[str, str]) -> None:
