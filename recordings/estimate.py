@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from recordings.conversion.audio import foresee
 from recordings.conversion.wav import ByteStream
 from recordings.decision import (
-    WAS_DESTROYED,
     NOT_WORTH_IT,
+    WAS_DESTROYED,
     check_is_due,
     check_may_be_replaced,
     is_done,
