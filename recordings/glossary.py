@@ -65,6 +65,10 @@ REASONS: Mapping[str, Term] = {
         "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
+    "destroyed": Term(
+        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+    ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
         "The recording is marked archive=exempt, as a restore does.",
