@@ -15,6 +15,7 @@ from recordings.jobs.job import Job
 from recordings.jobs.result import JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
+from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
@@ -44,7 +45,7 @@ class Proof:
             raise TypeError("a proof is what the check of a recording returns: call prove")
         self.row = row
         self.removables = checked.removables
-        self.newest = checked.newest
+        self.newest = checked.newest[0] or UNVERSIONED, checked.newest[1]
 
 
 def check_may_delete(store: DeletingStore) -> None:
@@ -124,13 +125,13 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
-def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str | None, str]:
+def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
     """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
     if not is_marker:
         current = store.head(key)
-        return current.version_id, current.etag
+        return current.version_id or UNVERSIONED, current.etag
     newest = next((version for version in versions_of(store, key) if version.is_current), None)
-    return (newest.version_id, newest.etag) if newest else (None, "")
+    return (newest.version_id, newest.etag) if newest else ("", "")
 
 
 def versions_of(store: Store, key: str) -> list[Version]:
