@@ -118,7 +118,11 @@ def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
 
 def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
-    if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
+    version_id, etag = newest_of(store, proof.row.key, is_marker=not proof.newest[1])
+    if (version_id or UNVERSIONED, etag) != (
+        proof.newest[0] or UNVERSIONED,
+        proof.newest[1],
+    ):  # HEAD may name no version
         raise Changed("changed", "somebody overwrote it after it had been checked")
     deleted_at = [store.delete_version(each) for each in proof.removables]
     state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
