@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
+from recordings.holds import check_no_case_holds
+from recordings.jobs.aftermath import state_of_end
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
 from recordings.jobs.result import JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
+from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 
 _SEAL = object()
 
@@ -29,7 +32,9 @@ class Checked:
 
     row: AuditRow  # as it will be after the deletion
     removables: tuple[Removable, ...]  # in the order in which they are deleted; empty: there is nothing to delete
-    newest: tuple[str | None, str]  # version id and ETag that must still be the newest; a delete marker has no ETag
+    newest: tuple[
+        str | None, str
+    ]  # version id (None: unversioned) and ETag that must be the newest; a marker's is empty
 
 
 class Proof:
@@ -42,7 +47,7 @@ class Proof:
             raise TypeError("a proof is what the check of a recording returns: call prove")
         self.row = row
         self.removables = checked.removables
-        self.newest = checked.newest
+        self.newest = checked.newest[0] or UNVERSIONED, checked.newest[1]
 
 
 def check_may_delete(store: DeletingStore) -> None:
@@ -102,18 +107,21 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
     if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
+    if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
+        for stored in [each.stored for each in proof.removables if each.stored][-1:]:
+            check_no_case_holds(store.tags(stored.key, stored.version_id))
     deleted_at = [store.delete_version(each) for each in proof.removables]
-    state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
+    state_at = state_of_end(proof.row, max(deleted_at))
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
-def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str | None, str]:
+def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
     """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
     if not is_marker:
         current = store.head(key)
-        return current.version_id, current.etag
+        return current.version_id or UNVERSIONED, current.etag
     newest = next((version for version in versions_of(store, key) if version.is_current), None)
-    return (newest.version_id, newest.etag) if newest else (None, "")
+    return (newest.version_id, newest.etag) if newest else ("", "")
 
 
 def versions_of(store: Store, key: str) -> list[Version]:
