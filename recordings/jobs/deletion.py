@@ -133,7 +133,10 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The versions of one key, as listed, in the order in which to delete them."""
+    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
+
+    Their order counts where two were written in the same second, so never order what is ordered already.
+    """
     oldest_first = list(reversed(versions))
     return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 

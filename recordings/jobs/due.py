@@ -178,7 +178,7 @@ class _Comparison:
         try:
             if row is None:
                 raise _unknown(told.destroyed.get(key))
-            check_stands(row, versions)
+            check_stands(row, in_order(versions))
         except (Skipped, Changed) as error:
             return self._differs(row or _bare(key, self._day, self._job), error)
         if cases := told.cases.get(key):
@@ -231,12 +231,12 @@ def _bare(key: str, day: Day, job: Job) -> AuditRow:
     )
 
 
-def check_stands(row: AuditRow, versions: Sequence[Version]) -> None:
-    """Raises Changed where the newest object is not what the table's last row says.
+def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
+    """Raises Changed where the newest object, the last in order of deletion, is not what the table's last row says.
 
     A delete marker above is no difference: a lifecycle rule may have hidden what this run is to delete.
     """
-    newest = next((each for each in reversed(in_order(versions)) if each.etag), None)
+    newest = next((each for each in reversed(ordered) if each.etag), None)
     if newest is None:
         raise Changed("vanished", "no version of it is left, and no run of ours deleted it")
     is_state = row.status in STATES

@@ -45,7 +45,7 @@ def expire_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job:
 
 def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | None, job: Job) -> Checked:
     """All versions of the recording, if nothing holds any of them and its retention has ended by S3's own clock."""
-    ordered = in_order(versions_of(store, row.key) if listed is None else listed)
+    ordered = versions_of(store, row.key) if listed is None else in_order(listed)
     check_stands(row, ordered)
     removables = tuple(removable(store, version) for version in ordered)
     objects = [each.stored for each in removables if each.stored]

@@ -165,13 +165,14 @@ def test_what_a_lifecycle_rule_deletes_is_no_difference(archive: Archive) -> Non
     assert ended.expiry.notes == ["1 recording had been deleted before, as the bucket's lifecycle rules say"]
 
 
+@pytest.mark.s3_servers("seaweed")  # ministack shows no tags of versions below a delete marker
 def test_a_delete_marker_on_top_goes_last(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a lifecycle rule hides a recording: in between, nobody sees it again."""
     row = archive.archived(1)
     marker = archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key)["VersionId"]
     order = deletions(archive, monkeypatch)
     ended = archive.expire()
-    assert ended.counts == {"expired": 1}, ended.expiry.sums.failures
+    assert ended.counts == {"expired": 1}, [row.reason for row in ended.expiry.sums.failures]
     assert order == [row.version_before, row.version_after, marker]
     assert archive.left(1) == []
 
