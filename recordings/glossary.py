@@ -232,6 +232,10 @@ REASONS: Mapping[str, Term] = {
         "The audit table does not prove that the original may be deleted, so it was kept.",
         "Reconcile with repair=True, then release again.",
     ),
+    "underway": Term(
+        "A run has set out to delete the recording, or to bring it back, and has not said how that ended.",
+        "Nothing: the next run looks at it again.",
+    ),
     "unreadable": Term(
         "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"
     ),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
+from recordings.jobs.aftermath import state_of_end
 from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
@@ -21,7 +22,7 @@ from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 
 _SEAL = object()
 
@@ -32,7 +33,9 @@ class Checked:
 
     row: AuditRow  # as it will be after the deletion
     removables: tuple[Removable, ...]  # in the order in which they are deleted; empty: there is nothing to delete
-    newest: tuple[str | None, str]  # version id and ETag that must still be the newest; a delete marker has no ETag
+    newest: tuple[
+        str | None, str
+    ]  # version id (None: unversioned) and ETag that must be the newest; a marker's is empty
 
 
 class Proof:
@@ -124,8 +127,11 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
         proof.newest[1],
     ):  # HEAD may name no version
         raise Changed("changed", "somebody overwrote it after it had been checked")
+    if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
+        for stored in [each.stored for each in proof.removables if each.stored][-1:]:
+            check_no_case_holds(store.tags(stored.key, stored.version_id))
     deleted_at = [store.delete_version(each) for each in proof.removables]
-    state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
+    state_at = state_of_end(proof.row, max(deleted_at))
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
@@ -147,7 +153,10 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The versions of one key, as listed, in the order in which to delete them."""
+    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
+
+    Their order counts where two were written in the same second, so never order what is ordered already.
+    """
     oldest_first = list(reversed(versions))
     return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 

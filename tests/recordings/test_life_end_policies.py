@@ -47,7 +47,7 @@ POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 CASE = "2026-CV-1"
 SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east-1:000000000000:key/k"}
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
-DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.done}
+DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found}
 DELETE, HOLD = {"s3:DeleteObjectVersion"}, {"s3:PutObjectLegalHold"}
 
 
