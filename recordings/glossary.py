@@ -256,6 +256,14 @@ DIFFERENCES: Mapping[str, Term] = {
     "class-differs": Term(
         "The storage class is not the one that the table says.", "Look for a lifecycle rule that moves objects."
     ),
+    "erase-untold": Term(
+        "An erasure deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next erasure deletes the rest.",
+    ),
+    "expire-untold": Term(
+        "An expiry deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next expiry deletes the rest.",
+    ),
     "new-since": Term(
         "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
         "Archive that day again.",
@@ -277,10 +285,13 @@ DIFFERENCES: Mapping[str, Term] = {
         "Reconcile with repair=True writes the row.",
     ),
     "resurrected": Term(
-        "The audit table says that a release deleted the original, but it is there.",
+        "The audit table says that a run deleted the original, or the whole recording, but it is there.",
         "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
-    "retention-overdue": Term("The call is older than retention_years.", "Delete it, if your retention rules say so."),
+    "retention-overdue": Term(
+        "The call is older than ARCHIVE_RETENTION_RULES allow; where there are none, than ARCHIVE_RETENTION_YEARS.",
+        "Let expire_recordings delete it; what is held, locked or exempt stays.",
+    ),
     "row-missing": Term(
         "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
     ),

@@ -95,10 +95,15 @@ def rule_for(rules: Sequence[RetentionRule], key: str, tags: Mapping[str, str]) 
 
 def may_have_ended(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> bool:
     """Whether some tags would make the recording one that need no longer be kept: only then its tags matter."""
+    return True in possible_ends(rules, key, call, today)
+
+
+def possible_ends(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> set[bool]:
+    """Whether the recording's retention has ended, under each rule that some tags would make the deciding one."""
+    found = set[bool]()
     for rule in rules:
         if key.startswith(rule.prefix):
-            if rule.has_ended(call, today):
-                return True
+            found.add(rule.has_ended(call, today))
             if not rule.tag:
-                return False
-    return False
+                break
+    return found
