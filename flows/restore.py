@@ -18,6 +18,7 @@ from tasks.workplace import at_work
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,
+    keys: list[str] | None = None,
     start_date: Day = None,
     end_date: Day = None,
     prefixes: list[str] | None = None,
@@ -30,10 +31,11 @@ def restore_recordings(
 ) -> JobSummary:
     """Bring back the original of each selected recording, tagged archive=exempt so that no run archives it again.
 
-    Select by contact, date, prefix or run; a recording must match all that you give. No selection: nothing is done.
+    Select by contact, key, date, prefix or run; a recording must match all that you give. Without any, nothing is done.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
+        keys: Keys of recordings, one in each field. Empty: all keys.
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
@@ -56,6 +58,7 @@ def restore_recordings(
         Kind.RESTORE,
         flow_run_id=str(flow_run.id),
         contact_ids=contact_ids,
+        keys=keys,
         start_date=start_date,
         end_date=end_date,
         prefixes=prefixes,

@@ -34,6 +34,7 @@ STATUSES: Mapping[str, Term] = {
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
+    "checked": Term("The small recording still has the bytes that were judged; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -43,6 +44,10 @@ REASONS: Mapping[str, Term] = {
         "Disable ACLs on the bucket (object ownership BucketOwnerEnforced), then run the same dates again.",
     ),
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
+    "being-deleted": Term(
+        "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
+        "Hold it again when that run has ended.",
+    ),
     "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
@@ -55,7 +60,15 @@ REASONS: Mapping[str, Term] = {
         "What lies there is not what the audit table says: somebody overwrote the recording.",
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
+    "checksum-differs": Term(
+        "The small recording does not have the bytes that were judged.",
+        "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
+    ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
+    "destroyed": Term(
+        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+    ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
         "The recording is marked archive=exempt, as a restore does.",
@@ -109,6 +122,11 @@ REASONS: Mapping[str, Term] = {
     "not-in-table": Term(
         "The audit table does not know the recording, so nobody can say what it is.",
         "Archive its day first, or check audit_uri.",
+    ),
+    "not-read": Term(
+        "The stored checksum is right. It was the recording's turn to be read, too, but its class cannot be read "
+        "at once.",
+        "To check its bytes, too, let S3 Batch Operations compute its checksum.",
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),

@@ -65,24 +65,38 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
 
 
 def found_held(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a hold that died before it wrote the row."""
-    return _found_held(store, row, held=True)
+    """The row of a hold that died before it wrote the row. A case that holds some versions holds the recording."""
+    shown = _holds_shown(store, row)
+    if not any(shown):
+        raise Skipped("not-done", "it is not held")
+    partly = "" if all(shown) else ", and not all versions are held: hold it again"
+    return _settled(row, partly)
 
 
 def found_lifted(store: Store, row: AuditRow) -> AuditRow:
     """The row of a lifted hold whose run died before it wrote the row."""
-    return _found_held(store, row, held=False)
+    if any(_holds_shown(store, row)):
+        raise Skipped("not-done", "it is still held")
+    return _settled(row)
 
 
-def _found_held(store: Store, row: AuditRow, *, held: bool) -> AuditRow:
-    """The version's hold or tag is as the run set out to make it."""
-    current = store.head(row.key, row.version_after)
-    by_lock = current.legal_hold if store.locks_enabled else None
-    named = str(case_of(row.reason)) in cases_in(store.tags(row.key, row.version_after))
-    if (named if by_lock is None else by_lock) is not held:
-        raise Skipped("not-done", f"it is {'not ' if held else 'still '}held")
-    reason = f"{row.reason}; settled: done by run {row.run_id}, which ended before it wrote its row"
+def _settled(row: AuditRow, more: str = "") -> AuditRow:
+    reason = f"{row.reason}; settled: done by run {row.run_id}, which ended before it wrote its row{more}"
     return replace(row, reason=reason, finished_at=datetime.now(UTC))
+
+
+def _holds_shown(store: Store, row: AuditRow) -> list[bool]:
+    """Of each version, whether S3 shows it as held for the case of the row."""
+    pages = store.list_versions(row.key)
+    versions = [each for page in pages for each in page if each.key == row.key and each.etag]
+    return [shows_hold(store, row.key, each.version_id, str(case_of(row.reason))) for each in versions]
+
+
+def shows_hold(store: Store, key: str, version_id: str, case: str) -> bool:
+    """Whether a version is held: by S3 where the bucket has Object Lock, else by the tag that names the case."""
+    if store.locks_enabled:
+        return store.head(key, version_id).legal_hold
+    return case in cases_in(store.tags(key, version_id))
 
 
 def original_version(row: AuditRow) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
 from recordings.jobs.aftermath import state_of_end
+from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
 from recordings.jobs.result import JobResult
@@ -90,11 +91,26 @@ def delete_batch(
     proofs = [each for each in checked if isinstance(each, Proof)]
     rows = [each for each in checked if isinstance(each, AuditRow)]
     if job.dry_run:
-        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [])
+        cases = cases_now(files, job.bucket, [proof.row for proof in proofs], run_id=job.run_id)
+        return JobResult(job, [*rows, *(_unless_held(proof, cases) for proof in proofs)], [])
     intent = set_out(files, job, batch, [proof.row for proof in proofs])
-    rows += pool.map(lambda proof: delete_proved(store, proof), proofs)
+    cases = cases_now(files, job.bucket, intent.rows, run_id=job.run_id)
+    held = [proof for proof in proofs if cases.of(proof.row.key)]
+    rows += [_unless_held(proof, cases) for proof in held]
+    rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
     rows = confirmed(intent, rows, lambda row: found(store, row), pool)
     return JobResult(job, rows, conclude(files, intent, rows))
+
+
+def _unless_held(proof: Proof, cases: Cases) -> AuditRow:
+    """The row as it will be, or the row that says which cases hold the recording."""
+
+    def unless_held() -> AuditRow:
+        cases.check(proof.row.key)
+        return proof.row
+
+    kept = accounted(proof.row, unless_held)
+    return kept if kept.status is proof.row.status else replace(kept, original_kept=None)
 
 
 def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
@@ -142,9 +158,14 @@ def in_order(versions: Sequence[Version]) -> list[Version]:
 
 
 def removable(store: DeletingStore, version: Version) -> Removable:
-    """Proof that nothing holds this version, by a role that sees holds and locks: else an older one would go first."""
+    """Proof that nothing holds this version, by a role that sees holds and locks: else an older one would go first.
+
+    Raises Skipped also where a tag of this version says that a case holds it.
+    """
     if not version.etag:
         return store.removable_marker(version)
     if store.locks_enabled:
         store.check_locks_are_shown(version.key, version.version_id)
-    return store.removable(version.key, version.version_id)
+    free = store.removable(version.key, version.version_id)
+    check_no_case_holds(store.tags(version.key, version.version_id))
+    return free

@@ -53,6 +53,7 @@ class Job:
     case: str | None = None
     rules: tuple[RetentionRule, ...] = ()
     stop_above_percent: float = 0  # an expiry deletes nothing more where more of a day do not stand as the table says
+    sample_percent: float = 0  # share of the recordings that a check reads in full
     software_version: str = __version__
 
     @property
@@ -68,7 +69,15 @@ class Job:
     def narrows(self) -> bool:
         """Whether the parameters select anything."""
         named = self.contact_ids or self.keys or self.of_run
-        return bool(named or self.start_date or self.end_date or self.prefixes != ("",))
+        below = self.prefixes != ("",) and not self.traits.asks_bucket
+        return bool(named or self.start_date or self.end_date or below)
+
+    @property
+    def names(self) -> tuple[str, tuple[str, ...]] | None:
+        """The column by which recordings are asked for by name, and the names: keys, or contacts; None if neither."""
+        if self.keys:
+            return "key", self.keys
+        return ("contact_id", self.contact_ids) if self.contact_ids else None
 
     @property
     def is_recorded(self) -> bool:
@@ -97,6 +106,7 @@ def plan_job(
     case: str | None = None,
     rules: tuple[RetentionRule, ...] = (),
     stop_above_percent: float = 0,
+    sample_percent: float = 0,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
@@ -111,6 +121,7 @@ def plan_job(
     below = normal_prefixes([""] if prefixes is None else prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
     check_range("grace_days", grace, 0, MAX_DAYS)
+    check_range("sample_percent", sample_percent, 0, 100)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -133,6 +144,7 @@ def plan_job(
         case=case,
         rules=rules,
         stop_above_percent=stop_above_percent,
+        sample_percent=sample_percent,
     )
     _check_selection(job)
     return job
@@ -161,6 +173,23 @@ def _check_selection(job: Job) -> None:
         raise InvalidRequest(
             f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
             "say everything=True"
+        )
+    if job.traits.asks_bucket:
+        _check_one_way(job)
+
+
+def _check_one_way(job: Job) -> None:
+    """Refuse what could be read in two ways: dates beside keys might mean all calls of these days."""
+    dates = job.start_date or job.end_date
+    if dates and not job.contact_ids and (job.keys or job.kind is Kind.ERASE):
+        raise InvalidRequest(
+            "start_date and end_date say where contacts are looked for, and contact_ids is empty: leave the dates out"
+        )
+    if job.of_run and (dates or job.contact_ids or job.keys):
+        raise InvalidRequest("run_id selects what one run archived, and nothing beside it: leave the others out")
+    if job.case and job.everything:
+        raise InvalidRequest(
+            "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
         )
 
 

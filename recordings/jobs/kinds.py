@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from recordings.jobs.aftermath import found_destroyed, found_held, found_lifted, found_released, found_restored
 from recordings.s3.store import Store
 from recordings.table.records import Kind
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import HOLDS_REPLACEMENT, SMALL, AuditRow, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Traits:
     nothing_to_do: str  # what the summary says if it has nothing else to say
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
     dry_run_must_select: bool = False
+    asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
     wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
     looks_only: bool = False  # without repair, too, the job is recorded, and people do not call it a dry run
     has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
@@ -29,6 +30,9 @@ class Traits:
     deletes_versions: bool = False
     brings_back: bool = False  # needs the original, and finds it by provenance if the table does not know the bucket
     original_is_after: bool = False  # the columns *_after of a row that is done describe the original
+    works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
+    needs_original: bool = True  # leaves out recordings whose row names no original
+    samples: bool = False  # reads a share of the recordings in full, another one each time
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
@@ -38,7 +42,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Restore",
         participle="restored",
         nothing_to_do="nothing to restore",
-        ways_to_select="contact_ids, start_date or end_date, prefixes, or run_id",
+        ways_to_select="contact_ids, keys, start_date or end_date, prefixes, or run_id",
         dry_run_must_select=True,
         wants_all=True,
         brings_back=True,
@@ -71,6 +75,8 @@ TRAITS: Mapping[Kind, Traits] = {
         participle="erased",
         nothing_to_do="nothing to erase",
         ways_to_select="contact_ids or keys",
+        dry_run_must_select=True,
+        asks_bucket=True,
         deletes_versions=True,
         done=Status.ERASED,
         found=found_destroyed,
@@ -81,6 +87,7 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="nothing to hold",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
+        asks_bucket=True,
         wants_all=True,
         done=Status.HELD,
         found=found_held,
@@ -91,6 +98,7 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="nothing to lift",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
+        asks_bucket=True,
         relies_on_table=True,
         done=Status.LIFTED,
         found=found_lifted,
@@ -101,6 +109,16 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="table and bucket agree",
         looks_only=True,
         relies_on_table=True,
+    ),
+    Kind.CHECK: Traits(
+        title="Check of the recordings at rest",
+        participle="found intact",
+        nothing_to_do="nothing to check",
+        relies_on_table=True,
+        works_on=SMALL,
+        needs_original=False,
+        samples=True,
+        done=Status.CHECKED,
     ),
 }
 

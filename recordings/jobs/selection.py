@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from recordings.decision import WAS_DESTROYED
 from recordings.errors import AuditDamaged
 from recordings.formatting import label, plural
 from recordings.found import found_row
@@ -23,9 +24,9 @@ from recordings.recording import Day, days_between, span
 from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.files import PARTITION, AuditFiles
-from recordings.table.reading import Only, audit_dates, current, read_days, rows_of_days
+from recordings.table.reading import Only, audit_dates, current, destroyed_recordings, read_days, rows_of_days
 from recordings.table.records import RUNS, START, run_ids
-from recordings.table.rows import DESTROYED, HOLDS_REPLACEMENT, AuditRow, Status
+from recordings.table.rows import DESTROYED, EVENTS, HOLDS_REPLACEMENT, AuditRow, Status
 
 PART_ROWS = 4 * BATCH_SIZE  # whole rows held at once: some 10 MB
 _MAX_RUNS = 5  # named in a note
@@ -71,8 +72,8 @@ class Found:
     parts: list[Part] = field(default_factory=list)
     asked: int = 0  # recordings that were archived as it is asked, whatever became of them
     unconverted: int = 0  # of those archived now
-    contacts: set[str] = field(default_factory=set)  # of those asked for, of which something was archived
-    attempts: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # by contact: the last one, in words
+    names: set[str] = field(default_factory=set)  # contacts or keys asked for, of which something was archived
+    attempts: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # by such a name: the last one, in words
     others: dict[tuple[str, str], Gone] = field(default_factory=dict)  # by status and run: not archived any more
     released: list[str] = field(default_factory=list)  # sentences
     knows_run: bool = False
@@ -85,7 +86,7 @@ class Found:
         self.parts += other.parts
         self.asked += other.asked
         self.unconverted += other.unconverted
-        self.contacts |= other.contacts
+        self.names |= other.names
         self.attempts |= {each: last for each, last in other.attempts.items() if last >= self.attempts.get(each, last)}
         for ended_by, gone in other.others.items():
             self.others[ended_by] = self.others.get(ended_by, Gone()) + gone
@@ -116,8 +117,8 @@ def look_through(job: Job, files: AuditFiles, days: Iterable[date]) -> Found:
 
 
 def _days_with_any(job: Job, files: AuditFiles, days: list[date]) -> list[date]:
-    """Of a few contacts, the days that have any: found over all days at once, most of which have none."""
-    if job.contact_ids is None or len(job.contact_ids) > len(days):
+    """Of a few contacts or keys, the days that have any: found over all days at once, most of which have none."""
+    if job.names is None or len(job.names[1]) > len(days):
         return days
     try:
         return sorted(set(read_days(files, days, [PARTITION], _only(job))[PARTITION]))
@@ -129,25 +130,25 @@ def _of_day(job: Job, files: AuditFiles, day: date) -> Found:
     only = _only(job)
     if job.of_run is not None:
         keys = read_days(files, [day], ["key"], replace(only, run_id=job.of_run))["key"]
-        if keys.empty and not job.contact_ids:
+        if keys.empty and not job.names:
             return Found()
-        if not job.contact_ids:
+        if not job.names:
             only = replace(only, first_key=keys.min(), last_key=keys.max())
     rows = read_days(files, [day], _COLUMNS, only)
     if rows.empty:  # of thousands of contacts, most days have none
         return Found()
-    asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+    asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
     now = _now(rows, asked)
-    archived = _asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job)
-    converted = _converted(archived)
+    archived = _asked_for(now[now["status"].isin(job.traits.works_on)], job)
+    converted = _converted(archived, job)
     gone = now[~now["key"].isin(archived["key"])]
     due, waiting = _by_grace(converted, job)
     found = Found(
         parts=_parts(day, due["key"]),
         asked=asked["key"].nunique(),
         unconverted=len(archived) - len(converted),
-        contacts=set(asked["contact_id"].dropna()) if job.contact_ids else set(),
-        attempts=_attempts(rows, asked, files, day, only) if job.contact_ids else {},
+        names=set(asked[job.names[0]].dropna()) if job.names else set(),
+        attempts=_attempts(rows, asked, files, day, only, job.names[0]) if job.names else {},
         others={
             (str(status), str(run_id)): Gone(recordings=len(group), last_at=_plain(group["state_at"].max()))
             for (status, run_id), group in gone.groupby(["status", "run_id"])
@@ -166,8 +167,8 @@ def _now(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     return states[states["key"].isin(asked["key"])]
 
 
-def _converted(archived: pd.DataFrame) -> pd.DataFrame:
-    return archived[archived["version_before"].fillna("").ne("")]
+def _converted(archived: pd.DataFrame, job: Job) -> pd.DataFrame:
+    return archived[archived["version_before"].fillna("").ne("")] if job.traits.needs_original else archived
 
 
 def _by_grace(converted: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -213,22 +214,26 @@ def _fit(one: Part, other: Part) -> bool:
 
 def rows_of_part(job: Job, files: AuditFiles, part: Part, *, unsettled: Collection[str] = ()) -> list[AuditRow]:
     """The rows of a part's recordings, in the words of the audit table, but for ``unsettled`` keys."""
-    only = _only(job)
-    if part.first_key:
-        only = replace(only, first_key=part.first_key, last_key=part.last_key)
+    only = only_of_part(job, part)
 
     def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-        asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+        asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
         now = _now(rows, asked)
-        archived = _converted(_asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job))
+        archived = _converted(_asked_for(now[now["status"].isin(job.traits.works_on)], job), job)
         due, _ = _by_grace(archived, job)
         return due[~due["key"].isin(unsettled)]
 
     return [row for day in part.days for row in rows_of_days(files, [day], _COLUMNS, only, chosen)]
 
 
+def only_of_part(job: Job, part: Part) -> Only:
+    """The rows of a part's keys, whatever they say."""
+    only = _only(job)
+    return replace(only, first_key=part.first_key, last_key=part.last_key) if part.first_key else only
+
+
 def _only(job: Job) -> Only:
-    return Only(bucket=job.bucket, prefixes=job.prefixes, contact_ids=job.contact_ids)
+    return Only(bucket=job.bucket, prefixes=job.prefixes, contact_ids=job.contact_ids, keys=job.keys)
 
 
 def sentences(job: Job, files: AuditFiles, found: Found, *, by_records: bool = False) -> tuple[list[str], list[str]]:
@@ -237,8 +242,8 @@ def sentences(job: Job, files: AuditFiles, found: Found, *, by_records: bool = F
     ``by_records``: days were left out because earlier releases have been through them.
     """
     nothing = [] if found.asked or by_records else [f"the audit table has nothing archived{_where(job)}"]
-    vain, notes = _told(job, [] if job.contact_ids or job.of_run else nothing)
-    vain += [*_contacts_not_found(found, job), *_run_in_vain(found, job, files)]
+    vain, notes = _told(job, [] if job.names or job.of_run else nothing)
+    vain += [*_names_not_found(found, job), *_run_in_vain(found, job, files)]
     if job.traits.brings_back:
         vain += _cannot_come_back(found, job)
     if found.unconverted:
@@ -294,15 +299,16 @@ def _asked_for(frame: pd.DataFrame, job: Job) -> pd.DataFrame:
 
 
 def _attempts(
-    rows: pd.DataFrame, asked: pd.DataFrame, files: AuditFiles, day: date, only: Only
+    rows: pd.DataFrame, asked: pd.DataFrame, files: AuditFiles, day: date, only: Only, column: str
 ) -> dict[str, tuple[datetime, str]]:
-    """What the last run said of each contact of which this day has nothing archived."""
-    if rows["contact_id"].isin(asked["contact_id"]).all():
+    """What the last run said of each contact or key of which this day has nothing archived."""
+    if rows[column].isin(asked[column]).all():
         return {}
-    reasons = read_days(files, [day], ["contact_id", "run_id", "status", "reason", "started_at"], only)
-    others = reasons[~reasons["contact_id"].isin(asked["contact_id"])].sort_values("started_at", kind="stable")
+    reasons = read_days(files, [day], [column, "run_id", "status", "reason", "started_at"], only)
+    told = ~reasons[column].isin(asked[column]) & ~reasons["status"].isin(EVENTS)
+    others = reasons[told].sort_values("started_at", kind="stable")
     rows_of_others: Iterable[Any] = others.itertuples()
-    return {row.contact_id: (row.started_at, _attempt(row)) for row in rows_of_others}
+    return {getattr(row, column): (row.started_at, _attempt(row)) for row in rows_of_others}
 
 
 def _attempt(row: Any) -> str:
@@ -310,18 +316,22 @@ def _attempt(row: Any) -> str:
     return f"run {row.run_id} left it {label(row.status)}{_when(row.started_at)}{reason}"
 
 
-def _contacts_not_found(found: Found, job: Job) -> Iterator[str]:
-    """The contacts of which nothing was archived, and what the last run said of each."""
-    for contact in job.contact_ids or ():
-        if contact not in found.contacts:
+def _names_not_found(found: Found, job: Job) -> Iterator[str]:
+    """The contacts or keys of which nothing was archived, and what the last run said of each."""
+    for name in job.names[1] if job.names else ():
+        if name not in found.names:
             by = f" by run {job.of_run}" if job.of_run else ""
             said = f"the audit table has no archived recording of it{by}{_where(job)}"
-            _, attempt = found.attempts.get(contact, (None, ""))
-            yield "; ".join(filter(None, [f"contact {contact}: {said}", attempt]))
+            _, attempt = found.attempts.get(name, (None, ""))
+            yield "; ".join(filter(None, [f"{_noun(job)} {name}: {said}", attempt]))
+
+
+def _noun(job: Job) -> str:
+    return "key" if job.keys else "contact"
 
 
 def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
-    if job.of_run is None or found.asked or job.contact_ids:
+    if job.of_run is None or found.asked or job.names:
         return
     if found.knows_run or job.of_run in run_ids(files.names(RUNS), START):
         yield f"run {job.of_run} archived nothing{_where(job)}"
@@ -331,11 +341,11 @@ def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
 
 def _released(released: pd.DataFrame, job: Job) -> Iterator[str]:
     """What cannot come back, each by its name, where it was asked for by its name."""
-    if not job.traits.brings_back or (job.contact_ids is None and job.of_run is None):
+    if not job.traits.brings_back or (job.names is None and job.of_run is None):
         return
     rows: Iterable[Any] = released.head(_MAX_NAMED).itertuples()
     for row in rows:
-        name = f"contact {row.contact_id}" if isinstance(row.contact_id, str) else row.key
+        name = f"contact {row.contact_id}" if isinstance(row.contact_id, str) and not job.keys else row.key
         what = "its original was released" if row.status == Status.RELEASED else f"it was {label(row.status)}"
         yield f"{name}: {what} by run {row.run_id}{_when(row.state_at)}"
 
@@ -382,35 +392,45 @@ def _where(job: Job) -> str:
 class ByProvenance:
     """The recordings of a bucket that the table does not know: in the words of their own provenance, for a restore.
 
-    What an earlier restore of this kind wrote does not make the table know the bucket.
+    What an earlier restore of this kind wrote does not make the table know the bucket. What the table says that a run
+    destroyed does not come back, though somebody may have copied it back.
     """
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, pool: Pool) -> None:
         self._job, self._store, self._files, self._pool = job, store, files, pool
-        self._contacts: set[str | None] = set()
+        self._names: set[str | None] = set()
         self._found = 0
+        self._destroyed = dict[str, str]()
+        self._keys = set[str]()  # of the destroyed ones, those that are there again
 
     def __iter__(self) -> Iterator[list[AuditRow]]:
         """The rows, so many at a time; what is no replacement is passed over."""
+        days = dates_asked_for(self._job, self._files)
+        self._destroyed = destroyed_recordings(self._files, days, _only(self._job))
         keys = list(_keys_asked_for(self._job, self._store))
         for start in range(0, len(keys), PART_ROWS):
             found = self._pool.map(self._look_at, keys[start : start + PART_ROWS])
             rows = [row for row in found if row is not None and _is_of_run(row, self._job)]
-            self._contacts |= {row.contact_id for row in rows}
+            self._names |= {row.key if self._job.keys else row.contact_id for row in rows}
+            self._keys |= {row.key for row in rows if row.key in self._destroyed}
             self._found += len(rows)
             yield rows
 
     def _look_at(self, key: str) -> AuditRow | None:
-        return _row_by_provenance(key, self._job, self._store)
+        row = _row_by_provenance(key, self._job, self._store)
+        if row is None or key not in self._destroyed:
+            return row
+        return ended(row, Status.SKIPPED, f"{WAS_DESTROYED}: {self._destroyed[key]}; somebody has brought it back")
 
     def sentences(self) -> tuple[list[str], list[str]]:
         """What was asked for in vain, and notes. To be asked for after the rows."""
         job = self._job
         restored = self._restored_before()
-        contacts = self._contacts | set(restored["contact_id"])
-        vain = [
-            f"contact {each}: no replacement in the bucket" for each in job.contact_ids or () if each not in contacts
-        ]
+        column, asked = job.names or ("contact_id", ())
+        gone = {key if job.keys else contact_of(key) for key in self._destroyed}
+        found = self._names | set(restored[column]) | gone
+        vain = [f"{_noun(job)} {each}: no replacement in the bucket" for each in asked if each not in found]
+        vain += [] if job.of_run else self._destroyed_for_good()
         if job.of_run and not self._found:
             vain.append(f"run {job.of_run}: the bucket has no recording that this run archived")
         elif not (self._found or vain) and restored.empty:
@@ -419,6 +439,11 @@ class ByProvenance:
         if not restored.empty:
             notes.append(f"restored before: {_by_run(_as_found(restored), Status.RESTORED)}")
         return sorted_by_leniency(job, vain, notes)
+
+    def _destroyed_for_good(self) -> list[str]:
+        """The recordings that a run has destroyed, each in a sentence; without those that are there again."""
+        gone = sorted(self._destroyed.keys() - self._keys)
+        return [f"{key}: {self._destroyed[key]}" for key in gone[:_MAX_NAMED]]
 
     def _restored_before(self) -> pd.DataFrame:
         """By earlier restores of this kind, not by this one."""
@@ -441,7 +466,8 @@ def _as_found(restored: pd.DataFrame) -> Found:
 
 def _keys_asked_for(job: Job, store: Store) -> Iterator[str]:
     """The keys that can be of a recording asked for: no other object is looked at, and few others are listed."""
-    return filter(_may_be(job), (key for place in _places(job) for key in patience()(_keys_below, store, place)))
+    listed = (key for place in _places(job) for key in patience()(_keys_below, store, place))
+    return filter(_may_be(job), job.keys or listed)
 
 
 def _places(job: Job) -> list[str]:

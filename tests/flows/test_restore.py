@@ -110,6 +110,19 @@ def test_only_what_is_asked_for_is_restored(
     assert restore(run_id=run_id).counts == {"restored": 3}
 
 
+def test_keys_select_and_those_not_found_are_named(
+    bucket: Bucket, archived: dict[str, str], restore: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(JobFailed, match=f"key {key_of(7)}: the audit table has no archived recording") as failed:
+        restore(contact_ids=None, keys=[key_of(2), key_of(7)])
+    assert failed.value.summary.counts == {"restored": 1}
+    assert bucket.get(key_of(2))["Metadata"] == {}
+    lost = str(tmp_path / "lost")
+    with pytest.raises(JobFailed, match=f"key {key_of(7)}: no replacement in the bucket") as failed:
+        restore(audit_uri=lost, contact_ids=None, keys=[key_of(1), key_of(7)])
+    assert failed.value.summary.counts == {"restored": 1}
+
+
 def test_provenance_alone_is_enough(
     bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path
 ) -> None:
@@ -345,7 +358,7 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
     blank = {"end_date": "", "run_id": " "}
     form: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, **blank}
     with pytest.raises(
-        InvalidRequest, match=r"nothing is selected.*give contact_ids, start_date or end_date, prefixes"
+        InvalidRequest, match=r"nothing is selected.*give contact_ids, keys, start_date or end_date, prefixes"
     ):
         restore_recordings(**form)
     with pytest.raises(InvalidRequest, match="contact_ids is an empty list, which selects nothing"):
