@@ -121,11 +121,7 @@ def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
 
 def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
-    version_id, etag = newest_of(store, proof.row.key, is_marker=not proof.newest[1])
-    if (version_id or UNVERSIONED, etag) != (
-        proof.newest[0] or UNVERSIONED,
-        proof.newest[1],
-    ):  # HEAD may name no version
+    if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
     if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
         for stored in [each.stored for each in proof.removables if each.stored][-1:]:

@@ -11,7 +11,6 @@ from itertools import groupby
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import AuditDamaged, Skipped, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.holds import check_no_case_holds
 from recordings.jobs.aftermath import found_destroyed, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, in_order, prove, removable, versions_of
 from recordings.jobs.due import DayToExpire, check_stands, in_retention, last_due, look_at_day
@@ -49,7 +48,9 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     check_stands(row, ordered)
     removables = tuple(removable(store, version) for version in ordered)
     objects = [each.stored for each in removables if each.stored]
-    newest, tags = objects[-1], [_free_tags(store, each) for each in objects][-1]
+    newest, tags = objects[-1], store.tags(row.key, objects[-1].version_id)
+    if EXEMPT_TAG in tags.items() or EXEMPT in newest.metadata.items():
+        raise Skipped("exempt", "marked archive=exempt")
     rule = rule_for(job.rules, row.key, tags)
     if not rule.has_ended(row.recording_date, newest.answered_at.date()):
         raise in_retention(rule)
@@ -59,15 +60,6 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
         state_at=state_after(row, newest.answered_at),
     )
     return Checked(row=expired, removables=removables, newest=(ordered[-1].version_id, ordered[-1].etag))
-
-
-def _free_tags(store: Store, stored: StoredObject) -> dict[str, str]:
-    """The version's tags. Raises Skipped where its tags or its metadata say that it stays."""
-    tags = store.tags(stored.key, stored.version_id)
-    if EXEMPT_TAG in tags.items() or EXEMPT in stored.metadata.items():
-        raise Skipped("exempt", "marked archive=exempt")
-    check_no_case_holds(tags)
-    return tags
 
 
 def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version], job: Job) -> AuditRow:

@@ -86,9 +86,9 @@ REASONS: dict[str, tuple[Callable[[Archive, AuditRow], Any], str]] = {
     "lock on the newest": (lambda a, row: lock(a, row, row.version_after), "locked: version"),
     "lock on the original only": (lambda a, row: lock(a, row, row.version_before), "locked: version"),
     "case in the table only": (case_in_table, "held: held for 2026-CV-1"),
-    "tag of a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", "C-1"), "held: the tag"),
-    "tag without a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", ""), "held: the tag"),
-    "tag on the original only": (lambda a, row: tag(a, row, row.version_before, "legal-hold", "C-1"), "held: the tag"),
+    "tag of a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", "C-1"), "held: held for"),
+    "tag without a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", ""), "held: held for"),
+    "tag on the original only": (lambda a, row: tag(a, row, row.version_before, "legal-hold", "C-1"), "held: held for"),
     "exempt": (lambda a, row: tag(a, row, row.version_after, "archive", "exempt"), "exempt: marked"),
     "exempt by metadata": (mark_exempt, "exempt: marked"),
     "overwritten": (lambda a, row: a.bucket.put(row.key, b"theirs"), "changed-since: S3 shows"),
@@ -447,7 +447,7 @@ def test_requests_for_a_recording(archive: Archive) -> None:
     counts = archive.bucket.requests_by_kind(before)
     assert {kind: count for kind, count in counts.items() if count >= 20} == {
         "HEAD": 60,
-        "GET tags": 60,
+        "GET tags": 80,
         "DELETE": 40,
     }
     assert counts["LIST versions"] <= 4

@@ -47,7 +47,7 @@ POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 CASE = "2026-CV-1"
 SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east-1:000000000000:key/k"}
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
-DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found}
+DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found and traits.done}
 DELETE, HOLD = {"s3:DeleteObjectVersion"}, {"s3:PutObjectLegalHold"}
 
 
@@ -194,6 +194,18 @@ def all_there_is_to_do(make_world: Any, pool: Pool, policy: str) -> Iterator[Wor
     world = make_world("locking", len(DEEDS))
     dead_runs(world)
     yield world, lambda world: settle_all(world, pool)
+    if policy == "expire":
+        world = make_world("versioned")
+        deleted_by_lifecycle(world, world.rows.pop())
+        yield world, lambda world: expire(world, pool)
+
+
+def deleted_by_lifecycle(world: World, row: AuditRow) -> None:
+    client, name = world.recordings.client, world.recordings.name
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": PREFIX}, "Expiration": {"Days": 9}}
+    client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
+    for version in world.recordings.versions(row.key):
+        client.delete_object(Bucket=name, Key=row.key, VersionId=version["VersionId"])
 
 
 def ends_badly(to_do: Work, policy: str, without: tuple[str, str]) -> bool:
