@@ -12,18 +12,18 @@ Read the modules of this folder in this order:
 The modules above use three folders, which use each other in this order:
 
 - ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
-  ``audio``
+  ``audio``; ``expand``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
-Three other folders use the modules above, and none of the three uses another:
+Four other folders use the modules above, and none of the four uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
   ``deletion``, ``release``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
-  ``reconcile``, ``comparison``, ``result``
+  ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
 
 Two folders say to people what came of all this; the second uses the first:
 
@@ -31,6 +31,7 @@ Two folders say to people what came of all this; the second uses the first:
   ``backfill``; ``job``, ``originals``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
+- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 """
 
 __version__ = "0.1.0"

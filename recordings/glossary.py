@@ -34,6 +34,7 @@ STATUSES: Mapping[str, Term] = {
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
+    "checked": Term("The small recording still has the bytes that were judged; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -54,6 +55,10 @@ REASONS: Mapping[str, Term] = {
     "changed-since": Term(
         "What lies there is not what the audit table says: somebody overwrote the recording.",
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
+    ),
+    "checksum-differs": Term(
+        "The small recording does not have the bytes that were judged.",
+        "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
@@ -109,6 +114,11 @@ REASONS: Mapping[str, Term] = {
     "not-in-table": Term(
         "The audit table does not know the recording, so nobody can say what it is.",
         "Archive its day first, or check audit_uri.",
+    ),
+    "not-read": Term(
+        "The stored checksum is right. It was the recording's turn to be read, too, but its class cannot be read "
+        "at once.",
+        "To check its bytes, too, let S3 Batch Operations compute its checksum.",
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),

@@ -1,9 +1,6 @@
 """A reconciliation as Prefect carries it out: one task run per day, and per batch of what is repaired."""
 
-from collections.abc import Mapping
-
 from prefect import unmapped
-from prefect.events import emit_event
 
 from recordings.errors import StoreRefused
 from recordings.formatting import plural
@@ -23,7 +20,7 @@ from recordings.table.rows import BatchRows
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.artifacts import publish
-from tasks.jobs import batch_shown, end, returned
+from tasks.jobs import announce_losses, batch_shown, end, returned
 from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
@@ -71,14 +68,8 @@ def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> Job
         files=drifts.files,
     )
     if drifts.lost:
-        _announce_losses(summary, drifts.lost)
+        announce_losses(summary, drifts.lost)
     return returned(summary)
-
-
-def _announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
-    """Emit an event for automations."""
-    resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
-    emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": dict(lost)})
 
 
 def _nothing_below(job: Job) -> list[str]:

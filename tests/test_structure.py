@@ -25,7 +25,8 @@ KNOWS = {
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records", "retention_rules"),
-    "json": ("table/records", "jobs/intents", "pricing"),
+    "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
+    "bagit": ("handover/bag",),
     "pydub": ("conversion/pcm",),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),
@@ -34,7 +35,7 @@ KNOWS = {
     "duckdb": ("savings/sums",),
     "matplotlib": ("savings",),
 }
-# The folders of recordings, and which others each may know. Nothing beside them knows one of the last five.
+# The folders of recordings, and which others each may know. Nothing beside them knows one of the last six.
 WINGS = {
     "conversion": set(),
     "s3": set(),
@@ -43,9 +44,10 @@ WINGS = {
     "backfill": {"s3", "table"},
     "jobs": {"s3", "table"},
     "reports": {"backfill", "jobs", "table"},
+    "handover": {"s3", "table", "conversion"},
     "savings": {"table", "conversion", "reports"},
 }
-ON_TOP = {"preflight", "backfill", "jobs", "reports", "savings"}
+ON_TOP = {"preflight", "backfill", "jobs", "handover", "reports", "savings"}
 
 
 def imports_of(path: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from recordings.jobs.aftermath import found_destroyed, found_held, found_lifted, found_released, found_restored
 from recordings.s3.store import Store
 from recordings.table.records import Kind
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import HOLDS_REPLACEMENT, SMALL, AuditRow, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ class Traits:
     deletes_versions: bool = False
     brings_back: bool = False  # needs the original, and finds it by provenance if the table does not know the bucket
     original_is_after: bool = False  # the columns *_after of a row that is done describe the original
+    works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
+    needs_original: bool = True  # leaves out recordings whose row names no original
+    samples: bool = False  # reads a share of the recordings in full, another one each time
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
@@ -101,6 +104,16 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="table and bucket agree",
         looks_only=True,
         relies_on_table=True,
+    ),
+    Kind.CHECK: Traits(
+        title="Check of the recordings at rest",
+        participle="found intact",
+        nothing_to_do="nothing to check",
+        relies_on_table=True,
+        works_on=SMALL,
+        needs_original=False,
+        samples=True,
+        done=Status.CHECKED,
     ),
 }
 

@@ -27,14 +27,21 @@ LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were
 class JobResult:
     """The result of one batch of a job. A plain class, as Batch is."""
 
-    __slots__ = ("again", "counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
+    __slots__ = ("again", "counts", "done", "due", "failures", "files", "reading", "reasons", "size_bytes", "usd_month")
 
-    def __init__(self, job: Job, rows: Sequence[AuditRow], files: Sequence[ManifestFile]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        rows: Sequence[AuditRow],
+        files: Sequence[ManifestFile],
+        reading: "Reading | None" = None,
+    ) -> None:
         done = [row for row in rows if row.status in DONE]
-        by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
+        by_us = [row for row in done if row.status in STATES and code_of(row.reason) != FOUND_GONE]
         waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
         left = [row for row in rows if row.status not in _SUCCEEDED and code_of(row.reason) != _IN_GRACE]
         self.files = tuple(files)
+        self.reading = reading or Reading()
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
         self.size_bytes = sum(_original(row)[0] for row in by_us)
@@ -73,6 +80,7 @@ class JobSums:
         self._job = job
         self.counts, self.reasons = Counter[str](), Counter[str]()
         self.size_bytes, self.usd_month, self.unrecorded = 0, 0.0, 0
+        self.reading = Reading()
         self.due: dict[date, Due] = {}
         self.done: list[AuditRow] = []
         self.failures: list[AuditRow] = []
@@ -94,6 +102,7 @@ class JobSums:
     def _add(self, result: JobResult, recordings: int) -> None:
         self.counts += result.counts
         self.reasons += result.reasons
+        self.reading += result.reading
         self.size_bytes += result.size_bytes
         self.usd_month += result.usd_month
         self.unrecorded += recordings - sum(result.counts.values())
@@ -116,6 +125,22 @@ class JobSums:
         if count:
             self.counts += Counter({Status.SKIPPED.value: count})
             self.reasons += Counter({_IN_GRACE: count})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a job asked for and read of the recordings, and what S3 charges for it at list prices."""
+
+    recordings: int = 0  # read in full
+    size_bytes: int = 0  # of these
+    usd: float = 0  # all requests for recordings, and retrieval
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(
+            recordings=self.recordings + other.recordings,
+            size_bytes=self.size_bytes + other.size_bytes,
+            usd=self.usd + other.usd,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +217,7 @@ class JobSummary:
     settled: int = 0  # rows written on behalf of earlier runs that died before they wrote them
     notes: tuple[str, ...] = ()  # information for people, such as why there was nothing to do
     problems: tuple[str, ...] = ()  # what was not found, was lost, or could not be read or written
+    reading: Reading = Reading()  # by a check
     next_step: str = ""  # how to do what a dry run only looked at
 
     @property
@@ -253,6 +279,7 @@ def summarize(
         settled=settled,
         notes=tuple(notes),
         problems=(*sums.lost, *problems, *_not_done(job, sums)),
+        reading=sums.reading,
         next_step=_next_step(job, sums.counts),
     )
 
@@ -261,7 +288,8 @@ def _next_step(job: Job, counts: Mapping[str, int]) -> str:
     to_do = counts.get(job.traits.done or "", 0)
     if not job.dry_run or not to_do:
         return ""
-    selecting = "" if job.narrows or job.everything else " and everything=True, or with a selection"
+    is_selected = job.narrows or job.everything or not job.traits.ways_to_select
+    selecting = "" if is_selected else " and everything=True, or with a selection"
     what = f"{job.kind} {plural(to_do, 'recording')}"
     return f"nothing was written: to {what}, run it again with dry_run=False{selecting}"
 

@@ -136,10 +136,10 @@ def _of_day(job: Job, files: AuditFiles, day: date) -> Found:
     rows = read_days(files, [day], _COLUMNS, only)
     if rows.empty:  # of thousands of contacts, most days have none
         return Found()
-    asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+    asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
     now = _now(rows, asked)
-    archived = _asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job)
-    converted = _converted(archived)
+    archived = _asked_for(now[now["status"].isin(job.traits.works_on)], job)
+    converted = _converted(archived, job)
     gone = now[~now["key"].isin(archived["key"])]
     due, waiting = _by_grace(converted, job)
     found = Found(
@@ -166,8 +166,8 @@ def _now(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     return states[states["key"].isin(asked["key"])]
 
 
-def _converted(archived: pd.DataFrame) -> pd.DataFrame:
-    return archived[archived["version_before"].fillna("").ne("")]
+def _converted(archived: pd.DataFrame, job: Job) -> pd.DataFrame:
+    return archived[archived["version_before"].fillna("").ne("")] if job.traits.needs_original else archived
 
 
 def _by_grace(converted: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -213,18 +213,22 @@ def _fit(one: Part, other: Part) -> bool:
 
 def rows_of_part(job: Job, files: AuditFiles, part: Part, *, unsettled: Collection[str] = ()) -> list[AuditRow]:
     """The rows of a part's recordings, in the words of the audit table, but for ``unsettled`` keys."""
-    only = _only(job)
-    if part.first_key:
-        only = replace(only, first_key=part.first_key, last_key=part.last_key)
+    only = only_of_part(job, part)
 
     def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-        asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+        asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
         now = _now(rows, asked)
-        archived = _converted(_asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job))
+        archived = _converted(_asked_for(now[now["status"].isin(job.traits.works_on)], job), job)
         due, _ = _by_grace(archived, job)
         return due[~due["key"].isin(unsettled)]
 
     return [row for day in part.days for row in rows_of_days(files, [day], _COLUMNS, only, chosen)]
+
+
+def only_of_part(job: Job, part: Part) -> Only:
+    """The rows of a part's keys, whatever they say."""
+    only = _only(job)
+    return replace(only, first_key=part.first_key, last_key=part.last_key) if part.first_key else only
 
 
 def _only(job: Job) -> Only:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from recordings.formatting import label, plural
+from recordings.formatting import human_bytes, label, plural, usd
 from recordings.glossary import meaning, way_out
+from recordings.jobs.fixity import LOSSES as FIXITY_LOSSES
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import LOSSES
 from recordings.jobs.result import JobSummary, JobSums
 from recordings.recording import open_span
 from recordings.reports.differences import differences_table
 from recordings.reports.originals import due_report, freed, restored_report
+from recordings.table.records import Kind
+from recordings.table.rows import Status
 
 _MAX_SAID = 100  # problems, and notes
 
@@ -20,6 +23,7 @@ def job_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
         f"# {job.traits.title} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
         _sentence(summary.next_step),
         freed(job, summary) if job.traits.deletes_versions else "",
+        _read(job, summary),
         differences_table(summary.drifts),  # the meaning and what to do, before a hundred keys
         _reasons(summary),
         _listed("What went wrong", summary.problems),
@@ -47,7 +51,7 @@ def _calls(job: Job) -> str:
 
 
 def _verdict(job: Job, summary: JobSummary) -> str:
-    if any(code in LOSSES for code in summary.drifts):
+    if any(code in LOSSES for code in summary.drifts) or any(code in FIXITY_LOSSES for code in summary.reasons):
         return "**something is lost**"
     if not summary.succeeded:
         return "**not everything went well**"
@@ -57,8 +61,22 @@ def _verdict(job: Job, summary: JobSummary) -> str:
     done = summary.counts.get(job.traits.done or "", 0)
     if not done:
         return job.traits.nothing_to_do
+    if job.kind is Kind.CHECK and job.dry_run:
+        return f"{plural(done, 'recording')} would be checked"
     would = "would be " if job.dry_run else ""
     return f"{plural(done, 'recording')} {would}{job.traits.participle}"
+
+
+def _read(job: Job, summary: JobSummary) -> str:
+    """What a check has read, or would read, and what S3 charges for it."""
+    if not summary.counts.get(Status.CHECKED):
+        return ""
+    would, reading = "would read" if job.dry_run else "read", summary.reading
+    return (
+        f"It {would} {plural(reading.recordings, 'recording')} in full, **{human_bytes(reading.size_bytes)}**, and "
+        f"{'ask' if job.dry_run else 'asked'} S3 for the stored checksum of each. At list prices, S3 charges "
+        f"**{usd(reading.usd)}** for these requests and for retrieval."
+    )
 
 
 def _counts(summary: JobSummary) -> str:

@@ -305,6 +305,18 @@ def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None
     return next((each for each in lengths if pays(*_a_call(each, months), terms, price_list)), None)
 
 
+def checks_table(size_bytes: int, price_list: PriceList) -> str:
+    """A row per share of the recordings that a check reads: the cost of one check of all recordings of this size."""
+    recordings = PUBLISHED.calls_month * PUBLISHED.months
+    looks = recordings * price_list.requests({"HeadObject": 1}, "GLACIER_IR")
+    request = price_list.requests({"GetObject": 1}, "GLACIER_IR") + price_list.reading(size_bytes, "GLACIER_IR")
+    reading = {percent: recordings * percent / 100 * request for percent in (0, 20, 100)}
+    return "\n".join(
+        f"| `sample_percent={percent}` | ${looks:,.0f} | ${usd:,.0f} | **${looks + usd:,.0f}** |"
+        for percent, usd in reading.items()
+    )
+
+
 def document(price_list: PriceList) -> str:
     """The whole of docs/costs.md."""
     month = archiving_cost(PUBLISHED.calls_month, PUBLISHED.minutes_month, "GLACIER_IR", price_list)
@@ -344,6 +356,9 @@ def document(price_list: PriceList) -> str:
         gate=gate_table(price_list),
         tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
         read_back=read_back,
+        recordings=PUBLISHED.calls_month * PUBLISHED.months,
+        small_gb=PUBLISHED.calls_month * PUBLISHED.months * small / GB,
+        checks=checks_table(small, price_list),
         days_of_grace=read_back / _in_standard(PUBLISHED, 1, price_list),
         kms=price_list.kms({"KMS": round(2 * PUBLISHED.calls_month)}) / thousands,
     )
@@ -386,6 +401,17 @@ The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_D
 Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
 {days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
 (`grace_days_read_back`): that pays for those who would otherwise wait longer.
+
+## Checking the recordings at rest
+
+A check (`check_fixity`) of six years of `alaw-mono` in GLACIER_IR, {recordings:,.0f} recordings and {small_gb:,.0f} GB:
+
+| a check | stored checksums | reading | **total** |
+|---|--:|--:|--:|
+{checks}
+
+One check a year with `sample_percent=20` reads every recording once in five years. S3 Batch Operations' *Compute
+checksum* reads everything where it lies; Amazon S3 pricing has its price under "Management & Insights".
 
 ## How long the calls are
 

@@ -27,6 +27,7 @@ class Status(StrEnum):
     CHANGED = "changed"
     REJECTED = "rejected"
     FAILED = "failed"
+    CHECKED = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class AuditRow:
     gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
     verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
-    read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
+    read_back: Annotated[bool, "The replacement was read back in full: decoded, or, in a `checked` row, hashed"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
     weighed_by: Annotated[
         str | None, "Digest of the prices, retention and terms by which archiving it would not pay, now or later"
@@ -148,7 +149,7 @@ _COLUMNS = {
 }
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
-EVENTS = (Status.HELD, Status.LIFTED)  # told of a recording beside what became of it: neither states nor attempts
+EVENTS = (Status.HELD, Status.LIFTED, Status.CHECKED)  # told beside what became of it: neither states nor attempts
 DESTROYED = (Status.EXPIRED, Status.ERASED)  # no version is left
 STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED, *DESTROYED)
 

@@ -19,6 +19,7 @@ import pytest
 from demo.servers import Server
 from flows.archive import archive_recordings
 from flows.estimate import estimate_savings
+from flows.fixity import check_fixity
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.report import report_savings
@@ -71,6 +72,7 @@ REQUESTS = {
         **{"GetObjectTagging": 1, "CopyObject": 1, "GetObject": 1},
     },
     "release": {"HeadObject": 3, "GetObjectTagging": 1, "DeleteObject": 1},
+    "check": {"HeadObject": 1, "GetObject": 1},
     "reconcile rows": {"HeadObject": 1, "GetObjectTagging": 1, "PutObjectTagging": 1},
     "reconcile tags": {"GetObjectTagging": 2, "PutObjectTagging": 1},
     "archive": {"HeadObject": 2, "GetObject": 2, "GetObjectTagging": 4, "PutObject": 1, "PutObjectTagging": 1},
@@ -202,6 +204,8 @@ def run(flow: str, world: World, first: date, last: date) -> Any:
             return restore_recordings(**place, **days, dry_run=False)
         case "release":
             return release_originals(**place, **days, grace_days=0, dry_run=False)
+        case "check":
+            return check_fixity(**place, **days, sample_percent=100, dry_run=False)
         case "estimate":
             return estimate_savings(name, [PREFIX], audit, **days)
         case _:
@@ -248,6 +252,7 @@ DONE = {
     "archive": {"archived", "already_archived"},
     "restore": {"restored"},
     "release": {"released"},
+    "check": {"checked"},
     "reconcile rows": {"already_archived"},
     "reconcile tags": {"already_archived"},
 }

@@ -114,7 +114,7 @@ def every_status() -> list[AuditRow]:
         replace(ARCHIVED, key="calls/2026/01/12/4.wav", status=Status.ALREADY_ARCHIVED, bytes_before=2_000_000),
         *(
             replace(ARCHIVED, key=f"calls/2026/01/12/{status}.wav", status=status, reason=f"code-{status}: a sentence")
-            for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED)
+            for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED, Status.CHECKED)
         ),
     ]
     attempt: dict[str, Any] = {
