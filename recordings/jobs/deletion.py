@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from recordings.errors import Changed, InvalidRequest
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
-from recordings.jobs.result import JobResult
+from recordings.jobs.result import Freed, JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
+from recordings.pricing import prices
 from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
@@ -86,11 +87,22 @@ def delete_batch(
     proofs = [each for each in checked if isinstance(each, Proof)]
     rows = [each for each in checked if isinstance(each, AuditRow)]
     if job.dry_run:
-        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [])
+        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [], freed=freed_by(proofs))
     intent = set_out(files, job, batch, [proof.row for proof in proofs])
     rows += pool.map(lambda proof: delete_proved(store, proof), proofs)
     rows = confirmed(intent, rows, lambda row: found(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    gone = {row.key for row in rows if row.status is job.traits.done}
+    freed = freed_by([proof for proof in proofs if proof.row.key in gone])
+    return JobResult(job, rows, conclude(files, intent, rows), freed=freed)
+
+
+def freed_by(proofs: Sequence[Proof]) -> Freed:
+    """What the deletion of all versions of these proofs frees."""
+    stored = [each.stored for proof in proofs for each in proof.removables if each.stored]
+    return Freed(
+        size_bytes=sum(each.size_bytes for each in stored),
+        usd_month=sum(prices().object_month(each.size_bytes, each.storage_class) for each in stored),
+    )
 
 
 def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:

@@ -20,6 +20,8 @@ class Traits:
     title: str  # of the page that reports on it
     participle: str  # of what becomes of a recording: "was not released"
     nothing_to_do: str  # what the summary says if it has nothing else to say
+    verb: str = ""  # what the job does; empty: the name of its kind
+    noun: str = "recording"  # what it does that to
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
     dry_run_must_select: bool = False
     wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
@@ -73,6 +75,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Erasure",
         participle="erased",
         nothing_to_do="nothing to erase",
+        noun="object",
         ways_to_select="contact_ids or keys",
         deletes_versions=True,
         done=Status.ERASED,
@@ -82,6 +85,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Legal hold",
         participle="held",
         nothing_to_do="nothing to hold",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         wants_all=True,
@@ -90,8 +94,10 @@ TRAITS: Mapping[Kind, Traits] = {
     ),
     Kind.LIFT: Traits(
         title="End of a legal hold",
-        participle="lifted",
+        participle="freed of the case",
         nothing_to_do="nothing to lift",
+        verb="free",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         relies_on_table=True,

@@ -93,7 +93,7 @@ class World:
             yield proxy
 
     def plan(self, kind: Kind, **parameters: Any) -> Job:
-        place = {"bucket": self.recordings.name, "prefixes": [PREFIX], "audit_uri": self.audit_uri}
+        place: dict[str, Any] = {"bucket": self.recordings.name, "prefixes": [PREFIX], "audit_uri": self.audit_uri}
         return plan_job(kind, **place, **parameters)
 
 
@@ -128,7 +128,7 @@ def carry_out(world: World, job: Job, pool: Pool, work: Callable[..., Any], each
         check_may_delete(world.store)
     if job.traits.relies_on_table:
         check_table(world.files, job.audit_uri)
-    record_start(world.files, job, circumstances={})
+    record_start(world.files, job)
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
     walk = work(job, world.store, world.files)
     for batches in walk:
