@@ -6,6 +6,7 @@ from prefect.runtime import flow_run
 from flows.parameters import Day, Words
 from recordings.errors import InvalidRequest
 from recordings.holds import check_case
+from recordings.jobs.erase import check_spares_the_table
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
@@ -33,7 +34,8 @@ def erase_recordings(
     """Delete everything that the bucket holds of a contact: recordings, redacted copies, transcripts and analyses.
 
     All versions are deleted for good. What is under a legal hold or a lock is left, and erased by a later run that
-    is started without contacts and keys: it finishes the requests that are not finished.
+    is started without contacts and keys: it takes up the requests that are not finished. A request stays open for a
+    week at least, so that a transcript that is written late goes, too.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field.
@@ -43,7 +45,7 @@ def erase_recordings(
             the days beside them are listed. Empty: everything below the prefixes is listed.
         end_date: Last UTC day of the calls.
         dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
-        missing_ok: Succeed even if the bucket has nothing of a contact.
+        missing_ok: Succeed even if the bucket has nothing of a contact or under a key.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too.
         bucket: The bucket that Amazon Connect writes to.
@@ -53,7 +55,7 @@ def erase_recordings(
         The summary: what was erased, and what has to wait, by reason.
 
     Raises:
-        JobFailed: Something could not be erased, or nothing was found of a contact. Carries the summary.
+        JobFailed: Something could not be erased, or nothing was found of a contact or under a key. Carries the summary.
         InvalidRequest: A parameter makes no sense. Nothing was touched.
     """
     selects = contact_ids is not None or keys is not None
@@ -64,7 +66,7 @@ def erase_recordings(
         flow_run_id=str(flow_run.id),
         contact_ids=contact_ids,
         keys=keys,
-        case=check_case(case) if selects else None,
+        case=check_case(case) if case.strip() else None,
         start_date=start_date,
         end_date=end_date,
         everything=not selects,
@@ -74,6 +76,7 @@ def erase_recordings(
         bucket=bucket,
         audit_uri=audit_uri,
     )
+    check_spares_the_table(job)
     with at_work(job):
         begin_job(job)
         settled = settle(job)

@@ -41,11 +41,11 @@ def hold_recordings(
         keys: Keys of objects to hold. Empty: not asked.
         start_date: First UTC day of calls; with contacts, where they are looked for. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
-        run_id: What this archiving run archived. Empty: not asked.
+        run_id: What this archiving run archived; without contacts, keys and dates. Empty: not asked.
         case: The name of the case, as 2026-CV-0147. Each row names it.
         lift: End the hold of this case instead.
         dry_run: Only say what would be held, and write nothing. Switch it off to hold.
-        missing_ok: Succeed even if the bucket has nothing of a contact.
+        missing_ok: Succeed even if the bucket has nothing of a contact or under a key, or if something cannot be held.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too, for contacts.
         bucket: The bucket that Amazon Connect writes to.
@@ -55,7 +55,7 @@ def hold_recordings(
         The summary: what was held or lifted, and what was not, by reason.
 
     Raises:
-        JobFailed: Something could not be held, or nothing was found of a contact. Carries the summary.
+        JobFailed: Something could not be held, or nothing was found of a contact or under a key. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

@@ -4,7 +4,7 @@ Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
-- proof and commit: ``holds``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
+- proof and commit: ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
@@ -22,7 +22,7 @@ Four other folders use the modules above, and none of the four uses another:
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
-  ``deletion``, ``release``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
+  ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
   ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
 
 Two folders say to people what came of all this; the second uses the first:

@@ -17,6 +17,7 @@ from recordings.conversion.audio import foresee
 from recordings.conversion.wav import ByteStream
 from recordings.decision import (
     NOT_WORTH_IT,
+    WAS_DESTROYED,
     check_is_due,
     check_may_be_replaced,
     is_done,
@@ -38,7 +39,7 @@ from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96
-_NOT_DUE = ("not-a-recording", "too-young")  # the listing alone shows these
+_NOT_DUE = ("not-a-recording", "too-young", WAS_DESTROYED)  # the listing and the audit table alone show these
 _FOUND = ("found-archived", "found-converted")  # verified and tagged like the recordings that a run archives
 # Further requests of a run: about the bucket (preflight), and with a canary in each folder of recordings.
 _OF_BUCKET = {"GetBucket": 8, "ListObjectsV2": 1}

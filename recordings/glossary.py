@@ -44,6 +44,10 @@ REASONS: Mapping[str, Term] = {
         "Disable ACLs on the bucket (object ownership BucketOwnerEnforced), then run the same dates again.",
     ),
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
+    "being-deleted": Term(
+        "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
+        "Hold it again when that run has ended.",
+    ),
     "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
@@ -61,6 +65,10 @@ REASONS: Mapping[str, Term] = {
         "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
+    "destroyed": Term(
+        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+    ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
         "The recording is marked archive=exempt, as a restore does.",
@@ -223,6 +231,10 @@ REASONS: Mapping[str, Term] = {
     "unproven": Term(
         "The audit table does not prove that the original may be deleted, so it was kept.",
         "Reconcile with repair=True, then release again.",
+    ),
+    "underway": Term(
+        "A run has set out to delete the recording, or to bring it back, and has not said how that ended.",
+        "Nothing: the next run looks at it again.",
     ),
     "unreadable": Term(
         "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"

@@ -13,6 +13,8 @@ from recordings.errors import InvalidRequest, Skipped
 from recordings.table.rows import Status
 
 HOLD_TAG = "legal-hold"
+BEFORE = "held by others before"  # in the reason of a held row: lifting our cases leaves S3's own hold
+UNNAMED = "unnamed"  # the case of a tag without a value
 CASE = "case"  # the code of the reason in held and lifted rows
 _MAX_TAG_VALUE = 256  # characters: "Categorizing your storage using tags" in the S3 user guide
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=+-]{0,63}")  # what a tag's value may have, but spaces
@@ -29,8 +31,8 @@ def check_case(case: str) -> str:
 
 
 def cases_in(tags: Mapping[str, str]) -> frozenset[str]:
-    """The cases that the tag names."""
-    return frozenset(tags.get(HOLD_TAG, "").split())
+    """The cases that the tag names. A tag without a value holds, too: whoever set it has named no case."""
+    return frozenset(tags[HOLD_TAG].split() or [UNNAMED]) if HOLD_TAG in tags else frozenset()
 
 
 def with_cases(tags: Mapping[str, str], cases: Iterable[str]) -> dict[str, str]:
@@ -43,10 +45,9 @@ def with_cases(tags: Mapping[str, str], cases: Iterable[str]) -> dict[str, str]:
 
 
 def check_no_case_holds(tags: Mapping[str, str]) -> None:
-    """Raises Skipped where the tag says that a case holds the recording, whatever the tag's value."""
-    if HOLD_TAG in tags:
-        named = ", ".join(sorted(cases_in(tags))) or "not named"
-        raise Skipped("held", f"the tag {HOLD_TAG} says that it is held; case: {named}")
+    """Raises Skipped where the tag says that a case holds the recording, whatever its value."""
+    if held_by := cases_in(tags):
+        raise Skipped("held", f"held for {', '.join(sorted(held_by))}, as its tag {HOLD_TAG} says")
 
 
 def reason_of(case: str) -> str:

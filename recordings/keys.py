@@ -173,10 +173,10 @@ def places_of(contact_id: str, prefix: str, dates: Iterable[date]) -> list[str]:
     What the listing shows is of the contact only if ``contact_of(key) == contact_id``: other ids may begin alike.
     """
     days = _with_neighbours(dates)
-    return list(_outermost(place for day in days for place in _places_on(day, contact_id, prefix)))
+    return list(outermost(place for day in days for place in _places_on(day, contact_id, prefix)))
 
 
-def _outermost(places: Iterable[str]) -> Iterator[str]:
+def outermost(places: Iterable[str]) -> Iterator[str]:
     """The places in order, without those that lie within another."""
     last: str | None = None
     for place in sorted(places):
@@ -207,4 +207,4 @@ def all_places(prefix: str) -> list[str]:
     """The prefixes to list to find everything of any contact, whatever the day: in order, none within another."""
     of_others = (layout for layout in layouts() if layout.folders not in _BELOW_THE_PREFIX)
     tops = {folder[: folder.find("/") + 1] for layout in of_others for folder in layout.folders}
-    return list(_outermost([prefix, *(f"{root}{top}" for root in _roots(prefix) for top in tops)]))
+    return list(outermost([prefix, *(f"{root}{top}" for root in _roots(prefix) for top in tops)]))

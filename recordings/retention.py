@@ -72,6 +72,12 @@ def retention_of(store: Store) -> Retention:
     return Retention(rules=enabled, otherwise_years=settings().retention_years)
 
 
+def may_expire(retention: Retention, prefixes: Sequence[str]) -> bool:
+    """Whether a lifecycle rule of the bucket may have deleted something below the prefixes."""
+    concerning = rules_that_concern(retention.rules or (), prefixes)
+    return any(rule.get("Expiration", {}).keys() & {"Days", "Date"} for rule in concerning)
+
+
 def _hidden_at(rule: Rule, written_at: datetime) -> datetime | None:
     expiration = rule.get("Expiration", {})
     if expiration.get("Days"):

@@ -139,6 +139,13 @@ def a_wrong_secret(bucket: Bucket) -> Any:
     return outcome(lambda: client_of(bucket, "wrong").list_objects_v2(Bucket=bucket.name) and "believed")
 
 
+def tags_below_a_delete_marker(bucket: Bucket) -> Any:
+    version = bucket.put(KEY, b"a call", Tagging="queue=sales")["VersionId"]
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
+    asked = {"Bucket": bucket.name, "Key": KEY, "VersionId": version}
+    return outcome(lambda: bucket.client.get_object_tagging(**asked)["TagSet"][0]["Value"])
+
+
 def client_of(bucket: Bucket, secret: str) -> Any:
     return boto3.client(
         "s3",
@@ -166,6 +173,7 @@ DIFFERENCES = [
     (version_id_of_an_object_older_than_versioning, None, "null"),
     (tags_of_a_multipart_upload, {}, {"queue": "sales"}),
     (smallest_size_of_transitions, "all_storage_classes_128K", "varies_by_storage_class"),
+    (tags_below_a_delete_marker, "NoSuchKey", "sales"),
     (a_wrong_secret, "believed", "SignatureDoesNotMatch"),
 ]
 

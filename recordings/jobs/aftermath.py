@@ -12,7 +12,7 @@ from recordings.holds import case_of, cases_in
 from recordings.provenance import provenance_of
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
-from recordings.table.rows import AuditRow, Side, Status
+from recordings.table.rows import DESTROYED, AuditRow, Side, Status
 
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
 
@@ -20,6 +20,12 @@ PARTLY = "partly-deleted"  # the reason of a released row whose run was to delet
 def state_after(row: AuditRow, at: datetime) -> datetime:
     """Timestamp of the next state: ``at``, in S3's whole seconds, but always later than ``row.state_at``."""
     return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
+
+
+def state_of_end(row: AuditRow, at: datetime) -> datetime:
+    """Timestamp of a deletion done at ``at``. That of a whole recording comes after that of its partial deletion."""
+    at = max(at, row.state_at or at)
+    return state_after(row, at) if row.status in DESTROYED else at
 
 
 def found_released(store: Store, row: AuditRow) -> AuditRow:
@@ -42,7 +48,8 @@ def found_destroyed(store: Store, row: AuditRow) -> AuditRow:
         store.head(row.key, newest)
     except Changed:
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
-        return replace(row, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
+        state_at = state_of_end(row, row.state_at) if row.state_at else None
+        return replace(row, reason=reason, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
     if row.version_after and row.version_before and row.original_kept:
         return _found_partly(store, row)
     raise Skipped("not-deleted", "it is still there")
@@ -58,24 +65,38 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
 
 
 def found_held(store: Store, row: AuditRow) -> AuditRow:
-    """The row of a hold that died before it wrote the row."""
-    return _found_held(store, row, held=True)
+    """The row of a hold that died before it wrote the row. A case that holds some versions holds the recording."""
+    shown = _holds_shown(store, row)
+    if not any(shown):
+        raise Skipped("not-done", "it is not held")
+    partly = "" if all(shown) else ", and not all versions are held: hold it again"
+    return _settled(row, partly)
 
 
 def found_lifted(store: Store, row: AuditRow) -> AuditRow:
     """The row of a lifted hold whose run died before it wrote the row."""
-    return _found_held(store, row, held=False)
+    if any(_holds_shown(store, row)):
+        raise Skipped("not-done", "it is still held")
+    return _settled(row)
 
 
-def _found_held(store: Store, row: AuditRow, *, held: bool) -> AuditRow:
-    """The version's hold or tag is as the run set out to make it."""
-    current = store.head(row.key, row.version_after)
-    by_lock = current.legal_hold if store.locks_enabled else None
-    named = str(case_of(row.reason)) in cases_in(store.tags(row.key, row.version_after))
-    if (named if by_lock is None else by_lock) is not held:
-        raise Skipped("not-done", f"it is {'not ' if held else 'still '}held")
-    reason = f"{row.reason}; settled: done by run {row.run_id}, which ended before it wrote its row"
+def _settled(row: AuditRow, more: str = "") -> AuditRow:
+    reason = f"{row.reason}; settled: done by run {row.run_id}, which ended before it wrote its row{more}"
     return replace(row, reason=reason, finished_at=datetime.now(UTC))
+
+
+def _holds_shown(store: Store, row: AuditRow) -> list[bool]:
+    """Of each version, whether S3 shows it as held for the case of the row."""
+    pages = store.list_versions(row.key)
+    versions = [each for page in pages for each in page if each.key == row.key and each.etag]
+    return [shows_hold(store, row.key, each.version_id, str(case_of(row.reason))) for each in versions]
+
+
+def shows_hold(store: Store, key: str, version_id: str, case: str) -> bool:
+    """Whether a version is held: by S3 where the bucket has Object Lock, else by the tag that names the case."""
+    if store.locks_enabled:
+        return store.head(key, version_id).legal_hold
+    return case in cases_in(store.tags(key, version_id))
 
 
 def original_version(row: AuditRow) -> str:

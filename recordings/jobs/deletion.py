@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
+from recordings.holds import check_no_case_holds
+from recordings.jobs.aftermath import state_of_end
+from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
 from recordings.jobs.result import Freed, JobResult
@@ -20,7 +23,7 @@ from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 
 _SEAL = object()
 
@@ -31,7 +34,9 @@ class Checked:
 
     row: AuditRow  # as it will be after the deletion
     removables: tuple[Removable, ...]  # in the order in which they are deleted; empty: there is nothing to delete
-    newest: tuple[str | None, str]  # version id and ETag that must still be the newest; a delete marker has no ETag
+    newest: tuple[
+        str | None, str
+    ]  # version id (None: unversioned) and ETag that must be the newest; a marker's is empty
 
 
 class Proof:
@@ -87,22 +92,38 @@ def delete_batch(
     proofs = [each for each in checked if isinstance(each, Proof)]
     rows = [each for each in checked if isinstance(each, AuditRow)]
     if job.dry_run:
-        return JobResult(job, [*rows, *(proof.row for proof in proofs)], [], freed=freed_by(proofs))
+        cases = cases_now(files, job.bucket, [proof.row for proof in proofs], run_id=job.run_id)
+        rows += [_unless_held(proof, cases) for proof in proofs]
+        return JobResult(job, rows, [], freed=_freed_by(proofs, rows))
     intent = set_out(files, job, batch, [proof.row for proof in proofs])
-    rows += pool.map(lambda proof: delete_proved(store, proof), proofs)
+    cases = cases_now(files, job.bucket, intent.rows, run_id=job.run_id)
+    held = [proof for proof in proofs if cases.of(proof.row.key)]
+    rows += [_unless_held(proof, cases) for proof in held]
+    rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
     rows = confirmed(intent, rows, lambda row: found(store, row), pool)
-    gone = {row.key for row in rows if row.status is job.traits.done}
-    freed = freed_by([proof for proof in proofs if proof.row.key in gone])
-    return JobResult(job, rows, conclude(files, intent, rows), freed=freed)
+    return JobResult(job, rows, conclude(files, intent, rows), freed=_freed_by(proofs, rows))
 
 
-def freed_by(proofs: Sequence[Proof]) -> Freed:
-    """What the deletion of all versions of these proofs frees."""
-    stored = [each.stored for proof in proofs for each in proof.removables if each.stored]
+def _freed_by(proofs: Sequence[Proof], rows: Sequence[AuditRow]) -> Freed:
+    """What the deletion of all versions of these proofs frees, of recordings whose rows are as the proofs foresaw."""
+    ended = {row.key: row.status for row in rows}
+    gone = [proof for proof in proofs if ended.get(proof.row.key) is proof.row.status]
+    stored = [each.stored for proof in gone for each in proof.removables if each.stored]
     return Freed(
         size_bytes=sum(each.size_bytes for each in stored),
         usd_month=sum(prices().object_month(each.size_bytes, each.storage_class) for each in stored),
     )
+
+
+def _unless_held(proof: Proof, cases: Cases) -> AuditRow:
+    """The row as it will be, or the row that says which cases hold the recording."""
+
+    def unless_held() -> AuditRow:
+        cases.check(proof.row.key)
+        return proof.row
+
+    kept = accounted(proof.row, unless_held)
+    return kept if kept.status is proof.row.status else replace(kept, original_kept=None)
 
 
 def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
@@ -113,10 +134,17 @@ def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
 
 def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
-    if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
+    version_id, etag = newest_of(store, proof.row.key, is_marker=not proof.newest[1])
+    if (version_id or UNVERSIONED, etag) != (
+        proof.newest[0] or UNVERSIONED,
+        proof.newest[1],
+    ):  # HEAD may name no version
         raise Changed("changed", "somebody overwrote it after it had been checked")
+    if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
+        for stored in [each.stored for each in proof.removables if each.stored][-1:]:
+            check_no_case_holds(store.tags(stored.key, stored.version_id))
     deleted_at = [store.delete_version(each) for each in proof.removables]
-    state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
+    state_at = state_of_end(proof.row, max(deleted_at))
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
@@ -138,15 +166,23 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The versions of one key, as listed, in the order in which to delete them."""
+    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
+
+    Their order counts where two were written in the same second, so never order what is ordered already.
+    """
     oldest_first = list(reversed(versions))
     return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 
 
 def removable(store: DeletingStore, version: Version) -> Removable:
-    """Proof that nothing holds this version, by a role that sees holds and locks: else an older one would go first."""
+    """Proof that nothing holds this version, by a role that sees holds and locks: else an older one would go first.
+
+    Raises Skipped also where a tag of this version says that a case holds it.
+    """
     if not version.etag:
         return store.removable_marker(version)
     if store.locks_enabled:
         store.check_locks_are_shown(version.key, version.version_id)
-    return store.removable(version.key, version.version_id)
+    free = store.removable(version.key, version.version_id)
+    check_no_case_holds(store.tags(version.key, version.version_id))
+    return free

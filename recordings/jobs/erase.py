@@ -1,30 +1,32 @@
 """Erase everything that a bucket holds of a contact, or under a key: all versions, analyses and transcripts, too.
 
-The request is written down before the first deletion. What is under a hold or a lock waits: a later run without
-contacts and keys takes up the requests that are not finished.
+The request is written down before the first deletion. It is finished when a listing shows nothing of it any more, a
+week after it was made or later. Until then each run without contacts and keys takes it up again: what was under a hold
+or a lock, and what Contact Lens, a replication or a copy wrote after the first run.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from recordings.errors import Changed, Skipped
+from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.holds import check_no_case_holds, reason_of
+from recordings.holds import reason_of
 from recordings.jobs.deletion import Checked, delete_batch, prove, removable, versions_of
 from recordings.jobs.finding import Finding, Wanted, rows_of_keys
-from recordings.jobs.hold import Cases
 from recordings.jobs.job import Job, batches_of
 from recordings.jobs.kinds import FOUND
 from recordings.jobs.result import JobResult, JobSums
+from recordings.keys import contact_of
 from recordings.pool import Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.store import Store
-from recordings.table.files import AuditFiles
+from recordings.table.files import AuditFiles, audit_location
 from recordings.table.records import ErasureRecord, Kind, open_erasures, record_erased
 from recordings.table.rows import AuditRow, BatchRows, Status
 
-_WAITS = (Status.SKIPPED, Status.FAILED)
+OPEN_DAYS = 7  # for which a request stays open at least
 
 
 def requested_by(job: Job) -> ErasureRecord:
@@ -42,6 +44,15 @@ def requested_by(job: Job) -> ErasureRecord:
     )
 
 
+def check_spares_the_table(job: Job) -> None:
+    """Raises InvalidRequest for a key that is a file of the audit table: the table says what was erased."""
+    table = audit_location(job.audit_uri)
+    below = f"{table.path}/" if table.path else ""
+    for key in job.keys or ():
+        if table.bucket == job.bucket and below and key.startswith(below):
+            raise InvalidRequest(f"key {key!r} lies in the audit table, which keeps what was erased: take it out")
+
+
 class Erasure:
     """The objects to erase, some batches at a time: those of the job's own request, or of all unfinished ones.
 
@@ -57,75 +68,98 @@ class Erasure:
         self._batches = 0
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        if self._job.contact_ids or self._job.keys:
-            requests = [requested_by(self._job)]
-        else:
-            requests = open_erasures(self._files, self._job.bucket)
-        for request in requests:
-            yield from self._of(request)
+        for requests in self._requests():
+            try:
+                yield from self._of(requests)
+            except (StoreRefused, StoreUnavailable) as error:
+                runs = ", ".join(each.run_id for each in requests)
+                self.problems.append(f"the bucket could not be listed for the requests of {runs}: {error}")
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
         """Count in the outcomes of these batches."""
         self.sums.add(batches, outcomes)
 
-    def _of(self, request: ErasureRecord) -> Iterator[list[BatchRows]]:
-        finding, waiting = Finding(_wanted(request), self._store, self._files), self._waiting
+    def _requests(self) -> list[list[ErasureRecord]]:
+        """The requests, those together that are looked for at the same places."""
+        if self._job.contact_ids or self._job.keys:
+            return [[requested_by(self._job)]]
+        requests, damaged = open_erasures(self._files, self._job.bucket)
+        self.problems += [
+            f"{each} cannot be read, so what it asks to erase is not known: ask again" for each in damaged
+        ]
+        together = defaultdict[object, list[ErasureRecord]](list)
+        for request in requests:
+            together[request.prefixes, request.start_date, request.end_date].append(request)
+        return list(together.values())
+
+    def _of(self, requests: Sequence[ErasureRecord]) -> Iterator[list[BatchRows]]:
+        finding = Finding(_wanted(requests), self._store, self._files)
         for keys in finding:
-            rows = rows_of_keys([key for key in keys if key not in self._leave], self._job, reason_of(request.case))
+            rows = [row for key in keys if key not in self._leave for row in self._rows(requests, key)]
             batches = batches_of(rows, first=self._batches + 1)
             self._batches += len(batches)
             yield batches
-        if request.run_id == self._job.run_id:
+        if requests[0].run_id == self._job.run_id:
             (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
-        if self._waiting > waiting or self._leave:
-            self.notes.append(
-                f"{plural(self._waiting - waiting, 'object')} of the request of run {request.run_id} could not be "
-                "erased yet: the run that is scheduled tries again"
-            )
-        else:
-            self.finished.append(request)
+        if not self._job.dry_run:
+            self._look_what_is_left(requests)
 
-    @property
-    def _waiting(self) -> int:
-        return sum(self.sums.counts[status.value] for status in _WAITS) + self.sums.unrecorded
+    def _rows(self, requests: Sequence[ErasureRecord], key: str) -> list[AuditRow]:
+        case = next(request.case for request in requests if _is_asked(request, key))
+        return rows_of_keys([key], self._job, reason_of(case))
+
+    def _look_what_is_left(self, requests: Sequence[ErasureRecord]) -> None:
+        left = [key for keys in Finding(_wanted(requests), self._store, self._files) for key in keys]
+        for request in requests:
+            count = sum(_is_asked(request, key) for key in left)
+            closes = request.requested_at + timedelta(days=OPEN_DAYS)
+            whose = f"request {request.case} of run {request.run_id}"
+            if count:
+                self.notes.append(f"{whose}: {plural(count, 'object')} left; the scheduled run tries again")
+            elif self._job.started_at < closes:
+                self.notes.append(
+                    f"{whose}: nothing is left; it stays open until {closes:%Y-%m-%d}, for what is written late"
+                )
+            else:
+                self.finished.append(request)
 
 
-def _wanted(request: ErasureRecord) -> Wanted:
+def _wanted(requests: Sequence[ErasureRecord]) -> Wanted:
+    first = requests[0]
     return Wanted(
-        bucket=request.bucket,
-        prefixes=request.prefixes,
-        contact_ids=request.contact_ids,
-        keys=request.keys,
-        start_date=request.start_date,
-        end_date=request.end_date,
+        bucket=first.bucket,
+        prefixes=first.prefixes,
+        contact_ids=tuple(dict.fromkeys(each for request in requests for each in request.contact_ids)),
+        keys=tuple(dict.fromkeys(each for request in requests for each in request.keys)),
+        start_date=first.start_date,
+        end_date=first.end_date,
     )
+
+
+def _is_asked(request: ErasureRecord, key: str) -> bool:
+    return key in request.keys or contact_of(key) in request.contact_ids
 
 
 def erase_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Prove that the objects may go, record the intent, delete all versions of each, write the rows."""
-    cases = Cases(files, job, (row.recording_date for row in batch.rows))
     return delete_batch(
         store,
         files,
         batch,
         job,
         pool,
-        proved=lambda row: prove(row, lambda: _checked(store, row, cases)),
+        proved=lambda row: prove(row, lambda: _checked(store, row)),
         found=FOUND[Kind.ERASE],
     )
 
 
-def _checked(store: DeletingStore, row: AuditRow, cases: Cases) -> Checked:
+def _checked(store: DeletingStore, row: AuditRow) -> Checked:
     """All versions under the key, if nothing holds any of them. The row says no more than which key, when and why."""
     ordered = versions_of(store, row.key)
     if not ordered:
         raise Changed("gone", "no version of it is left")
-    if held_by := cases.of(row.key):
-        raise Skipped("held", f"held for {', '.join(sorted(held_by))}")
     removables = tuple(removable(store, version) for version in ordered)
     stored = next((each.stored for each in reversed(removables) if each.stored), None)
-    if stored:
-        check_no_case_holds(store.tags(row.key, stored.version_id))
     newest = ordered[-1]
     erased = replace(
         row,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from recordings.jobs.job import Job
-from recordings.keys import all_places, contact_of, date_of, places_of
+from recordings.keys import all_places, contact_of, date_of, outermost, places_of
 from recordings.recording import Day, days_between
+from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days
@@ -50,33 +51,39 @@ class Finding:
     def __init__(self, wanted: Wanted, store: Store, files: AuditFiles) -> None:
         self._wanted, self._store, self._files = wanted, store, files
         self._contacts: set[str] = set()
+        self._missing: list[str] = []
         self._found = 0
 
     def __iter__(self) -> Iterator[list[str]]:
         """Keys, each once, whether an object or only older versions or delete markers lie there."""
-        some = dict[str, None]()
+        some = list[str]()
         for key in self._keys():
-            some[key] = None
+            some.append(key)
+            self._found += 1
+            if contact := contact_of(key):
+                self._contacts.add(contact)
             if len(some) >= _ROWS_AT_ONCE:
-                yield self._counted(some)
-                some = {}
+                yield some
+                some = []
         if some:
-            yield self._counted(some)
-
-    def _counted(self, some: Iterable[str]) -> list[str]:
-        keys = sorted(some)
-        self._found += len(keys)
-        self._contacts |= {contact for key in keys if (contact := contact_of(key))}
-        return keys
+            yield some
 
     def _keys(self) -> Iterator[str]:
-        yield from self._wanted.keys
+        named = set(self._wanted.keys)
+        yield from self._named()
         if self._wanted.contact_ids:
-            yield from self._of_contacts(set(self._wanted.contact_ids))
+            yield from (key for key in self._of_contacts(set(self._wanted.contact_ids)) if key not in named)
         elif self._wanted.run_id:
             yield from self._of_run(self._wanted.run_id)
-        elif self._wanted.start_date or self._wanted.end_date:
+        elif not named and (self._wanted.start_date or self._wanted.end_date):
             yield from self._of_days()
+
+    def _named(self) -> Iterator[str]:
+        for key in self._wanted.keys:
+            if any(found == key for page in self._store.list_versions(key) for found in _keys_of(page)):
+                yield key
+            else:
+                self._missing.append(key)
 
     def _of_contacts(self, contacts: set[str]) -> Iterator[str]:
         for place in self._places(contacts):
@@ -86,46 +93,62 @@ class Finding:
         """What is listed: with both dates, the folders of these days; else everything below the prefixes."""
         start, end = self._wanted.start_date, self._wanted.end_date
         if start is None or end is None:
-            return sorted({place for prefix in self._wanted.prefixes for place in all_places(prefix)})
+            return list(outermost(place for prefix in self._wanted.prefixes for place in all_places(prefix)))
         dates = list(days_between(start, end))
-        found = {p for each in contacts for prefix in self._wanted.prefixes for p in places_of(each, prefix, dates)}
-        return sorted(found)
+        return list(
+            outermost(
+                place
+                for each in contacts
+                for prefix in self._wanted.prefixes
+                for place in places_of(each, prefix, dates)
+            )
+        )
 
     def _of_run(self, run_id: str) -> Iterator[str]:
         only = Only(bucket=self._store.bucket, prefixes=self._wanted.prefixes, run_id=run_id)
         for day in audit_dates(self._files):
             rows = read_days(self._files, [day], ["key", "status"], only)
-            yield from rows[rows["status"].isin(HOLDS_REPLACEMENT)]["key"]
+            yield from dict.fromkeys(rows[rows["status"].isin(HOLDS_REPLACEMENT)]["key"])
 
     def _of_days(self) -> Iterator[str]:
-        today = datetime.now(UTC).date()
-        known = audit_dates(self._files) or [today]
-        first, last = self._wanted.start_date or known[0], self._wanted.end_date or today
-        for day in days_between(first, last):
-            for prefix in self._wanted.prefixes:
-                for place in Day(prefix=prefix, date=day).key_prefixes:
-                    yield from self._below(place)
+        """With both dates, their folders are listed; else everything below the prefixes."""
+        start, end = self._wanted.start_date, self._wanted.end_date
+        if start and end:
+            days = [
+                Day(prefix=prefix, date=day) for day in days_between(start, end) for prefix in self._wanted.prefixes
+            ]
+            places = [place for day in days for place in day.key_prefixes]
+        else:
+            places = list(self._wanted.prefixes)
+        for place in outermost(places):
+            for key in self._below(place):
+                day = date_of(key)
+                if day and (start or day) <= day <= (end or day):
+                    yield key
 
     def _below(self, place: str) -> Iterator[str]:
-        last = ""
+        before = set[str]()  # keys of the last page: a further page may begin with more versions of them
         for page in self._store.list_versions(place):
-            for version in page:
-                if version.key != last and not version.key.endswith("/"):  # a folder's placeholder
-                    last = version.key
-                    yield last
+            keys = dict.fromkeys(_keys_of(page))
+            yield from (key for key in keys if key not in before and not key.endswith("/"))  # a folder's placeholder
+            before = set(keys)
 
     @property
     def in_vain(self) -> list[str]:
-        """A sentence for each contact of which nothing was found, and one if nothing at all was."""
+        """A sentence for each contact and each key of which nothing was found, and one if nothing at all was."""
+        keys = [f"key {key}: the bucket has no version of it" for key in self._missing]
         contacts = [each for each in self._wanted.contact_ids if each not in self._contacts]
-        if contacts or self._found:
-            return [f"contact {each}: the bucket has nothing of it {self._where}" for each in contacts]
-        return [f"the bucket has nothing of what was asked for {self._where}"]
+        named = [*keys, *(f"contact {each}: the bucket has nothing of it {self._where}" for each in contacts)]
+        return named if named or self._found else [f"the bucket has nothing of what was asked for {self._where}"]
 
     @property
     def _where(self) -> str:
         below = ", ".join(each or "its root" for each in self._wanted.prefixes)
         return f"below {below}"
+
+
+def _keys_of(page: Iterable[Version]) -> Iterator[str]:
+    return (version.key for version in page)
 
 
 def rows_of_keys(keys: Iterable[str], job: Job, reason: str | None) -> list[AuditRow]:

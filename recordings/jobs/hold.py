@@ -7,87 +7,73 @@ A hold's intent is written before S3 is asked, and a lifting looks at intents af
 while another case's hold is lifted is seen by one of the two.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
-from recordings.errors import Changed, Skipped, Unproven
-from recordings.holds import HOLD_TAG, case_of, cases_by_key, cases_in, reason_of, with_cases
+from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
+from recordings.holds import BEFORE, HOLD_TAG, case_of, cases_in, reason_of, with_cases
+from recordings.jobs.aftermath import shows_hold
+from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.deletion import versions_of
 from recordings.jobs.finding import Finding, rows_of_keys, wanted_by
-from recordings.jobs.intents import conclude, confirmed, open_intents, set_out
+from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job, batches_of
-from recordings.jobs.kinds import FOUND
 from recordings.jobs.result import JobResult, JobSums
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.reading import Only, read_days
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
 from recordings.tag import MAX_TAGS
 
-HELD_BY_OTHERS = "(a hold that others had set before)"
-_BEFORE = "held by others before"
-_COLUMNS = ("bucket", "key", "status", "reason", "started_at")
+_STILL = "; still held for "
 
 
-class Cases:
-    """The cases that hold recordings of these days, as rows and open intents say."""
-
-    def __init__(self, files: AuditFiles, job: Job, days: Iterable[date]) -> None:
-        self._files, self._job = files, job
-        rows = read_days(files, sorted(set(days)), _COLUMNS, Only(bucket=job.bucket))
-        self._by_rows = cases_by_key(rows)
-        held = rows[rows["status"].eq(Status.HELD)]
-        self._by_others = set(held[held["reason"].fillna("").astype(str).str.endswith(_BEFORE)]["key"])
-
-    def of(self, key: str) -> frozenset[str]:
-        """The cases that hold the recording, by rows."""
-        return self._by_rows.get(key, frozenset()) | ({HELD_BY_OTHERS} if key in self._by_others else set())
-
-    def about_to_hold(self) -> dict[str, set[str]]:
-        """By key, the cases for which a run has set out to hold it and has not told yet how that ended."""
-        found: dict[str, set[str]] = {}
-        for intent in open_intents(self._files, self._job.bucket):
-            if intent.kind is Kind.HOLD:
-                for row in intent.rows:
-                    found.setdefault(row.key, set()).add(str(case_of(row.reason)))
-        return found
+def _said(cases: Collection[str]) -> str:
+    return ", ".join(sorted(cases)) or "others, who had held it before"
 
 
 def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
-    """Look at each recording, record the intent, set or lift the holds, write the rows."""
-    cases = Cases(files, job, (row.recording_date for row in batch.rows))
+    """Look at each recording, record the intent, set or lift the holds, look once more, write the rows."""
+    cases = cases_now(files, job.bucket, batch.rows, run_id=job.run_id)
     looked = pool.map(lambda row: accounted(row, lambda: _planned(store, row, job, cases)), batch.rows)
     wanted = [row for row in looked if row.status is job.traits.done]
     rows = [row for row in looked if row.status is not job.traits.done]
     if job.dry_run:
         return JobResult(job, looked, [])
     intent = set_out(files, job, batch, wanted)
-    act = _held if job.kind is Kind.HOLD else _lifted
     unknown = {row.key: replace(row, status=Status.FAILED) for row in wanted}
-    rows += pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, cases)), wanted)
-    if job.kind is Kind.LIFT:
-        _hold_again(store, wanted, cases, pool)
-    rows = confirmed(intent, rows, lambda row: FOUND[job.kind](store, row), pool)
+
+    def on_each(rows: Sequence[AuditRow], act: Callable[[Store, AuditRow, Cases], AuditRow]) -> list[AuditRow]:
+        """The rows after the act, for which other runs' holds are looked up anew; failed ones stay as they are."""
+        now = cases_now(files, job.bucket, wanted, run_id=job.run_id)
+        undone = [row for row in rows if row.status is not job.traits.done]
+        due = [row for row in rows if row.status is job.traits.done]
+        return [*undone, *pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, now)), due)]
+
+    done = on_each(on_each(wanted, _changed), _proved)
+    rows += confirmed(intent, done, lambda row: _seen(store, row), pool)
     return JobResult(job, rows, conclude(files, intent, rows))
 
 
 def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
     """The row as it will be. Raises Changed or Skipped where there is nothing to hold or to lift."""
     versions = _objects(store, row.key)
+    case, reason = str(job.case), reason_of(str(job.case))
     newest = store.head(row.key, versions[-1].version_id)
-    case, held_by, tags = str(job.case), cases.of(row.key), store.tags(row.key, versions[-1].version_id)
-    reason = reason_of(case)
-    if job.kind is Kind.LIFT and case not in held_by | cases_in(tags):
-        raise Skipped("not-held", f"case {case} does not hold it")
-    if job.kind is Kind.HOLD and store.locks_enabled and newest.legal_hold and not held_by:
-        reason += f"; {_BEFORE}"
-    if job.kind is Kind.HOLD and not store.locks_enabled:
-        _check_room(with_cases(tags, cases_in(tags) | {case}))
+    if job.kind is Kind.LIFT:
+        named = {name for each in versions for name in cases_in(store.tags(row.key, each.version_id))}
+        if case not in cases.of(row.key) | named:
+            raise Skipped("not-held", f"case {case} does not hold it")
+    elif store.locks_enabled:
+        is_held = any(store.head(row.key, each.version_id).legal_hold for each in versions)
+        reason += f"; {BEFORE}" if is_held and not cases.of(row.key) else ""
+    else:
+        for each in versions:
+            _with_room(store, row.key, each, {case})
     return replace(
         row,
         status=Status.HELD if job.kind is Kind.HOLD else Status.LIFTED,
@@ -109,61 +95,83 @@ def _objects(store: Store, key: str) -> list[Version]:
     return versions
 
 
-def _check_room(tags: dict[str, str]) -> None:
-    if len(tags) > MAX_TAGS:
-        raise Skipped("tag-limit", f"it has {MAX_TAGS} tags, so there is no room for the tag {HOLD_TAG}: remove one")
+def _with_room(store: Store, key: str, version: Version, more: Collection[str]) -> tuple[dict[str, str], bool]:
+    """The version's tags with more cases, and whether that changes them. Raises Skipped where there is no room."""
+    tags = store.tags(key, version.version_id)
+    held = with_cases(tags, cases_in(tags) | frozenset(more))
+    if len(held) > MAX_TAGS:
+        raise Skipped(
+            "tag-limit",
+            f"version {version.version_id} has {MAX_TAGS} tags, so there is no room for {HOLD_TAG}: remove one",
+        )
+    return held, held != tags
 
 
-def _held(store: Store, row: AuditRow, _: Cases) -> AuditRow:
+def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
+    """Set the hold of the row's case on all versions, or take it away; the holds of other cases stay."""
     case = str(case_of(row.reason))
-    for version in _objects(store, row.key):
-        if store.locks_enabled:
-            store.put_hold(row.key, version.version_id, held=True)
-        else:
-            tags = store.tags(row.key, version.version_id)
-            held = with_cases(tags, cases_in(tags) | {case})
-            _check_room(held)
-            store.put_tags(row.key, version.version_id, held)
-    return _proved(store, row, held=True)
-
-
-def _lifted(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
-    """Take the case away; S3's own hold stays as long as another case, or somebody else, holds the recording."""
-    case = str(case_of(row.reason))
-    others = cases.of(row.key) - {case}
-    if store.locks_enabled and others:
-        return replace(row, reason=f"{row.reason}; still held for {', '.join(sorted(others))}")
+    others = cases.others(row.key, case)
+    if row.status is Status.HELD:
+        _hold(store, row.key, others | {case})
+        return row
+    if store.locks_enabled and (others or row.key in cases.held_before):
+        return replace(row, reason=f"{row.reason}{_STILL}{_said(others)}")
     for version in _objects(store, row.key):
         if store.locks_enabled:
             store.put_hold(row.key, version.version_id, held=False)
         else:
             tags = store.tags(row.key, version.version_id)
             store.put_tags(row.key, version.version_id, with_cases(tags, cases_in(tags) - {case}))
-    return _proved(store, row, held=False)
-
-
-def _proved(store: Store, row: AuditRow, *, held: bool) -> AuditRow:
-    """The row, if S3 shows the hold, or shows that it is lifted."""
-    if store.locks_enabled:
-        shown = store.head(row.key, row.version_after).legal_hold
-    else:
-        shown = str(case_of(row.reason)) in cases_in(store.tags(row.key, row.version_after))
-    if shown is not held:
-        raise Unproven("hold-differs", f"S3 shows it as {'held' if shown else 'not held'}, after we asked otherwise")
     return row
 
 
-def _hold_again(store: Store, lifted: Collection[AuditRow], cases: Cases, pool: Pool) -> None:
-    """Hold again what another case has begun to hold while this one's hold was lifted."""
-    beginning = cases.about_to_hold() if store.locks_enabled and lifted else {}
-    again = [row for row in lifted if beginning.get(row.key, set()) - {case_of(row.reason)}]
+def _hold(store: Store, key: str, cases: Collection[str]) -> None:
+    """Hold all versions; by tag, for these cases, too."""
+    for version in _objects(store, key):
+        if store.locks_enabled:
+            if not store.head(key, version.version_id).legal_hold:
+                store.put_hold(key, version.version_id, held=True)
+            continue
+        tags, is_new = _with_room(store, key, version, cases)
+        if is_new:
+            store.put_tags(key, version.version_id, tags)
 
-    def hold(row: AuditRow) -> AuditRow:
-        for version in _objects(store, row.key):
-            store.put_hold(row.key, version.version_id, held=True)
-        return row
 
-    pool.map(lambda row: accounted(row, lambda: hold(row)), again)
+def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
+    """The row, if S3 shows it so on all versions.
+
+    Two runs at once may each have undone what the other did: so whichever looks last holds again for every case.
+    """
+    case = str(case_of(row.reason))
+    others = cases.others(row.key, case)
+    if row.status is Status.HELD:
+        _hold(store, row.key, others | {case})
+        _check_not_being_deleted(store, row, cases)
+        return _seen(store, row)
+    if others:
+        _hold(store, row.key, others)
+    if store.locks_enabled and (others or row.key in cases.held_before):
+        return row if _STILL in str(row.reason) else replace(row, reason=f"{row.reason}{_STILL}{_said(others)}")
+    return _seen(store, row)
+
+
+def _check_not_being_deleted(store: Store, row: AuditRow, cases: Cases) -> None:
+    """Without Object Lock, S3 deletes what a tag holds: so a deletion that was begun before may still come."""
+    if not store.locks_enabled and (run_id := cases.deleting.get(row.key)):
+        raise Unproven("being-deleted", f"run {run_id} set out to delete it before it was tagged: hold it again later")
+
+
+def _seen(store: Store, row: AuditRow) -> AuditRow:
+    """The row, if S3 shows all versions as the row says. Raises Unproven, and Changed where no version is left."""
+    case = str(case_of(row.reason))
+    held = row.status is Status.HELD
+    for version in _objects(store, row.key):
+        if shows_hold(store, row.key, version.version_id, case) is not held:
+            shown = "not held" if held else "held"
+            raise Unproven(
+                "hold-differs", f"S3 shows version {version.version_id} as {shown}, though we asked otherwise"
+            )
+    return row
 
 
 class Holds:
@@ -181,11 +189,15 @@ class Holds:
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         finding = Finding(wanted_by(self._job), self._store, self._files)
-        for keys in finding:
-            rows = rows_of_keys([key for key in keys if key not in self._leave], self._job, None)
-            batches = batches_of(rows, first=self._batches + 1)
-            self._batches += len(batches)
-            yield batches
+        try:
+            for keys in finding:
+                rows = rows_of_keys([key for key in keys if key not in self._leave], self._job, None)
+                batches = batches_of(rows, first=self._batches + 1)
+                self._batches += len(batches)
+                yield batches
+        except (StoreRefused, StoreUnavailable) as error:
+            self.problems.append(f"the bucket could not be listed to its end: {error}")
+            return
         (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:

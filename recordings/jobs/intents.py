@@ -22,12 +22,13 @@ from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
 from recordings.table.records import CLOSED, END, RUNS, Kind, record_done, run_ids
-from recordings.table.rows import DESTROYED, STATES, AuditRow, BatchRows, ManifestFile, Status
+from recordings.table.rows import DESTROYED, EVENTS, STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _INTENT = ".intent.json"
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
+_SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by which it was done
 _LONGEST_RUN = timedelta(days=8)
 
 Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that held it
@@ -79,7 +80,9 @@ def confirmed(
         if looked.status in DONE and looked.status is not named[row.key].status:  # a part of it: the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
-            return replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
+            lost = replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
+            says_why = looked.status in _SAY_WHY
+            return replace(lost, reason=f"{named[row.key].reason}; {lost.reason}") if says_why else lost
         return row if looked.status is Status.SKIPPED else ended(row, Status.FAILED, f"unknown: {looked.reason}")
 
     return pool.map(confirm, rows)
@@ -88,10 +91,10 @@ def confirmed(
 def _may_be_wrong(row: AuditRow) -> bool:
     """A refusal may have come after a lost answer within one request, any other end after one within an attempt."""
     was_refused, was_repeated = row.status is Status.FAILED, row.attempts > 0
-    return row.status not in DONE and _is_definite(row.status, row.reason) and (was_refused or was_repeated)
+    return row.status not in DONE and is_definite(row.status, row.reason) and (was_refused or was_repeated)
 
 
-def _is_definite(status: str, reason: str | None) -> bool:
+def is_definite(status: str, reason: str | None) -> bool:
     """Whether it is known if the deed was done: not after a failure but for a refusal."""
     return status != Status.FAILED or str(reason).startswith(f"{StoreRefused.code}:")
 
@@ -99,7 +102,7 @@ def _is_definite(status: str, reason: str | None) -> bool:
 def conclude(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
     """Write the batch's rows; close the intent if each that it names has a known end, else a later run looks first."""
     written = write_untold(files, intent, rows)
-    known = {row.key for row in rows if _is_definite(row.status, row.reason)}
+    known = {row.key for row in rows if is_definite(row.status, row.reason)}
     if all(row.key in known for row in intent.rows):
         close(files, intent, written)
     return written
@@ -163,7 +166,7 @@ def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
     for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
         if status in DONE:
             yield bucket, *_deed(run_id, status, key, before, after)
-        elif status not in STATES and _is_definite(status, reason):
+        elif status not in STATES and is_definite(status, reason):
             yield bucket, run_id, key
 
 

@@ -69,7 +69,8 @@ class Job:
     def narrows(self) -> bool:
         """Whether the parameters select anything."""
         named = self.contact_ids or self.keys or self.of_run
-        return bool(named or self.start_date or self.end_date or self.prefixes != ("",))
+        below = self.prefixes != ("",) and not self.traits.asks_bucket
+        return bool(named or self.start_date or self.end_date or below)
 
     @property
     def names(self) -> tuple[str, tuple[str, ...]] | None:
@@ -172,6 +173,23 @@ def _check_selection(job: Job) -> None:
         raise InvalidRequest(
             f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
             "say everything=True"
+        )
+    if job.traits.asks_bucket:
+        _check_one_way(job)
+
+
+def _check_one_way(job: Job) -> None:
+    """Refuse what could be read in two ways: dates beside keys might mean all calls of these days."""
+    dates = job.start_date or job.end_date
+    if dates and not job.contact_ids and (job.keys or job.kind is Kind.ERASE):
+        raise InvalidRequest(
+            "start_date and end_date say where contacts are looked for, and contact_ids is empty: leave the dates out"
+        )
+    if job.of_run and (dates or job.contact_ids or job.keys):
+        raise InvalidRequest("run_id selects what one run archived, and nothing beside it: leave the others out")
+    if job.case and job.everything:
+        raise InvalidRequest(
+            "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
-from recordings.errors import AuditDamaged, Changed
+from recordings.errors import Changed
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.table.files import AuditFiles, digest_of, read_each
@@ -295,19 +295,19 @@ def record_erased(files: AuditFiles, request: ErasureRecord, run: Recorded) -> N
         _create(files, request.run_id + ERASED, {"finished_by": run.run_id})
 
 
-def open_erasures(files: AuditFiles, bucket: str) -> list[ErasureRecord]:
-    """The requests over this bucket that no run has finished, oldest first. Raises AuditDamaged for an unreadable."""
+def open_erasures(files: AuditFiles, bucket: str) -> tuple[list[ErasureRecord], list[str]]:
+    """The requests over this bucket that no run has finished, oldest first; and the names of those that are damaged."""
     names = list(files.names(RUNS))
     ids = run_ids(names, ERASURE) - run_ids(names, ERASED)
-    read = read_each(files, [f"{RUNS}/{each}{ERASURE}" for each in sorted(ids)])
-    return [request for name, data in read if (request := _erasure(name, data)).bucket == bucket]
+    read = {name: _erasure(name, data) for name, data in read_each(files, [f"{RUNS}/{each}{ERASURE}" for each in ids])}
+    sound = sorted((each for each in read.values() if each), key=lambda each: each.run_id)
+    return [each for each in sound if each.bucket == bucket], sorted(name for name, each in read.items() if not each)
 
 
-def _erasure(name: str, data: bytes) -> ErasureRecord:
+def _erasure(name: str, data: bytes) -> ErasureRecord | None:
+    """The request that the name tells; None for what is no sound record of it."""
     request = _parsed(_ERASURE_JSON, data)
-    if request is None:
-        raise AuditDamaged(name, "it is no request to erase")
-    return request
+    return request if request and request.run_id == _id_in(name, ERASURE) else None
 
 
 def _create(files: AuditFiles, name: str, record: Mapping[str, Any]) -> None:

@@ -24,9 +24,9 @@ DECLARED = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read
 POLICY = {
     **{"archive-daily": "archive", "archive-day": "archive", "backfill": "archive", "inspect": "inspect"},
     **{"estimate": "estimate", "restore": "restore", "release-originals": "release"},
-    **{"expire-recordings": "expire", "erase": "erase", "erase-deferred": "erase", "hold": "hold"},
     **{"reconcile-weekly": "reconcile", "report-monthly": "report", "check-fixity-yearly": "check"},
     **{"export": "export"},
+    **{"expire-recordings": "expire", "erase": "erase", "erase-deferred": "erase", "hold": "hold"},
 }
 MUST_BE_GIVEN = {"backfill": {"start_date": "2026-01-12", "end_date": "2026-01-14"}, "hold": {"case": "2026-CV-1"}}
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()

@@ -106,7 +106,7 @@ ROW = AuditRow(
 
 
 def every_status() -> list[AuditRow]:
-    """Two days with a recording of every status: of one run, and of a release and a restore after it."""
+    """Two days with a recording of every status: of one run, and of a release, a restore and a check after it."""
     run = [
         replace(ARCHIVED, read_back=True),
         *(replace(ARCHIVED, key=f"calls/2026/01/12/{n}.wav", bytes_before=4_000_044 + n) for n in (1, 2)),
@@ -114,7 +114,7 @@ def every_status() -> list[AuditRow]:
         replace(ARCHIVED, key="calls/2026/01/12/4.wav", status=Status.ALREADY_ARCHIVED, bytes_before=2_000_000),
         *(
             replace(ARCHIVED, key=f"calls/2026/01/12/{status}.wav", status=status, reason=f"code-{status}: a sentence")
-            for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED, Status.CHECKED)
+            for status in (Status.SKIPPED, Status.CHANGED, Status.REJECTED, Status.FAILED)
         ),
     ]
     attempt: dict[str, Any] = {
@@ -144,4 +144,5 @@ def every_status() -> list[AuditRow]:
         tagged=False,
         **after,
     )
-    return [*run, released, restored]
+    checked = replace(run[2], status=Status.CHECKED, **{**after, "state_at": None}, verified=False, tagged=False)
+    return [*run, released, restored, checked]

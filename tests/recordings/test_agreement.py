@@ -147,7 +147,7 @@ def test_every_status_gives_the_same_figures_everywhere(tmp_path: Path) -> None:
     rows = every_status()
     notebook = check(tmp_path, rows, by_kernel)
     assert notebook.count("calls/2026/01/12/rejected.wav") == 1
-    assert f"{tmp_path}: 11 files, 0 rows, 0 runs, calls of 2026-01-12 to 2026-01-13: 1" in notebook  # discrepancies
+    assert f"{tmp_path}: 12 files, 0 rows, 0 runs, calls of 2026-01-12 to 2026-01-13: 1" in notebook  # discrepancies
 
 
 def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ NAMED = {
     "TAG_LIMIT",
     "FOUND_GONE",
     "NOT_WORTH_IT",
+    "WAS_DESTROYED",
     "PARTLY",
     "CASE",
 }  # what holds a reason, or begins one
@@ -56,7 +57,18 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Return(value=ast.Tuple(elts=[ast.Attribute(value=ast.Name(id="Status")), reason])):
             yield reason
         case ast.Assign(
-            targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE" | "NOT_WORTH_IT" | "PARTLY" | "CASE")],
+            targets=[
+                ast.Name(
+                    id="reason"
+                    | "code"
+                    | "TAG_LIMIT"
+                    | "FOUND_GONE"
+                    | "NOT_WORTH_IT"
+                    | "WAS_DESTROYED"
+                    | "PARTLY"
+                    | "CASE"
+                )
+            ],
             value=value,
         ):
             yield value

@@ -220,7 +220,7 @@ def test_the_csv_has_a_row_for_each_day_and_all_its_recordings(sum_up: SumUp) ->
     days = by_day(sum_up(*every_status()))
     assert days["recording_date"].tolist() == [pd.Timestamp(DAY), pd.Timestamp(DAY + timedelta(days=1))]
     assert days["recordings"].tolist() == [8, 1]
-    assert days[list(Status)].sum().to_dict() == dict.fromkeys(Status, 1) | {"archived": 2}
+    assert days[list(Status)].sum().to_dict() == dict.fromkeys(Status, 1) | {"archived": 2, "checked": 0}
     assert (days["small"].sum(), days["verified"].sum(), days["read_back"].sum()) == (4, 4, 1)
 
 

@@ -1,0 +1,110 @@
+"""Which cases hold a recording: as the rows of its day say, and as runs have set out to make it.
+
+Whoever holds, lifts or deletes first writes its own intent and then asks here. So of two runs that meet at a recording,
+at least one sees the other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from recordings.errors import Skipped
+from recordings.holds import BEFORE, case_of, cases_by_key
+from recordings.jobs.intents import Intent, is_definite, open_intents
+from recordings.jobs.kinds import TRAITS
+from recordings.keys import date_of
+from recordings.table.files import AuditFiles
+from recordings.table.reading import Only, audit_dates, read_days
+from recordings.table.records import Kind
+from recordings.table.rows import AuditRow, Status
+
+_COLUMNS = ("bucket", "key", "status", "reason", "run_id", "started_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cases:
+    """The cases of some recordings, by key."""
+
+    told: Mapping[str, frozenset[str]]  # rows say that these cases hold it
+    begun: Mapping[str, frozenset[str]]  # runs have set out to hold it for these cases, and did not tell how that ended
+    lifting: Mapping[str, frozenset[str]]  # runs have set out to lift the holds of these cases, and did not tell either
+    held_before: frozenset[str]  # others than we had held it in S3 before the first of our cases did
+    deleting: Mapping[str, str]  # the run that has set out to delete it, or versions of it, and did not tell either
+
+    def of(self, key: str) -> frozenset[str]:
+        """The cases that hold the recording, or are about to."""
+        return self.told.get(key, frozenset()) | self.begun.get(key, frozenset())
+
+    def others(self, key: str, case: str) -> frozenset[str]:
+        """The other cases for which a recording stays held when this case's hold is lifted."""
+        staying = self.told.get(key, frozenset()) - self.lifting.get(key, frozenset())
+        return (staying | self.begun.get(key, frozenset())) - {case}
+
+    def check(self, key: str) -> None:
+        """Raises Skipped where a case holds the recording."""
+        if held_by := self.of(key):
+            raise Skipped("held", f"held for {', '.join(sorted(held_by))}")
+
+
+def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_id: str) -> Cases:
+    """What is known at this moment of these recordings, but for what run ``run_id`` has itself set out to do.
+
+    Raises AuditDamaged, naming the file, where the rows of a day cannot be read.
+    """
+    asked = {row.key: row for row in rows}
+    # Intents come first: a run writes its rows before it closes its intent, so that one of the two is seen.
+    intents = [each for each in open_intents(files, bucket) if each.run_id != run_id]
+    days = _days(files, asked.values())
+    frame = read_days(files, days, _COLUMNS, Only(bucket=bucket)) if asked else pd.DataFrame(columns=_COLUMNS)
+    frame = frame[frame["key"].isin(asked)]
+    told = {
+        (run_id, key)
+        for run_id, key, status, reason in frame[["run_id", "key", "status", "reason"]].itertuples(index=False)
+        if is_definite(status, reason)
+    }
+    open_rows = [
+        (intent, row)
+        for intent in intents
+        for row in intent.rows
+        if row.key in asked and (intent.run_id, row.key) not in told
+    ]
+    return Cases(
+        told=cases_by_key(frame),
+        begun=_cases(open_rows, Kind.HOLD),
+        lifting=_cases(open_rows, Kind.LIFT),
+        held_before=_held_before(frame),
+        deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
+    )
+
+
+def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
+    """The days that have the rows. An object whose key tells no day has its rows on the days on which runs began."""
+    asked = list(rows)
+    if any(date_of(row.key) is None for row in asked):
+        return audit_dates(files)
+    return sorted({row.recording_date for row in asked})
+
+
+def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for intent, row in rows:
+        if intent.kind is kind and (case := case_of(row.reason)):
+            found[row.key] = found.get(row.key, frozenset()) | {case}
+    return found
+
+
+def _held_before(rows: pd.DataFrame) -> frozenset[str]:
+    """The keys that others had held before ours: as the row says with which the present series of our holds began."""
+    events = rows[rows["status"].isin((Status.HELD, Status.LIFTED))].sort_values("started_at", kind="stable")
+    ours: dict[str, set[str]] = {}
+    before: dict[str, bool] = {}
+    for key, status, reason in events[["key", "status", "reason"]].itertuples(index=False):
+        cases, case = ours.setdefault(key, set()), case_of(reason)
+        if case and status == Status.HELD:
+            before[key] = f"; {BEFORE}" in reason or (bool(cases) and before[key])
+            cases.add(case)
+        elif case:
+            cases.discard(case)
+    return frozenset(key for key, was in before.items() if was)

@@ -1,0 +1,325 @@
+"""Several cases hold one recording, whoever holds and lifts at the same moment, and wherever a run dies."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.errors import InvalidRequest, Skipped
+from recordings.holds import BEFORE, case_of, cases_in, check_case, check_no_case_holds, reason_of, with_cases
+from recordings.jobs import deletion, hold
+from recordings.jobs.cases import cases_now
+from recordings.jobs.erase import erase_batch
+from recordings.jobs.finding import rows_of_keys
+from recordings.jobs.hold import hold_batch
+from recordings.jobs.job import Job, batches_of, plan_job
+from recordings.jobs.result import JobResult
+from recordings.jobs.settlement import settle
+from recordings.pool import Budget, Pool
+from recordings.s3.deleting import DeletingStore
+from recordings.settings import Settings
+from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.records import Kind, record_start
+from recordings.table.rows import BatchRows
+from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
+
+KEY = key_of(1)
+UNDATED = "exports/odd"
+
+
+class Died(BaseException):
+    """The process ends here: nobody catches it."""
+
+
+class Desk:
+    """Holds, lifts and erases one key, as a batch of a run does."""
+
+    def __init__(self, bucket: Bucket, audit: Path, *, locks: bool) -> None:
+        if locks:
+            lock = {"ObjectLockEnabled": "Enabled"}
+            bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+        self.bucket, self.uri, self.files, self.locks = bucket, str(audit), LocalFiles(audit), locks
+        self.store, self.pool = DeletingStore(bucket.name, Settings()), Pool(1, Budget(1024))
+
+    def hold(self, case: str, key: str = KEY, *, lift: bool = False, files: AuditFiles | None = None) -> JobResult:
+        job = self._job(Kind.LIFT if lift else Kind.HOLD, key, case)
+        return hold_batch(self.store, files or self.files, self._batch(job, key, None), job, self.pool)
+
+    def lift(self, case: str, key: str = KEY) -> JobResult:
+        return self.hold(case, key, lift=True)
+
+    def erase(self, key: str = KEY) -> JobResult:
+        job = self._job(Kind.ERASE, key, "GDPR-1")
+        return erase_batch(self.store, self.files, self._batch(job, key, reason_of("GDPR-1")), job, self.pool)
+
+    def _job(self, kind: Kind, key: str, case: str) -> Job:
+        job = plan_job(kind, bucket=self.bucket.name, audit_uri=self.uri, prefixes=[PREFIX], keys=[key], case=case)
+        record_start(self.files, job)
+        return job
+
+    def _batch(self, job: Job, key: str, reason: str | None) -> BatchRows:
+        [batch] = batches_of(rows_of_keys([key], job, reason))
+        return batch
+
+    def held(self, key: str = KEY) -> list[bool]:
+        """Of each version, whether S3 shows it as held."""
+        return [self._is_held(key, version["VersionId"]) for version in self.bucket.versions(key)]
+
+    def _is_held(self, key: str, version: str) -> bool:
+        asked = {"Bucket": self.bucket.name, "Key": key, "VersionId": version}
+        if self.locks:
+            return bool(self.bucket.client.head_object(**asked).get("ObjectLockLegalHoldStatus") == "ON")
+        tags = self.bucket.client.get_object_tagging(**asked)["TagSet"]
+        return "legal-hold" in {tag["Key"] for tag in tags}
+
+    def cases(self, key: str = KEY) -> set[str]:
+        job = self._job(Kind.HOLD, key, "any")
+        return set(cases_now(self.files, self.bucket.name, rows_of_keys([key], job, None), run_id="").of(key))
+
+
+@pytest.fixture(params=[True, False], ids=["Object Lock", "tags"])
+def desk(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path) -> Desk:
+    for key in (KEY, UNDATED):
+        bucket.put(key, b"first")
+        bucket.put(key, b"second", Tagging="queue=sales")
+    return Desk(bucket, tmp_path / "audit", locks=request.param)
+
+
+@pytest.fixture
+def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets another run work from its beginning to its end at a moment of this one."""
+
+    def meet(where: Any, name: str, other: Callable[[], Any], *, after: bool, nth: int = 1) -> None:
+        original, calls = getattr(where, name), iter(range(1, 100))
+
+        def met(*args: Any, **named: Any) -> Any:
+            is_now = next(calls) == nth
+            if is_now and not after:
+                other()
+            answer = original(*args, **named)
+            if is_now and after:
+                other()
+            return answer
+
+        monkeypatch.setattr(where, name, met)
+
+    return meet
+
+
+@ON_BOTH
+@pytest.mark.parametrize("key", [KEY, UNDATED])
+def test_each_case_holds_until_it_is_lifted(desk: Desk, key: str) -> None:
+    assert desk.hold("A", key).counts == {"held": 1}
+    assert desk.hold("B", key).counts == {"held": 1}
+    assert (desk.held(key), desk.cases(key)) == ([True, True], {"A", "B"})
+    assert desk.erase(key).reasons["held"] == 1
+    assert desk.lift("A", key).counts == {"lifted": 1}
+    assert (desk.held(key), desk.cases(key)) == ([True, True], {"B"})
+    assert desk.lift("C", key).reasons == {"not-held": 1}
+    assert desk.lift("B", key).counts == {"lifted": 1}
+    assert (desk.held(key), desk.cases(key)) == ([False, False], set())
+    assert desk.bucket.tags(key) == {"queue": "sales"}
+    assert desk.erase(key).counts == {"erased": 1}
+
+
+@ON_BOTH
+@pytest.mark.parametrize("which", [0, 1], ids=["the newest version", "an old version"])
+@pytest.mark.parametrize("value", ["theirs", ""])
+def test_what_others_had_held_before_stays_held(desk: Desk, which: int, value: str) -> None:
+    version = desk.bucket.versions(KEY)[which]["VersionId"]
+    asked: dict[str, Any] = {"Bucket": desk.bucket.name, "Key": KEY, "VersionId": version}
+    if desk.locks:
+        desk.bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "ON"})
+    else:
+        desk.bucket.client.put_object_tagging(**asked, Tagging={"TagSet": [{"Key": "legal-hold", "Value": value}]})
+    for case in ("A", "B"):
+        desk.hold(case)
+    for case in ("A", "B"):
+        assert desk.lift(case).counts == {"lifted": 1}
+    assert desk.held()[which]
+    assert desk.erase().reasons["held"] == 1
+
+
+def test_others_that_have_lifted_theirs_hold_no_longer(bucket: Bucket, tmp_path: Path) -> None:
+    """The next series of our holds begins without them."""
+    versions = [bucket.put(KEY, b"")["VersionId"] for _ in range(2)]
+    desk = Desk(bucket, tmp_path / "audit", locks=True)
+    asked: list[Any] = [{"Bucket": bucket.name, "Key": KEY, "VersionId": version} for version in versions]
+    desk.bucket.client.put_object_legal_hold(**asked[0], LegalHold={"Status": "ON"})
+    desk.hold("A")
+    desk.lift("A")
+    assert desk.held() == [True, True]
+    for each in asked:
+        desk.bucket.client.put_object_legal_hold(**each, LegalHold={"Status": "OFF"})
+    desk.hold("A")
+    desk.lift("A")
+    assert desk.held() == [False, False]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["the newest version", "an old version"])
+def test_without_room_for_a_tag_no_version_is_held(bucket: Bucket, tmp_path: Path, which: int) -> None:
+    for _ in range(2):
+        bucket.put(KEY, b"")
+    desk = Desk(bucket, tmp_path / "audit", locks=False)
+    version = bucket.versions(KEY)[which]["VersionId"]
+    full = [{"Key": f"t{n}", "Value": "x"} for n in range(10)]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, VersionId=version, Tagging={"TagSet": full})
+    assert desk.hold("A").reasons == {"tag-limit": 1}
+    assert desk.held() == [False, False]
+
+
+def test_an_unversioned_object_is_tagged(unversioned_bucket: Bucket, tmp_path: Path) -> None:
+    unversioned_bucket.put(KEY, b"")
+    desk = Desk(unversioned_bucket, tmp_path / "audit", locks=False)
+    assert desk.hold("A").counts == {"held": 1}
+    assert unversioned_bucket.tags(KEY) == {"legal-hold": "A"}
+    assert desk.erase().reasons["held"] == 1
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert unversioned_bucket.tags(KEY) == {}
+
+
+MOMENTS = [("set_out", False), ("set_out", True), ("conclude", False), ("conclude", True)]
+
+
+@pytest.mark.parametrize(("moment", "after"), MOMENTS)
+def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    desk.hold("A")
+    meeting(hold, moment, lambda: desk.hold("B"), after=after)
+    desk.lift("A")
+    assert (desk.held(), desk.cases()) == ([True, True], {"B"})
+    desk.lift("B")
+    assert desk.held() == [False, False]
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
+def test_a_case_that_begins_at_any_request_of_a_lift_holds(desk: Desk, meeting: Any, nth: int) -> None:
+    desk.hold("A")
+    meeting(desk.store, "put_hold" if desk.locks else "put_tags", lambda: desk.hold("B"), after=False, nth=nth)
+    desk.lift("A")
+    if "B" in desk.cases():
+        assert desk.held() == [True, True]
+    else:  # the lift sent fewer requests
+        assert nth > 2
+
+
+@pytest.mark.parametrize(("moment", "after"), MOMENTS)
+def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    meeting(hold, moment, lambda: desk.hold("B"), after=after)
+    desk.hold("A")
+    assert desk.cases() == {"A", "B"}
+    if not desk.locks:
+        assert cases_in(desk.bucket.tags(KEY)) == {"A", "B"}
+    desk.lift("A")
+    assert desk.held() == [True, True]
+
+
+@pytest.mark.parametrize(("moment", "after"), MOMENTS)
+def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    for case in ("A", "B"):
+        desk.hold(case)
+    meeting(hold, moment, lambda: desk.lift("B"), after=after)
+    desk.lift("A")
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
+@pytest.mark.parametrize(("moment", "after"), MOMENTS)
+def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    """Never is a row ``held`` above an object that is deleted afterwards."""
+    told = list[JobResult]()
+    meeting(deletion, moment, lambda: told.append(desk.hold("A")), after=after)
+    erased = desk.erase()
+    if told[0].counts == {"held": 1}:
+        assert erased.reasons["held"] == 1
+        assert desk.held() == [True, True]
+    else:
+        assert told[0].counts in ({"failed": 1}, {"changed": 1})
+        assert erased.counts["erased"] == (not desk.held())
+
+
+class Dying:
+    """Lets a process die before its n-th request, or after it."""
+
+    def __init__(self, request: Callable[..., Any], number: int, *, after: bool) -> None:
+        self._request, self._left, self._after = request, number, after
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Died
+        answer = self._request(*args, **named)
+        if self._left == 0:
+            raise Died
+        return answer
+
+
+@pytest.mark.parametrize(("number", "after"), [(1, False), (1, True), (2, False), (2, True)])
+def test_a_killed_hold_is_told_and_its_lift_frees_all(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
+) -> None:
+    with monkeypatch.context() as patch:
+        _let_die(desk, patch, number, after=after)
+        with pytest.raises(Died):
+            desk.hold("A")
+    assert desk.erase().reasons["held"] == 1, "as long as nobody has looked what the dead run has done"
+    _settle(desk)
+    assert "A" in desk.cases()
+    assert desk.hold("A").counts == {"held": 1}
+    assert desk.held() == [True, True]
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert desk.held() == [False, False], "the dead run's hold is ours, and not one that others had set before"
+
+
+@pytest.mark.parametrize(("number", "after"), [(1, False), (1, True), (2, False), (2, True)])
+def test_a_killed_lift_is_finished_by_the_next(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, after: bool
+) -> None:
+    desk.hold("A")
+    with monkeypatch.context() as patch:
+        _let_die(desk, patch, number, after=after)
+        with pytest.raises(Died):
+            desk.lift("A")
+    assert desk.erase().reasons["held"] == 1
+    _settle(desk)
+    is_told = "A" not in desk.cases()
+    assert is_told is ((number, after) == (2, True))
+    if not is_told:
+        assert desk.lift("A").counts == {"lifted": 1}
+    assert desk.held() == [False, False]
+    assert desk.erase().counts == {"erased": 1}
+
+
+def _let_die(desk: Desk, patch: pytest.MonkeyPatch, number: int, *, after: bool) -> None:
+    name = "put_hold" if desk.locks else "put_tags"
+    patch.setattr(desk.store, name, Dying(getattr(desk.store, name), number, after=after))
+
+
+def _settle(desk: Desk) -> None:
+    settled = settle(desk.store, desk.files, desk.pool, abandoned_after=timedelta(hours=6))
+    assert not settled.problems
+
+
+@pytest.mark.parametrize("case", ["", " ", "a b", "x" * 65, "-a", "a;b"])
+def test_a_name_that_no_tag_could_carry_is_refused(case: str) -> None:
+    with pytest.raises(InvalidRequest, match="give a name of at most 64"):
+        check_case(case)
+
+
+def test_a_tag_carries_256_characters() -> None:
+    names = [f"{n:064d}" for n in range(4)]
+    assert cases_in(with_cases({}, names[:3])) == set(names[:3])
+    with pytest.raises(Skipped, match="too-many-cases"):
+        with_cases({}, names)
+
+
+def test_a_tag_without_a_value_holds() -> None:
+    with pytest.raises(Skipped, match="held for unnamed"):
+        check_no_case_holds({"legal-hold": ""})
+    check_no_case_holds({"queue": "sales"})
+
+
+def test_the_case_is_read_from_any_reason_of_ours() -> None:
+    for reason in (reason_of("A"), f"{reason_of('A')}; {BEFORE}", f"{reason_of('A')}; settled: done by run r"):
+        assert case_of(reason) == "A"
+    assert case_of("held: under a hold") is None
