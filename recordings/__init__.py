@@ -28,7 +28,7 @@ Four other folders use the modules above, and none of the four uses another:
 Two folders say to people what came of all this; the second uses the first:
 
 - ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
-  ``backfill``; ``job``, ``originals``, ``differences``; ``forecast``, ``keeping``; ``names``
+  ``backfill``; ``job``, ``originals``, ``endings``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 - ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``

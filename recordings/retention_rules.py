@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass
 
 from recordings.errors import InvalidRequest
 
+RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
+_ENDED = f"{RETENTION}: kept "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RetentionRule:
@@ -107,3 +110,9 @@ def possible_ends(rules: Sequence[RetentionRule], key: str, call: date, today: d
             if not rule.tag:
                 break
     return found
+
+
+def rule_of(reason: str | None) -> str | None:
+    """The rule in words, as the reason of an expired row names it; None in other reasons."""
+    said = (reason or "").partition("; ")[0]
+    return said.removeprefix(_ENDED) if said.startswith(_ENDED) else None

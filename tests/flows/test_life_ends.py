@@ -31,7 +31,9 @@ def test_the_round_trip(bucket: Bucket, archived: dict[str, str], where: Any, au
     assert bucket.versions(key)
     lifted = hold_recordings(**where, keys=[key], case="2026-CV-1", lift=True)
     assert lifted.counts == {"lifted": 1}
+    sizes = [version["Size"] for version in bucket.versions(key)]
     expired = expire_recordings(**where, rules=RULES)
+    assert (expired.original_bytes, len(sizes)) == (sum(sizes), 2)  # the replacement and the original
     assert expired.counts == {"expired": 1}
     assert bucket.snapshot() == []
     frame = read_audit(audit_uri)
