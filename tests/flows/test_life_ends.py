@@ -52,3 +52,12 @@ def test_an_erasure(bucket: Bucket, archived: dict[str, str], where: Any, audit_
     summary = erase_recordings(**where, contact_ids=[contact], case="2026-GDPR-1")
     assert summary.counts == {"erased": 2}
     assert not bucket.versions(analysis)
+
+
+def test_the_form_of_an_erasure_submitted_as_it_opens_deletes_nothing(
+    bucket: Bucket, archived: dict[str, str], where: Any
+) -> None:
+    before = bucket.snapshot()
+    for dry_run in (True, False):  # as the deployment erase-deferred runs: it finishes requests, and there are none
+        assert erase_recordings(**{**where, "dry_run": dry_run}).counts == {}
+    assert bucket.snapshot() == before
