@@ -8,7 +8,6 @@ call.
 import hashlib
 import os
 import resource
-import subprocess
 import tempfile
 import warnings
 import wave
@@ -23,9 +22,10 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ffmpeg
 from demo.calls import call
 from demo.servers import s3_server
-from recordings.conversion import audio, ffmpeg
+from recordings.conversion import audio
 from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.profiles import PROFILES
 from recordings.s3.store import Store
@@ -41,13 +41,13 @@ ROUNDS, CALLS_A_ROUND = 5, {"10 s": 30, "1 min": 10, "5 min": 4, "60 min": 1}
 
 
 def ffmpeg_once(source: Path, result: Path) -> None:
-    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", result)
+    ffmpeg.run("-i", source, "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", result)
 
 
 def ffmpeg_twice(source: Path, result: Path) -> None:
     between = result.with_suffix(".between.wav")
-    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", between)
-    _run_ffmpeg("-i", between, "-c:a", "pcm_alaw", result)
+    ffmpeg.run("-i", source, "-ac", "1", "-ar", "8000", between)
+    ffmpeg.run("-i", between, "-c:a", "pcm_alaw", result)
 
 
 def pydub_export(source: Path, result: Path) -> None:
@@ -140,7 +140,7 @@ def main() -> None:
     table.add_section()
     table.add_row("ffmpeg twice / engine and judge", *_formatted(twice / judged))
     table.add_row("ffmpeg twice / engine, judge, SHA-256", *_formatted(twice / hashed))
-    Console(width=120).print(table, f"by {_ffmpeg_version()}")
+    Console(width=120).print(table, f"by {ffmpeg.version()}")
 
 
 def write_call(path: Path, seconds: int) -> Path:
@@ -194,16 +194,6 @@ def codes(path: Path) -> np.ndarray:
     """The A-law codes in a WAV file: ``(samples,)``."""
     data = path.read_bytes()
     return np.frombuffer(data, np.uint8, offset=data.index(b"data") + 8)
-
-
-def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [ffmpeg.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
-    subprocess.run(command, check=True)  # noqa: S603  # ours
-
-
-def _ffmpeg_version() -> str:
-    found = subprocess.run([ffmpeg.executable(), "-version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  # ours
-    return " ".join(found.split()[:3])
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ REASONS: Mapping[str, Term] = {
         "Disable ACLs on the bucket (object ownership BucketOwnerEnforced), then run the same dates again.",
     ),
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
-    "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
+    "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
@@ -63,7 +63,7 @@ REASONS: Mapping[str, Term] = {
     "in-grace": Term("The recording was archived less than grace_days ago, so its original is kept for now."),
     "locked": Term("Object Lock protects the original until the date given.", "Release it after that date."),
     "machine": Term(
-        "The machine that ran this failed, for instance because its disk was full or ffmpeg did not start.",
+        "The machine that ran this failed, for instance because its disk was full.",
         f"Mend the machine as the sentence says. {_RERUN}",
     ),
     "metadata-full": Term("The object's metadata leaves no room for what a replacement has to record.", _LEFT_ALONE),

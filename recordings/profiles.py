@@ -24,7 +24,6 @@ class Profile:
     max_channels: int  # if this is 1, more channels are mixed into one; otherwise more channels are refused
     content_type: str
     size_ratio: float  # approximate bytes of result per byte of source in Connect's own format
-    needs_ffmpeg: bool
 
 
 _ROWS = (
@@ -35,7 +34,6 @@ _ROWS = (
         max_channels=1,
         content_type="audio/wav",
         size_ratio=0.25,
-        needs_ffmpeg=False,
     ),
     Profile(
         name="alaw-stereo",
@@ -44,7 +42,6 @@ _ROWS = (
         max_channels=2,
         content_type="audio/wav",
         size_ratio=0.5,
-        needs_ffmpeg=False,
     ),
     Profile(
         name="flac-stereo",
@@ -53,7 +50,6 @@ _ROWS = (
         max_channels=8,
         content_type="audio/flac",
         size_ratio=0.4,
-        needs_ffmpeg=True,
     ),
 )
 PROFILES: Mapping[str, Profile] = MappingProxyType({row.name: row for row in _ROWS})

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from recordings import __version__
-from recordings.conversion.audio import check_profile_available
 from recordings.errors import InvalidRequest
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
@@ -117,7 +116,6 @@ def plan_run(
     check_range("readback_percent", readback_percent, 0, 100)
     if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
-    check_profile_available(PROFILES[profile])
     start, end = window(
         scheduled_at.date(), start_date, end_date, min_age_days=min_age_days, lookback_days=lookback_days
     )

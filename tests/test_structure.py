@@ -26,7 +26,11 @@ KNOWS = {
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records"),
     "json": ("table/records", "jobs/intents", "pricing"),
+    "av": ("conversion",),
     "pydub": ("conversion/pcm",),
+    "soundfile": ("conversion",),
+    "subprocess": (),
+    "tempfile": (),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),
     "numba": ("conversion",),
@@ -122,7 +126,7 @@ def test_the_table_and_the_notebook_need_neither_compiler_nor_resampler() -> Non
     lines = [line for source in sources for line in source.splitlines() if line.startswith("from recordings.")]
     tables = [f"import recordings.{name_of(path).replace('/', '.')}" for path in files_of("recordings/table")]
     assert len(lines) > 5
-    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'numba', 'soxr', 'pydub'}))"
+    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'av', 'numba', 'pydub', 'soundfile', 'soxr'}))"
     for code in ("\n".join(lines), "\n".join(tables)):
         subprocess.run([sys.executable, "-W", "ignore", "-c", code + check], cwd=ROOT, check=True)
 

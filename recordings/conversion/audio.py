@@ -2,13 +2,14 @@
 
 The judge is ``recordings.conversion.judge``: it compares a result with its source.
 
-A-law is made in process, block by block; FLAC by ffmpeg (``recordings.conversion.ffmpeg``).
+A-law is made block by block in its place; FLAC by ``recordings.conversion.flac``. Nothing here starts a process or
+writes to a disk.
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 
-from recordings.conversion import alaw, ffmpeg
+from recordings.conversion import alaw, flac
 from recordings.conversion.judge import LOSSLESS, Fidelity, Judge
 from recordings.conversion.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
 from recordings.conversion.wav import ByteStream, ObjectStream, WavHead, alaw_wav, alaw_wav_bytes, read_head, read_tail
@@ -51,17 +52,10 @@ class Inspection:
     frames: int
 
 
-def check_profile_available(profile: Profile) -> None:
-    """Raise ``InvalidRequest`` with the way out if the profile needs ffmpeg and there is none."""
-    if profile.needs_ffmpeg:
-        ffmpeg.executable()
-
-
 def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
     """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected`` where it cannot be converted.
 
-    The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through. Profiles that
-    need ffmpeg raise ``InvalidRequest`` if there is none, and ``OSError`` if ffmpeg or the disk fails.
+    The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through.
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
@@ -80,14 +74,14 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
-        info = ffmpeg.read_flac_info(source.peek(min(size_bytes, ffmpeg.INFO_BYTES)))
+        info = flac.read_flac_info(source.peek(min(size_bytes, flac.INFO_BYTES)))
         return Foresight(already=True, bytes_after=size_bytes, duration_s=info.frames / info.sample_rate_hz)
     head = read_head(source)
     duration_s = head.frames / head.sample_rate_hz
     if _is_already(head, profile):
         return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
     if profile.codec == "flac":
-        ffmpeg.check_fits_flac(head)
+        flac.check_fits_flac(head)
         return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
     channels, frames = _shape_of_alaw(head, profile)
     return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
@@ -134,11 +128,11 @@ def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
 
 
 def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
-    """Let ffmpeg encode, then decode the result, and compare it with the source's samples bit for bit."""
-    body, md5 = ffmpeg.to_flac(source, head)
+    """Encode, then decode the result with another library, and compare it with the source's samples bit for bit."""
+    body, md5 = flac.to_flac(source, head)
     read_tail(source, head)
     try:
-        found = ffmpeg.check_flac(body)
+        found = flac.check_flac(body)
     except Rejected as error:
         raise Rejected("unfaithful", f"the result is no sound FLAC: {error}") from error
     result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
@@ -195,7 +189,7 @@ def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:
 
 def _inspect_flac(source: ObjectStream) -> Inspection:
     source.skip(source.left)
-    info = ffmpeg.check_flac(source.kept)
+    info = flac.check_flac(source.kept)
     return _inspection(
         AudioFormat(codec="flac", sample_rate_hz=info.sample_rate_hz, channels=info.channels), info.frames, source
     )
