@@ -87,9 +87,14 @@ def ways(terms: Terms) -> Iterator[Way]:
     """All ways: no change, a lifecycle rule, and each profile with each grace period, that of ``terms`` included."""
     yield Way(profile=None, terms=None)
     yield Way(profile=None, terms=terms)
-    for profile in PROFILES:
+    for name, profile in PROFILES.items():
+        of_profile = replace(
+            terms,
+            cpu_s_per_minute=profile.cpu_s_per_minute,
+            decoding_cpu_s_per_minute=profile.decoding_cpu_s_per_minute,
+        )
         for grace_days in sorted({*GRACES_DAYS, terms.grace_days}):
-            yield Way(profile=profile, terms=replace(terms, grace_days=grace_days))
+            yield Way(profile=name, terms=replace(of_profile, grace_days=grace_days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +111,8 @@ def recommended(choices: Sequence[Choice], terms: Terms, *, apart: bool = False)
 
 
 def _is_open(way: Way, terms: Terms, apart: bool) -> bool:
-    return (way.profile is None or way.terms == terms) and not (apart and way.speakers == "mixed")
+    keeps_as_long = way.profile is None or way.terms is None or way.terms.grace_days == terms.grace_days
+    return keeps_as_long and not (apart and way.speakers == "mixed")
 
 
 def choice_table(choices: Sequence[Choice], terms: Terms, show: Callable[[float], str]) -> str:

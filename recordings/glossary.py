@@ -39,6 +39,7 @@ REASONS: Mapping[str, Term] = {
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
     "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
+    "bad-opus": Term("The object is an Ogg file that is damaged, or that this pipeline did not write.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
     "changed": Term(
@@ -86,6 +87,9 @@ REASONS: Mapping[str, Term] = {
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
+    "only-a-law": Term(
+        "The recording is A-law, which is a conversion itself; Opus is made of originals only.", _LEFT_ALONE
+    ),
     "not-worth-it": Term(
         "Until the end of its retention, the recording would cost more archived than left alone or moved to the same "
         "storage class by a lifecycle rule, because it is short or soon to be deleted.",
