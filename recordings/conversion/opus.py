@@ -40,6 +40,8 @@ def encode_opus(blocks: Iterable[Int16s], *, channels: int, bits_per_s: int) -> 
         stream.layout = _layout(channels)
         stream.bit_rate = bits_per_s * channels
         for block in blocks:
+            if not len(block):  # soxr yields some, and ffmpeg takes none
+                continue
             frame = _frame(block, done)
             done += len(block)
             _mux(container, stream, frame, digest)

@@ -105,6 +105,14 @@ def test_other_sources_are_converted_and_a_law_is_not(codec: str) -> None:
         converted(clips.ffmpeg("-i pipe: -c:a pcm_alaw -f wav pipe:", wav(all_clips()["speech-like-2"])))
 
 
+@pytest.mark.parametrize("rate", [4_000, 11_025, 16_000, 48_000])
+@pytest.mark.parametrize("frames", [25, 1_000, 70_001])
+def test_other_rates_keep_their_length(rate: int, frames: int) -> None:
+    sound = np.random.default_rng(7).normal(0, 2_000, (frames, 2)).astype(np.int16)
+    result = converted(wav(sound, rate=rate))
+    assert soundfile.info(io.BytesIO(result.body)).frames == int(frames * 8_000 / rate + 0.5)
+
+
 def test_more_than_two_channels_are_refused() -> None:
     with pytest.raises(Rejected, match=r"unsupported: opus-dual keeps two channels apart, and here are 3"):
         converted(wav(np.zeros((800, 3), np.int16)))
