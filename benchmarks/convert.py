@@ -1,5 +1,7 @@
 """CPU per minute of audio, for our conversion and for its alternatives: ``python -m benchmarks.convert``.
 
+``python -m benchmarks.convert profiles`` compares only the profiles with each other.
+
 Every way converts a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
 and its children; the best of three rounds counts. For comparison: the CPU that boto3 needs to GET and PUT the same
 call.
@@ -8,6 +10,7 @@ call.
 import hashlib
 import os
 import resource
+import sys
 import tempfile
 import warnings
 import wave
@@ -153,6 +156,42 @@ def write_call(path: Path, seconds: int) -> Path:
     return path
 
 
+def by_profile() -> Table:
+    """CPU and size of every profile in one run: convert, judge and hash, of ten seconds and of five minutes.
+
+    The sound is that of the real calls in ``../shared/calls``, if they are there; otherwise it is synthetic.
+    """
+    lengths = {name: CALLS[name] for name in ("10 s", "5 min")}
+    table = Table("", *lengths, "size", title="Profiles: CPU, ms per minute of audio", title_justify="left")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {name: write_voices(Path(folder) / f"{name}.wav", seconds) for name, seconds in lengths.items()}
+        for name in PROFILES:
+            costs = [_cost(_converting(name), sources[each], 2) * 60_000 / lengths[each] for each in lengths]
+            share = (Path(folder) / "5 min.result.wav").stat().st_size / sources["5 min"].stat().st_size
+            table.add_row(name, *_formatted(np.array(costs)), f"{share:.1%}")
+    return table
+
+
+def _converting(profile: str) -> Way:
+    def convert(source: Path, result: Path) -> None:
+        with source.open("rb") as stream:
+            result.write_bytes(audio.convert(stream, source.stat().st_size, PROFILES[profile]).body)
+
+    return convert
+
+
+def write_voices(path: Path, seconds: int) -> Path:
+    """A call made of real voices, one call after the other, from the first again where they end."""
+    voices = sorted((Path(__file__).parents[1] / ".." / "shared" / "calls").rglob("*.wav"))
+    if not voices:
+        return write_call(path, seconds)
+    frames = np.resize(
+        np.concatenate([soundfile.read(each, dtype="int16")[0] for each in voices]), (8_000 * seconds, 2)
+    )
+    soundfile.write(path, frames, 8_000, "PCM_16")
+    return path
+
+
 def _costs(way: Way, sources: dict[str, Path]) -> np.ndarray:
     costs_s = [_cost(way, source, CALLS_A_ROUND[name]) for name, source in sources.items()]
     ms_a_minute: np.ndarray = 60_000 * np.array(costs_s) / np.array(list(CALLS.values()))
@@ -197,4 +236,6 @@ def codes(path: Path) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    if "profiles" not in sys.argv:
+        main()
+    Console(width=120).print(by_profile())

@@ -29,6 +29,7 @@ with warnings.catch_warnings():  # of the deprecated audioop, and of ffmpeg if i
 
 PAGE = Path(__file__).parents[1] / "docs" / "playback.md"
 SECONDS, LEFT_HZ, RIGHT_HZ = 30, 440, 1_000
+CLOSE_S = {"VLC": 0.1}  # its file output loses the end, of A-law as well; all others are right to 20 ms
 Samples = NDArray[np.float64]
 
 
@@ -41,9 +42,9 @@ def body(profile: str) -> bytes:
     return bytes(convert(io.BytesIO(source), len(source), PROFILES[profile]).body)
 
 
-def is_the_call(samples: Samples, rate_hz: int, profile: str) -> bool:
-    """Whether the length is right to 20 ms, and each tone is in its own channel; in a mono file, both in one."""
-    if abs(len(samples) / rate_hz - SECONDS) > 0.02:
+def is_the_call(samples: Samples, rate_hz: int, profile: str, close_s: float = 0.02) -> bool:
+    """Whether the length is right to ``close_s``, and each tone is in its own channel; in a mono file, both in one."""
+    if abs(len(samples) / rate_hz - SECONDS) > close_s:
         return False
     middle = samples[len(samples) // 2 :][:rate_hz]
     tones = [
@@ -124,7 +125,7 @@ def is_opened(player: str, profile: str, folder: Path) -> bool:
         samples, rate_hz = PLAYERS[player](source, folder / "out.wav")
     except (subprocess.CalledProcessError, soundfile.LibsndfileError, IndexError):
         return False
-    return is_the_call(samples, rate_hz, profile)
+    return is_the_call(samples, rate_hz, profile, CLOSE_S.get(player, 0.02))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
