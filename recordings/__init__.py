@@ -11,8 +11,8 @@ Read the modules of this folder in this order:
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
-  ``audio``; ``expand``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``, ``opus_judge``,
+  ``spool``; all used by ``audio``; ``expand``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
