@@ -337,9 +337,9 @@ def test_what_is_kept_too_long_counts_by_the_retention_rules(
         Key=KEY,
         Tagging={"TagSet": [{"Key": "converted", "Value": "True"}, {"Key": "retention", "Value": "short"}]},
     )
-    retention_rules({"tag": "retention=short", "keep_days": 9}, {"keep_days": 99_999})
+    retention_rules({"tag": "retention=short", "keep_days": 9}, {"keep_days": 36_500})
     assert reconcile().drifts == {"retention-overdue": 1}
-    retention_rules({"tag": "retention=short", "keep_days": 99_999}, {"keep_days": 9})
+    retention_rules({"tag": "retention=short", "keep_days": 36_500}, {"keep_days": 9})
     assert reconcile().drifts == {"retention-overdue": 2}
 
 
