@@ -11,8 +11,8 @@ Read the modules of this folder in this order:
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
-  ``audio``; ``expand``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``, ``opus_judge``,
+  ``spool``; all used by ``audio``; ``expand``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
@@ -28,7 +28,7 @@ Four other folders use the modules above, and none of the four uses another:
 Two folders say to people what came of all this; the second uses the first:
 
 - ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
-  ``backfill``; ``job``, ``originals``, ``differences``; ``forecast``, ``keeping``; ``names``
+  ``backfill``; ``job``, ``originals``, ``endings``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 - ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``

@@ -48,8 +48,9 @@ REASONS: Mapping[str, Term] = {
         "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
         "Hold it again when that run has ended.",
     ),
-    "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
+    "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
+    "bad-opus": Term("The object is an Ogg file that is damaged, or that this pipeline did not write.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
     "case": Term("The case, or the request to erase, for which this was done."),
@@ -96,7 +97,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "locked": Term("Object Lock protects the original until the date given.", "Release it after that date."),
     "machine": Term(
-        "The machine that ran this failed, for instance because its disk was full or ffmpeg did not start.",
+        "The machine that ran this failed, for instance because its disk was full.",
         f"Mend the machine as the sentence says. {_RERUN}",
     ),
     "metadata-full": Term("The object's metadata leaves no room for what a replacement has to record.", _LEFT_ALONE),
@@ -130,6 +131,9 @@ REASONS: Mapping[str, Term] = {
     ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
+    "only-a-law": Term(
+        "The recording is A-law, which is a conversion itself; Opus is made of originals only.", _LEFT_ALONE
+    ),
     "not-worth-it": Term(
         "Until the end of its retention, the recording would cost more archived than left alone or moved to the same "
         "storage class by a lifecycle rule, because it is short or soon to be deleted.",
@@ -256,6 +260,14 @@ DIFFERENCES: Mapping[str, Term] = {
     "class-differs": Term(
         "The storage class is not the one that the table says.", "Look for a lifecycle rule that moves objects."
     ),
+    "erase-untold": Term(
+        "An erasure deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next erasure deletes the rest.",
+    ),
+    "expire-untold": Term(
+        "An expiry deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next expiry deletes the rest.",
+    ),
     "new-since": Term(
         "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
         "Archive that day again.",
@@ -277,10 +289,13 @@ DIFFERENCES: Mapping[str, Term] = {
         "Reconcile with repair=True writes the row.",
     ),
     "resurrected": Term(
-        "The audit table says that a release deleted the original, but it is there.",
+        "The audit table says that a run deleted the original, or the whole recording, but it is there.",
         "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
-    "retention-overdue": Term("The call is older than retention_years.", "Delete it, if your retention rules say so."),
+    "retention-overdue": Term(
+        "The call is older than ARCHIVE_RETENTION_RULES allow; where there are none, than ARCHIVE_RETENTION_YEARS.",
+        "Let expire_recordings delete it; what is held, locked or exempt stays.",
+    ),
     "row-missing": Term(
         "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
     ),

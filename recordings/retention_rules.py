@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass
 
 from recordings.errors import InvalidRequest
 
+RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
+_ENDED = f"{RETENTION}: kept "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RetentionRule:
@@ -95,10 +98,21 @@ def rule_for(rules: Sequence[RetentionRule], key: str, tags: Mapping[str, str]) 
 
 def may_have_ended(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> bool:
     """Whether some tags would make the recording one that need no longer be kept: only then its tags matter."""
+    return True in possible_ends(rules, key, call, today)
+
+
+def possible_ends(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> set[bool]:
+    """Whether the recording's retention has ended, under each rule that some tags would make the deciding one."""
+    found = set[bool]()
     for rule in rules:
         if key.startswith(rule.prefix):
-            if rule.has_ended(call, today):
-                return True
+            found.add(rule.has_ended(call, today))
             if not rule.tag:
-                return False
-    return False
+                break
+    return found
+
+
+def rule_of(reason: str | None) -> str | None:
+    """The rule in words, as the reason of an expired row names it; None in other reasons."""
+    said = (reason or "").partition("; ")[0]
+    return said.removeprefix(_ENDED) if said.startswith(_ENDED) else None

@@ -28,8 +28,9 @@ from tasks.workplace import workplace
 @stage(task_run_name="reconcile {day}")
 def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
     """The drifts of this day: the differences between table and bucket."""
-    store, years = workplace(job).store, settings().retention_years
-    drifts = DayDrifts(day, reconcile_day(store, day, job, shared_pool(), retention_years=years, runs=runs))
+    years, rules = settings().retention_years, settings().retention_rules
+    found = reconcile_day(workplace(job).store, day, job, shared_pool(), retention_years=years, rules=rules, runs=runs)
+    drifts = DayDrifts(day, found)
     return shown(drifts, drifts.trouble)
 
 

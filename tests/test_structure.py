@@ -27,7 +27,11 @@ KNOWS = {
     "pydantic": ("settings", "table/records", "retention_rules"),
     "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
     "bagit": ("handover/bag",),
+    "av": ("conversion",),
     "pydub": ("conversion/pcm",),
+    "soundfile": ("conversion",),
+    "subprocess": ("handover",),
+    "tempfile": ("handover",),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),
     "numba": ("conversion",),
@@ -133,7 +137,7 @@ def test_the_table_the_jobs_and_the_notebook_need_neither_compiler_nor_resampler
     paths = [*files_of("recordings/table"), *files_of("recordings/jobs")]
     modules = [f"import recordings.{name_of(path).replace('/', '.')}".removesuffix(".__init__") for path in paths]
     assert len(lines) > 5
-    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'numba', 'soxr', 'pydub'}))"
+    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'av', 'numba', 'pydub', 'soundfile', 'soxr'}))"
     for code in ("\n".join(lines), "\n".join(modules)):
         subprocess.run([sys.executable, "-W", "ignore", "-c", code + check], cwd=ROOT, check=True)
 

@@ -13,9 +13,10 @@ from recordings.jobs.aftermath import state_of_end
 from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
-from recordings.jobs.result import JobResult
+from recordings.jobs.result import Freed, JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
+from recordings.pricing import prices
 from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
@@ -92,14 +93,26 @@ def delete_batch(
     rows = [each for each in checked if isinstance(each, AuditRow)]
     if job.dry_run:
         cases = cases_now(files, job.bucket, [proof.row for proof in proofs], run_id=job.run_id)
-        return JobResult(job, [*rows, *(_unless_held(proof, cases) for proof in proofs)], [])
+        rows += [_unless_held(proof, cases) for proof in proofs]
+        return JobResult(job, rows, [], freed=_freed_by(proofs, rows))
     intent = set_out(files, job, batch, [proof.row for proof in proofs])
     cases = cases_now(files, job.bucket, intent.rows, run_id=job.run_id)
     held = [proof for proof in proofs if cases.of(proof.row.key)]
     rows += [_unless_held(proof, cases) for proof in held]
     rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
     rows = confirmed(intent, rows, lambda row: found(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    return JobResult(job, rows, conclude(files, intent, rows), freed=_freed_by(proofs, rows))
+
+
+def _freed_by(proofs: Sequence[Proof], rows: Sequence[AuditRow]) -> Freed:
+    """What the deletion of all versions of these proofs frees, of recordings whose rows are as the proofs foresaw."""
+    ended = {row.key: row.status for row in rows}
+    gone = [proof for proof in proofs if ended.get(proof.row.key) is proof.row.status]
+    stored = [each.stored for proof in gone for each in proof.removables if each.stored]
+    return Freed(
+        size_bytes=sum(each.size_bytes for each in stored),
+        usd_month=sum(prices().object_month(each.size_bytes, each.storage_class) for each in stored),
+    )
 
 
 def _unless_held(proof: Proof, cases: Cases) -> AuditRow:

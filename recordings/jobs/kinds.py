@@ -20,6 +20,8 @@ class Traits:
     title: str  # of the page that reports on it
     participle: str  # of what becomes of a recording: "was not released"
     nothing_to_do: str  # what the summary says if it has nothing else to say
+    verb: str = ""  # what the job does; empty: the name of its kind
+    noun: str = "recording"  # what it does that to
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
     dry_run_must_select: bool = False
     asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
@@ -74,6 +76,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Erasure",
         participle="erased",
         nothing_to_do="nothing to erase",
+        noun="object",
         ways_to_select="contact_ids or keys",
         dry_run_must_select=True,
         asks_bucket=True,
@@ -85,6 +88,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Legal hold",
         participle="held",
         nothing_to_do="nothing to hold",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         asks_bucket=True,
@@ -94,8 +98,10 @@ TRAITS: Mapping[Kind, Traits] = {
     ),
     Kind.LIFT: Traits(
         title="End of a legal hold",
-        participle="lifted",
+        participle="freed of the case",
         nothing_to_do="nothing to lift",
+        verb="free",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         asks_bucket=True,

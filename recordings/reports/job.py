@@ -1,20 +1,24 @@
-"""The page of a restore, release or reconciliation, in Markdown."""
+"""The page of a job, in Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from recordings.formatting import human_bytes, label, plural, usd
 from recordings.glossary import meaning, way_out
+from recordings.holds import CASE
 from recordings.jobs.fixity import LOSSES as FIXITY_LOSSES
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import LOSSES
 from recordings.jobs.result import JobSummary, JobSums
 from recordings.recording import open_span
 from recordings.reports.differences import differences_table
+from recordings.reports.endings import destroyed_report, held_report
 from recordings.reports.originals import due_report, freed, restored_report
+from recordings.retention_rules import RETENTION
 from recordings.table.records import Kind
 from recordings.table.rows import Status
 
 _MAX_SAID = 100  # problems, and notes
+_REASONS_TO_ACT = (CASE, RETENTION)  # why something was done; the table is of what to look into
 
 
 def job_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
@@ -23,14 +27,16 @@ def job_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
         f"# {job.traits.title} in {job.bucket}{_dry(job)}: {_verdict(job, summary)}",
         _sentence(summary.next_step),
         freed(job, summary) if job.traits.deletes_versions else "",
+        destroyed_report(job, summary, sums),
         _read(job, summary),
         differences_table(summary.drifts),  # the meaning and what to do, before a hundred keys
-        _reasons(summary),
+        _reasons(job, summary),
         _listed("What went wrong", summary.problems),
         _listed("What to know", summary.notes),
         restored_report(job, sums) if job.traits.brings_back else "",
         due_report(job, sums),
-        _counts(summary),
+        held_report(job, sums),
+        _counts(job, summary),
         _written_for_others(summary),
         f"Run `{summary.run_id}`, audit table `{job.audit_uri}`{_calls(job)}.",
     ]
@@ -64,7 +70,7 @@ def _verdict(job: Job, summary: JobSummary) -> str:
     if job.kind is Kind.CHECK and job.dry_run:
         return f"{plural(done, 'recording')} would be checked"
     would = "would be " if job.dry_run else ""
-    return f"{plural(done, 'recording')} {would}{job.traits.participle}"
+    return f"{plural(done, job.traits.noun)} {would}{job.traits.participle}"
 
 
 def _read(job: Job, summary: JobSummary) -> str:
@@ -79,17 +85,19 @@ def _read(job: Job, summary: JobSummary) -> str:
     )
 
 
-def _counts(summary: JobSummary) -> str:
+def _counts(job: Job, summary: JobSummary) -> str:
     would = "would be " if summary.dry_run else ""
     ends = [f"| {would}{label(status)} | {count:,} |" for status, count in sorted(summary.counts.items())]
-    return "\n".join(["| recordings | |", "|---|--:|", *ends]) if ends else ""
+    return "\n".join([f"| {job.traits.noun}s | |", "|---|--:|", *ends]) if ends else ""
 
 
-def _reasons(summary: JobSummary) -> str:
+def _reasons(job: Job, summary: JobSummary) -> str:
     reasons = [
-        f"| {code} | {count:,} | {meaning(code)} | {way_out(code)} |" for code, count in sorted(summary.reasons.items())
+        f"| {code} | {count:,} | {meaning(code)} | {way_out(code)} |"
+        for code, count in sorted(summary.reasons.items())
+        if code not in _REASONS_TO_ACT
     ]
-    heading = ["| reason | recordings | what it means | what to do |", "|---|--:|---|---|"]
+    heading = [f"| reason | {job.traits.noun}s | what it means | what to do |", "|---|--:|---|---|"]
     return "\n".join([*heading, *reasons]) if reasons else ""
 
 

@@ -112,7 +112,7 @@ says under `schema_version`.
 ```
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
-<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a job is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
 <audit_uri>/_differences/<run_id>.csv                           how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
@@ -155,11 +155,13 @@ record lists the file with its digest, and `verify_audit` checks it. Where there
 
 ## What is true now
 
-`archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
-`failed` are attempts; `checked` says that a check found the bytes as they were judged. What is true of a recording is
-its last state by S3's clock; attempts and checks never supersede a state. Where two rows are about one version, the row
-of the run that wrote the version counts. `recordings.table.reading.current(frame)` gives these rows, and so does the
-view `audit_current` below.
+`archived`, `already_archived`, `restored`, `released`, `expired` and `erased` are states of the bucket; `skipped`,
+`changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
+no longer holds the recording, or a check found the bytes as they were judged. What is true of a recording is its last
+state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of the
+run that wrote the version counts. `recordings.table.reading.current(frame)` gives these rows, and so does the view
+`audit_current` below. Of a recording whose last state is `expired` or `erased`, no version is left: that row certifies
+it.
 
 ## Glossary
 

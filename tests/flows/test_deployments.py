@@ -39,8 +39,8 @@ DRY_AT_FIRST = (
 def test_all_that_an_operator_starts_is_declared() -> None:
     assert set(DECLARED) == {
         *("archive-daily", "archive-day", "backfill", "inspect", "estimate", "restore"),
-        *("release-originals", "reconcile-weekly", "check-fixity-yearly", "export", "report-monthly"),
         *("release-originals", "expire-recordings", "erase", "erase-deferred", "hold"),
+        *("reconcile-weekly", "check-fixity-yearly", "export", "report-monthly"),
     }
 
 

@@ -48,6 +48,8 @@ CASE = "2026-CV-1"
 SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east-1:000000000000:key/k"}
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
 DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found and traits.done}
+SETTLING = ["restore", "release", "reconcile", "check", "expire", "erase", "hold"]
+SEEING_HOLDS = ["s3:GetBucketObjectLockConfiguration", "s3:GetObjectVersionTagging", "s3:GetObjectLegalHold"]
 DELETE, HOLD = {"s3:DeleteObjectVersion"}, {"s3:PutObjectLegalHold"}
 
 
@@ -248,12 +250,21 @@ def held(world: World, row: AuditRow) -> None:
 
 
 @pytest.mark.parametrize("kind", ["locking", "versioned"])
-@pytest.mark.parametrize("policy", ["restore", "release", "reconcile", *WORK])
+@pytest.mark.parametrize("policy", SETTLING)
 def test_each_role_settles_dead_runs_of_each_kind(make_world: Any, pool: Pool, policy: str, kind: str) -> None:
     world = make_world(kind, len(DEEDS))
     dead_runs(world)
     with world.as_role(policy):
         settle_all(world, pool)
+
+
+@pytest.mark.parametrize("action", SEEING_HOLDS)
+@pytest.mark.parametrize("policy", SETTLING)
+def test_each_role_needs_to_see_holds_to_settle_them(make_world: Any, pool: Pool, policy: str, action: str) -> None:
+    world = make_world("locking", len(DEEDS))
+    dead_runs(world)
+    (statement,) = (each["Sid"] for each in statements(policy) if action in each["Action"])
+    assert ends_badly((world, lambda world: settle_all(world, pool)), policy, (statement, action))
 
 
 def test_who_may_delete_and_who_may_hold() -> None:
