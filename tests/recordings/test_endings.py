@@ -24,7 +24,7 @@ def row(number: int, status: Status, reason: str) -> AuditRow:
 
 
 def planned(kind: Kind, **changes: Any) -> Job:
-    place: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit", "prefixes": [PREFIX], "everything": True}
+    place: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit", "prefixes": [PREFIX]}
     return plan_job(kind, **place, **changes)
 
 

@@ -49,7 +49,10 @@ SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
 DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found and traits.done}
 SETTLING = ["restore", "release", "reconcile", "check", "expire", "erase", "hold"]
-SEEING_HOLDS = ["s3:GetBucketObjectLockConfiguration", "s3:GetObjectVersionTagging", "s3:GetObjectLegalHold"]
+SEEING_HOLDS = {  # each action with a kind of bucket in which only it shows a hold
+    **dict.fromkeys(("s3:ListBucketVersions", "s3:GetBucketObjectLockConfiguration"), "locking"),
+    **{"s3:GetObjectLegalHold": "locking", "s3:GetObjectVersionTagging": "versioned"},
+}
 DELETE, HOLD = {"s3:DeleteObjectVersion"}, {"s3:PutObjectLegalHold"}
 
 
@@ -261,7 +264,7 @@ def test_each_role_settles_dead_runs_of_each_kind(make_world: Any, pool: Pool, p
 @pytest.mark.parametrize("action", SEEING_HOLDS)
 @pytest.mark.parametrize("policy", SETTLING)
 def test_each_role_needs_to_see_holds_to_settle_them(make_world: Any, pool: Pool, policy: str, action: str) -> None:
-    world = make_world("locking", len(DEEDS))
+    world = make_world(SEEING_HOLDS[action], len(DEEDS))
     dead_runs(world)
     (statement,) = (each["Sid"] for each in statements(policy) if action in each["Action"])
     assert ends_badly((world, lambda world: settle_all(world, pool)), policy, (statement, action))

@@ -70,6 +70,7 @@ NOT_ENFORCED_FOR = {
 NEEDED_TO_SETTLE = {
     *((policy, "s3:GetBucketObjectLockConfiguration") for policy in ("restore", "release", "reconcile", "check")),
     ("check", "s3:GetObjectVersionTagging"),
+    *((policy, "s3:ListBucketVersions") for policy in ("restore", "release", "check")),
 }
 # Asked for where a request names no version, as is so in a bucket without versioning.
 OF_UNVERSIONED = {"s3:GetObjectAcl", "s3:GetObjectTagging", "s3:PutObjectTagging"}
