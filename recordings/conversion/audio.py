@@ -95,9 +95,10 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     if profile.codec == "flac":
         flac.check_fits_flac(head)
         return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
-    channels, frames = _shape_at_8khz(head, profile)
     if profile.codec == "opus":
         _check_is_no_conversion(head)
+    channels, frames = _shape_at_8khz(head, profile)
+    if profile.codec == "opus":
         bytes_after = round(duration_s * channels * _CONNECT_BYTES_PER_S * profile.size_ratio)
         return Foresight(already=False, bytes_after=bytes_after + _OPUS_HEAD_BYTES, duration_s=duration_s)
     return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
