@@ -193,15 +193,17 @@ def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: A
     assert desk.held() == [False, False]
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
-def test_a_case_that_begins_at_any_request_of_a_lift_holds(desk: Desk, meeting: Any, nth: int) -> None:
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_case_that_begins_at_a_request_of_a_lift_holds(
+    desk: Desk, meeting: Any, nth: int, after: bool, tmp_path: Path
+) -> None:
+    other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)  # a process of its own, as it were
     desk.hold("A")
-    meeting(desk.store, "put_hold" if desk.locks else "put_tags", lambda: desk.hold("B"), after=False, nth=nth)
+    meeting(desk.store, "put_hold" if desk.locks else "put_tags", lambda: other.hold("B"), after=after, nth=nth)
     desk.lift("A")
-    if "B" in desk.cases():
-        assert desk.held() == [True, True]
-    else:  # the lift sent fewer requests
-        assert nth > 2
+    assert "B" in desk.cases()
+    assert desk.held() == [True, True]
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
