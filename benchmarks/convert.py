@@ -1,5 +1,7 @@
 """CPU per minute of audio, for our conversion and for its alternatives: ``python -m benchmarks.convert``.
 
+``python -m benchmarks.convert profiles`` compares only the profiles with each other.
+
 Every way converts a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
 and its children; the best of three rounds counts. For comparison: the CPU that boto3 needs to GET and PUT the same
 call.
@@ -8,7 +10,7 @@ call.
 import hashlib
 import os
 import resource
-import subprocess
+import sys
 import tempfile
 import warnings
 import wave
@@ -23,9 +25,10 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import ffmpeg
 from demo.calls import call
 from demo.servers import s3_server
-from recordings.conversion import audio, program
+from recordings.conversion import audio
 from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.profiles import PROFILES
 from recordings.s3.store import Store
@@ -41,17 +44,17 @@ ROUNDS, CALLS_A_ROUND = 5, {"10 s": 30, "1 min": 10, "5 min": 4, "60 min": 1}
 
 
 def ffmpeg_once(source: Path, result: Path) -> None:
-    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", result)
+    ffmpeg.run("-i", source, "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", result)
 
 
 def ffmpeg_twice(source: Path, result: Path) -> None:
     between = result.with_suffix(".between.wav")
-    _run_ffmpeg("-i", source, "-ac", "1", "-ar", "8000", between)
-    _run_ffmpeg("-i", between, "-c:a", "pcm_alaw", result)
+    ffmpeg.run("-i", source, "-ac", "1", "-ar", "8000", between)
+    ffmpeg.run("-i", between, "-c:a", "pcm_alaw", result)
 
 
 def pydub_export(source: Path, result: Path) -> None:
-    AudioSegment.converter = program.executable()
+    AudioSegment.converter = ffmpeg.executable()
     with source.open("rb") as stream:  # pydub leaves a file open that it opened itself
         call = AudioSegment.from_wav(stream)
     call.set_channels(1).export(result, format="wav", codec="pcm_alaw").close()
@@ -140,7 +143,7 @@ def main() -> None:
     table.add_section()
     table.add_row("ffmpeg twice / engine and judge", *_formatted(twice / judged))
     table.add_row("ffmpeg twice / engine, judge, SHA-256", *_formatted(twice / hashed))
-    Console(width=120).print(table, f"by {_ffmpeg_version()}")
+    Console(width=120).print(table, f"by {ffmpeg.version()}")
 
 
 def write_call(path: Path, seconds: int) -> Path:
@@ -150,6 +153,42 @@ def write_call(path: Path, seconds: int) -> Path:
         file.setparams((2, 2, 8_000, 0, "NONE", ""))
         for _ in range(seconds // 10):
             file.writeframes(ten_seconds)
+    return path
+
+
+def by_profile() -> Table:
+    """CPU and size of every profile in one run: convert, judge and hash, of ten seconds and of five minutes.
+
+    The sound is that of the real calls in ``../shared/calls``, if they are there; otherwise it is synthetic.
+    """
+    lengths = {name: CALLS[name] for name in ("10 s", "5 min")}
+    table = Table("", *lengths, "size", title="Profiles: CPU, ms per minute of audio", title_justify="left")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {name: write_voices(Path(folder) / f"{name}.wav", seconds) for name, seconds in lengths.items()}
+        for name in PROFILES:
+            costs = [_cost(_converting(name), sources[each], 2) * 60_000 / lengths[each] for each in lengths]
+            share = (Path(folder) / "5 min.result.wav").stat().st_size / sources["5 min"].stat().st_size
+            table.add_row(name, *_formatted(np.array(costs)), f"{share:.1%}")
+    return table
+
+
+def _converting(profile: str) -> Way:
+    def convert(source: Path, result: Path) -> None:
+        with source.open("rb") as stream:
+            result.write_bytes(audio.convert(stream, source.stat().st_size, PROFILES[profile]).body)
+
+    return convert
+
+
+def write_voices(path: Path, seconds: int) -> Path:
+    """A call made of real voices, one call after the other, from the first again where they end."""
+    voices = sorted((Path(__file__).parents[1] / ".." / "shared" / "calls").rglob("*.wav"))
+    if not voices:
+        return write_call(path, seconds)
+    frames = np.resize(
+        np.concatenate([soundfile.read(each, dtype="int16")[0] for each in voices]), (8_000 * seconds, 2)
+    )
+    soundfile.write(path, frames, 8_000, "PCM_16")
     return path
 
 
@@ -196,15 +235,7 @@ def codes(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=data.index(b"data") + 8)
 
 
-def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [program.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
-    subprocess.run(command, check=True)  # noqa: S603  # ours
-
-
-def _ffmpeg_version() -> str:
-    found = subprocess.run([program.executable(), "-version"], capture_output=True, text=True, check=True).stdout  # noqa: S603  # ours
-    return " ".join(found.split()[:3])
-
-
 if __name__ == "__main__":
-    main()
+    if "profiles" not in sys.argv:
+        main()
+    Console(width=120).print(by_profile())

@@ -22,7 +22,12 @@ from recordings.s3.store import Store
 from recordings.settings import Settings
 
 BUCKET = "calls"
-CASES = {"one call of two hours": ("2h.wav", 1), "eight calls of one hour at once": ("1h.wav", 8)}
+CASES = {
+    "one call of two hours": ("2h.wav", 1, "alaw-mono"),
+    "eight calls of one hour at once": ("1h.wav", 8, "alaw-mono"),
+    "one call of two hours, flac-stereo": ("2h.wav", 1, "flac-stereo"),
+    "one call of two hours, opus-dual": ("2h.wav", 1, "opus-dual"),
+}
 LENGTHS_S = {"short.wav": 10, "1h.wav": 3_600, "2h.wav": 7_200}
 
 
@@ -33,25 +38,25 @@ def main() -> None:
         client.create_bucket(Bucket=BUCKET)
         for key, seconds in LENGTHS_S.items():
             client.upload_file(str(write_call(Path(folder) / key, seconds)), BUCKET, key)
-        for name, (key, count) in CASES.items():
-            measure = [sys.executable, "-m", "benchmarks.memory", key, str(count)]
+        for name, (key, count, profile) in CASES.items():
+            measure = [sys.executable, "-m", "benchmarks.memory", key, str(count), profile]
             idle, peak = subprocess.run(measure, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  # ours
             print(f"{name}: idle {idle} MB, at most {int(peak) - int(idle)} MB above it")
 
 
-def measure(key: str, count: int) -> None:
+def measure(key: str, count: int, profile: str) -> None:
     """Convert ``count`` copies of a call at once, and print the resident MB before and at the peak."""
     store = Store(BUCKET, Settings())
-    _convert(store, "short.wav", 0)
+    _convert(store, "short.wav", 0, profile)
     idle = _resident_mb("VmRSS")
     with ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda number: _convert(store, key, number), range(count)))
+        list(pool.map(lambda number: _convert(store, key, number, profile), range(count)))
     print(idle, _resident_mb("VmHWM"))
 
 
-def _convert(store: Store, key: str, number: int) -> None:
+def _convert(store: Store, key: str, number: int, profile: str) -> None:
     with store.read(key) as (stored, body):
-        conversion = convert(body, stored.size_bytes, PROFILES["alaw-mono"])
+        conversion = convert(body, stored.size_bytes, PROFILES[profile])
     store.create(f"{number}-{key}", cast(bytes, conversion.body))  # a copy would count
 
 
@@ -61,7 +66,7 @@ def _resident_mb(field: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        measure(sys.argv[1], int(sys.argv[2]))
+    if len(sys.argv) == 4:
+        measure(sys.argv[1], int(sys.argv[2]), sys.argv[3])
     else:
         main()

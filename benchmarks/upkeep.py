@@ -36,6 +36,7 @@ from benchmarks.report import FIRST_DAY, write_day
 from recordings.backfill.finished import finished_since
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
+from recordings.jobs.expire import Expiry
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import reconcile_day
@@ -43,6 +44,7 @@ from recordings.jobs.selection import Found, knows_bucket, look_through, packed,
 from recordings.pool import Budget, Pool
 from recordings.pricing import prices
 from recordings.recording import Day
+from recordings.retention_rules import RetentionRule
 from recordings.run import Run, plan_run
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -194,9 +196,9 @@ def _contacts(folders: Sequence[Path], count: int = MAX_CONTACTS) -> list[str]:
 
 
 class StandIn:
-    """Stands in for the parts of a bucket that a reconciliation looks at, in agreement with the table."""
+    """Stands in for the parts of a bucket that reconciliations and expiries look at, in agreement with the table."""
 
-    bucket, session = "recordings", None
+    bucket, session, visible_lifecycle_rules = "recordings", None, ()
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -235,6 +237,20 @@ def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
         day = Day(prefix=PREFIX, date=first + timedelta(days=n))
         drifts += len(reconcile_day(cast(Store, StandIn(root)), day, operation, pool, retention_years=100))
     return drifts, "differences"
+
+
+def expire(root: Path, files: Counted, keep_days: int, first: date, last: date) -> Outcome:
+    """Do all that an expiry does before it asks S3 about a recording, a day at a time.
+
+    The stand-in does not list what was rejected: the expiry says that it vanished, and goes on.
+    """
+    rules = (RetentionRule(keep_days=keep_days),)
+    where: dict[str, Any] = {"prefixes": [PREFIX], "start_date": first, "end_date": last, "stop_above_percent": 100}
+    expiry = Expiry(
+        _operation(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files, Pool(16, Budget(1))
+    )
+    recordings = sum(len(batch.rows) for batches in expiry for batch in batches)
+    return recordings, f"to delete, {len(expiry.problems)} problems"
 
 
 def plan(root: Path, files: Counted, days: int) -> Outcome:
@@ -288,6 +304,8 @@ def cases(root: Path, files: Counted, days: int) -> dict[str, Callable[[], Outco
         "restore a run": up(Kind.RESTORE, run_id=archived_last),
         "restore a week": up(Kind.RESTORE, start_date=week, end_date=last),
         "reconcile a week": lambda: reconcile(root, files, week, min(days, 7)),
+        "expire a month": lambda: expire(root, files, 0, left, last),
+        "expire all but the last 30 days": lambda: expire(root, files, 0, FIRST_DAY, left - timedelta(days=1)),
         "verify_audit of a month": lambda: verify(root, files, left),
         "backfill, what is finished": lambda: plan(root, files, days),
         "archiving, what runs that died left": lambda: died(root, files, last),

@@ -6,7 +6,6 @@ Each is a function that ``benchmarks.clients`` measures: ``way(bucket, day)``.
 import base64
 import hashlib
 import os
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +19,8 @@ import obstore
 from botocore.config import Config
 from obstore.store import S3Store
 
+from benchmarks import ffmpeg
 from benchmarks.clients import PREFIX, STORAGE_CLASS, THREADS
-from recordings.conversion import program
 from recordings.conversion.pcm import BLOCK_BYTES
 from recordings.ledger import Ledger
 from recordings.plan import Plan, list_day
@@ -106,8 +105,8 @@ def request_and_process(bucket: str, day: date) -> None:
         named = {"Bucket": bucket, "Key": key}
         tags = s3.get_object_tagging(**named)["TagSet"]
         url = s3.generate_presigned_url("get_object", Params=named, ExpiresIn=3600)
-        _run_ffmpeg("-i", url, "-ac", "1", "-ar", "8000", folder / "between.wav")
-        _run_ffmpeg("-i", folder / "between.wav", "-c:a", "pcm_alaw", folder / "result.wav")
+        ffmpeg.run("-i", url, "-ac", "1", "-ar", "8000", folder / "between.wav")
+        ffmpeg.run("-i", folder / "between.wav", "-c:a", "pcm_alaw", folder / "result.wav")
         s3.upload_file(str(folder / "result.wav"), bucket, key)
         s3.copy_object(**named, CopySource=named, StorageClass=STORAGE_CLASS, MetadataDirective="COPY")
         s3.put_object_tagging(**named, Tagging={"TagSet": [*tags, {"Key": "converted", "Value": "True"}]})
@@ -121,7 +120,7 @@ def good_script(bucket: str, day: date) -> None:
 
     def work(key: str, folder: Path) -> None:
         s3.download_file(bucket, key, str(folder / "source.wav"))
-        _run_ffmpeg("-i", folder / "source.wav", "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", folder / "result.wav")
+        ffmpeg.run("-i", folder / "source.wav", "-ac", "1", "-ar", "8000", "-c:a", "pcm_alaw", folder / "result.wav")
         s3.upload_file(str(folder / "result.wav"), bucket, key, ExtraArgs={"StorageClass": STORAGE_CLASS})
 
     _for_each(s3, bucket, day, work)
@@ -140,11 +139,6 @@ def keys_of(s3: Any, bucket: str, day: date) -> Iterator[str]:
     """The keys of the day's recordings."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{PREFIX}{day:%Y/%m/%d}/"):
         yield from (item["Key"] for item in page["Contents"])
-
-
-def _run_ffmpeg(*arguments: str | Path) -> None:
-    command = [program.executable(), "-y", "-v", "error", "-nostdin", *map(str, arguments)]
-    subprocess.run(command, check=True)  # noqa: S603 (ours)
 
 
 def client() -> Any:

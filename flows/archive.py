@@ -50,7 +50,8 @@ def archive_recordings(
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
-        profile: The format to convert to. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
+        profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
+            that end in .wav.
         storage_class: The S3 storage class of the converted recordings.
         overwrite_converted: Convert again recordings that are already converted, always from their originals.
         min_age_days: Calls more recent than this many days are left alone.

@@ -63,7 +63,8 @@ def backfill_recordings(
         max_parallel: How many days are archived at once.
         accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
-        profile: The format to convert to. flac-stereo puts FLAC, not WAV, under keys that end in .wav.
+        profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
+            that end in .wav.
         storage_class: The S3 storage class of the converted recordings.
         min_age_days: Calls more recent than this many days are left alone.
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.

@@ -38,12 +38,13 @@ def erase_recordings(
     week at least, so that a transcript that is written late goes, too.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field.
-        keys: Keys of further objects to erase, whatever their names say.
+        contact_ids: Contact ids of the calls, one in each field. Empty: not asked; if keys is empty, too, the run only
+            takes up earlier requests.
+        keys: Keys of further objects to erase, whatever their names say. Empty: not asked.
         case: The name of the request, as 2026-GDPR-0031. Each row names it.
         start_date: First UTC day of the calls, if it is known: with both days, only the folders of these days and of
             the days beside them are listed. Empty: everything below the prefixes is listed.
-        end_date: Last UTC day of the calls.
+        end_date: Last UTC day of the calls. Empty: it is not known.
         dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
         missing_ok: Succeed even if the bucket has nothing of a contact or under a key.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,

@@ -38,8 +38,8 @@ def expire_recordings(
         end_date: Last UTC day of calls. Empty: no latest day.
         rules: How long recordings are kept; the first rule that covers a recording decides, and the last rule covers
             all. Empty: as ARCHIVE_RETENTION_RULES says; if that is not set, nothing is deleted.
-        stop_above_percent: Delete nothing more as soon as more than this share of a day's recordings, of those whose
-            retention has ended, is not what the audit table says.
+        stop_above_percent: Delete nothing of a day, or of later days, if more than this share of its recordings, of
+            those whose retention has ended, is not what the audit table says.
         dry_run: Only say what would be deleted, and delete nothing. Switch it off to delete.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
         bucket: The bucket that Amazon Connect writes to.
@@ -58,7 +58,7 @@ def expire_recordings(
         flow_run_id=str(flow_run.id),
         start_date=start_date,
         end_date=end_date,
-        rules=checked_rules(rules or settings().retention_rules),
+        rules=checked_rules(settings().retention_rules if rules is None else rules),
         stop_above_percent=stop_above_percent,
         dry_run=dry_run,
         prefixes=prefixes,

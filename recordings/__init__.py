@@ -4,33 +4,34 @@ Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
 - what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
-- proof and commit: ``holds``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
+- proof and commit: ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
 
 The modules above use three folders, which use each other in this order:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``program``, ``ffmpeg``, ``judge``; all used by
-  ``audio``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``, ``opus_judge``,
+  ``spool``; all used by ``audio``; ``expand``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 
-Three other folders use the modules above, and none of the three uses another:
+Four other folders use the modules above, and none of the four uses another:
 
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
-  ``deletion``, ``release``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
-  ``reconcile``, ``comparison``, ``result``
+  ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``cases``, ``erase``, ``hold``, ``aftermath``, ``settlement``,
+  ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
 
 Two folders say to people what came of all this; the second uses the first:
 
 - ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
-  ``backfill``; ``job``, ``originals``, ``differences``; ``forecast``, ``keeping``; ``names``
+  ``backfill``; ``job``, ``originals``, ``endings``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
+- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 """
 
 __version__ = "0.1.0"

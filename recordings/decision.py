@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
+from recordings.holds import check_no_case_holds
 from recordings.pricing import MONTH_DAYS, costs_more, prices
 from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
@@ -19,12 +20,15 @@ from recordings.tag import CONVERTED_TAG
 EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
 NOT_WORTH_IT = "not-worth-it"
+WAS_DESTROYED = "destroyed"
 NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
 _MAX_TAGGING_BYTES = 4096  # as a header: S3 allows 8 KB of headers in all, and metadata needs its share
 
 
 def check_is_due(recording: Recording, run: Run) -> None:
-    """Raise Skipped for a recording that the listing already shows not to be due."""
+    """Raise Skipped for a recording that the listing and the audit table already show not to be due."""
+    if recording.destroyed_by:
+        raise Skipped(WAS_DESTROYED, f"{recording.destroyed_by}; somebody has brought it back")
     if not recording.key.endswith(".wav"):
         raise Skipped("not-a-recording", "its key does not end in .wav")
     if recording.recorded_at >= run.recorded_before:
@@ -43,6 +47,8 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
         raise Skipped("exempt", "marked archive=exempt")
     if current.held and not run.include_held:
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
+    if not run.include_held:
+        check_no_case_holds(tags)
     if current.not_carried:
         raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
     if len(tagging(tags)) > _MAX_TAGGING_BYTES:

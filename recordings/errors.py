@@ -35,6 +35,10 @@ class StoreUnavailable(Exception):
     code = "unavailable"
 
 
+class BodyDiffers(StoreUnavailable):
+    """A body does not have the checksum that S3 keeps with it: garbled on the way, which may pass, or at rest."""
+
+
 class StoreRefused(Exception):
     """S3 refused for good: no permission, no such bucket, bad credentials."""
 

@@ -17,6 +17,7 @@ from recordings.conversion.audio import foresee
 from recordings.conversion.wav import ByteStream
 from recordings.decision import (
     NOT_WORTH_IT,
+    WAS_DESTROYED,
     check_is_due,
     check_may_be_replaced,
     is_done,
@@ -25,11 +26,11 @@ from recordings.decision import (
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.gate import CPU_S_PER_MINUTE, CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
+from recordings.gate import CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
 from recordings.keeping import Convertible, KeepingCost, ways_of_keeping
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
-from recordings.profiles import PROFILES
+from recordings.profiles import PROFILES, Profile
 from recordings.recording import Recording
 from recordings.retention import retention_of
 from recordings.run import Run
@@ -38,7 +39,7 @@ from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96
-_NOT_DUE = ("not-a-recording", "too-young")  # the listing alone shows these
+_NOT_DUE = ("not-a-recording", "too-young", WAS_DESTROYED)  # the listing and the audit table alone show these
 _FOUND = ("found-archived", "found-converted")  # verified and tagged like the recordings that a run archives
 # Further requests of a run: about the bucket (preflight), and with a canary in each folder of recordings.
 _OF_BUCKET = {"GetBucket": 8, "ListObjectsV2": 1}
@@ -232,7 +233,7 @@ class Forecast:
     @property
     def cpu_hours(self) -> float:
         """Time on one vCPU."""
-        return (self.recordings * CPU_S_PER_RECORDING + self.minutes.expected * CPU_S_PER_MINUTE) / 3600
+        return (self.recordings * CPU_S_PER_RECORDING + self.minutes.expected * self.terms.cpu_s_per_minute) / 3600
 
 
 def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList, *, runs: int = 1) -> Forecast:
@@ -266,7 +267,7 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         usd_month_listed=sum(price_list.storage_month(size, name) for name, size in survey.billed_by_class.items()),
         archived=by_count(map(float, archived)),
         bytes_before=by_size(sizes),
-        bytes_after=by_size(look.bytes_after for look in looks),
+        bytes_after=_spread(by_size(look.bytes_after for look in looks), run.profile),
         minutes=by_size(look.minutes for look in looks),
         saved_month=by_size(saved),
         originals_month=by_size(kept),
@@ -288,6 +289,12 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
             for way in ways_of_keeping(run.terms)
         ),
     )
+
+
+def _spread(expected: Interval, profile: Profile) -> Interval:
+    """The interval, wider by how much the size that a profile leaves differs from bucket to bucket."""
+    least, most = (ratio / profile.size_ratio for ratio in profile.size_ratios)
+    return Interval(low=expected.low * least, expected=expected.expected, high=expected.high * most)
 
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:

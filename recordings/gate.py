@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
 from recordings.s3.objects import KMS
 
-# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert, judge and hash a minute; and all
+# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert to A-law, judge and hash a minute
+# (`recordings.profiles` has that of each profile); and all
 # that a run does about a recording of next to no length, Prefect's share included.
 CPU_S_PER_MINUTE = 0.0048
 CPU_S_PER_RECORDING = 0.005
@@ -46,6 +47,8 @@ class Terms:
     grace_days: int  # for which an original is kept after archiving
     readback_share: float = 0  # share of the results that are read back, from 0 to 1
     batch_size: int = 200
+    cpu_s_per_minute: float = CPU_S_PER_MINUTE  # of the profile
+    decoding_cpu_s_per_minute: float = CPU_S_PER_MINUTE
 
 
 def staying_usd(kept: Kept, price_list: PriceList) -> float:
@@ -83,20 +86,33 @@ def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) 
         price_list.requests(counts, terms.storage_class)
         + price_list.kms(counts)
         + price_list.reading(kept.size_bytes, kept.storage_class)
-        + price_list.task(CPU_S_PER_RECORDING + kept.minutes * CPU_S_PER_MINUTE)
+        + price_list.task(CPU_S_PER_RECORDING + kept.minutes * terms.cpu_s_per_minute)
         + terms.readback_share
-        * reading_back_usd(bytes_after, kept.minutes, terms.storage_class, price_list, by_kms=kept.by_kms)
+        * reading_back_usd(
+            bytes_after,
+            kept.minutes,
+            terms.storage_class,
+            price_list,
+            by_kms=kept.by_kms,
+            cpu_s_per_minute=terms.decoding_cpu_s_per_minute,
+        )
         + _early(kept, kept.age_days + terms.grace_days, price_list)
     )
 
 
 def reading_back_usd(
-    size_bytes: int, minutes: float, storage_class: str, price_list: PriceList, *, by_kms: bool = False
+    size_bytes: int,
+    minutes: float,
+    storage_class: str,
+    price_list: PriceList,
+    *,
+    by_kms: bool = False,
+    cpu_s_per_minute: float = CPU_S_PER_MINUTE,
 ) -> float:
     """Cost of reading a result from S3 once more and decoding it."""
     counts = {"GetObject": 1, KMS: int(by_kms)}
     request = price_list.requests(counts, storage_class) + price_list.kms(counts)
-    return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * CPU_S_PER_MINUTE)
+    return request + price_list.reading(size_bytes, storage_class) + price_list.task(minutes * cpu_s_per_minute)
 
 
 def afterwards_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:

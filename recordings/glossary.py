@@ -34,6 +34,7 @@ STATUSES: Mapping[str, Term] = {
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
+    "checked": Term("The small recording still has the bytes that were judged; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -47,8 +48,9 @@ REASONS: Mapping[str, Term] = {
         "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
         "Hold it again when that run has ended.",
     ),
-    "bad-flac": Term("ffmpeg made a FLAC file that does not check out; it was not uploaded.", _REPORT_BUG),
+    "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
+    "bad-opus": Term("The object is an Ogg file that is damaged, or that this pipeline did not write.", _LISTEN),
     "bad-samples": Term("Some samples are not numbers.", _LISTEN),
     "bug": Term("This software failed in a way that nobody foresaw; the log has the traceback.", _REPORT_BUG),
     "case": Term("The case, or the request to erase, for which this was done."),
@@ -59,7 +61,15 @@ REASONS: Mapping[str, Term] = {
         "What lies there is not what the audit table says: somebody overwrote the recording.",
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
+    "checksum-differs": Term(
+        "The small recording does not have the bytes that were judged.",
+        "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
+    ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
+    "destroyed": Term(
+        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+    ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
         "The recording is marked archive=exempt, as a restore does.",
@@ -87,7 +97,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "locked": Term("Object Lock protects the original until the date given.", "Release it after that date."),
     "machine": Term(
-        "The machine that ran this failed, for instance because its disk was full or ffmpeg did not start.",
+        "The machine that ran this failed, for instance because its disk was full.",
         f"Mend the machine as the sentence says. {_RERUN}",
     ),
     "metadata-full": Term("The object's metadata leaves no room for what a replacement has to record.", _LEFT_ALONE),
@@ -114,8 +124,16 @@ REASONS: Mapping[str, Term] = {
         "The audit table does not know the recording, so nobody can say what it is.",
         "Archive its day first, or check audit_uri.",
     ),
+    "not-read": Term(
+        "The stored checksum is right. It was the recording's turn to be read, too, but its class cannot be read "
+        "at once.",
+        "To check its bytes, too, let S3 Batch Operations compute its checksum.",
+    ),
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
+    "only-a-law": Term(
+        "The recording is A-law, which is a conversion itself; Opus is made of originals only.", _LEFT_ALONE
+    ),
     "not-worth-it": Term(
         "Until the end of its retention, the recording would cost more archived than left alone or moved to the same "
         "storage class by a lifecycle rule, because it is short or soon to be deleted.",
@@ -218,6 +236,10 @@ REASONS: Mapping[str, Term] = {
         "The audit table does not prove that the original may be deleted, so it was kept.",
         "Reconcile with repair=True, then release again.",
     ),
+    "underway": Term(
+        "A run has set out to delete the recording, or to bring it back, and has not said how that ended.",
+        "Nothing: the next run looks at it again.",
+    ),
     "unreadable": Term(
         "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"
     ),
@@ -237,6 +259,14 @@ DIFFERENCES: Mapping[str, Term] = {
     ),
     "class-differs": Term(
         "The storage class is not the one that the table says.", "Look for a lifecycle rule that moves objects."
+    ),
+    "erase-untold": Term(
+        "An erasure deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next erasure deletes the rest.",
+    ),
+    "expire-untold": Term(
+        "An expiry deleted the recording, or a part of it, and ended before it wrote its row.",
+        "Reconcile with repair=True writes the row; the next expiry deletes the rest.",
     ),
     "new-since": Term(
         "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
@@ -259,10 +289,13 @@ DIFFERENCES: Mapping[str, Term] = {
         "Reconcile with repair=True writes the row.",
     ),
     "resurrected": Term(
-        "The audit table says that a release deleted the original, but it is there.",
+        "The audit table says that a run deleted the original, or the whole recording, but it is there.",
         "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
-    "retention-overdue": Term("The call is older than retention_years.", "Delete it, if your retention rules say so."),
+    "retention-overdue": Term(
+        "The call is older than ARCHIVE_RETENTION_RULES allow; where there are none, than ARCHIVE_RETENTION_YEARS.",
+        "Let expire_recordings delete it; what is held, locked or exempt stays.",
+    ),
     "row-missing": Term(
         "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
     ),

@@ -87,9 +87,14 @@ def ways_of_keeping(terms: Terms) -> Iterator[WayOfKeeping]:
     """All ways: no change, a lifecycle rule, and each profile with each grace period, that of ``terms`` included."""
     yield WayOfKeeping(profile=None, terms=None)
     yield WayOfKeeping(profile=None, terms=terms)
-    for profile in PROFILES:
+    for name, profile in PROFILES.items():
+        of_profile = replace(
+            terms,
+            cpu_s_per_minute=profile.cpu_s_per_minute,
+            decoding_cpu_s_per_minute=profile.decoding_cpu_s_per_minute,
+        )
         for grace_days in sorted({*GRACES_DAYS, terms.grace_days}):
-            yield WayOfKeeping(profile=profile, terms=replace(terms, grace_days=grace_days))
+            yield WayOfKeeping(profile=name, terms=replace(of_profile, grace_days=grace_days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +111,5 @@ def recommended(costs: Sequence[KeepingCost], terms: Terms, *, apart: bool = Fal
 
 
 def _is_open(way: WayOfKeeping, terms: Terms, apart: bool) -> bool:
-    return (way.profile is None or way.terms == terms) and not (apart and way.speakers == "mixed")
+    keeps_as_long = way.profile is None or way.terms is None or way.terms.grace_days == terms.grace_days
+    return keeps_as_long and not (apart and way.speakers == "mixed")

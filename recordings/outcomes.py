@@ -33,7 +33,7 @@ def _end_by(error: Exception, row: AuditRow) -> tuple[Status, str]:
         return _STATUS[type(error)], str(error)
     if isinstance(error, (StoreUnavailable, StoreRefused)):
         return Status.FAILED, f"{error.code}: {error}"
-    if isinstance(error, OSError):  # of this machine: a full disk, an ffmpeg that does not start
+    if isinstance(error, OSError):  # of this machine: a full disk, too many open files
         return Status.FAILED, f"machine: {error}"
     _log.error("a bug, met at s3://%s/%s", row.bucket, row.key, exc_info=error)
     return Status.FAILED, f"bug: {type(error).__name__}: {error}"

@@ -101,11 +101,14 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
-    """The day's recordings, except those that the audit table shows as final."""
-    done = Final(frozenset(), ()) if run.overwrite_converted else _final(store, day, run)
+    """The day's recordings, except those that the audit table shows as final; copies of destroyed ones say so."""
+    done = _final(store, day, run)
+    final = frozenset[tuple[str, str]]() if run.overwrite_converted else done.recordings
     open_recordings, final_count, unprofitable_count = [], 0, 0
     for recording in patience()(lambda: list(_recordings(store, day))):
-        if (recording.key, recording.etag) in done.recordings:
+        if recording.key in done.destroyed:
+            open_recordings.append(replace(recording, destroyed_by=done.destroyed[recording.key]))
+        elif (recording.key, recording.etag) in final:
             final_count += 1
             unprofitable_count += (recording.key, recording.etag) in done.unprofitable
         else:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFormat:
-    """What an audio file holds; ``codec`` is ffmpeg's name: ``pcm_s16le``, ``pcm_alaw``, ``flac``."""
+    """What an audio file holds; ``codec`` is ffmpeg's name: ``pcm_s16le``, ``pcm_alaw``, ``flac``, ``opus``."""
 
     codec: str
     sample_rate_hz: int
@@ -23,9 +23,14 @@ class Profile:
     codec: str
     max_channels: int  # if this is 1, more channels are mixed into one; otherwise more channels are refused
     content_type: str
-    size_ratio: float  # approximate bytes of result per byte of source in Connect's own format
-    needs_ffmpeg: bool
+    size_ratio: float  # bytes of result per byte of source in Connect's own format, on average
+    size_ratios: tuple[float, float]  # the same for a quiet bucket and for a busy one: the 5th and 95th percentile
+    held_ratio: float  # bytes that a conversion holds in memory, per byte of source
+    cpu_s_per_minute: float  # to move, convert, judge and hash a minute: docs/performance.md
+    decoding_cpu_s_per_minute: float  # to read a minute of the result back
 
+
+OPUS_RATIO = 0.1
 
 _ROWS = (
     Profile(
@@ -35,7 +40,10 @@ _ROWS = (
         max_channels=1,
         content_type="audio/wav",
         size_ratio=0.25,
-        needs_ffmpeg=False,
+        size_ratios=(0.25, 0.25),
+        held_ratio=0.25,
+        cpu_s_per_minute=0.0048,
+        decoding_cpu_s_per_minute=0.0048,
     ),
     Profile(
         name="alaw-stereo",
@@ -44,7 +52,10 @@ _ROWS = (
         max_channels=2,
         content_type="audio/wav",
         size_ratio=0.5,
-        needs_ffmpeg=False,
+        size_ratios=(0.5, 0.5),
+        held_ratio=0.5,
+        cpu_s_per_minute=0.0048,
+        decoding_cpu_s_per_minute=0.0048,
     ),
     Profile(
         name="flac-stereo",
@@ -53,7 +64,22 @@ _ROWS = (
         max_channels=8,
         content_type="audio/flac",
         size_ratio=0.4,
-        needs_ffmpeg=True,
+        size_ratios=(0.25, 0.6),
+        held_ratio=0.6,
+        cpu_s_per_minute=0.035,
+        decoding_cpu_s_per_minute=0.02,
+    ),
+    Profile(
+        name="opus-dual",
+        description="Opus, 8 kHz, both speakers apart: a tenth of the size; not WAV, though the key ends in .wav",
+        codec="opus",
+        max_channels=2,
+        content_type="audio/ogg",
+        size_ratio=OPUS_RATIO,
+        size_ratios=(0.07, 0.115),
+        held_ratio=0.9,
+        cpu_s_per_minute=0.72,
+        decoding_cpu_s_per_minute=0.1,
     ),
 )
 PROFILES: Mapping[str, Profile] = MappingProxyType({row.name: row for row in _ROWS})

@@ -18,6 +18,7 @@ class Recording:
     etag: str
     size_bytes: int
     storage_class: str
+    destroyed_by: str = ""  # ``run <run_id> erased it on <date>``, where the audit table says so: then a copy lies here
 
     @property
     def contact_id(self) -> str | None:

@@ -41,7 +41,7 @@ def resample_batch(store: Store, batch: Batch, run: Run, pool: Pool) -> list[Aud
     return pool.map(
         lambda recording: resample_recording(store, recording, run),
         batch.recordings,
-        lambda recording: int(recording.size_bytes * run.profile.size_ratio) + _BUFFERS_BYTES,
+        lambda recording: int(recording.size_bytes * run.profile.held_ratio) + _BUFFERS_BYTES,
     )
 
 

@@ -4,12 +4,15 @@ They count from the day of the call, not from the day on which a recording was l
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from recordings.errors import InvalidRequest
+
+RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
+_ENDED = f"{RETENTION}: kept "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -18,7 +21,9 @@ class RetentionRule:
 
     prefix: str = Field(default="", description="Recordings whose keys begin with this text. Empty: all.")
     tag: str = Field(default="", description="Recordings with this tag, as retention=short. Empty: whatever tags.")
-    keep_days: int | None = Field(ge=0, description="Whole days after the day of the call. Empty: kept for ever.")
+    keep_days: int | None = Field(
+        ge=0, le=36500, strict=True, description="Whole days after the day of the call. Empty: kept for ever."
+    )
 
     @property
     def is_default(self) -> bool:
@@ -32,7 +37,15 @@ class RetentionRule:
 
     def has_ended(self, call: date, today: date) -> bool:
         """Whether a call of that day need no longer be kept."""
-        return self.keep_days is not None and (today - call).days > self.keep_days
+        return self.keep_days is not None and call <= self.last_ended(today)
+
+    def last_ended(self, today: date) -> date:
+        """The last day whose calls need no longer be kept. Of a rule that keeps for ever, no day."""
+        return date.min if self.keep_days is None else today - timedelta(days=self.keep_days + 1)
+
+    def hides(self, later: "RetentionRule") -> bool:
+        """Whether a later rule never counts, since this one covers all that the later one covers."""
+        return later.prefix.startswith(self.prefix) and self.tag in ("", later.tag)
 
     @property
     def said(self) -> str:
@@ -60,18 +73,22 @@ def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
             raise InvalidRequest(f"rule {number} has the tag {rule.tag!r}: give a name and a value, as retention=short")
         if rule.prefix != rule.prefix.strip() or rule.prefix.startswith("/") or "://" in rule.prefix:
             raise InvalidRequest(f"rule {number} has the prefix {rule.prefix!r}: give what keys begin with")
-        if rule.is_default != (number == len(rules)):
-            raise InvalidRequest(_misplaced(number, rule, len(rules)))
+        _check_counts(number, rule, rules)
+    if not rules[-1].is_default:
+        raise InvalidRequest(
+            "the last rule has a prefix or a tag, so it is not said how long other recordings are kept: add a rule "
+            "with keep_days alone; null keeps them for ever"
+        )
     return tuple(rules)
 
 
-def _misplaced(number: int, rule: RetentionRule, count: int) -> str:
-    if rule.is_default:
-        return f"rule {number} of {count} covers every recording, so no later rule ever counts: put it last"
-    return (
-        "the last rule has a prefix or a tag, so it is not said how long other recordings are kept: add a rule with "
-        "keep_days alone; null keeps them for ever"
-    )
+def _check_counts(number: int, rule: RetentionRule, rules: Sequence[RetentionRule]) -> None:
+    hidden = next((later for later, each in enumerate(rules[number:], start=number + 1) if rule.hides(each)), None)
+    if hidden:
+        raise InvalidRequest(
+            f"rule {hidden} never counts, since rule {number} covers all that it covers and comes first: "
+            f"put rule {number} after it, or take one of them out"
+        )
 
 
 def rule_for(rules: Sequence[RetentionRule], key: str, tags: Mapping[str, str]) -> RetentionRule:
@@ -81,10 +98,21 @@ def rule_for(rules: Sequence[RetentionRule], key: str, tags: Mapping[str, str]) 
 
 def may_have_ended(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> bool:
     """Whether some tags would make the recording one that need no longer be kept: only then its tags matter."""
+    return True in possible_ends(rules, key, call, today)
+
+
+def possible_ends(rules: Sequence[RetentionRule], key: str, call: date, today: date) -> set[bool]:
+    """Whether the recording's retention has ended, under each rule that some tags would make the deciding one."""
+    found = set[bool]()
     for rule in rules:
         if key.startswith(rule.prefix):
-            if rule.has_ended(call, today):
-                return True
+            found.add(rule.has_ended(call, today))
             if not rule.tag:
-                return False
-    return False
+                break
+    return found
+
+
+def rule_of(reason: str | None) -> str | None:
+    """The rule in words, as the reason of an expired row names it; None in other reasons."""
+    said = (reason or "").partition("; ")[0]
+    return said.removeprefix(_ENDED) if said.startswith(_ENDED) else None

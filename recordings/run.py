@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from recordings import __version__
-from recordings.conversion.program import check_profile_available
 from recordings.errors import InvalidRequest
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
@@ -66,6 +65,8 @@ class Run:
             grace_days=self.grace_days,
             readback_share=self.readback_percent / 100,
             batch_size=self.batch_size,
+            cpu_s_per_minute=self.profile.cpu_s_per_minute,
+            decoding_cpu_s_per_minute=self.profile.decoding_cpu_s_per_minute,
         )
 
     @property
@@ -118,7 +119,6 @@ def plan_run(
     check_range("readback_percent", readback_percent, 0, 100)
     if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
-    check_profile_available(PROFILES[profile])
     start, end = window(
         scheduled_at.date(), start_date, end_date, min_age_days=min_age_days, lookback_days=lookback_days
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from recordings.retention_rules import RetentionRule
+from recordings.retention_rules import RetentionRule, checked_rules
 
 MIB = 1024 * 1024
 
@@ -56,6 +56,10 @@ class KeyPattern(BaseModel):
     )
 
 
+def _rules(rules: tuple[RetentionRule, ...]) -> tuple[RetentionRule, ...]:
+    return checked_rules(rules) if rules else ()
+
+
 class Settings(BaseSettings):
     """Endpoint, region and credentials are boto3's own (``AWS_ENDPOINT_URL`` and friends), not repeated here."""
 
@@ -79,7 +83,7 @@ class Settings(BaseSettings):
     retention_years: float = Field(
         6, gt=0, description="For how long what no lifecycle rule of the bucket deletes is kept; horizon of reports"
     )
-    retention_rules: tuple[RetentionRule, ...] = Field(
+    retention_rules: Annotated[tuple[RetentionRule, ...], AfterValidator(_rules)] = Field(
         (), description="How many days after the call recordings are kept: JSON, as expire_recordings takes them"
     )
     grace_days: int = Field(

@@ -1,4 +1,4 @@
-"""What restore, release and reconcile have in common, as Prefect carries them out: their beginning and their end."""
+"""What restore, release, check and reconcile have in common as Prefect runs them: their beginning and their end."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -6,12 +6,14 @@ from datetime import date, timedelta
 from typing import ParamSpec, TypeVar
 
 from prefect import unmapped
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
 from recordings.formatting import plural
 from recordings.jobs import selection, settlement
 from recordings.jobs.deletion import check_may_delete
+from recordings.jobs.fixity import with_turns
 from recordings.jobs.job import Job
 from recordings.jobs.left import record_left
 from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
@@ -78,7 +80,9 @@ def look_through(days: Chunk[date], job: Job) -> Found:
 @stage(task_run_name="read {part}")
 def take_up(part: Part, job: Job, unsettled: Collection[str]) -> list[AuditRow]:
     """The rows of the next recordings to work on."""
-    return rows_of_part(job, workplace(job).files, part, unsettled=unsettled)
+    files = workplace(job).files
+    rows = rows_of_part(job, files, part, unsettled=unsettled)
+    return with_turns(rows, files, job, part) if job.traits.samples else rows
 
 
 def search(job: Job, settled: Settlement) -> Search:
@@ -148,6 +152,12 @@ def returned(summary: JobSummary) -> JobSummary:
         raise JobFailed(summary)
     get_run_logger().info("%s", summary)
     return summary
+
+
+def announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
+    """Emit an event for automations; ``lost`` counts what is lost by code."""
+    resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
+    emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": dict(lost)})
 
 
 def _publish(job: Job, summary: JobSummary, sums: JobSums) -> None:

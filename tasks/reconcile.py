@@ -1,9 +1,6 @@
 """A reconciliation as Prefect carries it out: one task run per day, and per batch of what is repaired."""
 
-from collections.abc import Mapping
-
 from prefect import unmapped
-from prefect.events import emit_event
 
 from recordings.errors import StoreRefused
 from recordings.formatting import plural
@@ -23,7 +20,7 @@ from recordings.table.rows import BatchRows
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.artifacts import publish
-from tasks.jobs import batch_shown, end, returned
+from tasks.jobs import announce_losses, batch_shown, end, returned
 from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
@@ -31,8 +28,9 @@ from tasks.workplace import workplace
 @stage(task_run_name="reconcile {day}")
 def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
     """The drifts of this day: the differences between table and bucket."""
-    store, years = workplace(job).store, settings().retention_years
-    drifts = DayDrifts(day, reconcile_day(store, day, job, shared_pool(), retention_years=years, runs=runs))
+    years, rules = settings().retention_years, settings().retention_rules
+    found = reconcile_day(workplace(job).store, day, job, shared_pool(), retention_years=years, rules=rules, runs=runs)
+    drifts = DayDrifts(day, found)
     return shown(drifts, drifts.trouble)
 
 
@@ -71,14 +69,8 @@ def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> Job
         files=drifts.files,
     )
     if drifts.lost:
-        _announce_losses(summary, drifts.lost)
+        announce_losses(summary, drifts.lost)
     return returned(summary)
-
-
-def _announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
-    """Emit an event for automations."""
-    resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
-    emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": dict(lost)})
 
 
 def _nothing_below(job: Job) -> list[str]:

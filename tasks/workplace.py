@@ -10,6 +10,7 @@ from typing import cast
 
 from prefect_aws import AwsCredentials
 
+from recordings.handover.export import Export
 from recordings.jobs.job import Job
 from recordings.run import Run
 from recordings.s3.deleting import DeletingStore
@@ -22,12 +23,16 @@ from recordings.table.files import open_files
 class Workplace:
     """The bucket and the audit table of one run."""
 
-    def __init__(self, run: Run | Job) -> None:
+    def __init__(self, run: Run | Job | Export) -> None:
         self._began_s, self._began_cpu_s = time.monotonic(), time.process_time()
         self._session = session()
         self._stores: list[Store] = []
         self.store = self._connect(run.bucket)
         self.files = open_files(run.audit_uri, self._connect)
+
+    def destination_store(self, bucket: str) -> Store:
+        """The bucket that evidence is handed over to."""
+        return self._connect(bucket)
 
     def _connect(self, bucket: str) -> Store:
         store = Store(bucket, settings(), self._session)
@@ -61,7 +66,7 @@ _WORKPLACES: dict[str, Workplace] = {}  # by run id: a backfill and the runs tha
 
 
 @contextmanager
-def at_work(run: Run | Job) -> Iterator[None]:
+def at_work(run: Run | Job | Export) -> Iterator[None]:
     """Open the run's one workplace for a block, and close it however the run ends."""
     _prepare_process()
     _WORKPLACES[run.run_id] = Workplace(run)
@@ -71,7 +76,7 @@ def at_work(run: Run | Job) -> Iterator[None]:
         del _WORKPLACES[run.run_id]
 
 
-def workplace(run: Run | Job) -> Workplace:
+def workplace(run: Run | Job | Export) -> Workplace:
     """The workplace of this run, which must be running in this process."""
     return _WORKPLACES[run.run_id]
 

@@ -6,7 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
 from xml.sax.saxutils import escape
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -102,7 +104,7 @@ class HidingProxy(Proxy):
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         asked = s3_request(request.method, request.raw_path, request.headers)
-        missing = next((action for action in asked.actions() if action in self._without), None)
+        missing = next((action for action in asked.actions() if self._lacks(action, asked)), None)
         if missing:
             return self._refusal(asked, missing)
         status, headers, body = await self._forward(request)
@@ -110,14 +112,18 @@ class HidingProxy(Proxy):
             return self._refusal(asked, missing)
         return await _answer(request, status, self._shown(asked, headers), body)
 
+    def _lacks(self, action: str, _: S3Request) -> bool:
+        """Whether the role lacks the action on what the request asks for."""
+        return action in self._without
+
     def _missing_by_answer(self, asked: S3Request, status: int, headers: Mapping[str, str]) -> str | None:
         """The missing action that only the answer shows to be needed."""
         if asked.operation not in ("GetObject", "HeadObject"):
             return None
-        if status == 404 and "s3:ListBucket" in self._without:
+        if status == 404 and self._lacks("s3:ListBucket", replace(asked, key="")):
             return "s3:ListBucket"  # who may not list is not told that a key does not exist
         decrypts = asked.operation == "GetObject" and _by_kms(headers)
-        return "kms:Decrypt" if decrypts and "kms:Decrypt" in self._without else None
+        return "kms:Decrypt" if decrypts and self._lacks("kms:Decrypt", asked) else None
 
     def _shown(self, asked: S3Request, headers: Mapping[str, str]) -> dict[str, str]:
         hiding = {name: self._hiding(asked, name, headers) for name in headers}
@@ -128,13 +134,27 @@ class HidingProxy(Proxy):
         shows = asked.action_that_shows(name)
         if name.lower().startswith("x-amz-checksum-") and _by_kms(headers):
             shows = "kms:Decrypt"  # "HeadObject" in the S3 API reference, x-amz-checksum-mode
-        return shows if shows in self._without else None
+        return shows if shows and self._lacks(shows, asked) else None
 
     def _refusal(self, asked: S3Request, action: str) -> web.Response:
         self.refused[action] += 1
         resource = _KMS_KEY if action.startswith("kms:") else asked.resource
         what = f'{_WHO} is not authorized to perform: {action} on resource: "{resource}"'
         return _error(403, "AccessDenied", f"User: {what} because no identity-based policy allows the {action} action")
+
+
+class PolicyProxy(HidingProxy):
+    """S3 as a role sees it that may do what a policy's statements say, and nothing else."""
+
+    def __init__(self, upstream: str, statements: Iterable[Mapping[str, Any]]) -> None:
+        super().__init__(upstream, without=())
+        self._statements = tuple(statements)
+
+    def _lacks(self, action: str, asked: S3Request) -> bool:
+        allowing = (each["Resource"] for each in self._statements if action in each["Action"])
+        if action.startswith("kms:"):
+            return not any(allowing)
+        return not any(fnmatchcase(asked.resource, resource) for resource in allowing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

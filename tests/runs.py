@@ -7,9 +7,11 @@ from typing import Any
 
 from flows.archive import archive_recordings
 from flows.erase import erase_recordings
+from flows.expire import expire_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.jobs import job
+from recordings.retention_rules import RetentionRule
 from tests.bucket import DAY, PREFIX
 
 
@@ -35,7 +37,7 @@ def archive_and_tell(env: dict[str, str], began: Any, counts: Any, bucket: str, 
 def operate_and_tell(
     env: dict[str, str], began: Any, counts: Any, bucket: str, audit_uri: str, kind: str, day: date
 ) -> None:
-    """Release or restore two days, in small batches: their limit is changed in this process alone."""
+    """Release, restore or expire two days, in small batches: their limit is changed in this process alone."""
     os.environ.update(env)
     job.BATCH_SIZE = 4
     began.set()
@@ -48,6 +50,9 @@ def operate(bucket: str, audit_uri: str, kind: str, day: date) -> Any:
     window |= {"start_date": day, "end_date": day + timedelta(days=1)}
     if kind == "release":
         return release_originals(**window, grace_days=0)
+    if kind == "expire":
+        rules = [RetentionRule(keep_days=1)]
+        return expire_recordings(**window, prefixes=[PREFIX], rules=rules, stop_above_percent=0)
     return restore_recordings(**window)
 
 

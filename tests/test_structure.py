@@ -25,8 +25,13 @@ KNOWS = {
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records", "retention_rules"),
-    "json": ("table/records", "jobs/intents", "pricing"),
+    "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
+    "bagit": ("handover/bag",),
+    "av": ("conversion",),
     "pydub": ("conversion/pcm",),
+    "soundfile": ("conversion",),
+    "subprocess": ("handover",),
+    "tempfile": ("handover",),
     "soxr": ("conversion/pcm",),
     "numpy": ("conversion",),
     "numba": ("conversion",),
@@ -34,7 +39,7 @@ KNOWS = {
     "duckdb": ("savings/sums",),
     "matplotlib": ("savings",),
 }
-# The folders of recordings, and which others each may know. Nothing beside them knows one of the last five.
+# The folders of recordings, and which others each may know. Nothing beside them knows one of the last six.
 WINGS = {
     "conversion": set(),
     "s3": set(),
@@ -43,9 +48,10 @@ WINGS = {
     "backfill": {"s3", "table"},
     "jobs": {"s3", "table"},
     "reports": {"backfill", "jobs", "table"},
+    "handover": {"s3", "table", "conversion"},
     "savings": {"table", "conversion", "reports"},
 }
-ON_TOP = {"preflight", "backfill", "jobs", "reports", "savings"}
+ON_TOP = {"preflight", "backfill", "jobs", "handover", "reports", "savings"}
 
 
 def imports_of(path: Path) -> Iterator[str]:
@@ -131,7 +137,7 @@ def test_the_table_the_jobs_and_the_notebook_need_neither_compiler_nor_resampler
     paths = [*files_of("recordings/table"), *files_of("recordings/jobs")]
     modules = [f"import recordings.{name_of(path).replace('/', '.')}".removesuffix(".__init__") for path in paths]
     assert len(lines) > 5
-    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'numba', 'soxr', 'pydub'}))"
+    check = "\nimport sys; sys.exit(bool(sys.modules.keys() & {'av', 'numba', 'pydub', 'soundfile', 'soxr'}))"
     for code in ("\n".join(lines), "\n".join(modules)):
         subprocess.run([sys.executable, "-W", "ignore", "-c", code + check], cwd=ROOT, check=True)
 

@@ -15,7 +15,7 @@ from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.session import Session
 from recordings.table.reading import current, read_audit
-from recordings.table.rows import SMALL
+from recordings.table.rows import EVENTS, SMALL
 
 _COLUMNS = (
     *("bucket", "key", "status", "state_at", "started_at"),
@@ -72,7 +72,8 @@ def _places(day: date, shard: str, run: Run) -> tuple[str, ...]:
 def _now(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its current state, or its last attempt where it has no state."""
     states = current(rows)
-    attempts = rows[~rows["key"].isin(states["key"])].sort_values("started_at", kind="stable")
+    no_state = ~rows["key"].isin(states["key"]) & ~rows["status"].isin(EVENTS)
+    attempts = rows[no_state].sort_values("started_at", kind="stable")
     return pd.concat([states, attempts.drop_duplicates("key", keep="last")])
 
 

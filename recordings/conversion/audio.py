@@ -2,18 +2,26 @@
 
 The judge is ``recordings.conversion.judge``: it compares a result with its source.
 
-A-law is made in process, block by block; FLAC by ffmpeg (``recordings.conversion.ffmpeg``).
+A-law is made block by block in its place; FLAC by ``recordings.conversion.flac``. Nothing here starts a process or
+writes to a disk.
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 
-from recordings.conversion import alaw, ffmpeg
+from recordings.conversion import alaw, flac, opus
 from recordings.conversion.judge import LOSSLESS, Fidelity, Judge
+from recordings.conversion.ogg import HEAD_BYTES, OpusInfo, channels_of, read_opus
+from recordings.conversion.opus_judge import decoded, judge_opus
 from recordings.conversion.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
+from recordings.conversion.spool import Spool
 from recordings.conversion.wav import ByteStream, ObjectStream, WavHead, alaw_wav, alaw_wav_bytes, read_head, read_tail
 from recordings.errors import Rejected
-from recordings.profiles import AudioFormat, Profile
+from recordings.profiles import OPUS_RATIO, AudioFormat, Profile
+
+_CONNECT_BYTES_PER_S = 16_000  # of one channel in Connect's own format
+_OPUS_BYTES_PER_S = 2 * _CONNECT_BYTES_PER_S * OPUS_RATIO
+_OPUS_HEAD_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ class Foresight:
     """The result of a conversion, as far as the head of the source can tell."""
 
     already: bool
-    bytes_after: int  # for A-law exact, for FLAC by its usual ratio
+    bytes_after: int  # for A-law exact, for FLAC and Opus by their usual ratio
     duration_s: float
 
 
@@ -54,12 +62,13 @@ class Inspection:
 def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion:
     """Convert the object of ``size_bytes`` that ``stream`` yields; raises ``Rejected`` where it cannot be converted.
 
-    The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through. Profiles that
-    need ffmpeg raise ``InvalidRequest`` if there is none, and ``OSError`` if ffmpeg or the disk fails.
+    The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through.
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
         return _already(source, _inspect_flac(source))
+    if profile.codec == "opus" and _is_ogg(source):
+        return _already(source, _inspect_opus(source))
     head = read_head(source)
     if _is_already(head, profile):
         return _already(source, _inspect_wav(source, head))
@@ -74,24 +83,34 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     """
     source = ObjectStream(stream, size_bytes)
     if profile.codec == "flac" and _is_flac(source):
-        info = ffmpeg.read_flac_info(source.peek(min(size_bytes, ffmpeg.INFO_BYTES)))
+        info = flac.read_flac_info(source.peek(min(size_bytes, flac.INFO_BYTES)))
         return Foresight(already=True, bytes_after=size_bytes, duration_s=info.frames / info.sample_rate_hz)
+    if profile.codec == "opus" and _is_ogg(source):
+        channels_of(source.peek(min(size_bytes, HEAD_BYTES)))
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=size_bytes / _OPUS_BYTES_PER_S)
     head = read_head(source)
     duration_s = head.frames / head.sample_rate_hz
     if _is_already(head, profile):
         return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
     if profile.codec == "flac":
-        ffmpeg.check_fits_flac(head)
+        flac.check_fits_flac(head)
         return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
-    channels, frames = _shape_of_alaw(head, profile)
+    if profile.codec == "opus":
+        _check_is_no_conversion(head)
+    channels, frames = _shape_at_8khz(head, profile)
+    if profile.codec == "opus":
+        bytes_after = round(duration_s * channels * _CONNECT_BYTES_PER_S * profile.size_ratio)
+        return Foresight(already=False, bytes_after=bytes_after + _OPUS_HEAD_BYTES, duration_s=duration_s)
     return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
 
 
 def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
-    """Parse and decode an object of the bucket in full, WAV or FLAC; raises ``Rejected`` if it is not sound."""
+    """Parse and decode an object of the bucket in full, WAV, FLAC or Opus; raises ``Rejected`` if it is not sound."""
     source = ObjectStream(stream, size_bytes)
     if _is_flac(source):
         return _inspect_flac(source)
+    if _is_ogg(source):
+        return _inspect_opus(source)
     head = read_head(source)
     source.forget()
     return _inspect_wav(source, head)
@@ -99,7 +118,7 @@ def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
 
 def _to_alaw(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
     """Encode each block into its place in the result, and let the judge compare it there."""
-    channels, frames = _shape_of_alaw(head, profile)
+    channels, frames = _shape_at_8khz(head, profile)
     body, start = alaw_wav(channels=channels, frames=frames, sample_rate_hz=TELEPHONE_HZ)
     codes = memoryview(body)[start : start + frames * channels]
     judge = Judge(source_channels=head.channels, result_channels=channels)
@@ -117,7 +136,7 @@ def _is_already(head: WavHead, profile: Profile) -> bool:
     return wanted and head.channels <= profile.max_channels
 
 
-def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
+def _shape_at_8khz(head: WavHead, profile: Profile) -> tuple[int, int]:
     """Channels and frames of the result."""
     if head.channels > profile.max_channels > 1:
         raise Rejected("unsupported", f"{profile.name} keeps two channels apart, and here are {head.channels}")
@@ -128,11 +147,11 @@ def _shape_of_alaw(head: WavHead, profile: Profile) -> tuple[int, int]:
 
 
 def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
-    """Let ffmpeg encode, then decode the result, and compare it with the source's samples bit for bit."""
-    body, md5 = ffmpeg.to_flac(source, head)
+    """Encode, then decode the result with another library, and compare it with the source's samples bit for bit."""
+    body, md5 = flac.to_flac(source, head)
     read_tail(source, head)
     try:
-        found = ffmpeg.check_flac(body)
+        found = flac.check_flac(body)
     except Rejected as error:
         raise Rejected("unfaithful", f"the result is no sound FLAC: {error}") from error
     result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
@@ -141,7 +160,30 @@ def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
     return _converted(source, head, body, result, LOSSLESS)
 
 
-_CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac}
+def _to_opus(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
+    """Encode, and judge the finished file; if the judge refuses it, once more with twice the bits."""
+    _check_is_no_conversion(head)
+    channels, frames = _shape_at_8khz(head, profile)
+    spool = Spool(channels)
+    made = opus.encode_opus(spool.passing(blocks_at_8khz(source, head)), channels=channels, bits_per_s=opus.BITS_PER_S)
+    read_tail(source, head)
+    try:
+        fidelity = judge_opus(spool.blocks(), made.body, frames=frames, packets_sha256=made.packets_sha256)
+    except Rejected as error:
+        made = opus.encode_opus(spool.blocks(), channels=channels, bits_per_s=opus.MORE_BITS_PER_S)
+        source.oddities.append(f"encoded with twice the bits, since at first {error}")
+        fidelity = judge_opus(spool.blocks(), made.body, frames=frames, packets_sha256=made.packets_sha256)
+    result = AudioFormat(codec="opus", sample_rate_hz=TELEPHONE_HZ, channels=channels)
+    return _converted(source, head, made.body, result, fidelity)
+
+
+def _check_is_no_conversion(head: WavHead) -> None:
+    """Refuse A-law, which is itself what archiving leaves: one loss is not heaped upon another."""
+    if head.codec == "pcm_alaw":
+        raise Rejected("only-a-law", "the original is gone, and Opus is made of originals only")
+
+
+_CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac, "opus": _to_opus}
 
 
 def _converted(
@@ -189,10 +231,25 @@ def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:
 
 def _inspect_flac(source: ObjectStream) -> Inspection:
     source.skip(source.left)
-    info = ffmpeg.check_flac(source.kept)
+    info = flac.check_flac(source.kept)
     return _inspection(
         AudioFormat(codec="flac", sample_rate_hz=info.sample_rate_hz, channels=info.channels), info.frames, source
     )
+
+
+def _inspect_opus(source: ObjectStream) -> Inspection:
+    """Read all pages and packets, and decode them by another library than the encoder's."""
+    source.skip(source.left)
+    info = read_opus(source.kept)
+    _check_decodes(source.kept, info)
+    held = AudioFormat(codec="opus", sample_rate_hz=TELEPHONE_HZ, channels=info.channels)
+    return _inspection(held, info.frames, source)
+
+
+def _check_decodes(body: bytearray, info: OpusInfo) -> None:
+    frames = sum(map(len, decoded(body, info.channels)))
+    if frames != info.frames:
+        raise Rejected("bad-opus", f"it decodes to {frames} frames, and its pages say {info.frames}")
 
 
 def _inspection(held: AudioFormat, frames: int, source: ObjectStream) -> Inspection:
@@ -201,6 +258,10 @@ def _inspection(held: AudioFormat, frames: int, source: ObjectStream) -> Inspect
 
 def _format_of(head: WavHead) -> AudioFormat:
     return AudioFormat(codec=head.codec, sample_rate_hz=head.sample_rate_hz, channels=head.channels)
+
+
+def _is_ogg(source: ObjectStream) -> bool:
+    return source.size_bytes >= 4 and source.peek(4).startswith(b"OggS")
 
 
 def _is_flac(source: ObjectStream) -> bool:

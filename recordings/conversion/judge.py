@@ -41,6 +41,14 @@ class Fidelity:
     error_peak: int
     gain_left: float | None  # None where the channel is too quiet, or too similar to the other, to tell
     gain_right: float | None
+    # Of Opus alone, see ``recordings.conversion.opus_judge``; the right channel has None in a mono recording.
+    worst_error_left: float | None = None
+    worst_error_right: float | None = None
+    least_kept_left: float | None = None
+    least_kept_right: float | None = None
+    delay_left_s: float | None = None
+    delay_right_s: float | None = None
+    crosstalk: float | None = None
 
 
 LOSSLESS = Fidelity(snr_db=None, error_rms=0.0, error_peak=0, gain_left=1.0, gain_right=1.0)  # equal samples

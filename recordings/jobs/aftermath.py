@@ -12,7 +12,7 @@ from recordings.holds import case_of, cases_in
 from recordings.provenance import provenance_of
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
-from recordings.table.rows import AuditRow, Side, Status
+from recordings.table.rows import DESTROYED, AuditRow, Side, Status
 
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
 
@@ -20,6 +20,12 @@ PARTLY = "partly-deleted"  # the reason of a released row whose run was to delet
 def state_after(row: AuditRow, at: datetime) -> datetime:
     """Timestamp of the next state: ``at``, in S3's whole seconds, but always later than ``row.state_at``."""
     return max(at, row.state_at + timedelta(microseconds=1)) if row.state_at else at
+
+
+def state_of_end(row: AuditRow, at: datetime) -> datetime:
+    """Timestamp of a deletion done at ``at``. That of a whole recording comes after that of its partial deletion."""
+    at = max(at, row.state_at or at)
+    return state_after(row, at) if row.status in DESTROYED else at
 
 
 def found_released(store: Store, row: AuditRow) -> AuditRow:
@@ -42,7 +48,8 @@ def found_destroyed(store: Store, row: AuditRow) -> AuditRow:
         store.head(row.key, newest)
     except Changed:
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
-        return replace(row, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
+        state_at = state_of_end(row, row.state_at) if row.state_at else None
+        return replace(row, reason=reason, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
     if row.version_after and row.version_before and row.original_kept:
         return _found_partly(store, row)
     raise Skipped("not-deleted", "it is still there")

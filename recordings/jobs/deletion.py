@@ -9,19 +9,21 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
+from recordings.jobs.aftermath import state_of_end
 from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
-from recordings.jobs.result import JobResult
+from recordings.jobs.result import Freed, JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
+from recordings.pricing import prices
 from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 
 _SEAL = object()
 
@@ -32,7 +34,9 @@ class Checked:
 
     row: AuditRow  # as it will be after the deletion
     removables: tuple[Removable, ...]  # in the order in which they are deleted; empty: there is nothing to delete
-    newest: tuple[str | None, str]  # version id and ETag that must still be the newest; a delete marker has no ETag
+    newest: tuple[
+        str | None, str
+    ]  # version id (None: unversioned) and ETag that must be the newest; a marker's is empty
 
 
 class Proof:
@@ -45,7 +49,7 @@ class Proof:
             raise TypeError("a proof is what the check of a recording returns: call prove")
         self.row = row
         self.removables = checked.removables
-        self.newest = checked.newest
+        self.newest = checked.newest[0] or UNVERSIONED, checked.newest[1]
 
 
 def check_may_delete(store: DeletingStore) -> None:
@@ -89,14 +93,26 @@ def delete_batch(
     rows = [each for each in checked if isinstance(each, AuditRow)]
     if job.dry_run:
         cases = cases_now(files, job.bucket, [proof.row for proof in proofs], run_id=job.run_id)
-        return JobResult(job, [*rows, *(_unless_held(proof, cases) for proof in proofs)], [])
+        rows += [_unless_held(proof, cases) for proof in proofs]
+        return JobResult(job, rows, [], freed=_freed_by(proofs, rows))
     intent = set_out(files, job, batch, [proof.row for proof in proofs])
     cases = cases_now(files, job.bucket, intent.rows, run_id=job.run_id)
     held = [proof for proof in proofs if cases.of(proof.row.key)]
     rows += [_unless_held(proof, cases) for proof in held]
     rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
     rows = confirmed(intent, rows, lambda row: found(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    return JobResult(job, rows, conclude(files, intent, rows), freed=_freed_by(proofs, rows))
+
+
+def _freed_by(proofs: Sequence[Proof], rows: Sequence[AuditRow]) -> Freed:
+    """What the deletion of all versions of these proofs frees, of recordings whose rows are as the proofs foresaw."""
+    ended = {row.key: row.status for row in rows}
+    gone = [proof for proof in proofs if ended.get(proof.row.key) is proof.row.status]
+    stored = [each.stored for proof in gone for each in proof.removables if each.stored]
+    return Freed(
+        size_bytes=sum(each.size_bytes for each in stored),
+        usd_month=sum(prices().object_month(each.size_bytes, each.storage_class) for each in stored),
+    )
 
 
 def _unless_held(proof: Proof, cases: Cases) -> AuditRow:
@@ -118,24 +134,23 @@ def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
 
 def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
-    version_id, etag = newest_of(store, proof.row.key, is_marker=not proof.newest[1])
-    if (version_id or UNVERSIONED, etag) != (
-        proof.newest[0] or UNVERSIONED,
-        proof.newest[1],
-    ):  # HEAD may name no version
+    if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
+    if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
+        for stored in [each.stored for each in proof.removables if each.stored][-1:]:
+            check_no_case_holds(store.tags(stored.key, stored.version_id))
     deleted_at = [store.delete_version(each) for each in proof.removables]
-    state_at = max([*deleted_at, proof.row.state_at or deleted_at[-1]])
+    state_at = state_of_end(proof.row, max(deleted_at))
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
 
 
-def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str | None, str]:
+def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
     """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
     if not is_marker:
         current = store.head(key)
-        return current.version_id, current.etag
+        return current.version_id or UNVERSIONED, current.etag
     newest = next((version for version in versions_of(store, key) if version.is_current), None)
-    return (newest.version_id, newest.etag) if newest else (None, "")
+    return (newest.version_id, newest.etag) if newest else ("", "")
 
 
 def versions_of(store: Store, key: str) -> list[Version]:
@@ -147,7 +162,10 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The versions of one key, as listed, in the order in which to delete them."""
+    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
+
+    Their order counts where two were written in the same second, so never order what is ordered already.
+    """
     oldest_first = list(reversed(versions))
     return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 

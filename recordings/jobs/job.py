@@ -53,6 +53,7 @@ class Job:
     case: str | None = None
     rules: tuple[RetentionRule, ...] = ()
     stop_above_percent: float = 0  # an expiry deletes nothing more where more of a day do not stand as the table says
+    sample_percent: float = 0  # share of the recordings that a check reads in full
     software_version: str = __version__
 
     @property
@@ -105,6 +106,7 @@ def plan_job(
     case: str | None = None,
     rules: tuple[RetentionRule, ...] = (),
     stop_above_percent: float = 0,
+    sample_percent: float = 0,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
@@ -119,6 +121,7 @@ def plan_job(
     below = normal_prefixes([""] if prefixes is None else prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
     check_range("grace_days", grace, 0, MAX_DAYS)
+    check_range("sample_percent", sample_percent, 0, 100)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -141,6 +144,7 @@ def plan_job(
         case=case,
         rules=rules,
         stop_above_percent=stop_above_percent,
+        sample_percent=sample_percent,
     )
     _check_selection(job)
     return job

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from recordings.jobs.aftermath import found_destroyed, found_held, found_lifted, found_released, found_restored
 from recordings.s3.store import Store
 from recordings.table.records import Kind
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import HOLDS_REPLACEMENT, SMALL, AuditRow, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,8 @@ class Traits:
     title: str  # of the page that reports on it
     participle: str  # of what becomes of a recording: "was not released"
     nothing_to_do: str  # what the summary says if it has nothing else to say
+    verb: str = ""  # what the job does; empty: the name of its kind
+    noun: str = "recording"  # what it does that to
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
     dry_run_must_select: bool = False
     asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
@@ -30,6 +32,9 @@ class Traits:
     deletes_versions: bool = False
     brings_back: bool = False  # needs the original, and finds it by provenance if the table does not know the bucket
     original_is_after: bool = False  # the columns *_after of a row that is done describe the original
+    works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
+    needs_original: bool = True  # leaves out recordings whose row names no original
+    samples: bool = False  # reads a share of the recordings in full, another one each time
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
@@ -71,6 +76,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Erasure",
         participle="erased",
         nothing_to_do="nothing to erase",
+        noun="object",
         ways_to_select="contact_ids or keys",
         dry_run_must_select=True,
         asks_bucket=True,
@@ -82,6 +88,7 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Legal hold",
         participle="held",
         nothing_to_do="nothing to hold",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         asks_bucket=True,
@@ -91,8 +98,10 @@ TRAITS: Mapping[Kind, Traits] = {
     ),
     Kind.LIFT: Traits(
         title="End of a legal hold",
-        participle="lifted",
+        participle="freed of the case",
         nothing_to_do="nothing to lift",
+        verb="free",
+        noun="object",
         ways_to_select="contact_ids, keys, start_date or end_date, or run_id",
         dry_run_must_select=True,
         asks_bucket=True,
@@ -106,6 +115,16 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="table and bucket agree",
         looks_only=True,
         relies_on_table=True,
+    ),
+    Kind.CHECK: Traits(
+        title="Check of the recordings at rest",
+        participle="found intact",
+        nothing_to_do="nothing to check",
+        relies_on_table=True,
+        works_on=SMALL,
+        needs_original=False,
+        samples=True,
+        done=Status.CHECKED,
     ),
 }
 

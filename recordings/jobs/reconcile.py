@@ -4,9 +4,8 @@ A drift is one difference between the table and the bucket.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -21,6 +20,7 @@ from recordings.keys import date_of
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
+from recordings.retention_rules import RetentionRule, possible_ends, rule_for
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -28,13 +28,15 @@ from recordings.table.evidence import DIFFERENCES_FOLDER
 from recordings.table.files import AuditFiles, digest_of, open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.records import Kind
-from recordings.table.rows import AuditRow, ManifestFile, Status
+from recordings.table.rows import DESTROYED, EVENTS, AuditRow, ManifestFile, Status
 
 _YEAR_DAYS = 365.25
 _MAX_NAMED = 100  # differences of each kind that reports name; the files list all
 _DIFFERENCES_OF_A_FILE = 20_000
 FAILURES = ("unavailable", "bug", "not-compared")  # the comparison itself failed; these say nothing about the bucket
 LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # others deleted or overwrote objects
+
+_UNTOLD = {Kind.RELEASE: "release-untold", Kind.EXPIRE: "expire-untold", Kind.ERASE: "erase-untold"}
 
 Runs = Mapping[tuple[Kind, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
 
@@ -149,9 +151,17 @@ def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, n
 
 
 def reconcile_day(
-    store: Store, day: Day, job: Job, pool: Pool, *, retention_years: float, runs: Runs | None = None
+    store: Store,
+    day: Day,
+    job: Job,
+    pool: Pool,
+    *,
+    retention_years: float,
+    rules: Sequence[RetentionRule] = (),
+    runs: Runs | None = None,
 ) -> list[Drift]:
-    """Every drift of one day below one prefix, in key order."""
+    """Every drift of one day below one prefix, each kind in key order. ``rules`` count before ``retention_years``."""
+    runs = runs or {}
     files = open_table(job.audit_uri, store.session)
     only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
     left_alone = dict[str, str]()  # recordings that no run has archived: the reason that the last run gave
@@ -159,6 +169,7 @@ def reconcile_day(
     columns = (*STATE_COLUMNS, "reason", "version_before")
 
     def states(rows: pd.DataFrame) -> pd.DataFrame:
+        rows = rows[~rows["status"].isin(EVENTS)]
         named.update(rows["key"])
         released = rows[rows["status"].eq(Status.RELEASED)]
         by_us = released[~released["reason"].fillna("").astype(str).str.startswith(FOUND_GONE)]
@@ -173,12 +184,16 @@ def reconcile_day(
 
     def compared(key: str) -> list[Drift]:
         is_new = bool(known) and key not in named
-        return _compared(store, key, known.get(key), versions.get(key, []), job, runs or {}, is_new=is_new)
+        return _compared(store, key, known.get(key), versions.get(key, []), job, runs, is_new=is_new)
 
-    drifts = pool.map(compared, keys)
-    overdue = _overdue(day, versions, job, retention_years)
-    gone = _vanished(left_alone, versions)
-    return [drift for of_key in [*drifts, gone, _found_gone(known, deleted), overdue] for drift in of_key]
+    def overdue(key: str) -> list[Drift]:
+        of_key = _kept(versions[key])
+        return _looked(key, known.get(key), lambda: _overdue(store, key, of_key, day, job, retention_years, rules))
+
+    drifts = [*pool.map(compared, keys), _vanished(left_alone, versions, runs), _found_gone(known, deleted)]
+    may_be_overdue = _may_be_overdue(day, job, retention_years, rules)
+    drifts += pool.map(overdue, sorted(versions)) if may_be_overdue else []
+    return [drift for of_key in drifts for drift in of_key]
 
 
 def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -193,16 +208,33 @@ def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
             yield key, f"{label(status)} ({code})" if code else label(status)
 
 
-def _vanished(left_alone: Mapping[str, str], versions: Mapping[str, Sequence[Version]]) -> list[Drift]:
+def _vanished(left_alone: Mapping[str, str], versions: Mapping[str, Sequence[Version]], runs: Runs) -> list[Drift]:
     """The recordings of ``left_alone`` that no longer exist."""
     return [
-        _missing(key, said, versions.get(key, []))
+        _missing(key, said, versions.get(key, []), runs)
         for key, said in sorted(left_alone.items())
         if not any(version.is_current and version.etag for version in versions.get(key, []))
     ]
 
 
-def _missing(key: str, said: str, versions: Sequence[Version]) -> Drift:
+def _kept(versions: Sequence[Version]) -> list[Version]:
+    """The versions that are no delete markers, the newest first."""
+    return [version for version in versions if version.etag]
+
+
+def _untold(key: str, runs: Runs, *kinds: Kind, what: str) -> Drift | None:
+    """What a run of one of these kinds set out to delete and wrote no row about; None if there is no such run."""
+    kind = next((kind for kind in kinds if (kind, key) in runs), None)
+    if kind is None:
+        return None
+    sentence = f"run {runs[kind, key]} set out to delete {what} and wrote no row, and it is gone"
+    return Drift(code=_UNTOLD[kind], key=key, sentence=sentence)
+
+
+def _missing(key: str, said: str, versions: Sequence[Version], runs: Runs) -> Drift:
+    untold = None if _kept(versions) else _untold(key, runs, Kind.EXPIRE, Kind.ERASE, what="all versions")
+    if untold:
+        return untold
     sentence = f"the table says {said}, but the key has no current version: {_left(versions)}"
     return Drift(code="vanished", key=key, sentence=sentence)
 
@@ -240,19 +272,27 @@ def _compared(
     *,
     is_new: bool,
 ) -> list[Drift]:
-    """The drifts of one recording; a failure to look at it is a drift, too, and affects no other recording."""
+    """The drifts of one recording; a failure to look at it affects no other recording."""
+
+    def look() -> Iterator[Drift]:
+        drifts = list(_drifts(store, key, row, versions, job, runs))
+        yield from drifts
+        if is_new and not drifts and any(version.is_current and version.etag for version in versions):
+            yield Drift(code="new-since", key=key, sentence="no run has looked at it, though at others of its day")
+
+    return _looked(key, row, look)
+
+
+def _looked(key: str, row: AuditRow | None, look: Callable[[], Iterable[Drift]]) -> list[Drift]:
+    """What the look at a recording finds; a failure to look is a drift, too."""
     found: list[Drift] = []
 
-    def look() -> None:
+    def look_again() -> None:
         found.clear()
-        found.extend(_drifts(store, key, row, versions, job, runs))
-        if is_new and not found and any(version.is_current and version.etag for version in versions):
-            found.append(
-                Drift(code="new-since", key=key, sentence="no run has looked at it, though at others of its day")
-            )
+        found.extend(look())
 
     try:
-        patience()(look)
+        patience()(look_again)
     except (RecordingError, StoreRefused) as error:
         if row is None:  # an object that no run has archived, and that may not be ours
             found.append(Drift(code="unreadable", key=key, sentence=str(error)))
@@ -273,8 +313,11 @@ def _drifts(
         if newest is not None:
             yield from _unknown(store, key, job)
         return
+    if row.status in DESTROYED:
+        yield from _back_again(row, versions)
+        return
     if newest is None:
-        yield _missing(key, label(row.status), versions)
+        yield _missing(key, label(row.status), versions, runs)
         return
     if newest.version_id != (row.version_after or UNVERSIONED):
         yield from _changed(store, key, row, newest, job, runs)
@@ -283,6 +326,14 @@ def _drifts(
         return
     yield from _original(row, versions, runs)
     yield from _replacement(store, row, newest, job)
+
+
+def _back_again(row: AuditRow, versions: Sequence[Version]) -> Iterator[Drift]:
+    """A recording that a run destroyed must not have any version; a delete marker is none."""
+    if kept := _kept(versions):
+        when = f"version {kept[0].version_id} of {kept[0].last_modified:%Y-%m-%d at %H:%M} UTC"
+        sentence = f"run {row.run_id} {label(row.status)} it, but it is there again: {when}"
+        yield Drift(code="resurrected", key=row.key, sentence=sentence)
 
 
 def _left(versions: Sequence[Version]) -> str:
@@ -356,18 +407,42 @@ def _original(row: AuditRow, versions: Sequence[Version], runs: Runs) -> Iterato
         yield Drift(code="resurrected", key=row.key, sentence=sentence)
     if row.status is Status.RELEASED or not row.original_kept or there:
         return
-    run_id = runs.get((Kind.RELEASE, row.key))
-    if run_id:
-        sentence = f"run {run_id} set out to delete version {row.version_before} and wrote no row, and it is gone"
-        yield Drift(code="release-untold", key=row.key, sentence=sentence)
+    what = f"version {row.version_before}"
+    if untold := _untold(row.key, runs, *_UNTOLD, what=what):
+        yield untold
     else:
-        sentence = f"version {row.version_before} is gone, and no release recorded deleting it"
+        sentence = f"{what} is gone, and no release recorded deleting it"
         yield Drift(code="original-gone", key=row.key, sentence=sentence)
 
 
-def _overdue(day: Day, versions: Mapping[str, list[Version]], job: Job, retention_years: float) -> list[Drift]:
-    kept_until = datetime.combine(day.date, datetime.min.time(), job.started_at.tzinfo)
-    if job.started_at < kept_until + timedelta(days=retention_years * _YEAR_DAYS):
+def _may_be_overdue(day: Day, job: Job, retention_years: float, rules: Sequence[RetentionRule]) -> bool:
+    today = job.started_at.date()
+    if rules:
+        return any(rule.has_ended(day.date, today) for rule in rules)
+    return (today - day.date).days > retention_years * _YEAR_DAYS
+
+
+def _overdue(
+    store: Store,
+    key: str,
+    versions: Sequence[Version],
+    day: Day,
+    job: Job,
+    retention_years: float,
+    rules: Sequence[RetentionRule],
+) -> list[Drift]:
+    """What is kept, though its retention has ended, of a day that may be overdue. Its tags are read if they decide."""
+    if not versions:
         return []
-    sentence = f"kept longer than {retention_years:g} years"
-    return [Drift(code="retention-overdue", key=key, sentence=sentence) for key in sorted(versions)]
+    if not rules:
+        return [_overdue_by(key, f"{retention_years:g} years")]
+    today = job.started_at.date()
+    ends = possible_ends(rules, key, day.date, today)
+    if len(ends) > 1:
+        tags = store.tags(key, versions[0].version_id)
+        ends = {rule_for(rules, key, tags).has_ended(day.date, today)}
+    return [_overdue_by(key, "ARCHIVE_RETENTION_RULES say")] if ends == {True} else []
+
+
+def _overdue_by(key: str, said: str) -> Drift:
+    return Drift(code="retention-overdue", key=key, sentence=f"kept longer than {said}")

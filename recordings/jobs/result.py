@@ -14,6 +14,7 @@ from recordings.jobs.aftermath import PARTLY
 from recordings.jobs.job import FOUND_GONE, Job
 from recordings.jobs.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
+from recordings.retention_rules import rule_of
 from recordings.table.records import Kind
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
@@ -27,18 +28,30 @@ LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were
 class JobResult:
     """The result of one batch of a job. A plain class, as Batch is."""
 
-    __slots__ = ("again", "counts", "done", "due", "failures", "files", "reasons", "size_bytes", "usd_month")
+    __slots__ = (
+        *("again", "counts", "done", "due", "failures", "files", "reading", "reasons", "rules", "size_bytes"),
+        "usd_month",
+    )
 
-    def __init__(self, job: Job, rows: Sequence[AuditRow], files: Sequence[ManifestFile]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        rows: Sequence[AuditRow],
+        files: Sequence[ManifestFile],
+        reading: "Reading | None" = None,
+        freed: "Freed | None" = None,
+    ) -> None:
         done = [row for row in rows if row.status in DONE]
-        by_us = [row for row in done if code_of(row.reason) != FOUND_GONE]
+        by_us = [row for row in done if row.status in STATES and code_of(row.reason) != FOUND_GONE]
         waiting = [row for row in rows if code_of(row.reason) == _IN_GRACE]
         left = [row for row in rows if row.status not in _SUCCEEDED and code_of(row.reason) != _IN_GRACE]
         self.files = tuple(files)
+        self.reading = reading or Reading()
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
-        self.size_bytes = sum(_original(row)[0] for row in by_us)
-        self.usd_month = sum(_month(row) for row in by_us)
+        self.rules = Counter(rule for row in done if (rule := rule_of(row.reason)))
+        self.size_bytes = freed.size_bytes if freed else sum(_original(row)[0] for row in by_us)
+        self.usd_month = freed.usd_month if freed else sum(_month(row) for row in by_us)
         self.due = due_by_date(waiting)
         self.done = done[:_MAX_LISTED]
         self.failures = failed_first([row for row in rows if _is_left(row)])[:_MAX_LISTED]
@@ -71,8 +84,9 @@ class JobSums:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self.counts, self.reasons = Counter[str](), Counter[str]()
+        self.counts, self.reasons, self.rules = Counter[str](), Counter[str](), Counter[str]()
         self.size_bytes, self.usd_month, self.unrecorded = 0, 0.0, 0
+        self.reading = Reading()
         self.due: dict[date, Due] = {}
         self.done: list[AuditRow] = []
         self.failures: list[AuditRow] = []
@@ -94,6 +108,8 @@ class JobSums:
     def _add(self, result: JobResult, recordings: int) -> None:
         self.counts += result.counts
         self.reasons += result.reasons
+        self.rules += result.rules
+        self.reading += result.reading
         self.size_bytes += result.size_bytes
         self.usd_month += result.usd_month
         self.unrecorded += recordings - sum(result.counts.values())
@@ -116,6 +132,30 @@ class JobSums:
         if count:
             self.counts += Counter({Status.SKIPPED.value: count})
             self.reasons += Counter({_IN_GRACE: count})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freed:
+    """What the deletion of whole recordings frees: all their versions, and what S3 charges for these per month."""
+
+    size_bytes: int
+    usd_month: float  # at list prices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a job asked for and read of the recordings, and what S3 charges for it at list prices."""
+
+    recordings: int = 0  # read in full
+    size_bytes: int = 0  # of these
+    usd: float = 0  # all requests for recordings, and retrieval
+
+    def __add__(self, other: "Reading") -> "Reading":
+        return Reading(
+            recordings=self.recordings + other.recordings,
+            size_bytes=self.size_bytes + other.size_bytes,
+            usd=self.usd + other.usd,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,14 +224,15 @@ class JobSummary:
     dry_run: bool
     counts: Mapping[str, int]  # by status
     reasons: Mapping[str, int]  # by the code of the reason
-    original_bytes: int  # of the originals restored or released
-    usd_month: float  # cost of keeping these originals for a month, in US dollars at list prices
+    original_bytes: int  # of the originals restored or released; of all versions expired or erased
+    usd_month: float  # cost of keeping these for a month, in US dollars at list prices
     manifest_files: tuple[str, ...]
     drifts: Mapping[str, int]  # differences found by a reconciliation, by code
     unrecorded: int  # requested recordings that have no row
     settled: int = 0  # rows written on behalf of earlier runs that died before they wrote them
     notes: tuple[str, ...] = ()  # information for people, such as why there was nothing to do
     problems: tuple[str, ...] = ()  # what was not found, was lost, or could not be read or written
+    reading: Reading = Reading()  # by a check
     next_step: str = ""  # how to do what a dry run only looked at
 
     @property
@@ -253,6 +294,7 @@ def summarize(
         settled=settled,
         notes=tuple(notes),
         problems=(*sums.lost, *problems, *_not_done(job, sums)),
+        reading=sums.reading,
         next_step=_next_step(job, sums.counts),
     )
 
@@ -261,8 +303,9 @@ def _next_step(job: Job, counts: Mapping[str, int]) -> str:
     to_do = counts.get(job.traits.done or "", 0)
     if not job.dry_run or not to_do:
         return ""
-    selecting = "" if job.narrows or job.everything else " and everything=True, or with a selection"
-    what = f"{job.kind} {plural(to_do, 'recording')}"
+    is_selected = job.narrows or job.everything or not job.traits.ways_to_select
+    selecting = "" if is_selected else " and everything=True, or with a selection"
+    what = f"{job.traits.verb or job.kind} {plural(to_do, job.traits.noun)}"
     return f"nothing was written: to {what}, run it again with dry_run=False{selecting}"
 
 
@@ -278,4 +321,4 @@ def _not_done(job: Job, sums: JobSums) -> Iterator[str]:
     more = sum(sums.counts[status] for status in failed) + otherwise - len(left) - len(gone)
     if more > 0:
         there = "" if job.dry_run else f"; the audit table has them all, as rows of run {job.run_id}"
-        yield f"{plural(more, 'more recording')} {would}{there}"
+        yield f"{plural(more, f'more {job.traits.noun}')} {would}{there}"

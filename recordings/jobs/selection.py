@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from recordings.decision import WAS_DESTROYED
 from recordings.errors import AuditDamaged
 from recordings.formatting import label, plural
 from recordings.found import found_row
@@ -23,9 +24,9 @@ from recordings.recording import Day, days_between, span
 from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.files import PARTITION, AuditFiles
-from recordings.table.reading import Only, audit_dates, current, read_days, rows_of_days
+from recordings.table.reading import Only, audit_dates, current, destroyed_recordings, read_days, rows_of_days
 from recordings.table.records import RUNS, START, run_ids
-from recordings.table.rows import DESTROYED, HOLDS_REPLACEMENT, AuditRow, Status
+from recordings.table.rows import DESTROYED, EVENTS, HOLDS_REPLACEMENT, AuditRow, Status
 
 PART_ROWS = 4 * BATCH_SIZE  # whole rows held at once: some 10 MB
 _MAX_RUNS = 5  # named in a note
@@ -136,10 +137,10 @@ def _of_day(job: Job, files: AuditFiles, day: date) -> Found:
     rows = read_days(files, [day], _COLUMNS, only)
     if rows.empty:  # of thousands of contacts, most days have none
         return Found()
-    asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+    asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
     now = _now(rows, asked)
-    archived = _asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job)
-    converted = _converted(archived)
+    archived = _asked_for(now[now["status"].isin(job.traits.works_on)], job)
+    converted = _converted(archived, job)
     gone = now[~now["key"].isin(archived["key"])]
     due, waiting = _by_grace(converted, job)
     found = Found(
@@ -166,8 +167,8 @@ def _now(rows: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     return states[states["key"].isin(asked["key"])]
 
 
-def _converted(archived: pd.DataFrame) -> pd.DataFrame:
-    return archived[archived["version_before"].fillna("").ne("")]
+def _converted(archived: pd.DataFrame, job: Job) -> pd.DataFrame:
+    return archived[archived["version_before"].fillna("").ne("")] if job.traits.needs_original else archived
 
 
 def _by_grace(converted: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -213,18 +214,22 @@ def _fit(one: Part, other: Part) -> bool:
 
 def rows_of_part(job: Job, files: AuditFiles, part: Part, *, unsettled: Collection[str] = ()) -> list[AuditRow]:
     """The rows of a part's recordings, in the words of the audit table, but for ``unsettled`` keys."""
-    only = _only(job)
-    if part.first_key:
-        only = replace(only, first_key=part.first_key, last_key=part.last_key)
+    only = only_of_part(job, part)
 
     def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-        asked = _asked_for(rows[rows["status"].isin(HOLDS_REPLACEMENT)], job)
+        asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
         now = _now(rows, asked)
-        archived = _converted(_asked_for(now[now["status"].isin(HOLDS_REPLACEMENT)], job))
+        archived = _converted(_asked_for(now[now["status"].isin(job.traits.works_on)], job), job)
         due, _ = _by_grace(archived, job)
         return due[~due["key"].isin(unsettled)]
 
     return [row for day in part.days for row in rows_of_days(files, [day], _COLUMNS, only, chosen)]
+
+
+def only_of_part(job: Job, part: Part) -> Only:
+    """The rows of a part's keys, whatever they say."""
+    only = _only(job)
+    return replace(only, first_key=part.first_key, last_key=part.last_key) if part.first_key else only
 
 
 def _only(job: Job) -> Only:
@@ -300,7 +305,8 @@ def _attempts(
     if rows[column].isin(asked[column]).all():
         return {}
     reasons = read_days(files, [day], [column, "run_id", "status", "reason", "started_at"], only)
-    others = reasons[~reasons[column].isin(asked[column])].sort_values("started_at", kind="stable")
+    told = ~reasons[column].isin(asked[column]) & ~reasons["status"].isin(EVENTS)
+    others = reasons[told].sort_values("started_at", kind="stable")
     rows_of_others: Iterable[Any] = others.itertuples()
     return {getattr(row, column): (row.started_at, _attempt(row)) for row in rows_of_others}
 
@@ -386,34 +392,45 @@ def _where(job: Job) -> str:
 class ByProvenance:
     """The recordings of a bucket that the table does not know: in the words of their own provenance, for a restore.
 
-    What an earlier restore of this kind wrote does not make the table know the bucket.
+    What an earlier restore of this kind wrote does not make the table know the bucket. What the table says that a run
+    destroyed does not come back, though somebody may have copied it back.
     """
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, pool: Pool) -> None:
         self._job, self._store, self._files, self._pool = job, store, files, pool
         self._names: set[str | None] = set()
         self._found = 0
+        self._destroyed = dict[str, str]()
+        self._keys = set[str]()  # of the destroyed ones, those that are there again
 
     def __iter__(self) -> Iterator[list[AuditRow]]:
         """The rows, so many at a time; what is no replacement is passed over."""
+        days = dates_asked_for(self._job, self._files)
+        self._destroyed = destroyed_recordings(self._files, days, _only(self._job))
         keys = list(_keys_asked_for(self._job, self._store))
         for start in range(0, len(keys), PART_ROWS):
             found = self._pool.map(self._look_at, keys[start : start + PART_ROWS])
             rows = [row for row in found if row is not None and _is_of_run(row, self._job)]
             self._names |= {row.key if self._job.keys else row.contact_id for row in rows}
+            self._keys |= {row.key for row in rows if row.key in self._destroyed}
             self._found += len(rows)
             yield rows
 
     def _look_at(self, key: str) -> AuditRow | None:
-        return _row_by_provenance(key, self._job, self._store)
+        row = _row_by_provenance(key, self._job, self._store)
+        if row is None or key not in self._destroyed:
+            return row
+        return ended(row, Status.SKIPPED, f"{WAS_DESTROYED}: {self._destroyed[key]}; somebody has brought it back")
 
     def sentences(self) -> tuple[list[str], list[str]]:
         """What was asked for in vain, and notes. To be asked for after the rows."""
         job = self._job
         restored = self._restored_before()
         column, asked = job.names or ("contact_id", ())
-        found = self._names | set(restored[column])
+        gone = {key if job.keys else contact_of(key) for key in self._destroyed}
+        found = self._names | set(restored[column]) | gone
         vain = [f"{_noun(job)} {each}: no replacement in the bucket" for each in asked if each not in found]
+        vain += [] if job.of_run else self._destroyed_for_good()
         if job.of_run and not self._found:
             vain.append(f"run {job.of_run}: the bucket has no recording that this run archived")
         elif not (self._found or vain) and restored.empty:
@@ -422,6 +439,11 @@ class ByProvenance:
         if not restored.empty:
             notes.append(f"restored before: {_by_run(_as_found(restored), Status.RESTORED)}")
         return sorted_by_leniency(job, vain, notes)
+
+    def _destroyed_for_good(self) -> list[str]:
+        """The recordings that a run has destroyed, each in a sentence; without those that are there again."""
+        gone = sorted(self._destroyed.keys() - self._keys)
+        return [f"{key}: {self._destroyed[key]}" for key in gone[:_MAX_NAMED]]
 
     def _restored_before(self) -> pd.DataFrame:
         """By earlier restores of this kind, not by this one."""

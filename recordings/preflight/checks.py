@@ -197,7 +197,8 @@ def kept_for(store: Store, prefixes: Sequence[str]) -> Finding:
         code="kept-for",
         severity=Severity.INFO,
         sentence=retention_of(store).sentence(prefixes),
-        way_out="What is worth archiving follows from it: set ARCHIVE_RETENTION_YEARS where that is wrong.",
+        way_out="What is worth archiving follows from it: set ARCHIVE_RETENTION_RULES or "
+        "ARCHIVE_RETENTION_YEARS where that is wrong.",
     )
 
 

@@ -27,7 +27,9 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
             "retention-restarts",
             f"{name_of(rule)} deletes recordings {expiration['Days']} days after they were written, "
             f"and rewriting those that are {oldest_days} days old restarts that clock.",
-            "Shorten the rule's period by as many days, or archive recordings within a month of the call.",
+            "Let expire_recordings delete by the day of the call, with the same period in ARCHIVE_RETENTION_RULES, and "
+            "accept this or remove the rule; or shorten the rule's period by as many days; or archive recordings "
+            "within a month of the call.",
         )
     if "Date" in expiration:
         yield block(

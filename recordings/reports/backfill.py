@@ -8,7 +8,7 @@ from recordings.backfill.summary import BackfillSummary, Ended
 from recordings.formatting import human_bytes, label, percent_saved, plural
 from recordings.recording import span
 from recordings.reports.findings import findings_report
-from recordings.table.rows import SMALL
+from recordings.table.rows import DESTROYED, SMALL
 
 _LINES_SHOWN = 1000
 
@@ -40,13 +40,15 @@ def backfill_report(
 def _small_now(summary: BackfillSummary) -> str:
     """Of which recordings the sums are: those that are small now, as in the savings report."""
     small = sum(summary.counts.get(status, 0) for status in SMALL)
-    others = sum(summary.counts.values()) - small
+    gone = sum(summary.counts.get(status, 0) for status in DESTROYED)
+    others = sum(summary.counts.values()) - small - gone
     return (
         f"**{plural(small, 'recording')}** of these days {'is' if small == 1 else 'are'} small now, whichever run "
         f"archived them: **{summary.minutes:,.1f}** minutes, "
         f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
         f"{percent_saved(summary.bytes_before, summary.bytes_after)} smaller. "
         f"**{others:,}** {'is' if others == 1 else 'are'} not."
+        + (f" **{gone:,}** {'was' if gone == 1 else 'were'} expired or erased since." if gone else "")
     )
 
 

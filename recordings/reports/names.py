@@ -63,6 +63,10 @@ def _release(parameters: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (f"release originals of {parameters['bucket']}", *_where(parameters))))
 
 
+def _check(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, (f"check {parameters['bucket']}", *_where(parameters))))
+
+
 def _expiry(parameters: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (f"expire recordings of {parameters['bucket']}", *_where(parameters))))
 
@@ -110,6 +114,7 @@ def savings_name(parameters: Mapping[str, Any]) -> str:
 _SUBJECT: Mapping[Kind, Callable[[Mapping[str, Any]], str]] = {
     Kind.RESTORE: _restore,
     Kind.RELEASE: _release,
+    Kind.CHECK: _check,
     Kind.EXPIRE: _expiry,
     Kind.ERASE: _erasure,
     Kind.HOLD: _hold,

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import BotoCoreError, FlexibleChecksumError, HTTPClientError
 from urllib3.exceptions import HTTPError as TransportError
 
-from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.errors import BodyDiffers, Changed, StoreRefused, StoreUnavailable
 from recordings.s3.errors import (
     RAISED,
     asked,
@@ -63,6 +64,8 @@ class Body:
         try:
             data: bytes = self._stream.read(size_bytes)
             return data
+        except FlexibleChecksumError as error:
+            raise BodyDiffers(f"reading the body failed: {error}") from error
         except (BotoCoreError, HTTPClientError, TransportError, OSError) as error:
             raise StoreUnavailable(f"reading the body failed: {error}") from error
 
@@ -288,6 +291,17 @@ class Store:
             self._request("put_object", Key=key, Body=data, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
         except Changed:
             if self.get_bytes(key) != data:  # equal: our own write, retried because its answer was lost
+                raise
+
+    def create_from(self, key: str, path: Path) -> None:
+        """Write a new object from a file, once: an existing object stays, and Changed is raised if it differs."""
+        try:
+            with path.open("rb") as body:
+                self._request("put_object", Key=key, Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256")
+        except Changed:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if self.sha256_of(self.head(key)) != digest:  # equal: our own write, retried because its answer was lost
                 raise
 
     # -- the bucket's configuration -----------------------------------------------------------------------------------

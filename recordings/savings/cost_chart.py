@@ -8,7 +8,7 @@ from recordings.savings.scenarios import DRAWN, PUBLISHED, SCENARIOS, bill
 
 
 def costs_chart(price_list: PriceList) -> str:
-    """The seven ways to keep recordings that docs/costs.md compares: what each costs, and for what."""
+    """The eight ways to keep recordings that docs/costs.md compares: what each costs, and for what."""
     bills = [(name, bill(scenario, PUBLISHED, price_list)) for name, scenario in reversed(DRAWN)]
     parts = (
         ("storage", BLUE, [each.storage_usd + each.waiting_usd for _, each in bills]),

@@ -11,9 +11,9 @@ from recordings.gate import Kept, Terms
 from recordings.keeping import Group, KeepingCost, ways_of_keeping
 from recordings.pricing import MONTH_DAYS, PriceList, break_even_months
 from recordings.profiles import PROFILES
-from recordings.savings.sums import SMALL_STATES, Savings
+from recordings.savings.sums import DESTROYED_STATES, SMALL_STATES, Savings
 from recordings.settings import settings
-from recordings.table.rows import Status
+from recordings.table.rows import EVENTS, Status
 
 _OF_SMALL = ("verified", "read_back", "bytes_before", "bytes_after", "minutes")
 _STORED = ("usd_before", "usd_after", "usd_originals", "usd_tags", "usd_saved")
@@ -34,6 +34,8 @@ class Figures:
     verified: int
     read_back: int
     not_small: int  # never archived, or restored
+    expired: int  # deleted with all versions, at the end of their retention
+    erased: int  # deleted with all versions, on request
     bytes_before: int
     bytes_after: int
     minutes: float
@@ -75,7 +77,7 @@ class Figures:
 def figures(result: Savings, price_list: PriceList, as_of: date, retention_years: float) -> Figures:
     """The key figures on the day ``as_of``."""
     small, runs = result.small, result.runs
-    of_state = small.groupby("status")["recordings"].sum()
+    of_state = result.standing.groupby("status")["recordings"].sum()
     month = {name: float(small[name].sum()) for name in _STORED}
     future = projection(result, as_of, retention_years).iloc[-1]
     return Figures(
@@ -84,7 +86,7 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         as_of=as_of,
         retention_years=retention_years,
         recordings=int(small["recordings"].sum()),
-        **{state: int(of_state.get(state, 0)) for state in SMALL_STATES},
+        **{state: int(of_state.get(state, 0)) for state in (*SMALL_STATES, *DESTROYED_STATES)},
         verified=int(small["verified"].sum()),
         read_back=int(small["read_back"].sum()),
         not_small=len(result.not_small),
@@ -212,9 +214,9 @@ def by_status(result: Savings) -> pd.DataFrame:
 
 
 def by_reason(result: Savings) -> pd.DataFrame:
-    """Recordings without a replacement, by status and code of the reason (may be empty), the most frequent first."""
+    """Recordings that are not small, by status and code of the reason (may be empty), the most frequent first."""
     standing = result.standing
-    large = standing[~standing["status"].isin(SMALL_STATES)]
+    large = standing[~standing["status"].isin(SMALL_STATES + DESTROYED_STATES)]
     counts = large.groupby(["status", "code"])["recordings"].sum().reset_index()
     return counts.sort_values("recordings", ascending=False, kind="stable")
 
@@ -223,7 +225,7 @@ def by_day(result: Savings) -> pd.DataFrame:
     """One row per day of calls: all recordings by status; bytes, minutes and dollars of those with a replacement."""
     counts = result.standing.pivot_table(
         index="recording_date", columns="status", values="recordings", aggfunc="sum", fill_value=0
-    ).reindex(columns=list(Status), fill_value=0)
+    ).reindex(columns=[status for status in Status if status not in EVENTS], fill_value=0)
     small = result.small.groupby("recording_date")[["recordings", *_OF_SMALL, *_STORED]].sum()
     days = small.rename(columns={"recordings": "small"}).reindex(counts.index, fill_value=0)
     counts.insert(0, "recordings", counts.sum(axis="columns"))

@@ -87,7 +87,14 @@ def population(figures: Figures) -> str:
     are = f"{plural(figures.recordings, 'recording')} {'is' if figures.recordings == 1 else 'are'} small now"
     of_them = f" ({', '.join(parts)})" if figures.archived < figures.recordings else ""
     others = f"{figures.not_small:,} {'is' if figures.not_small == 1 else 'are'} not"
-    return f"{are}{of_them}; {others}. Bytes, minutes and dollars cover the small ones only."
+    return f"{are}{of_them}; {others}{_destroyed(figures)}. Bytes, minutes and dollars cover the small ones only."
+
+
+def _destroyed(figures: Figures) -> str:
+    """The recordings that do not exist any more; empty if there are none."""
+    deeds = ((figures.expired, "at the end of their retention"), (figures.erased, "on request"))
+    said = " and ".join(f"{count:,} {why}" for count, why in deeds if count)
+    return f"; deleted since: {said}" if said else ""
 
 
 def proof(figures: Figures) -> list[Row]:
@@ -235,6 +242,7 @@ original kept or deleted since, or if a run found it small already. Sizes are th
 <li>A run's own report covers only the recordings that this run archived.</li>
 <li>Prices: {escape(price_list.source)}; {escape(price_list.region)}, {escape(price_list.as_of)}. First volume tier, no
 discounts: above 50 TB in Standard, savings are up to 9 % smaller.</li>
+<li>A recording that was expired or erased neither costs nor saves anything from that day on.</li>
 <li>An original counts as a cost for as long as the table does not say that it was released.</li>
 <li>A run costs what it measured: requests and Fargate time. The worker and a self-hosted server count from the table's
 first run on. A range of dates is charged a share of all these: its share of the minutes that were archived. They

@@ -68,6 +68,7 @@ class Scenario:
     opens: str = "at once"
     releases_originals: bool = True
     grace_days: int = SHIPPED_GRACE_DAYS  # after which the original is released
+    cpu_s_per_minute: float = CPU_S_PER_MINUTE
 
 
 def _converting(profile: str, storage_class: str, *, releases_originals: bool = True) -> Scenario:
@@ -77,6 +78,7 @@ def _converting(profile: str, storage_class: str, *, releases_originals: bool = 
         size_ratio=PROFILES[profile].size_ratio,
         converts=True,
         releases_originals=releases_originals,
+        cpu_s_per_minute=PROFILES[profile].cpu_s_per_minute,
     )
 
 
@@ -101,6 +103,7 @@ SCENARIOS = (
     _converting("alaw-mono", "GLACIER_IR"),
     _converting("alaw-stereo", "GLACIER_IR"),
     _converting("flac-stereo", "GLACIER_IR"),
+    _converting("opus-dual", "GLACIER_IR"),
     _converting("alaw-mono", "GLACIER_IR", releases_originals=False),
 )
 
@@ -147,7 +150,9 @@ def _work_month(scenario: Scenario, workload: Workload, price_list: PriceList) -
     calls = workload.calls_month
     if not scenario.converts:
         return calls / 1000 * price_list.of_class(scenario.storage_class).transition_per_1000
-    archiving = archiving_cost(calls, workload.minutes_month, scenario.storage_class, price_list).all_in_usd
+    archiving = archiving_cost(
+        calls, workload.minutes_month, scenario.storage_class, price_list, scenario.cpu_s_per_minute
+    ).all_in_usd
     releasing = releasing_usd("STANDARD", scenario.storage_class, price_list) if scenario.releases_originals else 0
     return archiving + calls * (releasing + reconciling_usd(scenario.storage_class, price_list))
 
@@ -169,7 +174,13 @@ def _originals(scenario: Scenario, workload: Workload, price_list: PriceList) ->
     return _in_standard(workload, scenario.grace_days, price_list)
 
 
-def archiving_cost(recordings: float, minutes: float, storage_class: str, price_list: PriceList) -> Cost:
+def archiving_cost(
+    recordings: float,
+    minutes: float,
+    storage_class: str,
+    price_list: PriceList,
+    cpu_s_per_minute: float = CPU_S_PER_MINUTE,
+) -> Cost:
     """What archiving so many recordings within a month costs, by the requests that the design makes for one."""
     each = round(recordings)
     lists = round(recordings / _BATCH)
@@ -181,7 +192,7 @@ def archiving_cost(recordings: float, minutes: float, storage_class: str, price_
         "ListObjectVersions": lists,
         "ListObjectsV2": lists,
     }
-    cpu_s = recordings * CPU_S_PER_RECORDING + minutes * CPU_S_PER_MINUTE
+    cpu_s = recordings * CPU_S_PER_RECORDING + minutes * cpu_s_per_minute
     return run_cost(
         price_list,
         counts,
@@ -222,11 +233,12 @@ def comparison_table(workload: Workload, price_list: PriceList) -> str:
 GRACES_DAYS, LENGTHS_MINUTES, KEPT_MONTHS = (30, 7, 1), (1 / 6, 1, 5, 30), (6, 12, 24, 72)
 _LONGEST_S = 3600
 _BY_RULE, _BY_GRACE = _moving("GLACIER_IR"), _converting("alaw-mono", "GLACIER_IR")
-# Seven ways of which a picture can be made: doing nothing, and keeping originals for ever, would dwarf all others.
+# Eight ways of which a picture can be made: doing nothing, and keeping originals for ever, would dwarf all others.
 DRAWN = (
     ("lifecycle rule to GLACIER_IR", _BY_RULE),
     ("alaw-stereo, originals 7 days", replace(_converting("alaw-stereo", "GLACIER_IR"), grace_days=7)),
     ("flac-stereo, originals 7 days", replace(_converting("flac-stereo", "GLACIER_IR"), grace_days=7)),
+    ("opus-dual, originals 7 days", replace(_converting("opus-dual", "GLACIER_IR"), grace_days=7)),
     ("alaw-mono, originals 30 days", replace(_BY_GRACE, grace_days=30)),
     ("alaw-mono, originals 7 days", replace(_BY_GRACE, grace_days=7)),
     ("alaw-mono, originals 1 day", replace(_BY_GRACE, grace_days=1)),
@@ -305,6 +317,18 @@ def shortest_s(months: float, terms: Terms, price_list: PriceList) -> int | None
     return next((each for each in lengths if pays(*_a_call(each, months), terms, price_list)), None)
 
 
+def checks_table(size_bytes: int, price_list: PriceList) -> str:
+    """A row per share of the recordings that a check reads: the cost of one check of all recordings of this size."""
+    recordings = PUBLISHED.calls_month * PUBLISHED.months
+    looks = recordings * price_list.requests({"HeadObject": 1}, "GLACIER_IR")
+    request = price_list.requests({"GetObject": 1}, "GLACIER_IR") + price_list.reading(size_bytes, "GLACIER_IR")
+    reading = {percent: recordings * percent / 100 * request for percent in (0, 20, 100)}
+    return "\n".join(
+        f"| `sample_percent={percent}` | ${looks:,.0f} | ${usd:,.0f} | **${looks + usd:,.0f}** |"
+        for percent, usd in reading.items()
+    )
+
+
 def document(price_list: PriceList) -> str:
     """The whole of docs/costs.md."""
     month = archiving_cost(PUBLISHED.calls_month, PUBLISHED.minutes_month, "GLACIER_IR", price_list)
@@ -344,7 +368,15 @@ def document(price_list: PriceList) -> str:
         gate=gate_table(price_list),
         tag=price_list.tags_month(1_000_000) * PUBLISHED.months,
         read_back=read_back,
+        recordings=PUBLISHED.calls_month * PUBLISHED.months,
+        small_gb=PUBLISHED.calls_month * PUBLISHED.months * small / GB,
+        checks=checks_table(small, price_list),
         days_of_grace=read_back / _in_standard(PUBLISHED, 1, price_list),
+        opus_cpu=PROFILES["opus-dual"].cpu_s_per_minute,
+        alaw_cpu=PROFILES["alaw-mono"].cpu_s_per_minute,
+        opus=100 * PROFILES["opus-dual"].size_ratio,
+        opus_least=100 * PROFILES["opus-dual"].size_ratios[0],
+        opus_most=100 * PROFILES["opus-dual"].size_ratios[1],
         kms=price_list.kms({"KMS": round(2 * PUBLISHED.calls_month)}) / thousands,
     )
 
@@ -364,17 +396,20 @@ counted. Month n stores what came in during the n-1 months before it, as the pub
 
 {table}
 
-![What seven of these ways cost over six years](images/costs.svg)
+![What eight of these ways cost over six years](images/costs.svg)
 
 What the table says:
 
 - Storage class is the greater lever: a lifecycle rule to GLACIER_IR, without any of this software, saves four fifths.
   `alaw-mono` takes off three fifths of what is left, and gives up which speaker said what; `flac-stereo` gives up
-  nothing.
+  nothing. `opus-dual` keeps both speakers and is smaller than any other profile, for {opus_cpu:.2f} s of CPU per minute
+  of audio, where A-law takes {alaw_cpu:.4f} s.
 - DEEP_ARCHIVE is the cheapest way for recordings that may take half a day to open.
 - Each day that originals stay costs ${day:,.0f}. Where nobody releases them, they cost more than doing nothing.
-- FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Objects in DEEP_ARCHIVE
-  and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither is counted.
+- FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Opus files are
+  {opus_least:.1f} to {opus_most:.1f} % as large, depending on how much is spoken; {opus:.0f} % is assumed. Objects in
+  DEEP_ARCHIVE and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither
+  is counted.
 
 ## How long originals stay
 
@@ -386,6 +421,17 @@ The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_D
 Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
 {days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
 (`grace_days_read_back`): that pays for those who would otherwise wait longer.
+
+## Checking the recordings at rest
+
+A check (`check_fixity`) of six years of `alaw-mono` in GLACIER_IR, {recordings:,.0f} recordings and {small_gb:,.0f} GB:
+
+| a check | stored checksums | reading | **total** |
+|---|--:|--:|--:|
+{checks}
+
+One check a year with `sample_percent=20` reads every recording once in five years. S3 Batch Operations' *Compute
+checksum* reads everything where it lies; Amazon S3 pricing has its price under "Management & Insights".
 
 ## How long the calls are
 

@@ -22,14 +22,16 @@ from recordings.recording import open_span, span
 from recordings.table.files import AuditFiles
 from recordings.table.reading import audit_dates, audit_parts, damage_named, dataset_of, table_of
 from recordings.table.records import EndRecord, Kind, end_records
-from recordings.table.rows import SMALL, STATES
+from recordings.table.rows import DESTROYED, EVENTS, SMALL, STATES
 from recordings.table.schema import CURRENT_ORDER
 
 _DAYS_AT_ONCE, _PARTS_AT_ONCE = 4, 2  # of the rows of so many days, all are in memory if they come from S3
 _MEMORY = "500MB"  # for one part; DuckDB writes to disk what is more
 SNR_BIN_DB = 2
 _STATES = tuple(map(str, STATES))
+_EVENTS = tuple(map(str, EVENTS))
 SMALL_STATES = tuple(state.value for state in SMALL)
+DESTROYED_STATES = tuple(state.value for state in DESTROYED)
 
 # What was once shown of a version (verified, read back, tagged) stays true of it, whichever row said so. Only few
 # recordings have rows that may differ in this.
@@ -56,7 +58,7 @@ FROM (
   SELECT *, row_number() OVER newest_first AS newest, lag(state_at) OVER newest_first AS next_at
   FROM (
     SELECT * REPLACE (CASE WHEN status IN {_STATES} THEN state_at END AS state_at), status IN {_STATES} AS is_state
-    FROM rows
+    FROM rows WHERE status NOT IN {_EVENTS}
   )
   WINDOW newest_first AS (PARTITION BY recording_date, bucket, key ORDER BY is_state DESC, {CURRENT_ORDER})
 ) AS states
@@ -101,7 +103,7 @@ SELECT recording_date, bucket, key, status, reason,
   CASE status WHEN 'restored' THEN bytes_after ELSE bytes_before END AS bytes,
   CAST(coalesce(state_at, started_at) AS DATE) AS seen_on, run_id
 FROM history
-WHERE stands AND status NOT IN {SMALL_STATES}
+WHERE stands AND status NOT IN {SMALL_STATES + DESTROYED_STATES}
 ORDER BY recording_date, bucket, key
 """  # noqa: S608 (constants of ours)
 
@@ -214,14 +216,18 @@ def _columns_of_sums(names: Iterable[str]) -> list[str]:
 
 
 def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
-    """Dollars a month for each line of a state: as it would be without us, and what is paid instead."""
+    """Dollars a month for each line of a state: as it would be without us, and what is paid instead.
+
+    What was destroyed costs nothing, and would cost nothing without us: its retention had ended.
+    """
     per_byte = {name: price_list.storage_month(1, name) for name in price_list.classes}
-    found = sums["billed_before"] * sums["class_before"].map(per_byte) * sums["is_state"]
-    left = sums["billed_after"] * sums["class_after"].map(per_byte) * sums["is_state"]
+    is_stored = sums["is_state"] & ~sums["status"].isin(DESTROYED_STATES)
+    found = sums["billed_before"] * sums["class_before"].map(per_byte) * is_stored
+    left = sums["billed_after"] * sums["class_after"].map(per_byte) * is_stored
     restored = sums["status"].eq("restored")  # found the replacement, left the original's copy above it
     original, replacement = found.where(~restored, left), left.where(~restored, found)
     lies_beneath = original * sums["kept"]
-    tags = sums["tags"] * sums["is_state"] * price_list.tags_month(1)
+    tags = sums["tags"] * is_stored * price_list.tags_month(1)
     paid = replacement + lies_beneath + tags + original * restored
     return sums.assign(
         usd_before=original,

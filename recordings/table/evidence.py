@@ -1,7 +1,7 @@
 """Is the audit table still what its runs wrote? Each file against the digests in the records of the runs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,6 +27,7 @@ from recordings.table.records import (
 
 DIFFERENCES_FOLDER = "_differences"  # where recordings.jobs.reconcile keeps what it finds
 _FILES_AT_ONCE = 16
+_RECORD = "a record as some version of this software writes it"
 
 
 class Flaw(StrEnum):
@@ -40,13 +41,15 @@ class Flaw(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """A file that is not as the runs' records say; names are relative to the audit table."""
+    """A file that is not as the runs' records say, with what they say and what is there."""
 
     flaw: Flaw
-    name: str
+    name: str  # its path below the audit table
+    expected: str
+    found: str
 
     def __str__(self) -> str:
-        return f"{self.flaw}: {self.name}"
+        return f"{self.flaw}: {self.name}: expected {self.expected}, found {self.found}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +105,14 @@ def verify_audit(
                 rows[file.name] = file.rows
     there = {name for name in _files_of_table(files, asked) if asked.has(name)}
     flaws = {
-        **dict.fromkeys(digests.keys() - there, Flaw.MISSING),
-        **dict.fromkeys(_changed(files, digests, there), Flaw.CHANGED),
-        **_unlisted(files, there - digests.keys()),
-        **dict.fromkeys(unreadable, Flaw.CHANGED),
-        **_starts(files, starts, start),
+        each.name: each
+        for each in (
+            *(_missing(name, digests[name]) for name in digests.keys() - there),
+            *_changed(files, digests, there),
+            *_unlisted(files, there - digests.keys()),
+            *(_no_record(files, name) for name in unreadable),
+            *_starts(files, starts, start),
+        )
     }
     of_days = {name for name in there if not name.startswith(f"{DIFFERENCES_FOLDER}/")}
     dates = sorted(filter(None, map(_date_of, of_days)))
@@ -117,7 +123,7 @@ def verify_audit(
         runs=runs,
         first_date=dates[0] if dates else None,
         last_date=dates[-1] if dates else None,
-        discrepancies=tuple(Discrepancy(flaw=flaw, name=name) for name, flaw in sorted(flaws.items())),
+        discrepancies=tuple(flaws[name] for name in sorted(flaws)),
     )
 
 
@@ -155,15 +161,35 @@ def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
     return digests
 
 
-def _starts(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> dict[str, Flaw]:
+def _starts(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> Iterator[Discrepancy]:
     """The start records that are gone or not as they were when their runs ended; of runs that began since then."""
     names = names_since(files, START, since)
-    changed = [
-        name
-        for name, data in read_each(files, names)
-        if digests.get(name) not in (None, digest_of(data)) or not start_record(name, data)
-    ]
-    return dict.fromkeys(digests.keys() - set(names), Flaw.MISSING) | dict.fromkeys(changed, Flaw.CHANGED)
+    yield from (_missing(name, {digests[name]}) for name in digests.keys() - set(names))
+    for name, data in read_each(files, names):
+        if digests.get(name) not in (None, digest_of(data)):
+            yield _differs(name, {digests[name]}, data)
+        elif not start_record(name, data):
+            yield Discrepancy(flaw=Flaw.CHANGED, name=name, expected=_RECORD, found=_digest(data))
+
+
+def _missing(name: str, digests: Iterable[str]) -> Discrepancy:
+    return Discrepancy(flaw=Flaw.MISSING, name=name, expected=_either(digests), found="no such file")
+
+
+def _differs(name: str, digests: Iterable[str], data: bytes) -> Discrepancy:
+    return Discrepancy(flaw=Flaw.CHANGED, name=name, expected=_either(digests), found=_digest(data))
+
+
+def _no_record(files: AuditFiles, name: str) -> Discrepancy:
+    return Discrepancy(flaw=Flaw.CHANGED, name=name, expected=_RECORD, found=_digest(files.read(name)))
+
+
+def _either(digests: Iterable[str]) -> str:
+    return f"SHA-256 {' and also '.join(sorted(digests))}"
+
+
+def _digest(data: bytes) -> str:
+    return f"{plural(len(data), 'byte')} with SHA-256 {digest_of(data)}"
 
 
 def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:
@@ -174,16 +200,18 @@ def _files_of_table(files: AuditFiles, asked: _Dates) -> set[str]:
         return {name for names in threads.map(lambda folder: list(files.names(folder)), folders) for name in names}
 
 
-def _changed(files: AuditFiles, digests: Mapping[str, set[str]], there: set[str]) -> list[str]:
-    def is_changed(name: str) -> bool:
-        return {digest_of(files.read(name))} != digests[name]
+def _changed(files: AuditFiles, digests: Mapping[str, set[str]], there: set[str]) -> list[Discrepancy]:
+    def compared(name: str) -> Discrepancy | None:
+        data = files.read(name)
+        return None if {digest_of(data)} == digests[name] else _differs(name, digests[name], data)
 
-    names = sorted(there & digests.keys())
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        return [name for name, changed in zip(names, threads.map(is_changed, names), strict=True) if changed]
+        return [each for each in threads.map(compared, sorted(there & digests.keys())) if each]
 
 
-def _unlisted(files: AuditFiles, unlisted: Iterable[str]) -> dict[str, Flaw]:
+def _unlisted(files: AuditFiles, unlisted: Iterable[str]) -> Iterator[Discrepancy]:
     names = list(files.names(RUNS))
     died = run_ids(names, START) - run_ids(names, END)
-    return {name: Flaw.UNCOMMITTED if writer_of(name) in died else Flaw.ADDED for name in unlisted}
+    for name, data in read_each(files, sorted(unlisted)):
+        flaw = Flaw.UNCOMMITTED if writer_of(name) in died else Flaw.ADDED
+        yield Discrepancy(flaw=flaw, name=name, expected="no file that no run lists", found=_digest(data))

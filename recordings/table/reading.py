@@ -8,6 +8,7 @@ from datetime import date
 from functools import reduce
 from itertools import chain
 from operator import or_
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,7 +22,7 @@ from recordings.recording import Day
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
 from recordings.table.parquet import PANDAS_TYPES, arrow_schema
-from recordings.table.rows import STATES, TAG_LIMIT, AuditRow, Status
+from recordings.table.rows import DESTROYED, STATES, TAG_LIMIT, AuditRow, Status
 
 STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
 _LISTINGS_AT_ONCE = 16
@@ -145,6 +146,7 @@ class Final(NamedTuple):
     recordings: frozenset[tuple[str, str]]  # (key, ETag)
     damaged: tuple[str, ...]
     unprofitable: frozenset[tuple[str, str]] = frozenset()  # of these, the recordings that are not worth archiving
+    destroyed: Mapping[str, str] = MappingProxyType({})  # by key, whatever its ETag: as destroyed_recordings says
 
 
 def final_recordings(
@@ -161,7 +163,8 @@ def final_recordings(
 
     Final are recordings that under this profile were verified and tagged (or had no room for the tag), that this
     version of the software rejected, or that it found not worth archiving when it weighed them by the digest
-    ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named.
+    ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named. A recording that
+    a run has destroyed is named with that run, so that a copy which somebody brought back is not taken for another one.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -171,10 +174,10 @@ def final_recordings(
     of_profile = ds.field("profile") == profile
     stays = ~ds.field("status").isin([str(each) for each in STATES])
     etag = pc.if_else(stays, ds.field("etag_before"), ds.field("etag_after"))
-    wanted = {
-        "columns": {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected},
-        "filter": _filter(Only(bucket=bucket, prefixes=day.key_prefixes)) & of_profile & (done | left),
-    }
+    is_destroyed = ds.field("status").isin([str(each) for each in DESTROYED])
+    only = Only(bucket=bucket, prefixes=day.key_prefixes)
+    columns = {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected, "destroyed": is_destroyed}
+    wanted = {"columns": columns, "filter": _filter(only) & ((of_profile & (done | left)) | is_destroyed)}
     files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])
     try:
@@ -184,10 +187,39 @@ def final_recordings(
     lines = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
     found = list(chain.from_iterable(lines))
     return Final(
-        frozenset((key, etag) for key, etag, _ in found),
+        frozenset((key, etag) for key, etag, _, is_gone in found if not is_gone),
         tuple(damaged),
-        frozenset((key, etag) for key, etag, is_unprofitable in found if is_unprofitable),
+        frozenset((key, etag) for key, etag, is_unprofitable, is_gone in found if is_unprofitable and not is_gone),
+        destroyed_recordings(files, [day.date], only) if any(is_gone for *_, is_gone in found) else {},
     )
+
+
+def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) -> dict[str, str]:
+    """By key, of the recordings whose last state says that a run destroyed them: ``run <run_id> erased it on <date>``.
+
+    Where a file of a day cannot be read, the others of that day decide.
+    """
+    wanted = {"columns": [*STATE_COLUMNS, "run_id"], "filter": _filter(only)}
+    tables = [table for day in days for table in _readable(files, day, wanted)]
+    rows = pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get) if tables else pd.DataFrame()
+    if rows.empty:
+        return {}
+    gone = current(rows)
+    gone = gone[gone["status"].isin([str(each) for each in DESTROYED])]
+    columns = zip(gone["key"], gone["status"], gone["run_id"], gone["state_at"], strict=True)
+    return {key: f"run {run_id} {status} it{_on(at)}" for key, status, run_id, at in columns}
+
+
+def _on(moment: Any) -> str:
+    return "" if pd.isna(moment) else f" on {moment:%Y-%m-%d}"
+
+
+def _readable(files: AuditFiles, day: date, wanted: Mapping[str, Any]) -> list[pa.Table]:
+    rows = dataset_of(files, [day])
+    try:
+        return [table_of(rows, **wanted)]
+    except AuditDamaged:
+        return _file_by_file(files, rows.files, wanted)[0]
 
 
 def _file_by_file(

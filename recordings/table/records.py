@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ERASE = "erase"
     HOLD = "hold"
     LIFT = "lift"
+    CHECK = "check"  # of the replacements' bytes at rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

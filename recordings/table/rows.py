@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from recordings.recording import Batch
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 TAG_LIMIT = "tag-limit"  # the reason of a replacement without room for the tag: its provenance counts instead
 
 
@@ -27,6 +27,7 @@ class Status(StrEnum):
     CHANGED = "changed"
     REJECTED = "rejected"
     FAILED = "failed"
+    CHECKED = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +81,20 @@ class AuditRow:
     error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps"] = None
     gain_left: Annotated[float | None, "Measured share of the left channel; null if too quiet to tell"] = None
     gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
+    worst_error_left: Annotated[
+        float | None, "Opus: largest error of the left channel in any 20 ms, as a share of what is refused above 0.8"
+    ] = None
+    worst_error_right: Annotated[float | None, "Opus: the same of the right channel; null if there is none"] = None
+    least_kept_left: Annotated[
+        float | None, "Opus: least share of the left channel's energy kept in any 10 ms; null if too quiet to tell"
+    ] = None
+    least_kept_right: Annotated[float | None, "Opus: the same of the right channel"] = None
+    delay_left_s: Annotated[float | None, "Opus: largest delay of the left channel in any second, in seconds"] = None
+    delay_right_s: Annotated[float | None, "Opus: the same of the right channel"] = None
+    crosstalk: Annotated[float | None, "Opus: largest share of the other speaker in either channel"] = None
     verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
-    read_back: Annotated[bool, "The replacement was read back and decoded in full"] = False
+    read_back: Annotated[bool, "The replacement was read back in full: decoded, or, in a `checked` row, hashed"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
     weighed_by: Annotated[
         str | None, "Digest of the prices, retention and terms by which archiving it would not pay, now or later"
@@ -148,7 +160,7 @@ _COLUMNS = {
 }
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
-EVENTS = (Status.HELD, Status.LIFTED)  # told of a recording beside what became of it: neither states nor attempts
+EVENTS = (Status.HELD, Status.LIFTED, Status.CHECKED)  # told beside what became of it: neither states nor attempts
 DESTROYED = (Status.EXPIRED, Status.ERASED)  # no version is left
 STATES = (*HOLDS_REPLACEMENT, Status.RESTORED, Status.RELEASED, *DESTROYED)
 

@@ -112,7 +112,7 @@ says under `schema_version`.
 ```
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
-<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a restore or release is about to do, and has done
+<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a job is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
 <audit_uri>/_differences/<run_id>.csv                           how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
@@ -155,10 +155,13 @@ record lists the file with its digest, and `verify_audit` checks it. Where there
 
 ## What is true now
 
-`archived`, `already_archived`, `restored` and `released` are states of the bucket; `skipped`, `changed`, `rejected` and
-`failed` are attempts. What is true of a recording is its last state by S3's clock; an attempt never supersedes a state.
-Where two rows are about one version, the row of the run that wrote the version counts.
-`recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below.
+`archived`, `already_archived`, `restored`, `released`, `expired` and `erased` are states of the bucket; `skipped`,
+`changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
+no longer holds the recording, or a check found the bytes as they were judged. What is true of a recording is its last
+state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of the
+run that wrote the version counts. `recordings.table.reading.current(frame)` gives these rows, and so does the view
+`audit_current` below. Of a recording whose last state is `expired` or `erased`, no version is left: that row certifies
+it.
 
 ## Glossary
 
@@ -244,7 +247,15 @@ every file that is missing, changed, or listed by no run, and every start record
 It reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and*
 records could still forge both, or delete a run's files together with its records, and the table would not show it:
 Object Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences
-`uncommitted`.
+`uncommitted`. Of each such file, it says the path below the table, what was expected and what was found, so that the
+file can be compared with a backup.
+
+The bytes of the recordings are checked by `check_fixity`, which writes a row `checked` for each that is intact; if
+`read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,
+S3 Batch Operations computes checksums where objects lie. `recordings.jobs.checksums.compare_checksums(path, audit_uri)`
+joins a CSV file of its report with this table, by bucket, key and version: `sha256_after` for replacements,
+`sha256_before` for originals.
+
 Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
 
 ## Changes to the schema

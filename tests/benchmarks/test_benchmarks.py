@@ -23,6 +23,7 @@ SHOWN = {
         "release, a month left",
         "5,886 30 days looked through",
         "restore 5,000 contacts",
+        "to delete, 0 problems",
         "0 discrepancies",
         "680 days finished",
     ),

@@ -24,8 +24,11 @@ DECLARED = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read
 POLICY = {
     **{"archive-daily": "archive", "archive-day": "archive", "backfill": "archive", "inspect": "inspect"},
     **{"estimate": "estimate", "restore": "restore", "release-originals": "release"},
-    **{"reconcile-weekly": "reconcile", "report-monthly": "report"},
+    **{"reconcile-weekly": "reconcile", "report-monthly": "report", "check-fixity-yearly": "check"},
+    **{"export": "export"},
+    **{"expire-recordings": "expire", "erase": "erase", "erase-deferred": "erase", "hold": "hold"},
 }
+MUST_BE_GIVEN = {"backfill": {"start_date": "2026-01-12", "end_date": "2026-01-14"}, "hold": {"case": "2026-CV-1"}}
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
 SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)
 
@@ -89,9 +92,9 @@ def tasks(
 
 
 def start(client: SyncPrefectClient, name: str, **job_variables: str) -> Any:
-    dates = {"start_date": "2026-01-12", "end_date": "2026-01-14"} if name == "backfill" else {}
     found = deployment(client, name).id
-    return client.create_flow_run_from_deployment(found, parameters=dates, job_variables=job_variables).id
+    given = MUST_BE_GIVEN.get(name, {})
+    return client.create_flow_run_from_deployment(found, parameters=given, job_variables=job_variables).id
 
 
 def client_of(server: Server) -> SyncPrefectClient:

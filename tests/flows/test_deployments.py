@@ -30,10 +30,17 @@ def is_scheduled(declared: Any) -> bool:
     return any(schedule.get("active", True) for schedule in declared.get("schedules", []))
 
 
+DRY_AT_FIRST = (
+    *("release-originals", "expire-recordings", "erase", "erase-deferred", "hold"),
+    *("check-fixity-yearly", "export"),
+)
+
+
 def test_all_that_an_operator_starts_is_declared() -> None:
     assert set(DECLARED) == {
         *("archive-daily", "archive-day", "backfill", "inspect", "estimate", "restore"),
-        *("release-originals", "reconcile-weekly", "report-monthly"),
+        *("release-originals", "expire-recordings", "erase", "erase-deferred", "hold"),
+        *("reconcile-weekly", "check-fixity-yearly", "export", "report-monthly"),
     }
 
 
@@ -55,7 +62,10 @@ def test_what_is_not_scheduled_starts_nothing_by_itself(client: SyncPrefectClien
     for name in DECLARED:
         if not is_scheduled(DECLARED[name]):
             assert not runs_of(client, name, StateType.SCHEDULED)
-    assert deployment(client, "release-originals").parameters.get("dry_run", True)
+    for name in DRY_AT_FIRST:
+        found = deployment(client, name)
+        assert found.parameters.get("dry_run", True), name
+        assert found.parameter_openapi_schema["properties"]["dry_run"]["default"] is True, name
 
 
 def test_every_field_of_a_run_form_opens_ready_to_be_filled_in(client: SyncPrefectClient, env: dict[str, str]) -> None:

@@ -1,15 +1,33 @@
-"""The run forms of restore, release and reconcile: no server is needed to read them."""
+"""The run forms of the jobs: no server is needed to read them."""
 
 from typing import Any
 
 import pytest
 from prefect.utilities.callables import parameter_schema
 
+from deployments.forms import plain
+from flows.erase import erase_recordings
+from flows.expire import expire_recordings
+from flows.export import export_recordings
+from flows.fixity import check_fixity
+from flows.hold import hold_recordings
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
+from recordings.errors import InvalidRequest
 
-FLOWS: dict[str, Any] = {"restore": restore_recordings, "release": release_originals, "reconcile": reconcile_audit}
+FLOWS: dict[str, Any] = {
+    "restore": restore_recordings,
+    "release": release_originals,
+    "reconcile": reconcile_audit,
+    "check": check_fixity,
+    "export": export_recordings,
+    "expire": expire_recordings,
+    "erase": erase_recordings,
+    "hold": hold_recordings,
+}
+PLACE: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit", "prefixes": ["connect/"]}
+PLACES = ["prefixes", "bucket", "audit_uri"]
 SELECTION = ["start_date", "end_date", "prefixes", "everything", "dry_run"]
 
 
@@ -20,10 +38,21 @@ def shown(flow: Any) -> dict[str, Any]:
 
 
 def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None:
-    restore, release, reconcile = map(list, map(shown, FLOWS.values()))
+    restore, release, reconcile, check, export, expire, erase, hold = map(list, map(shown, FLOWS.values()))
     named = ["contact_ids", "keys", *SELECTION[:3], "run_id", *SELECTION[3:]]
     assert restore == [*named, "missing_ok", "bucket", "audit_uri"]
     assert release == [*SELECTION, "grace_days", "grace_days_read_back", "missing_ok", "bucket", "audit_uri"]
+    assert check == [*SELECTION[:3], "sample_percent", "dry_run", "missing_ok", "bucket", "audit_uri"]
+    assert export == [
+        *("contact_ids", "keys", *SELECTION[:3], "run_id", "case", "version", "as_pcm", "dry_run"),
+        *("destination_uri", "bucket", "audit_uri"),
+    ]
+    assert expire == ["start_date", "end_date", "rules", "stop_above_percent", "dry_run", *PLACES]
+    assert erase == ["contact_ids", "keys", "case", "start_date", "end_date", "dry_run", "missing_ok", *PLACES]
+    assert hold == [
+        *("contact_ids", "keys", "start_date", "end_date", "run_id", "case", "lift", "dry_run", "missing_ok"),
+        *PLACES,
+    ]
     assert reconcile == ["start_date", "end_date", "repair", "prefixes", "bucket", "audit_uri"]
 
 
@@ -41,7 +70,39 @@ def test_a_form_submitted_as_it_opens_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_date_that_is_blank_is_left_out(name: str) -> None:
-    place = {"bucket": "calls", "audit_uri": "audit", "prefixes": ["connect/"]}
+    required: dict[str, dict[str, Any]] = {"export": {"destination_uri": "bag"}, "hold": {"case": "2026-CV-1"}}
+    place = PLACE | required.get(name, {})
     blank = {"start_date": "", "end_date": " "}
     validated = FLOWS[name].validate_parameters({**place, **blank})
     assert (validated["start_date"], validated["end_date"]) == (None, None)
+
+
+def test_an_expiry_without_rules_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARCHIVE_RETENTION_RULES", raising=False)
+    with pytest.raises(InvalidRequest, match="rules is empty, so everything is kept"):
+        expire_recordings.fn(**PLACE)
+
+
+def test_a_hold_without_a_case_or_a_selection_is_refused() -> None:
+    with pytest.raises(Exception, match="case"):
+        hold_recordings.validate_parameters(PLACE)
+    with pytest.raises(InvalidRequest, match="case is ' '"):
+        hold_recordings.fn(**PLACE, case=" ", keys=["a"])
+    with pytest.raises(InvalidRequest, match="nothing is selected, so nothing was touched: give contact_ids, keys"):
+        hold_recordings.fn(**PLACE, case="2026-CV-1")
+
+
+def test_the_form_of_rules_asks_for_prefix_tag_and_days_and_the_flow_takes_what_it_sends() -> None:
+    schema = plain(parameter_schema(expire_recordings.fn).model_dump())
+    rules = schema["properties"]["rules"]
+    assert (rules["type"], rules["items"]) == ("array", {"$ref": "#/definitions/RetentionRule"})
+    rule = schema["definitions"]["RetentionRule"]
+    assert (list(rule["properties"]), rule["required"]) == (["prefix", "tag", "keep_days"], ["keep_days"])
+    assert all(field["description"] for field in rule["properties"].values())
+    assert rule["properties"]["keep_days"]["anyOf"][0]["type"] == "integer"  # the choice that is open first
+    sent = [{"tag": "retention=short", "keep_days": 90}, {"keep_days": None}]
+    validated = expire_recordings.validate_parameters({**PLACE, "rules": sent})
+    assert [(each.prefix, each.tag, each.keep_days) for each in validated["rules"]] == [
+        ("", "retention=short", 90),
+        ("", "", None),
+    ]

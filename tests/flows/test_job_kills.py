@@ -1,4 +1,4 @@
-"""Releases and restores killed at any moment: everything done gets its row, in the name of the run that did it.
+"""Jobs killed at any moment: everything done gets its row, in the name of the run that did it.
 
 ``KILLS`` sets how many of each are killed; the long version has 200.
 """
@@ -28,6 +28,7 @@ KILLS_PER_ROUND = 2  # one after the other, so that settling is killed, too; the
 RECORDINGS = 16  # of each round, on two days of its own
 ROUNDS_AT_ONCE = 20  # share a bucket and a table, so that there is history
 
+STATUS = {"release": "released", "restore": "restored", "expire": "expired"}
 Versions = dict[str, set[str]]  # version ids by key
 
 
@@ -53,7 +54,7 @@ class Round:
         self.doers: dict[str, str] = {}  # the run that deleted or copied it, by key
 
     def versions(self) -> Versions:
-        listed = self.bucket.client.list_object_versions(Bucket=self.bucket.name)["Versions"]
+        listed = self.bucket.client.list_object_versions(Bucket=self.bucket.name).get("Versions", ())
         of_round: Versions = {key: set() for key in self.originals}
         for version in listed:
             if version["Key"] in of_round:
@@ -61,7 +62,9 @@ class Round:
         return of_round
 
     def done(self) -> set[str]:
-        """Whose original is gone, or has a copy above it."""
+        """Whose original is gone, or has a copy above it; of an expiry, of which nothing is left."""
+        if self.kind == "expire":
+            return {key for key, versions in self.versions().items() if not versions}
         return {key for key, versions in self.versions().items() if versions != self.before[key]}
 
     def kill(self, moments: random.Random, whole_s: float, *, at_work: bool) -> bool:
@@ -86,13 +89,16 @@ class Round:
 
     def check(self, last_run: str) -> None:
         frame = read_audit(self.audit_uri, self.day, self.day + timedelta(days=1))
-        told = frame[frame["status"] == ("released" if self.kind == "release" else "restored")]
+        told = frame[frame["status"] == STATUS[self.kind]]
         assert sorted(told["key"]) == sorted(self.originals), "exactly one row for each"
         doers = {**dict.fromkeys(self.originals, last_run), **self.doers}
         assert dict(zip(told["key"], told["run_id"], strict=True)) == doers, "in the name of who did it"
+        assert set(current(frame)["status"]) == {STATUS[self.kind]}
         assert verify_audit(self.audit_uri).discrepancies == ()
         for key, now in self.versions().items():
-            if self.kind == "release":
+            if self.kind == "expire":
+                assert now == set(), "no version is left"
+            elif self.kind == "release":
                 assert now == {self.replacements[key]}, "the original, and nothing else, is gone"
             else:
                 assert len(now) == 3, "copied once"
@@ -112,7 +118,7 @@ def archive_rounds(bucket: Bucket, audit_uri: str, rounds: int, a_call: MakeCall
 
 @pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("soon_dead")
-@pytest.mark.parametrize("kind", ["release", "restore"])
+@pytest.mark.parametrize("kind", [*STATUS])
 def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server, kind: str) -> None:
     moments = random.Random(11)  # noqa: S311 (no secret)
     killed, partly, deeds, whole_s = 0, 0, 0, 2.0

@@ -31,7 +31,9 @@ def test_the_round_trip(bucket: Bucket, archived: dict[str, str], where: Any, au
     assert bucket.versions(key)
     lifted = hold_recordings(**where, keys=[key], case="2026-CV-1", lift=True)
     assert lifted.counts == {"lifted": 1}
+    sizes = [version["Size"] for version in bucket.versions(key)]
     expired = expire_recordings(**where, rules=RULES)
+    assert (expired.original_bytes, len(sizes)) == (sum(sizes), 2)  # the replacement and the original
     assert expired.counts == {"expired": 1}
     assert bucket.snapshot() == []
     frame = read_audit(audit_uri)
@@ -50,3 +52,12 @@ def test_an_erasure(bucket: Bucket, archived: dict[str, str], where: Any, audit_
     summary = erase_recordings(**where, contact_ids=[contact], case="2026-GDPR-1")
     assert summary.counts == {"erased": 2}
     assert not bucket.versions(analysis)
+
+
+def test_the_form_of_an_erasure_submitted_as_it_opens_deletes_nothing(
+    bucket: Bucket, archived: dict[str, str], where: Any
+) -> None:
+    before = bucket.snapshot()
+    for dry_run in (True, False):  # as the deployment erase-deferred runs: it finishes requests, and there are none
+        assert erase_recordings(**{**where, "dry_run": dry_run}).counts == {}
+    assert bucket.snapshot() == before

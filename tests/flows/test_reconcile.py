@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,16 @@ from prefect.client.schemas.objects import StateType
 
 from demo.servers import Server
 from flows.archive import archive_recordings
+from flows.erase import erase_recordings
+from flows.expire import expire_recordings
+from flows.hold import hold_recordings
 from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.result import JobFailed, JobSummary
+from recordings.retention_rules import RetentionRule
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
@@ -300,6 +304,109 @@ def test_what_is_kept_too_long_is_told(
         assert reconcile().drifts == {"retention-overdue": 3}
     finally:
         settings.cache_clear()
+
+
+def _today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+@pytest.fixture
+def retention_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    def say(*rules: dict[str, Any]) -> None:
+        monkeypatch.setenv("ARCHIVE_RETENTION_RULES", json.dumps(rules))
+        settings.cache_clear()
+
+    yield say
+    settings.cache_clear()
+
+
+def test_what_is_kept_too_long_counts_by_the_retention_rules(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, retention_rules: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count before the years; where all rules that may decide agree, no tags are asked for."""
+    monkeypatch.setenv("ARCHIVE_RETENTION_YEARS", "0.01")
+    retention_rules({"keep_days": None})
+    assert reconcile().drifts == {}
+    retention_rules({"prefix": "else/", "keep_days": 0}, {"tag": "retention=short", "keep_days": 9}, {"keep_days": 10})
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.jobs.reconcile._drifts", lambda *_: iter(()))
+        patch.setattr("recordings.s3.store.Store.tags", lambda *_: 1 / 0)
+        assert reconcile().drifts == {"retention-overdue": 3}
+    bucket.client.put_object_tagging(
+        Bucket=bucket.name,
+        Key=KEY,
+        Tagging={"TagSet": [{"Key": "converted", "Value": "True"}, {"Key": "retention", "Value": "short"}]},
+    )
+    retention_rules({"tag": "retention=short", "keep_days": 9}, {"keep_days": 36_500})
+    assert reconcile().drifts == {"retention-overdue": 1}
+    retention_rules({"tag": "retention=short", "keep_days": 36_500}, {"keep_days": 9})
+    assert reconcile().drifts == {"retention-overdue": 2}
+
+
+def test_what_was_destroyed_is_no_difference_until_it_is_there_again(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, retention_rules: Any, a_call: MakeCall
+) -> None:
+    """Neither is a delete marker that somebody leaves. A hold is no look at a recording that is new."""
+    expired, erased, held = archived
+    copies = {key: bucket.body(key) for key in (expired, erased)}
+    where: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    bucket.put(key_of(7), a_call(7))
+    hold_recordings(**where, keys=[held, key_of(7)], case="2026-CV-1")
+    assert reconcile().drifts == {"new-since": 1}
+    expiry = expire_recordings(**where, rules=[RetentionRule(keep_days=9)], end_date=DAY, stop_above_percent=100)
+    assert expiry.counts == {"expired": 2, "skipped": 2}
+    assert reconcile().drifts == {}
+    bucket.client.delete_object(Bucket=bucket.name, Key=expired)
+    retention_rules({"keep_days": 9})
+    assert reconcile().drifts == {"retention-overdue": 2}, "what is left of it is no recording"
+    bucket.put(erased, copies[erased])
+    bucket.put(expired, copies[expired])
+    bucket.client.delete_object(Bucket=bucket.name, Key=expired)
+    for repair in (False, True):
+        with pytest.raises(JobFailed, match=f"run {expiry.run_id} expired it, but it is there again") as failed:
+            reconcile(repair=repair)
+        assert failed.value.summary.drifts == {"resurrected": 2, "retention-overdue": 4}
+        assert failed.value.summary.counts == {}
+    before = bucket.snapshot()
+    summary = archive_recordings(
+        bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+    )
+    assert summary.counts == {"skipped": 2}
+    reasons = read_audit(audit_uri).query("run_id == @summary.run_id").set_index("key")["reason"]
+    assert reasons[erased] == f"destroyed: run {expiry.run_id} expired it on {_today()}; somebody has brought it back"
+    assert reasons[key_of(7)].startswith("held: ")
+    assert bucket.snapshot() == before
+
+
+@pytest.mark.parametrize("kind", ["expire", "erase"])
+def test_a_destruction_that_died_is_named_and_settled_by_a_repair(
+    bucket: Bucket,
+    archived: dict[str, str],
+    reconcile: Any,
+    audit_uri: str,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """Of archived recordings, and of one that was rejected and never archived."""
+    bucket.put(key_of(7), a_call()[:-99])
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    where: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.jobs.deletion.conclude", lambda *_: 1 / 0)
+        destroy: Any = {
+            "expire": lambda: expire_recordings(**where, rules=[RetentionRule(keep_days=9)]),
+            "erase": lambda: erase_recordings(**where, keys=[*archived, key_of(7)], case="2026-GDPR-1"),
+        }[kind]
+        with pytest.raises(JobFailed) as failed:
+            destroy()
+    assert bucket.snapshot() == []
+    bucket.put(f"{PREFIX}{DAY:%Y/%m/%d}/", b"")
+    assert reconcile().drifts == {f"{kind}-untold": 4}
+    summary = reconcile(repair=True)
+    assert (summary.drifts, summary.settled) == ({}, 4)
+    assert current(read_audit(audit_uri))["run_id"].unique().tolist() == [failed.value.summary.run_id]
+    assert verify_audit(audit_uri).discrepancies == ()
 
 
 def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
@@ -53,6 +54,34 @@ def test_the_grace_period_is_kept(bucket: Bucket, archived: dict[str, str], rele
     before = bucket.snapshot()
     assert release(grace_days=30).reasons == {"in-grace": 3}
     assert bucket.snapshot() == before
+
+
+def test_what_a_case_holds_is_not_released_until_all_cases_are_lifted(
+    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str
+) -> None:
+    """By the tag on the replacement, or by the table alone: somebody has taken the tag, or S3's hold, away by hand."""
+    by_tag, by_table, free = archived
+    where: Any = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "dry_run": False}
+    for case in ("2026-CV-1", "2026-CV-2"):
+        hold_recordings(**where, keys=[by_tag, by_table], case=case)
+    converted = {"TagSet": [{"Key": "converted", "Value": "True"}]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=by_table, Tagging=converted)
+    held_by = dict.fromkeys((by_tag, by_table), "held for 2026-CV-1, 2026-CV-2")
+    for case in ("2026-CV-1", "2026-CV-2"):
+        summary = release()
+        assert summary.reasons == {"held": 2}
+        rows = read_audit(audit_uri).query("run_id == @summary.run_id and status == 'skipped'")
+        assert dict(zip(rows["key"], rows["reason"], strict=True)) == {k: f"held: {v}" for k, v in held_by.items()}
+        hold_recordings(**where, keys=[by_tag, by_table], case=case, lift=True)
+        held_by = dict.fromkeys(held_by, "held for 2026-CV-2")
+    assert {key for key, version in archived.items() if len(bucket.versions(key)) == 1} == {free}
+    assert release().counts == {"released": 2}
+
+
+def test_what_somebody_tagged_as_held_is_not_released(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+    tags = {"TagSet": [{"Key": "converted", "Value": "True"}, {"Key": "legal-hold", "Value": "2026-CV-9"}]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging=tags)
+    assert (release().counts, len(bucket.versions(KEY))) == ({"released": 2, "skipped": 1}, 2)
 
 
 def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:

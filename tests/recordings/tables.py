@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import EVENTS, AuditRow, Status
 
 DAY = date(2026, 1, 12)
 ARCHIVED_AT = datetime(2026, 1, 20, 3, tzinfo=UTC)
@@ -106,7 +106,7 @@ ROW = AuditRow(
 
 
 def every_status() -> list[AuditRow]:
-    """Two days with a recording of every status: of one run, and of a release and a restore after it."""
+    """Two days with a recording of every status: of one run, and of jobs after it. Events are told beside others."""
     run = [
         replace(ARCHIVED, read_back=True),
         *(replace(ARCHIVED, key=f"calls/2026/01/12/{n}.wav", bytes_before=4_000_044 + n) for n in (1, 2)),
@@ -144,4 +144,14 @@ def every_status() -> list[AuditRow]:
         tagged=False,
         **after,
     )
-    return [*run, released, restored]
+    archived = [replace(ARCHIVED, key=f"calls/2026/01/12/{n}.wav") for n in (9, 10)]
+    gone: dict[str, Any] = {**after, "original_kept": False, "verified": False, "tagged": False, "read_back": False}
+    expired = replace(archived[0], status=Status.EXPIRED, reason="retention: kept 30 days after the call", **gone)
+    erased = replace(archived[1], status=Status.ERASED, reason="case: 1", bytes_before=None, bytes_after=None, **gone)
+    never_looked_at = replace(ARCHIVED, key="calls/2026/01/12/11.wav")
+    events = [
+        replace(row, status=status, **{**gone, "started_at": later + timedelta(days=1)})
+        for row in (run[0], run[5], never_looked_at, archived[1])
+        for status in EVENTS
+    ]
+    return [*run, released, restored, *archived, expired, erased, *events]

@@ -37,10 +37,10 @@ from recordings.savings.charts import charts
 from recordings.savings.excel import workbook
 from recordings.savings.figures import Figures, by_day, by_reason, by_status, figures, saved_by_day, spent_by_day
 from recordings.savings.page import money, page, population, proof, savings_report
-from recordings.savings.sums import SMALL_STATES, Savings, savings
+from recordings.savings.sums import DESTROYED_STATES, SMALL_STATES, Savings, savings
 from recordings.summary import tally
 from recordings.table.reading import read_audit
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import EVENTS, AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
 from tests.fixtures import PlanRun
 from tests.recordings.prices import US_EAST_1
@@ -57,16 +57,18 @@ def counted(root: Path, rows: list[AuditRow]) -> tuple[Savings, Figures]:
 
 
 def of_sql(root: Path) -> list[int]:
-    """What the documented views give: recordings, bytes before and after, of those small now, and all others."""
+    """What the documented views give: recordings, bytes before and after, of those small now; how many are not."""
     with duckdb.connect() as sql:
         sql.execute(duckdb_view(str(root)))
         sql.execute(current_view())
         small = (
             f"SELECT count(*), sum(bytes_before), sum(bytes_after) FROM audit_current WHERE status IN {SMALL_STATES}"  # noqa: S608
         )
-        recordings = "SELECT count(DISTINCT (recording_date, bucket, key)) FROM audit"
-        (found,), (all_,) = sql.execute(small).fetchall(), sql.execute(recordings).fetchall()
-    return [int(found[0]), int(found[1] or 0), int(found[2] or 0), all_[0] - found[0]]
+        destroyed = f"SELECT count(*) FROM audit_current WHERE status IN {DESTROYED_STATES}"  # noqa: S608
+        events = tuple(map(str, EVENTS))
+        recordings = f"SELECT count(DISTINCT (recording_date, bucket, key)) FROM audit WHERE status NOT IN {events}"  # noqa: S608
+        (found,), (gone,), (all_,) = (sql.execute(each).fetchall() for each in (small, destroyed, recordings))
+    return [int(found[0]), int(found[1] or 0), int(found[2] or 0), all_[0] - found[0] - gone[0]]
 
 
 def by_kernel(audit_uri: str) -> str:
@@ -110,8 +112,9 @@ def check(root: Path, rows: list[AuditRow], run_notebook: Callable[[str], str]) 
     assert found.net_so_far == pytest.approx(
         (saved - spent_by_day(result, PRICES, pd.DatetimeIndex(saved.index))).iloc[-1]
     )
-    assert found.recordings + by_reason(result)["recordings"].sum() == len(
-        {(row.recording_date, row.bucket, row.key) for row in rows}
+    gone = found.expired + found.erased
+    assert found.recordings + gone + by_reason(result)["recordings"].sum() == len(
+        {(row.recording_date, row.bucket, row.key) for row in rows if row.status not in EVENTS}
     )
     small = [found.recordings, found.bytes_before, found.bytes_after]
     if rows:  # DuckDB refuses a view of no file
@@ -129,7 +132,7 @@ def check(root: Path, rows: list[AuditRow], run_notebook: Callable[[str], str]) 
     html = page(result, found, PRICES, drawn, "audit", {})
     by_state = re.findall(r'class="text">([a-z ]+)</td><td>([\d,]+)</td>', html.partition("<h2>Proof")[0])
     assert {label.replace(" ", "_"): int(count.replace(",", "")) for label, count in by_state} == Counter(
-        days[list(map(str, Status))].sum()[lambda counts: counts > 0].to_dict()
+        days[[str(each) for each in Status if each not in EVENTS]].sum()[lambda counts: counts > 0].to_dict()
     )
     notebook = run_notebook(str(root))
     for shown in (html, savings_report(found, {}), notebook):
@@ -147,7 +150,8 @@ def test_every_status_gives_the_same_figures_everywhere(tmp_path: Path) -> None:
     rows = every_status()
     notebook = check(tmp_path, rows, by_kernel)
     assert notebook.count("calls/2026/01/12/rejected.wav") == 1
-    assert f"{tmp_path}: 11 files, 0 rows, 0 runs, calls of 2026-01-12 to 2026-01-13: 1" in notebook  # discrepancies
+    checked = f"{tmp_path}: {len(rows)} files, 0 rows, 0 runs, calls of 2026-01-12 to 2026-01-13: 1"  # discrepancies
+    assert checked in notebook
 
 
 def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> None:
@@ -164,11 +168,12 @@ def test_a_runs_own_figures_are_those_of_what_it_archived(tmp_path: Path) -> Non
         sums.usd_per_month_before - sums.usd_per_month_after - sums.usd_per_month_tags - sums.usd_per_month_originals
     )
     assert saved == pytest.approx(archived["usd_saved"].sum())
-    assert "5 recordings are small now (4 archived, 1 found small already)" in population(found)
+    archived_now = sums.counts["archived"]
+    assert f"{archived_now + 1} recordings are small now ({archived_now} archived, 1 found small" in population(found)
     shown = StringIO()
     Console(file=shown, width=200).print(table_of_days(read_audit(str(tmp_path))))
     *_, last = shown.getvalue().strip().splitlines()
-    assert last.split()[:5] == ["all", str(len(run)), "4", "1", "1"]
+    assert last.split()[:5] == ["all", str(len(run)), str(archived_now), "1", "1"]
     assert last.split()[-2] == f"{100 * (1 - sums.bytes_after / sums.bytes_before):.1f}"
 
 
@@ -184,7 +189,7 @@ def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Plan
     assert summary.minutes == pytest.approx(found.minutes)
     report = backfill_report(backfill, portions, summary, {}, stands, {})
     assert f"**{found.recordings} recordings** of these days are small now" in report
-    assert f"**{found.not_small}** are not." in report
+    assert f"**{found.not_small}** are not. **2** were expired or erased since." in report
 
 
 def test_the_notebook_says_what_is_wrong_with_a_table(tmp_path: Path) -> None:

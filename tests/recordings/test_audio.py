@@ -4,8 +4,6 @@ import functools
 import hashlib
 import io
 import math
-import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,12 +12,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.conversion import alaw
-from recordings.conversion import ffmpeg as ours
+from recordings.conversion import alaw, flac
 from recordings.conversion.alaw import encode
 from recordings.conversion.audio import Conversion, convert, inspect
-from recordings.conversion.program import check_profile_available, executable
-from recordings.errors import InvalidRequest, Rejected
+from recordings.errors import Rejected
 from recordings.profiles import PROFILES, AudioFormat, Profile
 from tests.recordings import clips
 from tests.recordings.clips import Int16s, Trickle, chunk, ffmpeg, fmt, riff, wav
@@ -276,6 +272,13 @@ def assert_lossless(source: bytes, bits: int) -> None:
     assert result.fidelity.error_peak == 0
 
 
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize("frames", [16, 17, 4_095, 4_096, 4_097, 40_001])
+def test_flac_keeps_any_length(frames: int, bits: int) -> None:
+    audio = np.random.default_rng(frames).bytes(frames * 3 * bits // 8)
+    assert_lossless(wav(audio, channels=3, bits=bits), bits)
+
+
 @pytest.mark.parametrize("codec", ["pcm_s32le", "pcm_f32le", "pcm_f64le"])
 def test_flac_refuses_what_it_would_round(codec: str) -> None:
     with pytest.raises(Rejected, match=rf"unsupported: {codec}"):
@@ -301,7 +304,8 @@ def test_a_wrong_conversion_never_comes_back(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_wrong_flac_never_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     other = converted(wav(noise(5_000, seed=6)), FLAC).body
-    monkeypatch.setattr(ours, "_encode", lambda pcm, head, sample_width: other)
+    made = flac.to_flac
+    monkeypatch.setattr(flac, "to_flac", lambda source, head: (other, made(source, head)[1]))
     with pytest.raises(Rejected, match=r"unfaithful: .* MD5"):
         converted(wav(noise(5_000)), FLAC)
 
@@ -340,19 +344,6 @@ def test_a_flac_cut_short_is_refused() -> None:
 def test_the_beginning_of_a_flac_is_no_recording(cut: int) -> None:
     with pytest.raises(Rejected):
         converted((b"fLaC" + bytes(60))[:cut], FLAC)
-
-
-def test_without_ffmpeg_only_profiles_that_need_it_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    check_profile_available(MONO)
-    with pytest.raises(InvalidRequest, match="put ffmpeg on PATH"):
-        check_profile_available(FLAC)
-
-
-def test_ffmpeg_on_the_path_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    assert executable() == "/somewhere/ffmpeg"
 
 
 class Broken(Trickle):

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -17,9 +18,12 @@ from recordings.profiles import PROFILES
 from recordings.resample import resample_recording
 from recordings.run import STORAGE_CLASSES
 from recordings.s3.store import Store
-from recordings.table.rows import Status
+from recordings.table.files import AuditFiles
+from recordings.table.parquet import write_rows
+from recordings.table.rows import DESTROYED, Status
 from tests.bucket import Bucket, key_of
 from tests.fixtures import Listed, MakeCall, PlanRun
+from tests.recordings.tables import ARCHIVED, NOW
 
 KEY = key_of(1)
 PCM, ALAW, MULAW = 1, 6, 7
@@ -74,23 +78,56 @@ def decided(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, listed: Lis
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.one_of(wavs, flacs(), damaged),
-    tags=st.sampled_from(["", "archive=exempt", "queue=sales"]),
+    tags=st.sampled_from(["", "archive=exempt", "queue=sales", "legal-hold=2026-CV-1", "legal-hold="]),
+    include_held=st.booleans(),
     storage_class=st.sampled_from(["STANDARD", "GLACIER_IR"]),
     profile=st.sampled_from([*PROFILES]),
     target=st.sampled_from(STORAGE_CLASSES),
 )
 def test_forecast_and_run_agree(
-    decided: Any, body: bytes, tags: str, storage_class: str, profile: str, target: str
+    decided: Any, body: bytes, tags: str, include_held: bool, storage_class: str, profile: str, target: str
 ) -> None:
-    look, row = decided(body, {"Tagging": tags, "StorageClass": storage_class}, profile=profile, storage_class=target)
-    if row.status is Status.ARCHIVED:
-        assert look.reason is None
-        if profile != "flac-stereo":
-            assert look.bytes_after == row.bytes_after
-    elif profile == "flac-stereo" and row.reason.startswith("not-smaller"):
-        assert look.reason is None  # how small FLAC gets, only FLAC knows
+    parameters = {"profile": profile, "storage_class": target, "include_held": include_held}
+    look, row = decided(body, {"Tagging": tags, "StorageClass": storage_class}, **parameters)
+    small_enough = row.status is Status.ARCHIVED or row.reason.startswith("not-smaller")
+    if profile in ("flac-stereo", "opus-dual") and small_enough:
+        assert look.reason in (None, "not-smaller")  # how small they get, only the encoder knows
+    elif row.status is Status.ARCHIVED:
+        assert (look.reason, look.bytes_after) == (None, row.bytes_after)
     else:
         assert look.reason == row.reason.partition(":")[0]
+
+
+@pytest.mark.parametrize("status", DESTROYED)
+@pytest.mark.parametrize("copy", [b"as it was", b"another object"])
+@pytest.mark.parametrize("overwrite_converted", [False, True])
+def test_a_copy_of_what_a_run_destroyed_is_neither_read_nor_archived(
+    bucket: Bucket, files: AuditFiles, decided: Any, status: Status, copy: bytes, overwrite_converted: bool
+) -> None:
+    """Though the table once showed this very content as archived, so that no run had to look at it."""
+    etag = bucket.put("else", b"as it was")["ETag"]  # the same bytes have the same ETag under any key
+    was = replace(ARCHIVED, bucket=bucket.name, key=KEY, etag_after=etag)
+    gone = replace(was, run_id="r9", status=status, verified=False, tagged=False, state_at=NOW)
+    write_rows(files, [was, gone], run_id="r9", wave=1)
+    asked = len(bucket.requests())
+    look, row = decided(copy, {}, overwrite_converted=overwrite_converted)
+    assert look.reason == "destroyed"
+    assert row.status is Status.SKIPPED
+    assert row.reason == f"destroyed: run r9 {status} it on 2026-02-01; somebody has brought it back"
+    assert bucket.requests_by_kind(asked) == {"PUT": 1, "LIST": 2}
+
+
+@pytest.mark.parametrize("include_held", [False, True])
+def test_a_hold_by_tag_counts_as_one_by_s3_does(
+    bucket: Bucket, decided: Any, a_call: MakeCall, include_held: bool
+) -> None:
+    look, row = decided(a_call(), {"Tagging": "legal-hold=2026-CV-1 2026-CV-2"}, include_held=include_held)
+    if include_held:
+        assert (look.reason, row.status) == (None, Status.ARCHIVED)
+        assert bucket.tags(KEY) == {"legal-hold": "2026-CV-1 2026-CV-2"}
+    else:
+        said = "held: held for 2026-CV-1, 2026-CV-2, as its tag legal-hold says"
+        assert (look.reason, row.status, row.reason) == ("held", Status.SKIPPED, said)
 
 
 def test_what_one_forecast_cannot_look_at_is_one_forecasts_reason(

@@ -50,7 +50,7 @@ def _run(files: AuditFiles, run: Run, *, ends: bool = True) -> None:
 
 
 def _found(table: Path) -> list[str]:
-    return [str(each) for each in verify_audit(str(table)).discrepancies]
+    return [f"{each.flaw}: {each.name}" for each in verify_audit(str(table)).discrepancies]
 
 
 def _file(table: Path, wave: int = 1) -> Path:
@@ -68,7 +68,7 @@ def test_a_range_of_dates_is_verified_alone(files: AuditFiles, plan: Callable[..
     assert (found.files, found.rows, found.runs, found.discrepancies) == (1, 1, 1, ())
     assert (found.first_date, found.last_date) == (day, day)
     (flaw,) = verify_audit(str(table), end=ROW.recording_date).discrepancies
-    assert str(flaw) == f"changed: recording_date={ROW.recording_date}/{RUN_ID}-0001.parquet"
+    assert (flaw.flaw, flaw.name) == ("changed", f"recording_date={ROW.recording_date}/{RUN_ID}-0001.parquet")
     with pytest.raises(InvalidRequest, match="is later than end_date"):
         verify_audit(str(table), start=day, end=ROW.recording_date)
 
@@ -77,8 +77,9 @@ def test_an_untouched_table_has_no_flaw_and_what_was_checked_is_said(table: Path
     assert _found(table) == []
     told = f"{table}: 2 files, 2 rows, 1 run, calls of 2026-01-12 to 2026-01-12"
     assert str(verify_audit(str(table))) == f"{told}: all as the runs wrote them"
+    digest = hashlib.sha256(_file(table).read_bytes()).hexdigest()
     _file(table).unlink()
-    missing = f"missing: recording_date=2026-01-12/{RUN_ID}-0001.parquet"
+    missing = f"missing: recording_date=2026-01-12/{RUN_ID}-0001.parquet: expected SHA-256 {digest}, found no such file"
     told = told.replace("2 files, 2 rows", "1 file, 1 row")
     assert str(verify_audit(str(table))) == f"{told}: 1 discrepancy\n{missing}"
 
@@ -108,6 +109,28 @@ def test_a_changed_file_is_named(table: Path) -> None:
     data[len(data) // 2] ^= 1
     _file(table).write_bytes(data)
     assert _found(table) == [f"changed: recording_date=2026-01-12/{RUN_ID}-0001.parquet"]
+
+
+def test_a_flaw_says_path_and_what_was_expected_and_found(table: Path, files: AuditFiles) -> None:
+    """An auditor can compare these with a backup, without the software."""
+    was = hashlib.sha256(_file(table).read_bytes()).hexdigest()
+    _file(table).write_bytes(b"forged")
+    added = _file(table, 3)
+    added.write_bytes(b"more")
+    files.create("_runs/20260101T000000Z-deadbeef.end.json", b"{}")
+    start = table / "_runs" / f"{RUN_ID}.start.json"
+    began = hashlib.sha256(start.read_bytes()).hexdigest()
+    start.write_text("other")
+    digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in ("forged", "more", "{}", "other")}
+    assert [str(each) for each in verify_audit(str(table)).discrepancies] == [
+        "changed: _runs/20260101T000000Z-deadbeef.end.json: expected a record as some version of this software writes "
+        f"it, found 2 bytes with SHA-256 {digests['{}']}",
+        f"changed: _runs/{RUN_ID}.start.json: expected SHA-256 {began}, found 5 bytes with SHA-256 {digests['other']}",
+        f"changed: recording_date=2026-01-12/{RUN_ID}-0001.parquet: expected SHA-256 {was}, found 6 bytes with SHA-256 "
+        f"{digests['forged']}",
+        f"added: recording_date=2026-01-12/{RUN_ID}-0003.parquet: expected no file that no run lists, found 4 bytes "
+        f"with SHA-256 {digests['more']}",
+    ]
 
 
 @pytest.mark.parametrize("name", [f"{RUN_ID}-0003.parquet", "20260101T000000Z-ffffffff-0001.parquet", "x.parquet"])

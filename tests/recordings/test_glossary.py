@@ -9,6 +9,7 @@ import pytest
 
 import recordings
 from recordings import glossary
+from recordings.jobs.reconcile import _UNTOLD
 from recordings.table.rows import Status
 
 FILES = sorted(Path(recordings.__file__).parent.rglob("*.py"))
@@ -19,6 +20,7 @@ NAMED = {
     "TAG_LIMIT",
     "FOUND_GONE",
     "NOT_WORTH_IT",
+    "WAS_DESTROYED",
     "PARTLY",
     "CASE",
 }  # what holds a reason, or begins one
@@ -32,7 +34,7 @@ def reasons() -> set[str]:
 def differences() -> set[str]:
     calls = (node for path in FILES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
     of_drift = (call for call in calls if _name(call.func) == "Drift")
-    return {
+    return {*_UNTOLD.values()} | {
         keyword.value.value
         for call in of_drift
         for keyword in call.keywords
@@ -56,7 +58,18 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Return(value=ast.Tuple(elts=[ast.Attribute(value=ast.Name(id="Status")), reason])):
             yield reason
         case ast.Assign(
-            targets=[ast.Name(id="reason" | "code" | "TAG_LIMIT" | "FOUND_GONE" | "NOT_WORTH_IT" | "PARTLY" | "CASE")],
+            targets=[
+                ast.Name(
+                    id="reason"
+                    | "code"
+                    | "TAG_LIMIT"
+                    | "FOUND_GONE"
+                    | "NOT_WORTH_IT"
+                    | "WAS_DESTROYED"
+                    | "PARTLY"
+                    | "CASE"
+                )
+            ],
             value=value,
         ):
             yield value

@@ -559,10 +559,10 @@ def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: 
     untouched = path.read_bytes()
     rows = list(rows_of(read_audit(world.uri).query("run_id == @job.run_id")))
     path.write_bytes(parquet_bytes([row for row in rows if str(row.recording_date) in name][1:]))
-    changed = [f"changed: {name}"]
-    assert [str(each) for each in verify_audit(world.uri).discrepancies] == changed
+    changed = [("changed", name)]
+    assert [(each.flaw, each.name) for each in verify_audit(world.uri).discrepancies] == changed
     world.settle(abandoned_after=timedelta(0))
-    assert [str(each) for each in verify_audit(world.uri).discrepancies] == changed
+    assert [(each.flaw, each.name) for each in verify_audit(world.uri).discrepancies] == changed
     path.write_bytes(untouched)
     assert verify_audit(world.uri).discrepancies == (), "and brought back from a backup, it is what its run wrote"
 

@@ -22,7 +22,13 @@ TERMS = Terms(storage_class="GLACIER_IR", grace_days=30)
 def convertible(kept: Kept) -> Convertible:
     size = kept.size_bytes
     return Convertible(
-        kept=kept, bytes_by_profile={"alaw-mono": mono(kept), "alaw-stereo": size // 2, "flac-stereo": size * 2 // 5}
+        kept=kept,
+        bytes_by_profile={
+            "alaw-mono": mono(kept),
+            "alaw-stereo": size // 2,
+            "flac-stereo": size * 2 // 5,
+            "opus-dual": size // 10,
+        },
     )
 
 
@@ -46,17 +52,22 @@ def test_each_row_by_hand() -> None:
         archived = costs_by_hand(long, mono(long), terms)[1]
         moved = costs_by_hand(short, mono(short), terms)[0]
         assert found[f"`alaw-mono` in GLACIER_IR, originals kept {words}"].usd == pytest.approx(archived + moved)
-    assert len(found) == 2 + 3 * 3
+    assert len(found) == 2 + 4 * 3
 
 
 def test_it_recommends_the_cheapest_with_the_grace_that_was_set_and_says_what_that_gives_up() -> None:
     found = list(costs_of(convertible(a_call_of(300, months=72))).values())
     table = keeping_table(found, TERMS, lambda amount: f"${amount * 1000:.4f}")
-    assert str(recommended(found, TERMS).way) == "`alaw-mono` in GLACIER_IR, originals kept 30 days"
-    assert "| **`alaw-mono` in GLACIER_IR, originals kept 30 days** | $0.96" in table
+    assert str(recommended(found, TERMS).way) == "`opus-dual` in GLACIER_IR, originals kept 30 days"
+    assert "| **`opus-dual` in GLACIER_IR, originals kept 30 days** | $0." in table
     assert "| mixed | at once | for 30 days |" in table
     assert "| do nothing | $14.8" in table
-    assert "keeps them apart is `flac-stereo` in GLACIER_IR, originals kept 30 days, for $0.38" in table
+    assert "keeps the two speakers apart." in table
+    without_opus = keeping_table([each for each in found if each.way.profile != "opus-dual"], TERMS, usd)
+    assert (
+        "keeps them apart is `flac-stereo` in GLACIER_IR, originals kept 30 days, for less than 1 cent more"
+        in without_opus
+    )
 
 
 def test_where_nothing_pays_it_says_so() -> None:
@@ -71,7 +82,7 @@ def test_where_nothing_pays_it_says_so() -> None:
 def test_a_grace_of_its_own_has_its_rows() -> None:
     terms = Terms(storage_class="GLACIER_IR", grace_days=3)
     found = costs_of(convertible(a_call_of(300, months=72)), terms=terms)
-    assert recommended(list(found.values()), terms) is found["`alaw-mono` in GLACIER_IR, originals kept 3 days"]
+    assert recommended(list(found.values()), terms) is found["`opus-dual` in GLACIER_IR, originals kept 3 days"]
 
 
 def test_the_forecast_has_the_same_sums(
@@ -88,7 +99,7 @@ def test_the_forecast_has_the_same_sums(
     ahead = forecast(survey, looks, run, PRICES)
     recordings = [look.convertible for look in looks if look.convertible]
     assert len(recordings) == 4
-    assert {len(each.bytes_by_profile) for each in recordings} == {3}
+    assert sorted(len(each.bytes_by_profile) for each in recordings) == [3, 4, 4, 4]  # no Opus is made of A-law
     expected = costs_of(*recordings, terms=run.terms)
     assert {str(each.way): each.usd for each in ahead.keeping_costs} == {
         name: pytest.approx(each.usd) for name, each in expected.items()
@@ -98,4 +109,4 @@ def test_the_forecast_has_the_same_sums(
     assert ahead.saved_month.expected == pytest.approx(
         sum(each.size_bytes / 1024**3 * 0.023 - max(131072, mono(each)) / 1024**3 * 0.004 - 0.00000065 for each in kept)
     )
-    assert "Recommended: `alaw-mono` in GLACIER_IR" in forecast_report(ahead, 6)
+    assert "Recommended: `opus-dual` in GLACIER_IR" in forecast_report(ahead, 6)

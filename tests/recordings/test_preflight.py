@@ -230,6 +230,7 @@ def test_rules_by_tag(bucket: Bucket, store: Store, tag: str, concerns: bool, co
     found = findings(store, oldest_days=400)
     assert ("originals-expire" in found) is concerns
     assert f"(for objects tagged {tag})" in found["retention-restarts"].sentence
+    assert "Let expire_recordings delete by the day of the call" in found["retention-restarts"].way_out
 
 
 @pytest.mark.parametrize("rule", [{"Status": "Disabled"}, {"Filter": {"Prefix": "elsewhere/"}}])

@@ -452,11 +452,42 @@ def test_refuses_to_convert_a_conversion(bucket: Bucket, plan: PlanRun, resample
     assert bucket.snapshot() == before
 
 
-def test_flac_says_so_in_the_content_type(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:
+@pytest.mark.parametrize(("profile", "content_type"), [("flac-stereo", "audio/flac"), ("opus-dual", "audio/ogg")])
+def test_what_is_no_wav_says_so_in_the_content_type(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, profile: str, content_type: str
+) -> None:
     bucket.put(KEY, a_call(), ContentType="audio/wav")
-    row = resample(plan(bucket.name, profile="flac-stereo"))
+    row = resample(plan(bucket.name, profile=profile))
     assert row.status is Status.ARCHIVED
-    assert bucket.get(KEY)["ContentType"] == "audio/flac"
+    assert bucket.get(KEY)["ContentType"] == content_type
+
+
+def test_opus_is_made_from_the_original_not_from_a_law(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall
+) -> None:
+    original = bucket.put(KEY, a_call())
+    resample(plan(bucket.name))
+    row = resample(plan(bucket.name, overwrite_converted=True, profile="opus-dual"))
+    assert (row.status, row.codec_before, row.codec_after) == (Status.ARCHIVED, "pcm_s16le", "opus")
+    assert row.version_before == original["VersionId"]
+    assert row.channels_after == 2
+    figures = (row.worst_error_left, row.worst_error_right, row.least_kept_left, row.delay_right_s, row.crosstalk)
+    assert None not in figures
+
+
+def test_a_recording_of_which_only_a_law_is_left_is_refused(
+    bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall, converted_by_others: bytes
+) -> None:
+    original = bucket.put(KEY, a_call())
+    resample(plan(bucket.name))
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=original["VersionId"])
+    before = bucket.snapshot()
+    row = resample(plan(bucket.name, overwrite_converted=True, profile="opus-dual"))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.REJECTED, "original-gone")
+    assert bucket.snapshot() == before
+    bucket.put(KEY, converted_by_others)
+    row = resample(plan(bucket.name, profile="opus-dual"))
+    assert (row.status, row.reason.partition(":")[0]) == (Status.REJECTED, "only-a-law")
 
 
 KMS_KEY = "arn:aws:kms:us-east-1:000000000000:key/01507b3f-1022-4cbf-97c7-58ea71d26648"

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from recordings.decision import weighed_by
 from recordings.estimate import look_at
 from recordings.pool import Pool
 from recordings.retention import Retention, Rule, Stored, retention_of
+from recordings.retention_rules import RetentionRule
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.settings import settings as current_settings
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
 from tests.fixtures import Listed, MakeCall, PlanRun
 from tests.recordings.prices import gated
@@ -67,6 +70,59 @@ def test_of_several_rules_the_earliest_counts_and_two_may_do_it_together() -> No
     assert days_kept(a_rule(), hides) == 8 + 50 + 10
     assert days_kept(hides, a_rule(Expiration={}, NoncurrentVersionExpiration={"NoncurrentDays": 3})) == 8 + 50 + 3
     assert days_kept(a_rule(Expiration={"Date": CALL + timedelta(days=20)})) == 20 + 10
+
+
+OWN = (
+    RetentionRule(tag="queue=sales", keep_days=30),
+    RetentionRule(prefix="other/", keep_days=0),
+    RetentionRule(tag="queue=legal", keep_days=None),
+    RetentionRule(keep_days=365),
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "queue", "days"),
+    [
+        ((), "sales", 31),  # whole days after that of the call, which ends at midnight
+        ((), "help", 366),
+        ((), "legal", 2 * 365.25),
+        ((a_rule(),), "sales", 31),  # of a lifecycle rule and the operator's own, the earlier counts
+        ((a_rule(),), "help", 8 + 100 + 10),
+        ((a_rule(),), "legal", 8 + 100 + 10),
+    ],
+)
+def test_the_operators_own_rules_count_from_the_day_of_the_call(rules: Any, queue: str, days: float) -> None:
+    stored = Stored(key="connect/call.wav", size_bytes=1000, tags={"queue": queue}, written_at=WRITTEN)
+    retention = Retention(rules=rules, otherwise_years=2, own_rules=OWN)
+    end = CALL + timedelta(days=days)
+    assert retention.ends_at(stored, CALL) == end
+    if queue != "legal":
+        assert retention.ends_at(stored, CALL + timedelta(hours=23)) == end
+
+
+def test_the_operators_own_rules_decide_what_is_worth_it_and_are_part_of_the_digest(
+    bucket: Bucket, plan: PlanRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a run looks at recordings again once the rules have changed."""
+    run, store = plan(bucket.name), Store(bucket.name, Settings())
+    digests = {weighed_by(run, retention_of(store))}
+    for rules in ('[{"keep_days": 90}]', '[{"tag": "a=b", "keep_days": null}, {"keep_days": 90}]'):
+        monkeypatch.setenv("ARCHIVE_RETENTION_RULES", rules)
+        current_settings.cache_clear()
+        digests.add(weighed_by(run, retention_of(store)))
+        said = retention_of(store).sentence([PREFIX])
+    current_settings.cache_clear()
+    assert len(digests) == 3
+    assert said == (
+        "No lifecycle rule deletes recordings: they count as kept for ever, as what is tagged a=b; for 90 days after "
+        "the call, as every other recording, as ARCHIVE_RETENTION_RULES says (for ever counts as for 6 years)."
+    )
+
+
+def test_rules_in_the_environment_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_RETENTION_RULES", '[{"tag": "retention=short", "keep_days": 90}]')
+    with pytest.raises(ValueError, match="add a rule with keep_days alone"):
+        Settings()
 
 
 def lifecycle(bucket: Bucket, *rules: dict[str, Any]) -> Store:

@@ -90,7 +90,7 @@ def test_what_is_given_counts(plan: PlanRun, given: dict[str, Any], window: tupl
             {"start_date": date(2026, 1, 2), "end_date": date(2026, 1, 1)},
             "start_date 2026-01-02 is later",
         ),
-        ({"profile": "mp3"}, "profile 'mp3' is unknown: choose one of alaw-mono, alaw-stereo, flac-stereo"),
+        ({"profile": "mp3"}, "profile 'mp3' is unknown: choose one of alaw-mono, alaw-stereo, flac-stereo, opus-dual"),
         ({"storage_class": "DEEP_ARCHIVE"}, "storage_class 'DEEP_ARCHIVE' is unknown: choose one of STANDARD, "),
         ({"accept": ["everything"]}, "accept 'everything' is unknown: choose one of unversioned, "),
         ({"start_date": date(2999, 1, 1), "end_date": None}, "start_date 2999-01-01 lies in the future: today is "),

@@ -27,7 +27,7 @@ from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, read_audit, rows_of_days
 from recordings.table.records import record_end
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
 from tests.recordings.prices import PRICES, a_call_of, costs_by_hand
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
@@ -83,6 +83,30 @@ def test_a_restored_recording_saves_nothing_and_leaves_its_replacement_to_be_pai
     (line,) = result.standing.to_dict("records")
     assert line["usd_saved"] == pytest.approx(-AFTER - BEFORE)  # the original's version lies beneath its copy
     assert figures(result, PRICES, AS_OF, 6).recordings == 0
+
+
+@pytest.mark.parametrize("status", DESTROYED)
+def test_what_was_destroyed_neither_costs_nor_saves_from_that_day_on(sum_up: SumUp, status: Status) -> None:
+    """Whatever its row still says of sizes and of what it kept; what it has cost until then stays."""
+    result = sum_up(ROW, later(ROW, 30, status, tagged=True, original_kept=True))
+    (line,) = result.standing.to_dict("records")
+    assert [line[f"usd_{what}"] for what in ("before", "after", "originals", "tags", "saved")] == [0] * 5
+    found = figures(result, PRICES, AS_OF, 6)
+    assert (found.recordings, found.not_small, found.expired + found.erased) == (0, 0, 1)
+    assert (found.saved_now, found.projected_as_is) == (0, 0)
+    days = saved_by_day(result, AS_OF)
+    assert days.iloc[-1] == days.iloc[30] == pytest.approx(30 * (-AFTER - TAG) / MONTH_DAYS)
+    assert by_status(result)["recordings"].to_dict() == {status: 1}
+    assert by_reason(result).empty
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_is_no_attempt(sum_up: SumUp, event: Status) -> None:
+    rejected = replace(ROW, status=Status.REJECTED, reason="truncated: a", state_at=None)
+    only = later(replace(ROW, key="b.wav"), 5, event, reason="case: 1")
+    result = sum_up(rejected, later(rejected, 5, event, reason="case: 1"), only)
+    assert by_reason(result).values.tolist() == [["rejected", "truncated", 1]]
+    assert result.not_small["status"].tolist() == ["rejected"]
 
 
 def test_what_was_found_archived_counts_once(sum_up: SumUp) -> None:
@@ -219,8 +243,10 @@ def test_what_was_shown_of_a_version_once_is_true_of_it(sum_up: SumUp) -> None:
 def test_the_csv_has_a_row_for_each_day_and_all_its_recordings(sum_up: SumUp) -> None:
     days = by_day(sum_up(*every_status()))
     assert days["recording_date"].tolist() == [pd.Timestamp(DAY), pd.Timestamp(DAY + timedelta(days=1))]
-    assert days["recordings"].tolist() == [8, 1]
-    assert days[list(Status)].sum().to_dict() == dict.fromkeys(Status, 1) | {"archived": 2}
+    assert days["recordings"].tolist() == [10, 1]
+    told = [status for status in Status if status not in EVENTS]
+    assert days[told].sum().to_dict() == dict.fromkeys(told, 1) | {"archived": 2}
+    assert not days.columns.intersection(list(EVENTS)).any()
     assert (days["small"].sum(), days["verified"].sum(), days["read_back"].sum()) == (4, 4, 1)
 
 
@@ -266,7 +292,7 @@ def test_every_report_says_which_recordings_it_is_of(sum_up: SumUp) -> None:
     found = figures(result, PRICES, AS_OF, 6)
     said = (
         "4 recordings are small now (2 archived, 1 found small already, 1 archived with the original deleted since); "
-        "5 are not."
+        "5 are not; deleted since: 1 at the end of their retention and 1 on request."
     )
     html = page(result, found, PRICES, [], "audit", {"days (CSV)": "x days.csv"})
     for text in (html, savings_report(found, {})):
@@ -429,5 +455,5 @@ def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> No
     assert found["`alaw-stereo` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * stereo, rel=1e-3)
     result = sum_up(*rows)
     key_figures = figures(result, PRICES, AS_OF, 6)
-    assert "Recommended: `alaw-mono`" in savings_report(key_figures, {})
-    assert "<p>Recommended: alaw-mono in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})
+    assert "Recommended: `opus-dual`" in savings_report(key_figures, {})
+    assert "<p>Recommended: opus-dual in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})

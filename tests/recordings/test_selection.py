@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from recordings.jobs.job import Job, plan_job
+from recordings.jobs.restore import restore_recording
+from recordings.keys import contact_of
 from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -16,6 +18,7 @@ from recordings.table.parquet import write_rows
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.selected import Selected, selected
 from tests.recordings.tables import ROW
 
@@ -109,6 +112,75 @@ def test_what_a_restore_asks_for_in_vain_is_a_problem_unless_it_may_be_missing(
     assert (contacts_of(found), list(found.problems), list(found.notes)) == (contacts, problems, notes)
     lenient = select(**asked, missing_ok=True)
     assert (contacts_of(lenient), list(lenient.problems), list(lenient.notes)) == (contacts, [], [*problems, *notes])
+
+
+@pytest.fixture
+def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., Selected]:
+    """The same table, in which c1 has expired since, and c6 was erased, which was never archived and then held."""
+    since = [
+        row(1, Status.EXPIRED, "r8", LATER, reason="retention: kept 30 days after the call"),
+        row(6, Status.ERASED, "r9", LATER, reason="case: 2026-GDPR-1"),
+        row(6, Status.HELD, "r7", LATER + timedelta(hours=1), reason="case: 2026-CV-1"),
+    ]
+    write_rows(files, [replace(each, bucket=bucket.name) for each in since], run_id="r8", wave=1)
+    selecting: Callable[..., Selected] = select
+    return selecting
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"contact_ids": ["c1"]}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
+        ({"keys": [key_of(1)]}, f"{key_of(1)}: it was expired by run r8 {WHEN_LATER}"),
+        ({"run_id": "r1"}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
+        (
+            {"contact_ids": ["c6"]},
+            "contact c6: the audit table has no archived recording of it; "
+            f"run r9 left it erased {WHEN_LATER}: case: 2026-GDPR-1",
+        ),
+        (
+            {"start_date": DAY, "end_date": DAY},
+            f"expired recordings cannot come back from 2026-01-12 to 2026-01-12: 1 by run r8 {WHEN_LATER}",
+        ),
+        ({"everything": True}, f"expired recordings cannot come back: 1 by run r8 {WHEN_LATER}"),
+    ],
+)
+def test_a_restore_of_what_was_destroyed_names_the_run(destroyed: Any, asked: dict[str, Any], problem: str) -> None:
+    found = destroyed(**asked)
+    assert found.rows == []
+    assert problem in found.problems
+    lenient = destroyed(**asked, missing_ok=True)
+    assert (lenient.problems, problem in lenient.notes) == ((), True)
+
+
+@pytest.mark.parametrize("asked", [{"contact_ids": [contact_of(key_of(1))]}, {"everything": True}, {"start_date": DAY}])
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_table_that_knows_only_of_a_destruction_brings_nothing_back(
+    bucket: Bucket,
+    store: Store,
+    files: AuditFiles,
+    pool: Pool,
+    tmp_path: Path,
+    plan: PlanRun,
+    run_stages: Stages,
+    a_call: MakeCall,
+    asked: dict[str, Any],
+    is_back: bool,
+) -> None:
+    """The table was lost before the erasure; a copy that came back says by its provenance that it was archived."""
+    if is_back:
+        bucket.put(key_of(1), a_call())
+        run_stages(plan(bucket.name))
+    gone = row(1, Status.ERASED, "r9", LATER, bucket=bucket.name, contact_id=contact_of(key_of(1)))
+    write_rows(files, [gone], run_id="r9", wave=1)
+    job = plan_job(Kind.RESTORE, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **asked)
+    found = selected(job, store, files, pool)
+    said = "run r9 erased it on 2026-01-21"
+    if is_back:
+        assert [each.reason for each in found.rows] == [f"destroyed: {said}; somebody has brought it back"]
+        assert restore_recording(store, found.rows[0], job) == found.rows[0]
+    else:
+        assert found.problems == (f"{key_of(1)}: {said}",)
 
 
 def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Any) -> None:

@@ -29,6 +29,7 @@ from recordings.table.reading import (
     Only,
     audit_dates,
     current,
+    destroyed_recordings,
     final_recordings,
     read_audit,
     rows_of,
@@ -205,6 +206,24 @@ def test_final_is_what_needs_no_further_look(
     write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
     done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == Final(frozenset(expected), ())
+
+
+def test_destroyed_is_what_the_last_state_says_and_no_content_of_it_is_final(files: AuditFiles, audit_uri: str) -> None:
+    """Held and lifted rows are no states; what came into a later state by whatever way is not destroyed any more."""
+    rows = [replace(ROW, key=f"{FOLDER}{n}.wav") for n in range(4)]
+    expired = [_later(row, 1, status=Status.EXPIRED, verified=False, tagged=False) for row in rows[:2]]
+    erased = _later(rows[2], 1, status=Status.ERASED, verified=False, tagged=False, etag_after=None)
+    lifted = _later(rows[0], 3, status=Status.LIFTED, verified=False, tagged=False)
+    back = _later(rows[1], 2, status=Status.RESTORED)
+    write_rows(files, [*rows, *expired, erased, lifted, back], run_id="r", wave=1)
+    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    on = "on 2026-02-01"
+    assert done.destroyed == {rows[0].key: f"run r1 expired it {on}", rows[2].key: f"run r1 erased it {on}"}
+    of_day = destroyed_recordings(files, [DAY], Only(bucket="recordings"))
+    assert of_day == done.destroyed
+    assert destroyed_recordings(files, [DAY], Only(bucket="elsewhere")) == {}
+    Path(audit_uri, f"recording_date={DAY}", "r-0002.parquet").write_bytes(b"no Parquet")
+    assert destroyed_recordings(files, [DAY], Only(bucket="recordings")) == of_day
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""What the judge says of many right Opus conversions, and how they sound: ``python -m benchmarks.opus``.
+
+``--clips 2000`` are made-up clips of all kinds and levels. ``--hours 30`` are calls of one to fifteen minutes, made up
+of the real voices in ``../shared/calls``, with pauses, levels, noise, hum and echo. ``--heard 100`` such
+calls, cut to 20 s, get PESQ (ITU-T P.862, narrow-band) and STOI per channel; this needs the packages pesq and pystoi.
+"""
+
+import argparse
+import importlib
+import io
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from recordings.conversion.audio import Conversion, convert
+from recordings.errors import Rejected
+from recordings.profiles import PROFILES
+from tests.recordings.clips import synthetic, voices, wav
+
+HZ = 8_000
+Int16s = NDArray[np.int16]
+
+
+def made_up_calls(seed: int) -> Iterator[Int16s]:
+    """Calls without end, each ``(n, 2)``: pieces of real calls between pauses, changed as lines change them."""
+    random, spoken = np.random.default_rng(seed), list(voices().values())
+    while True:
+        frames = int(random.uniform(60, 900) * HZ)
+        call = np.zeros((frames, 2))
+        at = 0
+        while at < frames:
+            piece = spoken[random.integers(len(spoken))]
+            start = random.integers(max(1, len(piece) - 4 * HZ))
+            piece = piece[start : start + int(random.uniform(2, 15) * HZ)][: frames - at]
+            call[at : at + len(piece)] = piece[:, :: random.choice([-1, 1])]
+            at += len(piece) + int(random.exponential(1.5) * HZ)
+        call *= 10 ** (-random.uniform(0, 30, 2) / 20)
+        call += random.normal(0, 10 ** random.uniform(0, 2), (frames, 2))
+        if random.random() < 0.2:
+            call += 200 * np.sin(2 * np.pi * random.choice([50, 60]) * np.arange(frames) / HZ)[:, None]
+        if random.random() < 0.2:
+            delay = int(random.integers(200, 2_400))
+            call[delay:] += 0.3 * call[:-delay, ::-1]
+        if random.random() < 0.1:
+            call[:, random.integers(2)] = 0
+        yield np.rint(call).clip(-32_768, 32_767).astype(np.int16)
+
+
+class Tally:
+    """Counts of verdicts, and the figures of all that was accepted."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.worst: list[float] = []
+        self.kept: list[float] = []
+        self.ratios: list[float] = []
+        self.minutes = self.cpu_s = 0.0
+
+    def convert(self, frames: Int16s) -> Conversion | None:
+        """Convert and count; None if the judge refused it in the end."""
+        source, start = wav(frames), time.process_time()
+        try:
+            result = convert(io.BytesIO(source), len(source), PROFILES["opus-dual"])
+        except Rejected as error:
+            self.counts[str(error)] += 1
+            return None
+        self.cpu_s += time.process_time() - start
+        self.minutes += len(frames) / HZ / 60
+        self.counts["at 64 kb/s" if result.note else "at 32 kb/s"] += 1
+        found = result.fidelity
+        assert found  # noqa: S101 (for mypy)
+        self.worst.append(max(found.worst_error_left or 0, found.worst_error_right or 0))
+        self.kept += [each for each in (found.least_kept_left, found.least_kept_right) if each is not None]
+        self.ratios.append(len(result.body) / frames.nbytes)
+        return result
+
+    def __str__(self) -> str:
+        low, middle, high = np.percentile(self.ratios, [5, 50, 95])
+        return (
+            f"{dict(self.counts)}; {self.minutes / 60:.1f} hours, {1_000 * self.cpu_s / self.minutes:.0f} ms of CPU a "
+            f"minute; worst error {max(self.worst):.2f} (95 %: {np.percentile(self.worst, 95):.2f}), least kept "
+            f"{min(self.kept):.2f}; size {low:.1%}, {middle:.1%}, {high:.1%} of the source (5, 50, 95 %), "
+            f"mean {np.mean(self.ratios):.1%}"
+        )
+
+
+def heard(frames: Int16s, body: bytes | bytearray) -> Iterator[tuple[float, float]]:
+    """PESQ and STOI of each channel's loudest eight seconds, where there is speech."""
+    pesq, stoi = importlib.import_module("pesq").pesq, importlib.import_module("pystoi").stoi
+    result = soundfile.read(io.BytesIO(body))[0] * 32_768
+    size = 8 * HZ
+    for channel in range(frames.shape[1]):
+        source = frames[:, channel].astype(float)
+        powers = [(source[at : at + size] ** 2).mean() for at in range(0, len(source) - size, size)]
+        if powers and max(powers) > 100**2:
+            at = int(np.argmax(powers)) * size
+            pair = source[at : at + size], result[at : at + size, channel]
+            yield pesq(HZ, *pair, "nb"), stoi(*pair, HZ)
+
+
+def _distribution(name: str, values: list[float]) -> str:
+    figures = ", ".join(f"{value:.3f}" for value in np.percentile(values, [0, 5, 50, 95, 100]))
+    return f"{name} of {len(values)} channels (0, 5, 50, 95, 100 %): {figures}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("clips", 200), ("hours", 1), ("heard", 0), ("seed", 4)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    wanted = parser.parse_args()
+    clips, calls = Tally(), Tally()
+    for _, frames in synthetic(wanted.clips, wanted.seed):
+        clips.convert(frames)
+    if wanted.clips:
+        print(f"clips: {clips}", flush=True)
+    for frames in made_up_calls(wanted.seed):
+        if calls.minutes >= 60 * wanted.hours:
+            break
+        calls.convert(frames)
+        print(f"calls: {calls}", flush=True)
+    scores: list[tuple[float, float]] = []
+    for _, frames in zip(range(wanted.heard), made_up_calls(wanted.seed + 1), strict=False):
+        result = Tally().convert(frames[: 20 * HZ])
+        scores += heard(frames[: 20 * HZ], result.body) if result else []
+    if scores:
+        print(_distribution("PESQ", [pesq for pesq, _ in scores]))
+        print(_distribution("STOI", [stoi for _, stoi in scores]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Check that the small recordings are still, byte for byte, what was judged when they were written."""
+
+from prefect import flow, unmapped
+from prefect.runtime import flow_run
+
+from flows.parameters import Day, Percent
+from recordings.jobs.job import plan_job
+from recordings.jobs.result import JobSummary
+from recordings.table.records import Kind
+from tasks.fixity import check_batch, end_check
+from tasks.jobs import begin_job, search, settle
+from tasks.names import job_namer
+from tasks.runner import bounded
+from tasks.workplace import at_work
+
+
+@flow(name="check-fixity", flow_run_name=job_namer(Kind.CHECK), task_runner=bounded(), persist_result=False)
+def check_fixity(
+    *,
+    start_date: Day = None,
+    end_date: Day = None,
+    prefixes: list[str] | None = None,
+    sample_percent: Percent = 20,
+    dry_run: bool = True,
+    missing_ok: bool = False,
+    bucket: str,
+    audit_uri: str,
+) -> JobSummary:
+    """Prove that the replacements still have the bytes that were judged. Changes nothing; writes rows `checked`.
+
+    S3 is asked for the checksum that it keeps with each replacement. Of a sample, the bytes are read and hashed, too.
+
+    Args:
+        start_date: First UTC day of calls. Empty: no earliest day.
+        end_date: Last UTC day of calls. Empty: no latest day.
+        prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
+        sample_percent: Read this share of the recordings in full, another share at each check: with 20, five checks
+            read every recording once. With 0, nothing is read. Reading from GLACIER_IR costs $0.03 per GB:
+            docs/costs.md has the figures for a year.
+        dry_run: Only say how many recordings would be checked and what S3 would charge for it. Switch it off to check.
+        missing_ok: Succeed even if nothing in the selection was ever archived.
+        bucket: The bucket that Amazon Connect writes to.
+        audit_uri: The audit table. It says which bytes each recording must have.
+
+    Returns:
+        The summary: how many recordings are intact, how many were read, and what S3 charges for it.
+
+    Raises:
+        JobFailed: A recording is gone, was overwritten, or has other bytes than were judged (the reason says where,
+            what was expected and what was found), or it could not be checked. Carries the summary.
+        InvalidRequest: A parameter makes no sense. Nothing was asked or read.
+    """
+    job = plan_job(
+        Kind.CHECK,
+        flow_run_id=str(flow_run.id),
+        start_date=start_date,
+        end_date=end_date,
+        prefixes=prefixes,
+        sample_percent=sample_percent,
+        dry_run=dry_run,
+        missing_ok=missing_ok,
+        bucket=bucket,
+        audit_uri=audit_uri,
+    )
+    with at_work(job):
+        begin_job(job)
+        settled = settle(job)
+        found = search(job, settled)
+        for batches in found:
+            found.add(batches, check_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
+        return end_check(job, settled, found)

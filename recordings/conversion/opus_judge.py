@@ -1,0 +1,304 @@
+"""The judge of Opus: decides from a result's bytes, just before they are uploaded, whether they are the recording.
+
+The result is decoded by another build of libopus (libsndfile's) than the one that encoded it. Structure is exact:
+``recordings.conversion.ogg``. The sound is compared with the source second by second, each channel by itself, after a
+high-pass at 130 Hz, since Opus removes direct current. docs/decisions/0053-opus-dual.md gives the margins of the
+thresholds, and says what no judge of a lossy codec can detect.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]  # has no stubs
+from numba import njit
+from numpy.typing import NDArray
+
+from recordings.conversion.alaw import Int16s
+from recordings.conversion.judge import Fidelity
+from recordings.conversion.ogg import read_opus
+from recordings.conversion.pcm import TELEPHONE_HZ
+from recordings.errors import Rejected
+
+HOP, SECOND = 40, 8_000  # frames: 5 ms and a second
+NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
+# Thresholds. A window of 20 ms may err by this share of its energy, of a tenth of the loudest energy near it, and of
+# the quantisation that the encoder cannot avoid.
+WORST_ERROR = 0.8
+LEAST_KEPT = 0.04  # of the energy of any 10 ms that stand out
+LEAST_CORRELATION = 0.35  # squared, in any second
+GAIN_BELOW_CORRELATION = 0.35
+LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
+MOST_DELAY = 0.4  # frames
+PEAKS_BELOW_CORRELATION = 0.32  # gain of the loudest samples: less is clipping
+MOST_CROSSTALK = 0.12
+
+Floats = NDArray[np.float32]
+Sums = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class _Worst:
+    """The worst figures of one channel so far."""
+
+    error: float = 0.0
+    kept: float = math.inf
+    delay: float = 0.0
+    crosstalk: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A second, or the last one and what follows it: source and result after the high-pass, ``(n, channels)``."""
+
+    source: Floats
+    result: Floats
+    hops: Sums  # (hops, channels, 4): energy of source, result and error; and of the source as it is
+
+
+def judge_opus(source: Iterable[Int16s], body: bytes | bytearray, *, frames: int, packets_sha256: str) -> Fidelity:
+    """Compare a finished file with its source, blocks ``(n, channels)`` at 8 kHz; raises ``Rejected``.
+
+    ``packets_sha256`` is of the packets that the encoder made, as ``ogg.OpusInfo`` has it.
+    """
+    info = read_opus(body)
+    if (info.frames, info.packets_sha256) != (frames, packets_sha256):
+        raise Rejected("unfaithful", f"the file holds {info}, and not the encoder's packets for {frames} frames")
+    judged = _Judgement(info.channels)
+    for before, piece, after in _with_neighbours(_pieces(source, body, info.channels)):
+        judged.look(before, piece, after)
+    return judged.verdict(frames)
+
+
+def decoded(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
+    """The audio of a file in blocks of a second ``(n, channels)``, in 16-bit steps; raises ``Rejected``."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(body)) as file:
+            if (file.samplerate, file.channels) != (TELEPHONE_HZ, channels):
+                raise Rejected("bad-opus", f"it decodes to {file.channels} channels at {file.samplerate} Hz")
+            while left := file.frames - file.tell():
+                # libsndfile 1.2.2 repeats samples if a read begins within the last packet: the last two go together.
+                block = file.read(SECOND if left >= 2 * SECOND else left, dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                yield from np.array_split(block * np.float32(32_768), range(SECOND, len(block), SECOND))
+    except soundfile.LibsndfileError as error:
+        raise Rejected("bad-opus", f"it does not decode: {error}") from error
+
+
+class _Judgement:
+    def __init__(self, channels: int) -> None:
+        self._worst = [_Worst() for _ in range(channels)]
+        self._seen = 0
+        self._totals = np.zeros((4, channels))  # energies of source, result, error; products of source and result
+        self._peak = 0.0
+
+    def look(self, before: _Piece | None, piece: _Piece, after: _Piece | None) -> None:
+        """Judge one piece by what surrounds it; raises ``Rejected``."""
+        around = [each for each in (before, piece, after) if each is not None]
+        lead = len(before.hops) if before else 0
+        for channel, worst in enumerate(self._worst):
+            hops = np.concatenate([each.hops[:, channel] for each in around])
+            self._check_windows(hops, lead, len(piece.hops), channel, worst)
+            loudest = max(_power(each.source[:, channel]) for each in around)
+            self._check_second(piece.source[:, channel], piece.result[:, channel], piece, loudest, channel, worst)
+        self._check_crosstalk(piece)
+        self._add(piece)
+        self._seen += len(piece.source)
+
+    def verdict(self, frames: int) -> Fidelity:
+        """The figures of the whole file; raises ``Rejected`` unless all of it was compared."""
+        if self._seen != frames:
+            raise Rejected("unfaithful", f"{self._seen} frames were compared, and there should be {frames}")
+        signal, result, noise, shared = self._totals
+        for channel in range(len(self._worst)):
+            if signal[channel] >= 16 * frames:
+                self._check_gain(signal[channel], result[channel], shared[channel], channel)
+        gains = [
+            None if energy < 16 * frames else float(product / energy)
+            for energy, product in zip(signal, shared, strict=True)
+        ]
+        error = float(noise.sum())
+        left, right = self._worst[0], self._worst[-1] if len(self._worst) > 1 else None
+        return Fidelity(
+            snr_db=10 * math.log10(float(signal.sum()) / error) if signal.any() and error else None,
+            error_rms=math.sqrt(error / (frames * len(self._worst))),
+            error_peak=math.ceil(self._peak),
+            gain_left=gains[0],
+            gain_right=gains[1] if right else None,
+            worst_error_left=left.error,
+            worst_error_right=right.error if right else None,
+            least_kept_left=_told(left.kept),
+            least_kept_right=_told(right.kept) if right else None,
+            delay_left_s=left.delay / TELEPHONE_HZ,
+            delay_right_s=right.delay / TELEPHONE_HZ if right else None,
+            crosstalk=max(each.crosstalk for each in self._worst) if right else None,
+        )
+
+    def _check_windows(self, hops: Sums, lead: int, count: int, channel: int, worst: _Worst) -> None:
+        """Errors in 20 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on."""
+        if len(hops) >= 4:
+            source, _, error, raw = _running_sums(hops, 4).T
+            allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + 4 * HOP
+            share = (error / allowed)[lead : lead + count]
+            if len(share):
+                worst.error = max(worst.error, float(share.max()))
+                self._require(worst.error <= WORST_ERROR, int(share.argmax()) * HOP, channel, "errs too much")
+        if len(hops) >= 2:
+            source, result, _, raw = _running_sums(hops, 2).T
+            stands_out = (source > 0.03 * _loudest_near(source)) & (source > 8 * HOP) & (source > 0.02 * raw)
+            kept = np.where(stands_out, result / np.maximum(source, 1), math.inf)[lead : lead + count]
+            if len(kept):
+                worst.kept = min(worst.kept, float(kept.min()))
+                self._require(worst.kept >= LEAST_KEPT, int(kept.argmin()) * HOP, channel, "drops out")
+
+    def _check_second(
+        self, source: Floats, result: Floats, piece: _Piece, loudest: float, channel: int, worst: _Worst
+    ) -> None:
+        """Gain, level, delay and clipping, where the channel has sound of its own."""
+        power = _power(source)
+        if power < 16 or power < 0.05 * loudest or power < 0.01 * piece.hops[:, channel, 3].sum() / len(source):
+            return
+        signal, heard, shared = (float(a @ b) for a, b in ((source, source), (result, result), (source, result)))
+        correlation = self._check_gain(signal, heard, shared, channel)
+        earlier, later = float(source[1:] @ result[:-1]), float(source[:-1] @ result[1:])
+        bend = 2 * shared - earlier - later
+        delay = 0.5 * (later - earlier) / bend if bend > 0.02 * signal else (math.inf if bend < 0 else 0.0)
+        worst.delay = max(worst.delay, delay, key=abs)
+        self._require(abs(delay) <= MOST_DELAY, 0, channel, "is late or early")
+        size = np.abs(source)
+        peaks = size >= 0.7 * size.max()
+        kept = float((result[peaks] * np.sign(source[peaks])).sum() / size[peaks].sum())
+        self._require(kept - correlation >= -PEAKS_BELOW_CORRELATION, 0, channel, "is clipped")
+
+    def _check_gain(self, signal: float, heard: float, shared: float, channel: int) -> float:
+        """The squared correlation, with its sign; raises ``Rejected`` if it, the gain or the level is wrong."""
+        correlation = shared * abs(shared) / (signal * heard) if heard > 0 else 0.0
+        self._require(correlation >= LEAST_CORRELATION, 0, channel, "is another sound")
+        self._require(shared / signal - correlation >= -GAIN_BELOW_CORRELATION, 0, channel, "is too quiet")
+        self._require(LEVELS[0] <= math.sqrt(heard / signal) <= LEVELS[1], 0, channel, "is too quiet or too loud")
+        return correlation
+
+    def _check_crosstalk(self, piece: _Piece) -> None:
+        """Explain each channel of the result by both of the source; the share of the other one must be small."""
+        if piece.source.shape[1] < 2:
+            return
+        source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
+        energies = source.T @ source
+        first, second = energies[0, 0], energies[1, 1]
+        alone = first * second - energies[0, 1] ** 2
+        if min(first, second) < 16 * len(source) or alone < 0.05 * first * second:
+            return
+        shares = np.linalg.solve(energies, source.T @ result)
+        for channel, (own, other) in enumerate([(first, second), (second, first)]):
+            found = abs(float(shares[1 - channel, channel])) * math.sqrt(other / (own + 0.1 * other))
+            self._worst[channel].crosstalk = max(self._worst[channel].crosstalk, found)
+            self._require(found <= MOST_CROSSTALK, 0, channel, "carries the other speaker")
+
+    def _add(self, piece: _Piece) -> None:
+        source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
+        error = result - source
+        self._peak = max(self._peak, float(np.abs(error).max()))
+        pairs = ((source, source), (result, result), (error, error), (source, result))
+        self._totals += [(first * second).sum(axis=0) for first, second in pairs]
+
+    def _require(self, is_so: bool, frame: int, channel: int, words: str) -> None:
+        if not is_so:
+            raise Rejected("unfaithful", f"from frame {self._seen + frame} on, channel {channel + 1} {words}")
+
+
+def _told(kept: float) -> float | None:
+    return kept if math.isfinite(kept) else None
+
+
+def _power(samples: Floats) -> float:
+    return float(samples @ samples) / len(samples)
+
+
+def _loudest_near(energies: Sums) -> Sums:
+    """Of each window, the loudest within ``NEAR`` hops."""
+    loudest: Sums = np.concatenate([np.zeros(NEAR), energies, np.zeros(NEAR)])
+    width = 1
+    while width < 2 * NEAR:  # the loudest of two, four, eight ... windows
+        loudest = np.maximum(loudest[:-width], loudest[width:])
+        width *= 2
+    return np.maximum(loudest[:-1], loudest[1:])
+
+
+def _running_sums(hops: Sums, count: int) -> Sums:
+    """The sums of each ``count`` hops that follow each other."""
+    end = len(hops) - count + 1
+    return np.asarray(sum(hops[at : at + end] for at in range(count)))
+
+
+def _with_neighbours(pieces: Iterable[_Piece]) -> Iterator[tuple[_Piece | None, _Piece, _Piece | None]]:
+    before = piece = None
+    for after in pieces:
+        if piece is not None:
+            yield before, piece, after
+        before, piece = piece, after
+    if piece is not None:
+        yield before, piece, None
+
+
+def _pieces(source: Iterable[Int16s], body: bytes | bytearray, channels: int) -> Iterator[_Piece]:
+    """Whole seconds of both; what is left at the end joins the last second."""
+    filters = np.zeros((2, channels, 2), np.float32)  # the last input and output of each channel of both
+    held: tuple[Int16s, Floats] | None = None
+    for heard, result in _side_by_side(source, decoded(body, channels)):
+        if held is not None and len(heard) < SECOND:
+            held = np.concatenate([held[0], heard]), np.concatenate([held[1], result])
+            continue
+        if held is not None:
+            yield _piece(*held, filters)
+        held = heard, result
+    if held is not None:
+        yield _piece(*held, filters)
+
+
+def _side_by_side(source: Iterable[Int16s], result: Iterator[Floats]) -> Iterator[tuple[Int16s, Floats]]:
+    """Seconds of the source, beside those of the result; raises ``Rejected`` where their lengths differ."""
+    for block in _seconds(source):
+        heard = next(result, None)
+        if heard is None or len(heard) != len(block):
+            raise Rejected("unfaithful", f"{0 if heard is None else len(heard)} frames stand for {len(block)}")
+        yield block, heard
+    if next(result, None) is not None:
+        raise Rejected("unfaithful", "the result goes on after the source")
+
+
+def _seconds(blocks: Iterable[Int16s]) -> Iterator[Int16s]:
+    left: Int16s | None = None
+    for block in blocks:
+        left = block if left is None else np.concatenate([left, block])
+        whole = len(left) // SECOND * SECOND
+        yield from (left[at : at + SECOND] for at in range(0, whole, SECOND))
+        left = left[whole:]
+    if left is not None and len(left):
+        yield left
+
+
+def _piece(source: Int16s, result: Floats, filters: Floats) -> _Piece:
+    plain = source.astype(np.float32)
+    heard, found = _high_passed(plain, filters[0]), _high_passed(result, filters[1])
+    energies = np.stack([heard**2, found**2, (found - heard) ** 2, plain**2], axis=-1)
+    padded = np.pad(energies, ((0, -len(source) % HOP), (0, 0), (0, 0)))
+    hops = padded.reshape(-1, HOP, *energies.shape[1:]).sum(axis=1, dtype=np.float64)
+    return _Piece(heard, found, hops)
+
+
+@njit(nogil=True)
+def _high_passed(samples: Floats, state: Floats) -> Floats:
+    """``y[i] = x[i] - x[i-1] + 0.9 y[i-1]`` per channel; ``state`` carries x and y from block to block."""
+    result = np.empty_like(samples)
+    for channel in range(samples.shape[1]):
+        last, out = state[channel, 0], state[channel, 1]
+        for at in range(len(samples)):
+            now = samples[at, channel]
+            out = now - last + np.float32(0.9) * out
+            last = now
+            result[at, channel] = out
+        state[channel, 0], state[channel, 1] = last, out
+    return result

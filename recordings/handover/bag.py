@@ -1,0 +1,175 @@
+"""The bag: a folder with the audio, the rows and figures about it, and a checksum of each file (RFC 8493)."""
+
+import csv
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bagit  # type: ignore[import-untyped]  # has no stubs
+
+from recordings.conversion.expand import expand
+from recordings.errors import RecordingError, StoreRefused, Unproven
+from recordings.handover.choose import Chosen, Item
+from recordings.handover.export import Export
+from recordings.pool import Pool
+from recordings.retrying import patience
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import Body, Store
+
+_BLOCK_BYTES = 256 * 1024
+_UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")  # some file system refuses these, as Windows does a colon
+_FIDELITY = ("snr_db", "error_rms", "error_peak", "gain_left", "gain_right", "duration_before_s", "duration_after_s")
+_README = """\
+Recordings handed over from bucket {bucket}, run {run_id}{case}.
+Selected: {selection}.
+
+audio/          the recordings{pcm}
+index.csv       for each file in audio/: key, version and SHA-256 in the bucket, and which version of the call it is
+provenance.csv  what the bucket says of each object: headers and metadata, with the original that it was made from
+fidelity.csv    how faithful each small recording is to its original, as measured when it was made
+audit.parquet   every row of the audit table about these recordings; audit.csv has the same rows
+
+The manifests beside data/ hold the SHA-256 of each file. Any BagIt tool proves that nothing is missing or changed:
+bagit.py --validate <this folder>.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """A recording in the bag."""
+
+    item: Item
+    file: str  # its path below data/
+    stored: StoredObject
+    sha256_read: str  # of the object, hex
+    is_expanded: bool
+
+
+def fill(folder: Path, store: Store, export: Export, chosen: Chosen, pool: Pool) -> tuple[list[Handed], list[str]]:
+    """Write the files of the bag; returns the recordings in it, and a sentence for each that is not."""
+    folder.mkdir(parents=True)
+    named = list(zip(chosen.items, _names(chosen.items), strict=True))
+    got = pool.map(lambda each: _fetched(folder, store, export, each), named)
+    handed = [each for each in got if isinstance(each, Handed)]
+    _write_csv(folder / "index.csv", map(_index_line, handed))
+    _write_csv(folder / "provenance.csv", (line for each in handed for line in _provenance_lines(each)))
+    _write_csv(folder / "fidelity.csv", map(_fidelity_line, handed))
+    rows = chosen.rows[chosen.rows["key"].isin({each.item.row.key for each in handed})]
+    rows.to_parquet(folder / "audit.parquet", index=False)
+    rows.to_csv(folder / "audit.csv", index=False)
+    (folder / "README.txt").write_text(_readme(export), encoding="utf-8")
+    return handed, [each for each in got if isinstance(each, str)]
+
+
+def seal(folder: Path, export: Export) -> None:
+    """Make the folder a bag, and prove it. bagit changes the working directory, so that it runs in its own process."""
+    about = f"{export.selection}{f'; case {export.case}' if export.case else ''}"
+    said = ["--external-identifier", export.run_id, "--external-description", about]
+    command = [sys.executable, "-m", "bagit", "--quiet", "--sha256", *said, str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell, and words of ours come first)
+    if made.returncode:
+        raise OSError(f"bagit could not make a bag of {folder}: {made.stderr.strip()}")
+    bagit.Bag(str(folder)).validate()
+
+
+def bagged(folder: Path) -> Iterator[Path]:
+    """The bag's files in the order in which to copy them: what makes the folder a bag comes last."""
+    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    return iter(sorted(files, key=lambda each: (each.parent == folder, each.name == "bagit.txt")))
+
+
+def _names(items: Sequence[Item]) -> Iterator[str]:
+    taken = set[str]()
+    for number, item in enumerate(items, start=1):
+        name = "audio/" + _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
+        if name.lower() in taken:
+            name = f"{name}-{number}"
+        taken.add(name.lower())
+        yield name
+
+
+def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]) -> Handed | str:
+    item, name = named
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return patience()(_fetch, path, name, store, export, item)
+    except (RecordingError, StoreRefused) as error:
+        path.unlink(missing_ok=True)
+        return f"{item.row.key}: {error}"
+
+
+def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> Handed:
+    """Raises Unproven where the bytes are not those that the table says: they are no evidence then."""
+    is_expanded = export.as_pcm and item.side.codec == "pcm_alaw"
+    with store.read(item.row.key, version_id=item.side.version) as (stored, body), path.open("wb") as out:
+        sha256 = expand(body, stored.size_bytes, out) if is_expanded else _copy(body, out)
+    if item.side.sha256 not in (None, sha256):
+        place = f"s3://{item.row.bucket}/{item.row.key}"
+        raise Unproven("checksum-differs", f"{place}: expected SHA-256 {item.side.sha256}, found {sha256}")
+    return Handed(item=item, file=name, stored=stored, sha256_read=sha256, is_expanded=is_expanded)
+
+
+def _copy(body: Body, out: Any) -> str:
+    digest = hashlib.sha256()
+    while block := body.read(_BLOCK_BYTES):
+        digest.update(block)
+        out.write(block)
+    return digest.hexdigest()
+
+
+def _index_line(each: Handed) -> Mapping[str, Any]:
+    row = each.item.row
+    return {
+        "file": each.file,
+        "which": each.item.what,
+        "expanded_to_pcm": each.is_expanded,
+        "contact_id": row.contact_id,
+        "recording_date": row.recording_date,
+        "bucket": row.bucket,
+        "key": row.key,
+        "version_id": each.stored.version_id,
+        "size_bytes": each.stored.size_bytes,
+        "sha256_in_table": each.item.side.sha256,
+        "sha256_as_read": each.sha256_read,
+    }
+
+
+def _provenance_lines(each: Handed) -> Iterator[Mapping[str, Any]]:
+    stored = each.stored
+    said = {
+        "etag": stored.etag,
+        "storage_class": stored.storage_class,
+        "last_modified": stored.last_modified.isoformat(),
+        "content_type": stored.content_type,
+        "legal_hold": stored.legal_hold,
+        "locked_until": stored.locked_until,
+        **{f"x-amz-meta-{name}": value for name, value in sorted(stored.metadata.items())},
+    }
+    return ({"file": each.file, "name": name, "value": value} for name, value in said.items())
+
+
+def _fidelity_line(each: Handed) -> Mapping[str, Any]:
+    row = each.item.row
+    return {"file": each.file, "profile": row.profile, **{name: getattr(row, name) for name in _FIDELITY}}
+
+
+def _write_csv(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer: csv.DictWriter[str] | None = None
+        for line in lines:
+            if writer is None:
+                writer = csv.DictWriter(file, list(line))
+                writer.writeheader()
+            writer.writerow(line)
+
+
+def _readme(export: Export) -> str:
+    pcm = ", A-law expanded to 16-bit PCM" if export.as_pcm else ""
+    case = f", case {export.case}" if export.case else ""
+    return _README.format(bucket=export.bucket, run_id=export.run_id, case=case, selection=export.selection, pcm=pcm)

@@ -1,0 +1,106 @@
+"""Which recordings an export is about, in the words of the audit table, and what reading them costs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import pandas as pd
+
+from recordings.errors import InvalidRequest
+from recordings.handover.export import Export, Version
+from recordings.pricing import prices
+from recordings.table.files import AuditFiles
+from recordings.table.reading import Only, audit_dates, current, read_days, rows_of
+from recordings.table.rows import SMALL, AuditRow, Side, Status
+
+MAX_RECORDINGS = 20_000  # more belong into several bags
+_ALL_COLUMNS = tuple(each.name for each in fields(AuditRow))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One recording to hand over: which version, and the SHA-256 that it must have (None: the table knows none)."""
+
+    row: AuditRow
+    what: str  # "replacement" or "original"
+    side: Side
+
+    @property
+    def usd(self) -> float:
+        """Cost of reading it, requests and retrieval, at list prices."""
+        storage_class = self.side.storage_class or "STANDARD"
+        counts = {"GetObject": 1}
+        return prices().requests(counts, storage_class) + prices().reading(self.side.size_bytes or 0, storage_class)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What is handed over, all rows about it, and what was asked for in vain."""
+
+    items: tuple[Item, ...]
+    rows: pd.DataFrame  # every row of these recordings: states, attempts and checks
+    problems: tuple[str, ...]
+
+
+def choose(export: Export, files: AuditFiles) -> Chosen:
+    """The recordings asked for. Raises InvalidRequest for too many, AuditDamaged for a file that cannot be read."""
+    rows = _rows(export, files)
+    keys = rows["key"].nunique()
+    if keys > MAX_RECORDINGS:
+        raise InvalidRequest(f"{keys:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: narrow the dates")
+    now = list(rows_of(_last(rows))) if len(rows) else []
+    found = [_item(row, export.version) for row in now]
+    return Chosen(
+        items=tuple(each for each in found if isinstance(each, Item)),
+        rows=rows,
+        problems=(*_in_vain(export, rows), *(each for each in found if isinstance(each, str))),
+    )
+
+
+def _rows(export: Export, files: AuditFiles) -> pd.DataFrame:
+    days = [day for day in audit_dates(files) if (export.start_date or day) <= day <= (export.end_date or day)]
+    only = Only(bucket=export.bucket, prefixes=export.prefixes, contact_ids=export.contact_ids)
+    if export.keys:
+        only = replace(only, first_key=min(export.keys), last_key=max(export.keys))
+    if export.of_run:
+        of_run = read_days(files, days, ["key", "recording_date"], replace(only, run_id=export.of_run))
+        days = sorted(set(of_run["recording_date"]))
+    rows = read_days(files, days, _ALL_COLUMNS, only)
+    if export.keys:
+        rows = rows[rows["key"].isin(export.keys)]
+    return rows[rows["key"].isin(of_run["key"])] if export.of_run else rows
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per recording: its state, or its last attempt where it has none; in key order."""
+    states = current(rows)
+    attempts = rows[~rows["key"].isin(states["key"])].sort_values("started_at", kind="stable")
+    return pd.concat([states, attempts.drop_duplicates("key", keep="last")]).sort_values("key")
+
+
+def _item(row: AuditRow, version: Version) -> Item | str:
+    """What is handed over of a recording, or why nothing is."""
+    if row.status in SMALL and version is Version.REPLACEMENT:
+        return Item(row=row, what="replacement", side=row.after)
+    if row.status is Status.RELEASED:
+        return f"{row.key}: run {row.run_id} released its original; version=replacement hands over what is left"
+    if row.status is Status.RESTORED:
+        return Item(row=row, what="original", side=row.after)
+    if row.status in SMALL and not row.version_before:
+        return f"{row.key}: somebody else had converted it, so its original is not known"
+    return Item(row=row, what="original", side=row.before)
+
+
+def _in_vain(export: Export, rows: pd.DataFrame) -> Iterator[str]:
+    contacts, keys = set(rows["contact_id"].dropna()), set(rows["key"])
+    yield from (_unknown("contact", each) for each in _missing(export.contact_ids, contacts))
+    yield from (_unknown("key", each) for each in _missing(export.keys, keys))
+    if rows.empty and not (export.contact_ids or export.keys):
+        yield f"the audit table has nothing for {export.selection}"
+
+
+def _missing(asked: Sequence[str] | None, known: set[str]) -> list[str]:
+    return [each for each in asked or () if each not in known]
+
+
+def _unknown(what: str, name: str) -> str:
+    return f"{what} {name}: the audit table has no row of it in this selection"

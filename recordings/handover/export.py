@@ -1,0 +1,170 @@
+"""What is to be handed over, checked before anything is read, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from uuid import uuid4
+
+from recordings import __version__
+from recordings.errors import InvalidRequest
+from recordings.formatting import human_bytes, plural, usd
+from recordings.request import check_bucket_name, check_dates, normal_prefixes
+from recordings.table.files import audit_location
+from recordings.table.records import run_id_of
+
+
+class Version(StrEnum):
+    """Which audio of a recording is handed over."""
+
+    REPLACEMENT = "replacement"  # what is current: the small recording, or the original of one that was never converted
+    ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A folder that does not exist yet: below a prefix of a bucket, or, without a bucket, on this machine."""
+
+    bucket: str | None
+    path: str
+
+    def __str__(self) -> str:
+        return self.path if self.bucket is None else f"s3://{self.bucket}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """The parameters of an export. Dates are of the calls, UTC, inclusive; None selects all."""
+
+    run_id: str
+    bucket: str
+    audit_uri: str
+    prefixes: tuple[str, ...]
+    start_date: date | None
+    end_date: date | None
+    contact_ids: tuple[str, ...] | None
+    keys: tuple[str, ...] | None
+    of_run: str | None
+    case: str
+    destination: Destination
+    version: Version
+    as_pcm: bool
+    dry_run: bool
+    started_at: datetime
+    software_version: str = __version__
+
+    @property
+    def selection(self) -> str:
+        """What was asked for, in words."""
+        said = [
+            f"contacts {', '.join(self.contact_ids)}" if self.contact_ids else "",
+            f"keys {', '.join(self.keys)}" if self.keys else "",
+            f"run {self.of_run}" if self.of_run else "",
+            f"calls from {self.start_date or 'the first day'} to {self.end_date or 'the last'}"
+            if self.start_date or self.end_date
+            else "",
+            f"below {', '.join(self.prefixes)}" if self.prefixes != ("",) else "",
+        ]
+        return "; ".join(filter(None, said))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSummary:
+    """What an export has handed over, or would."""
+
+    run_id: str
+    dry_run: bool
+    destination: str
+    recordings: int  # in the bag
+    size_bytes: int  # of audio, as it is read
+    usd: float  # requests and retrieval at list prices, without data transfer out of AWS
+    problems: tuple[str, ...]  # recordings that were asked for and are not in the bag, and contacts without any
+
+    def __str__(self) -> str:
+        would = "would be " if self.dry_run else ""
+        said = f"{plural(self.recordings, 'recording')} ({human_bytes(self.size_bytes)}) {would}handed over"
+        cost = f"reading them {'would cost' if self.dry_run else 'cost'} {usd(self.usd)} at list prices"
+        step = ["run it again with dry_run=False to write the bag"] if self.dry_run and self.recordings else []
+        dry = "dry run: " if self.dry_run else ""
+        return f"{dry}export {self.run_id} to {self.destination}: {'; '.join([said, cost, *self.problems, *step])}"
+
+
+class ExportFailed(Exception):
+    """Something that was asked for is not in the bag; what could be handed over is."""
+
+    def __init__(self, summary: ExportSummary) -> None:
+        super().__init__(str(summary))
+        self.summary = summary
+
+
+def plan_export(
+    *,
+    bucket: str,
+    audit_uri: str,
+    destination_uri: str,
+    flow_run_id: str | None = None,
+    prefixes: Sequence[str] | None = None,
+    start_date: date | None = None,
+    end_date: date | None = None,
+    contact_ids: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None,
+    run_id: str | None = None,
+    case: str = "",
+    version: str = Version.REPLACEMENT,
+    as_pcm: bool = False,
+    dry_run: bool = True,
+) -> Export:
+    """The export's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
+    check_bucket_name(bucket)
+    check_dates(start_date, end_date)
+    if version not in list(Version):
+        raise InvalidRequest(f"version is {version!r}: choose one of {', '.join(Version)}")
+    started_at = datetime.now(UTC)
+    export = Export(
+        run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
+        bucket=bucket,
+        audit_uri=str(audit_location(audit_uri)),
+        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
+        start_date=start_date,
+        end_date=end_date,
+        contact_ids=_entries("contact_ids", contact_ids),
+        keys=_entries("keys", keys),
+        of_run=(run_id or "").strip() or None,
+        case=case.strip(),
+        destination=_destination(destination_uri),
+        version=Version(version),
+        as_pcm=as_pcm,
+        dry_run=dry_run,
+        started_at=started_at,
+    )
+    if not export.selection:
+        raise InvalidRequest(
+            "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes or run_id"
+        )
+    return export
+
+
+def _entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, ...] | None:
+    if entries is None:
+        return None
+    if not entries or not all(each.strip() for each in entries):
+        raise InvalidRequest(f"{parameter} is empty, or has an empty entry: fill it in, or leave it out")
+    return tuple(each.strip() for each in entries)
+
+
+def _destination(uri: str) -> Destination:
+    """Raises InvalidRequest for what names no folder."""
+    if not uri.strip():
+        raise InvalidRequest(
+            "destination_uri is empty: give s3://bucket/prefix or a local folder that does not exist yet"
+        )
+    if not uri.startswith("s3://"):
+        if "://" in uri:
+            raise InvalidRequest(f"destination_uri {uri!r} is neither s3://bucket/prefix nor a local folder")
+        return Destination(bucket=None, path=str(Path(uri).absolute()))
+    bucket, _, prefix = uri.removeprefix("s3://").strip("/").partition("/")
+    check_bucket_name(bucket)
+    if not prefix:
+        raise InvalidRequest(f"destination_uri {uri!r} names no folder: give one, as {uri.rstrip('/')}/case-1")
+    return Destination(bucket=bucket, path=prefix)

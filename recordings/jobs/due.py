@@ -1,0 +1,253 @@
+"""Which recordings of a day of calls need no longer be kept, and whether they stand as the audit table says.
+
+The table alone shows which recordings are due. Only then is the day listed, and compared: what is not understood is
+not deleted.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from itertools import groupby
+
+import pandas as pd
+
+from recordings.errors import Changed, Skipped
+from recordings.formatting import plural
+from recordings.holds import cases_by_key
+from recordings.jobs.deletion import in_order
+from recordings.jobs.intents import open_intents, runs_by_deed
+from recordings.jobs.job import Job, batches_of, begun
+from recordings.keys import contact_of
+from recordings.provenance import UNVERSIONED
+from recordings.recording import Day
+from recordings.retention import may_expire, retention_of
+from recordings.retention_rules import RetentionRule, may_have_ended
+from recordings.retrying import patience
+from recordings.s3.objects import Version
+from recordings.s3.store import Store
+from recordings.table.files import AuditFiles
+from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
+from recordings.table.rows import DESTROYED, STATES, AuditRow, BatchRows, Status
+
+_COLUMNS = (*STATE_COLUMNS, "reason", "etag_before", "run_id")
+_LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayToExpire:
+    """What a day of calls holds of recordings whose retention may have ended."""
+
+    day: Day
+    rows: tuple[AuditRow, ...] = ()  # to be worked on, and those that end at once, with the reason
+    recordings: int = 0  # of the day, whose retention may have ended; those already deleted, too
+    differing: tuple[str, ...] = ()  # a sentence for each recording that does not stand as the table says
+    gone_by_lifecycle: int = 0  # recordings of which a lifecycle rule of the bucket has left nothing
+
+    @property
+    def percent_differing(self) -> float:
+        """The share of these recordings that do not stand as the table says."""
+        return 100 * len(self.differing) / self.recordings if self.recordings else 0.0
+
+    def batches(self, *, first: int, leave: Collection[str]) -> list[BatchRows]:
+        """The rows in batches of one folder each, numbered from ``first`` on, but for the keys to ``leave``."""
+        ordered = sorted((row for row in self.rows if row.key not in leave), key=lambda row: row.key)
+        found: list[BatchRows] = []
+        for _, rows in groupby(ordered, key=lambda row: row.key.rpartition("/")[0]):
+            found += batches_of(list(rows), first=first + len(found))
+        return found
+
+    def sentence_of_stop(self, job: Job) -> str:
+        """Why the run deletes nothing more, and what to do."""
+        return (
+            f"calls of {self.day}: {len(self.differing):,} of {plural(self.recordings, 'recording')} "
+            f"({self.percent_differing:.1f} %) do not stand as the audit table says, more than stop_above_percent="
+            f"{job.stop_above_percent:g} allows, so this run deleted nothing of this day or of later days. The first: "
+            f"{'; '.join(self.differing[:3])}. Run reconcile_audit over this day and archive it again; where you know "
+            "why the recordings differ, give a higher stop_above_percent: what differs is never deleted"
+        )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the table tells of a day's recordings, by key."""
+
+    rows: dict[str, AuditRow] = field(default_factory=dict)  # of those that may be due, with the current state
+    destroyed: dict[str, str] = field(default_factory=dict)  # the run that deleted it
+    kept: set[str] = field(default_factory=set)  # their rule is known from their tags, and keeps them
+    cases: dict[str, frozenset[str]] = field(default_factory=dict)
+
+
+def look_at_day(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
+    """The day's recordings whose retention may have ended, each with its row. Raises AuditDamaged.
+
+    A day with more differences than the job allows is looked at twice: another run may have worked on it meanwhile.
+    """
+    found = _look(store, files, day, job)
+    return found if found.percent_differing <= job.stop_above_percent else _look(store, files, day, job)
+
+
+def _look(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
+    told = _told(files, day, job)
+    if not told.rows:
+        return DayToExpire(day=day)
+    listed = {key: found for key, found in patience()(_versions_of_day, store, day).items() if _is_due(key, day, job)}
+    comparison = _Comparison(store, files, day, job)
+    rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept)]
+    return DayToExpire(
+        day=day,
+        rows=tuple(row for row in rows if row is not None),
+        recordings=len({*told.rows, *listed, *told.destroyed} - told.kept),
+        differing=tuple(comparison.differing),
+        gone_by_lifecycle=comparison.gone_by_lifecycle,
+    )
+
+
+def _is_due(key: str, day: Day, job: Job) -> bool:
+    return key.endswith(".wav") and may_have_ended(job.rules, key, day.date, job.started_at.date())
+
+
+def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
+    told = _Told()
+
+    def due(rows: pd.DataFrame) -> pd.DataFrame:
+        newest = _newest_rows(rows)
+        newest = newest[newest["key"].map(lambda key: _is_due(key, day, job)).astype(bool)]
+        gone = newest[newest["status"].isin(DESTROYED)]
+        told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
+        told.kept = set(_kept(rows, day, job))
+        told.cases = cases_by_key(rows)
+        return newest[~newest["key"].isin(told.destroyed) & ~newest["key"].isin(told.kept)]
+
+    only = Only(bucket=job.bucket, prefixes=day.key_prefixes)
+    told.rows = {row.key: row for row in rows_of_days(files, [day.date], _COLUMNS, only, due)}
+    return told
+
+
+def _newest_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The current state of each recording; the last attempt on those that have none."""
+    states = current(rows)
+    others = rows[~rows["key"].isin(states["key"]) & rows["status"].isin(_LOOKED_AT) & rows["etag_before"].notna()]
+    last = others.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+    return pd.concat([states, last])
+
+
+def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
+    """The recordings of which an earlier expiry saw by their tags which rule keeps them, if that rule still does.
+
+    They cost no request until then. An expiry with dates looks at them: their tags may be others now.
+    """
+    if job.start_date or job.end_date:
+        return
+    today = job.started_at.date()
+    keeping = {str(in_retention(rule)) for rule in job.rules if not rule.has_ended(day.date, today)}
+    last = rows.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+    yield from last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]["key"]
+
+
+def in_retention(rule: RetentionRule) -> Skipped:
+    """The error for a recording that the rule keeps."""
+    return Skipped("in-retention", f"kept {rule.said}")
+
+
+def _versions_of_day(store: Store, day: Day) -> Mapping[str, list[Version]]:
+    found: dict[str, list[Version]] = defaultdict(list)
+    for prefix in day.key_prefixes:
+        for page in store.list_versions(prefix):
+            for version in page:
+                found[version.key].append(version)
+    return found
+
+
+class _Comparison:
+    """The recordings of a day that do not stand as the table says, as they are found."""
+
+    def __init__(self, store: Store, files: AuditFiles, day: Day, job: Job) -> None:
+        self.differing: list[str] = []
+        self.gone_by_lifecycle = 0
+        self._store, self._files, self._day, self._job = store, files, day, job
+        self._intents: Mapping[str, str] | None = None
+
+    def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
+        """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
+        is_there = any(version.etag for version in versions)
+        if not is_there and (key not in told.rows or self._expires):
+            self.gone_by_lifecycle += key in told.rows
+            return None
+        row = told.rows.get(key)
+        try:
+            if row is None:
+                raise _unknown(told.destroyed.get(key))
+            check_stands(row, in_order(versions))
+        except (Skipped, Changed) as error:
+            return self._differs(row or _bare(key, self._day, self._job), error)
+        if cases := told.cases.get(key):
+            return _left(row, self._job, Skipped("held", f"held for {', '.join(sorted(cases))}"))
+        return row
+
+    def _differs(self, row: AuditRow, error: Skipped | Changed) -> AuditRow:
+        if run_id := self._underway.get(row.key):
+            sentence = f"run {run_id} set out to work on it, and has not said how that ended"
+            return _left(row, self._job, Skipped("underway", sentence))
+        self.differing.append(f"{row.key}: {error}")
+        return _left(row, self._job, error)
+
+    @property
+    def _expires(self) -> bool:
+        """Whether lifecycle rules of the bucket may have deleted recordings of the day."""
+        return may_expire(retention_of(self._store), self._day.key_prefixes)
+
+    @property
+    def _underway(self) -> Mapping[str, str]:
+        """By key, the run that set out to delete it, or to bring it back, and has not told how that ended."""
+        if self._intents is None:
+            deeds = runs_by_deed(self._files, open_intents(self._files, self._store.bucket))
+            self._intents = {key: run_id for (_, key), run_id in deeds.items()}
+        return self._intents
+
+
+def _unknown(deleted_by: str | None) -> Skipped | Changed:
+    if deleted_by:
+        return Changed("resurrected", f"run {deleted_by} deleted it, and it is there again")
+    return Skipped("not-in-table", "the audit table does not know it: archive its day first")
+
+
+def _left(row: AuditRow, job: Job, error: Skipped | Changed) -> AuditRow:
+    status = Status.CHANGED if isinstance(error, Changed) else Status.SKIPPED
+    return replace(begun(row, job), status=status, reason=str(error), finished_at=datetime.now(UTC))
+
+
+def _bare(key: str, day: Day, job: Job) -> AuditRow:
+    return AuditRow(
+        run_id=job.run_id,
+        recording_date=day.date,
+        bucket=job.bucket,
+        key=key,
+        contact_id=contact_of(key),
+        status=Status.SKIPPED,
+        profile="unknown",
+        started_at=datetime.now(UTC),
+        software_version=job.software_version,
+    )
+
+
+def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
+    """Raises Changed where the newest object, the last in order of deletion, is not what the table's last row says.
+
+    A delete marker above is no difference: a lifecycle rule may have hidden what this run is to delete.
+    """
+    newest = next((each for each in reversed(ordered) if each.etag), None)
+    if newest is None:
+        raise Changed("vanished", "no version of it is left, and no run of ours deleted it")
+    is_state = row.status in STATES
+    side = row.after if is_state else row.before
+    said = side.etag, side.version or (UNVERSIONED if is_state else newest.version_id)
+    shown = newest.etag, newest.version_id
+    if shown != said:
+        raise Changed("changed-since", f"S3 shows (ETag, version) {shown}, the table says {said}")
+
+
+def last_due(job: Job) -> date | None:
+    """The youngest day of calls that a rule may no longer keep; None where every rule keeps them for ever."""
+    ends = [rule.last_ended(job.started_at.date()) for rule in job.rules if rule.keep_days is not None]
+    return max(ends, default=None)

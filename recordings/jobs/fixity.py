@@ -1,0 +1,157 @@
+"""Fixity at rest: are the replacements still, byte for byte, what the judge accepted? Nothing is changed.
+
+S3 keeps a SHA-256 with each replacement, which it checked on arrival. A check compares it with the table's; of a share
+of the recordings it reads and hashes the bytes, too. Whose turn it is to be read follows from the key and from how
+often the recording was checked before, so that within so many checks each recording is read once.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from math import ceil
+
+from recordings.errors import BodyDiffers, Changed, Skipped, Unproven
+from recordings.jobs.job import Job, begun
+from recordings.jobs.result import JobResult, Reading
+from recordings.jobs.selection import Part, only_of_part
+from recordings.outcomes import accounted
+from recordings.pool import Pool
+from recordings.pricing import prices
+from recordings.provenance import UNVERSIONED
+from recordings.s3.objects import StoredObject
+from recordings.s3.store import Store
+from recordings.table.files import AuditFiles
+from recordings.table.parquet import write_rows
+from recordings.table.reading import read_days
+from recordings.table.rows import AuditRow, BatchRows, Status
+
+LOSSES = ("vanished", "changed-since", "checksum-differs")  # the reasons of what is not as it was judged
+_FROZEN = ("GLACIER", "DEEP_ARCHIVE")  # storage classes that must be thawed before anybody can read
+_BLOCK_BYTES = 256 * 1024
+_READINGS = 3  # a body that was garbled on the way is right the next time
+_ROUNDING = 0.05  # 8.33 percent mean a twelfth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The bytes that the bucket has for a row."""
+
+    sha256: str
+    how: str  # it is known
+
+
+def with_turns(rows: Sequence[AuditRow], files: AuditFiles, job: Job, part: Part) -> list[AuditRow]:
+    """The same rows; ``read_back`` says of each whether it is the recording's turn to be read."""
+    told = read_days(files, part.days, ["key", "status"], only_of_part(job, part))
+    checks = Counter(told.loc[told["status"].eq(Status.CHECKED), "key"])
+    return [replace(row, read_back=is_turn(row, checks[row.key], job.sample_percent)) for row in rows]
+
+
+def is_turn(row: AuditRow, checks: int, sample_percent: float) -> bool:
+    """Whether a recording that was checked so many times is to be read this time.
+
+    Of any 100/sample_percent checks in a row, rounded up, it is so at exactly one.
+    """
+    if not sample_percent:
+        return False
+    turns = max(1, ceil(100 / sample_percent - _ROUNDING))
+    lot = int.from_bytes(hashlib.sha256(f"{row.bucket}/{row.key}".encode()).digest()[:8], "big")
+    return checks % turns == lot % turns
+
+
+def check_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
+    """Check the replacements and write the rows; in a dry run, say only what would be asked and read."""
+    if job.dry_run:
+        rows = [replace(_started(row, job), status=Status.CHECKED, read_back=row.read_back) for row in batch.rows]
+        return JobResult(job, rows, [], _reading(rows))
+    rows = pool.map(lambda row: check_recording(store, row, job), batch.rows)
+    written = write_rows(files, rows, run_id=job.run_id, wave=batch.batch.number)
+    return JobResult(job, rows, written, _reading(rows))
+
+
+def check_recording(store: Store, row: AuditRow, job: Job) -> AuditRow:
+    """The row of the check; ``row`` is the current row, whose ``read_back`` is from ``with_turns``."""
+    started = _started(row, job)
+    return accounted(started, lambda: _checked(store, started, is_turn=row.read_back))
+
+
+def _started(row: AuditRow, job: Job) -> AuditRow:
+    return replace(begun(row, job), state_at=None, original_kept=None)
+
+
+def _checked(store: Store, row: AuditRow, *, is_turn: bool) -> AuditRow:
+    current = _current(store, row)
+    if current.sha256:
+        _compare(row, _Found(sha256=current.sha256, how="as S3 keeps it"))
+    done = replace(row, status=Status.CHECKED, finished_at=datetime.now(UTC), attempts=current.attempts)
+    if current.sha256 and not is_turn:
+        return done
+    if current.storage_class in _FROZEN:
+        return _unread(done, current)
+    _compare(row, _read(store, current))
+    return replace(done, read_back=True, finished_at=datetime.now(UTC))
+
+
+def _unread(row: AuditRow, current: StoredObject) -> AuditRow:
+    if not current.sha256:
+        raise Skipped("needs-thaw", f"S3 keeps no SHA-256 with it, and it lies in {current.storage_class}")
+    return replace(row, reason=f"not-read: it lies in {current.storage_class}; its stored SHA-256 is right")
+
+
+def _current(store: Store, row: AuditRow) -> StoredObject:
+    try:
+        current = store.head(row.key)
+    except Changed as error:
+        raise Unproven("vanished", f"{_path(row)}: expected version {row.version_after}, found none") from error
+    expected, found = row.version_after or UNVERSIONED, current.version_id or UNVERSIONED
+    if expected != found:
+        raise Unproven("changed-since", f"{_path(row)}: expected version {expected}, found version {found}")
+    return current
+
+
+def _read(store: Store, current: StoredObject) -> _Found:
+    """The SHA-256 of the bytes as they arrive. Raises Unproven where they never have the checksum that S3 keeps."""
+    for reading in range(_READINGS):
+        digest = hashlib.sha256()
+        try:
+            with store.read(current.key, version_id=current.version_id) as (_, body):
+                while block := body.read(_BLOCK_BYTES):
+                    digest.update(block)
+            break
+        except BodyDiffers:
+            if reading == _READINGS - 1:
+                break
+    return _Found(sha256=digest.hexdigest(), how="as its bytes were read")
+
+
+def _compare(row: AuditRow, found: _Found) -> None:
+    if found.sha256 != row.sha256_after:
+        raise Unproven(
+            "checksum-differs",
+            f"{_path(row)}: expected SHA-256 {row.sha256_after}, found {found.sha256}, {found.how}",
+        )
+
+
+def _path(row: AuditRow) -> str:
+    return f"s3://{row.bucket}/{row.key}"
+
+
+def _reading(rows: Sequence[AuditRow]) -> Reading:
+    """What was asked and read; costs are list prices, without KMS and without the time of the machine."""
+    read = [row for row in rows if row.read_back]
+    return Reading(
+        recordings=len(read),
+        size_bytes=sum(row.bytes_after or 0 for row in read),
+        usd=sum(map(_look_usd, rows)) + sum(map(_read_usd, read)),
+    )
+
+
+def _look_usd(row: AuditRow) -> float:
+    return prices().requests({"HeadObject": 1}, row.storage_class_after or "STANDARD")
+
+
+def _read_usd(row: AuditRow) -> float:
+    storage_class = row.storage_class_after or "STANDARD"
+    return prices().requests({"GetObject": 1}, storage_class) + prices().reading(row.bytes_after or 0, storage_class)

@@ -1,0 +1,222 @@
+"""Evidence is handed over as a bag that any BagIt tool accepts, with the bytes that the audit table says."""
+
+import csv
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import bagit
+import pandas as pd
+import pytest
+
+from flows.export import export_recordings
+from flows.release import release_originals
+from flows.restore import restore_recordings
+from recordings.errors import InvalidRequest
+from recordings.handover.export import ExportFailed, ExportSummary
+from recordings.keys import contact_of
+from recordings.table.reading import read_audit
+from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall
+
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+KEY = key_of(1)
+CONTACT = str(contact_of(KEY))
+
+
+@pytest.fixture
+def export(bucket: Bucket, audit_uri: str, tmp_path: Path) -> Callable[..., ExportSummary]:
+    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "destination_uri": str(tmp_path / "bag")}
+    return lambda **changes: export_recordings(**{**defaults, "dry_run": False, **changes})
+
+
+def index_of(bag: Path) -> dict[str, dict[str, str]]:
+    with (bag / "data" / "index.csv").open(newline="") as file:
+        return {line["key"]: line for line in csv.DictReader(file)}
+
+
+def test_a_contact_is_handed_over_with_all_that_is_known_of_it(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    before = bucket.snapshot()
+    summary = export(contact_ids=[CONTACT], case="4711")
+    assert (summary.recordings, summary.problems) == (1, ())
+    bag = bagit.Bag(str(tmp_path / "bag"))
+    bag.validate()
+    assert bag.info["External-Identifier"] == summary.run_id
+    assert bag.info["External-Description"] == f"contacts {CONTACT}; case 4711"
+    data = tmp_path / "bag" / "data"
+    (line,) = index_of(tmp_path / "bag").values()
+    assert (data / line["file"]).read_bytes() == bucket.body(KEY)
+    assert line["sha256_as_read"] == line["sha256_in_table"] == hashlib.sha256(bucket.body(KEY)).hexdigest()
+    assert (line["which"], line["contact_id"], line["key"]) == ("replacement", CONTACT, KEY)
+    assert ":" not in line["file"], "Windows has no such files"
+    rows = read_audit(audit_uri).query("key == @KEY")
+    assert pd.read_parquet(data / "audit.parquet")["sha256_before"].tolist() == rows["sha256_before"].tolist()
+    assert len(pd.read_csv(data / "audit.csv")) == len(rows) == 1
+    assert pd.read_csv(data / "fidelity.csv")["snr_db"].tolist() == pytest.approx(rows["snr_db"].tolist())
+    provenance = pd.read_csv(data / "provenance.csv").set_index("name")["value"]
+    metadata = bucket.get(KEY)["Metadata"]
+    assert {name: provenance[f"x-amz-meta-{name}"] for name in metadata} == metadata
+    assert "case 4711" in (data / "README.txt").read_text()
+    assert bucket.snapshot() == before
+
+
+def test_an_original_is_handed_over_byte_for_byte(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    export(keys=[KEY], version="original")
+    (line,) = index_of(tmp_path / "bag").values()
+    assert (line["which"], line["version_id"]) == ("original", archived[KEY])
+    assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == bucket.body(KEY, archived[KEY])
+
+
+def test_as_pcm_every_program_plays_it_and_it_is_what_ffmpeg_decodes(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    export(keys=[KEY], as_pcm=True)
+    (line,) = index_of(tmp_path / "bag").values()
+    path, small = tmp_path / "bag" / "data" / line["file"], tmp_path / "small.wav"
+    assert line["expanded_to_pcm"] == "True"
+    assert line["sha256_as_read"] == hashlib.sha256(bucket.body(KEY)).hexdigest()
+    small.write_bytes(bucket.body(KEY))
+    decoded = [
+        subprocess.run(
+            [get_ffmpeg_exe(), "-v", "error", "-i", str(each), "-f", "s16le", "-"], capture_output=True, check=True
+        ).stdout
+        for each in (path, small)
+    ]
+    assert decoded[0] == decoded[1] == path.read_bytes()[44:]
+    assert len(decoded[0]) == 2 * 8000, "a second, mono"
+
+
+def test_a_bag_in_s3_is_whole_and_never_changed(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    destination = f"s3://{bucket.name}/handed/case-1"
+    assert export(start_date=DAY, destination_uri=destination).recordings == 3
+    for item in bucket.client.list_objects_v2(Bucket=bucket.name, Prefix="handed/")["Contents"]:
+        path = tmp_path / item["Key"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bucket.body(item["Key"]))
+    bag = tmp_path / "handed" / "case-1"
+    bagit.Bag(str(bag)).validate()
+    assert {key: line["key"] for key, line in index_of(bag).items()} == {key: key for key in archived}
+    with pytest.raises(InvalidRequest, match="is there already, and no bag is ever changed: name a new folder"):
+        export(start_date=DAY, destination_uri=destination)
+
+
+def test_a_dry_run_says_the_cost_first_and_writes_nothing(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    summary = export(start_date=DAY, end_date=DAY, dry_run=True)
+    size_bytes = sum(len(bucket.body(key)) for key in archived)
+    assert (summary.recordings, summary.size_bytes) == (3, size_bytes)
+    assert summary.usd == pytest.approx(3 * 0.01 / 1000 + size_bytes / 1024**3 * 0.03)
+    assert "reading them would cost less than 1 cent at list prices; run it again with dry_run=False" in str(summary)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_what_cannot_be_handed_over_is_named_and_the_others_are(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """Deleted, overwritten under the same version's name, or never there."""
+    gone, unknown = key_of(0), f"{PREFIX}unknown.wav"
+    for version in bucket.versions(gone):
+        bucket.client.delete_object(Bucket=bucket.name, Key=gone, VersionId=version["VersionId"])
+    with pytest.raises(ExportFailed) as failed:
+        export(keys=[gone, KEY, unknown], contact_ids=None)
+    problems = failed.value.summary.problems
+    assert failed.value.summary.recordings == 1
+    assert problems[0] == f"key {unknown}: the audit table has no row of it in this selection"
+    assert problems[1].startswith(f"{gone}: changed: s3://{bucket.name}/{gone} (version ")
+    bagit.Bag(str(tmp_path / "bag")).validate()
+    assert list(index_of(tmp_path / "bag")) == [KEY]
+
+
+def test_bytes_that_the_table_does_not_know_are_no_evidence(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from recordings.table.files import LocalFiles
+    from recordings.table.parquet import write_rows
+    from recordings.table.reading import rows_of
+
+    (row,) = (row for row in rows_of(read_audit(audit_uri)) if row.key == KEY)
+    assert row.state_at
+    forged = replace(row, run_id="r2", sha256_after="0" * 64, state_at=row.state_at + timedelta(seconds=1))
+    write_rows(LocalFiles(Path(audit_uri)), [forged], run_id="r2", wave=1)
+    with pytest.raises(ExportFailed, match=f"expected SHA-256 {'0' * 64}, found {row.sha256_after}"):
+        export(contact_ids=[CONTACT])
+    bagit.Bag(str(tmp_path / "bag")).validate()
+    assert not list((tmp_path / "bag").rglob("*.wav"))
+
+
+def test_released_and_restored_recordings(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "dry_run": False}
+    restore_recordings(**place, contact_ids=[CONTACT])
+    release_originals(**place, everything=True, grace_days=0)
+    assert export(start_date=DAY).recordings == 3
+    assert {key: line["which"] for key, line in index_of(tmp_path / "bag").items()} == {
+        key: "original" if key == KEY else "replacement" for key in archived
+    }
+    with pytest.raises(ExportFailed, match="released its original; version=replacement hands over what is left"):
+        export(start_date=DAY, version="original", destination_uri=str(tmp_path / "originals"))
+    assert list(index_of(tmp_path / "originals")) == [KEY]
+
+
+def test_what_no_run_could_archive_is_handed_over_as_it_is(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+) -> None:
+    from flows.archive import archive_recordings
+
+    bucket.put(key_of(9), truncated := a_call(9)[:-99])
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    export(keys=[key_of(9)])
+    (line,) = index_of(tmp_path / "bag").values()
+    assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == truncated
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "nothing is selected, so nothing was read: give contact_ids"),
+        ({"contact_ids": []}, "contact_ids is empty"),
+        ({"keys": [" "]}, "keys is empty, or has an empty entry"),
+        ({"keys": ["k"], "version": "both"}, "version is 'both': choose one of replacement, original"),
+        ({"keys": ["k"], "destination_uri": ""}, "destination_uri is empty"),
+        (
+            {"keys": ["k"], "destination_uri": "s3://bucket-only"},
+            "names no folder: give one, as s3://bucket-only/case-1",
+        ),
+        ({"keys": ["k"], "destination_uri": "https://x/y"}, "is neither s3://bucket/prefix nor a local folder"),
+        ({"keys": ["k"], "audit_uri": "lost"}, "holds no audit table"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_read(
+    archived: dict[str, str], export: Any, changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    if changes.get("audit_uri"):
+        changes = {**changes, "audit_uri": str(tmp_path / "lost")}
+    with pytest.raises(InvalidRequest, match=said):
+        export(**changes)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_an_export_that_fails_leaves_no_half_a_bag(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where bagit is not installed."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(OSError, match="bagit could not make a bag"):
+        export(keys=[KEY])
+    assert [each.name for each in tmp_path.iterdir() if "bag" in each.name] == []

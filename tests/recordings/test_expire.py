@@ -1,0 +1,463 @@
+"""What an expiry deletes, and what it leaves: each recording that stays has just one reason for that."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recordings.errors import StoreRefused
+from recordings.jobs import intents
+from recordings.jobs.aftermath import PARTLY
+from recordings.jobs.intents import open_intents
+from recordings.provenance import EXEMPT
+from recordings.retention_rules import RetentionRule
+from recordings.s3.deleting import Removable
+from recordings.table.evidence import verify_audit
+from recordings.table.reading import current, read_audit
+from recordings.table.rows import AuditRow, Status
+from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, Bucket, key_of
+from tests.recordings.expiring import KEEP_30, Archive
+from tests.recordings.tables import NOW
+
+pytestmark = [pytest.mark.slow, ON_BOTH]
+KEY = key_of(1)
+
+
+@pytest.fixture
+def archive(bucket: Bucket, tmp_path: Path) -> Archive:
+    return Archive(bucket, tmp_path / "audit")
+
+
+def test_all_versions_go_and_the_row_certifies_it(archive: Archive) -> None:
+    row = archive.archived(1)
+    ended = archive.expire()
+    assert (ended.counts, ended.problems) == ({"expired": 1}, [])
+    assert archive.left(1) == []
+    (told,) = archive.rows(Status.EXPIRED)
+    kept = ("sha256_before", "sha256_after", "bytes_before", "bytes_after", "version_before", "version_after")
+    assert [getattr(told, name) for name in kept] == [getattr(row, name) for name in kept]
+    assert (told.run_id, told.original_kept) == (ended.job.run_id, False)
+    assert told.reason == "retention: kept 30 days after the call, as every other recording"
+    assert verify_audit(str(archive.root)).discrepancies == ()
+    assert archive.expire().counts == {}, "and nothing is left to look at"
+
+
+def tag(archive: Archive, row: AuditRow, version: str | None, name: str, value: str) -> None:
+    tags = {"TagSet": [{"Key": name, "Value": value}]}
+    archive.bucket.client.put_object_tagging(Bucket=row.bucket, Key=row.key, VersionId=version, Tagging=tags)
+
+
+def lockable(archive: Archive) -> None:
+    archive.bucket.client.put_object_lock_configuration(
+        Bucket=archive.bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+
+
+def hold(archive: Archive, row: AuditRow, version: str | None) -> None:
+    lockable(archive)
+    archive.bucket.client.put_object_legal_hold(
+        Bucket=row.bucket, Key=row.key, VersionId=version, LegalHold={"Status": "ON"}
+    )
+
+
+def lock(archive: Archive, row: AuditRow, version: str | None) -> None:
+    lockable(archive)
+    retention = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=1)}
+    archive.bucket.client.put_object_retention(Bucket=row.bucket, Key=row.key, VersionId=version, Retention=retention)
+
+
+def case_in_table(archive: Archive, row: AuditRow) -> None:
+    archive.tell(replace(row, status=Status.HELD, reason="case: 2026-CV-1", started_at=NOW))
+
+
+def mark_exempt(archive: Archive, row: AuditRow) -> None:
+    """As a restore marks what has ten tags."""
+    original = {"ETag": row.etag_before, "VersionId": row.version_before}
+    answer = archive.bucket.put(row.key, b"original" * 4, Metadata=dict([EXEMPT]))
+    archive.told(row.key, original, answer)
+
+
+REASONS: dict[str, tuple[Callable[[Archive, AuditRow], Any], str]] = {
+    "hold on the newest": (lambda a, row: hold(a, row, row.version_after), "held: version"),
+    "hold on the original only": (lambda a, row: hold(a, row, row.version_before), "held: version"),
+    "lock on the newest": (lambda a, row: lock(a, row, row.version_after), "locked: version"),
+    "lock on the original only": (lambda a, row: lock(a, row, row.version_before), "locked: version"),
+    "case in the table only": (case_in_table, "held: held for 2026-CV-1"),
+    "tag of a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", "C-1"), "held: held for"),
+    "tag without a case": (lambda a, row: tag(a, row, row.version_after, "legal-hold", ""), "held: held for"),
+    "tag on the original only": (lambda a, row: tag(a, row, row.version_before, "legal-hold", "C-1"), "held: held for"),
+    "exempt": (lambda a, row: tag(a, row, row.version_after, "archive", "exempt"), "exempt: marked"),
+    "exempt by metadata": (mark_exempt, "exempt: marked"),
+    "overwritten": (lambda a, row: a.bucket.put(row.key, b"theirs"), "changed-since: S3 shows"),
+    "written anew, the same": (lambda a, row: a.bucket.put(row.key, b"small" * 4), "changed-since: S3 shows"),
+    "resurrected": (
+        lambda a, row: a.tell(replace(row, status=Status.EXPIRED, state_at=NOW)),
+        "resurrected: run",
+    ),
+    "kept by its rule": (lambda a, row: tag(a, row, row.version_after, "retention", "long"), "in-retention: kept"),
+}
+RULES = (RetentionRule(tag="retention=long", keep_days=36500), *KEEP_30)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_recording_stays_for_each_reason(archive: Archive, reason: str) -> None:
+    """And its neighbour goes."""
+    act, said = REASONS[reason]
+    row, _ = archive.archived(1), archive.archived(2)
+    act(archive, row)
+    before = archive.left(1)
+    dry = archive.expire(RULES, dry_run=True)
+    assert sum(dry.counts.values()) == 2
+    assert archive.left(2), "a dry run deletes nothing"
+    archive.expire(RULES)
+    assert (archive.left(1), archive.left(2)) == (before, [])
+    (told,) = [each for each in archive.rows() if each.key == KEY and each.run_id.startswith("2") and each.finished_at
+               and each.started_at > NOW and each.status in (Status.SKIPPED, Status.CHANGED)]  # fmt: skip
+    assert str(told.reason).startswith(said)
+    assert open_intents(archive.files, archive.bucket.name) == []
+
+
+def test_what_the_table_does_not_know_stays(archive: Archive) -> None:
+    archive.archived(1)
+    archive.bucket.put(key_of(2), b"unknown")
+    archive.bucket.put(KEY.replace(".wav", ".json"), b"no recording")
+    assert archive.expire().reasons == {"not-in-table": 1}
+    assert (archive.left(1), len(archive.left(2))) == ([], 1)
+
+
+@pytest.mark.parametrize("status", [Status.SKIPPED, Status.REJECTED])
+def test_what_was_never_archived_goes_as_well(archive: Archive, status: Status) -> None:
+    answer = archive.bucket.put(KEY, b"not WAV")
+    row = replace(archive.archived(2), key=KEY, status=status, etag_before=answer["ETag"], version_before=None)
+    archive.tell(replace(row, version_after=None, etag_after=None, sha256_after=None, state_at=None))
+    assert archive.expire().counts == {"expired": 2}
+    assert archive.left(1) == []
+    assert {row.key: row.version_before for row in archive.rows(Status.EXPIRED)}[KEY] == answer["VersionId"]
+
+
+def test_what_only_failed_stays(archive: Archive) -> None:
+    answer = archive.bucket.put(KEY, b"whatever")
+    row = replace(archive.archived(2), key=KEY, status=Status.FAILED, etag_before=answer["ETag"], state_at=None)
+    archive.tell(row)
+    assert archive.expire().reasons == {"not-in-table": 1}
+
+
+def test_what_vanished_is_told(archive: Archive) -> None:
+    row, _ = archive.archived(1), archive.archived(2)
+    for version in (row.version_before, row.version_after):
+        archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=version)
+    assert archive.expire().reasons == {"vanished": 1}
+
+
+def test_what_a_lifecycle_rule_deletes_is_no_difference(archive: Archive) -> None:
+    row, _ = archive.archived(1), archive.archived(2)
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 9}}
+    archive.bucket.client.put_bucket_lifecycle_configuration(
+        Bucket=archive.bucket.name, LifecycleConfiguration={"Rules": [rule]}
+    )
+    for version in (row.version_before, row.version_after):
+        archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=version)
+    ended = archive.expire(stop_above_percent=0.0)
+    assert (ended.counts, ended.problems) == ({"expired": 1}, [])
+    assert ended.expiry.notes == ["1 recording had been deleted before, as the bucket's lifecycle rules say"]
+
+
+@pytest.mark.s3_servers("seaweed")  # ministack shows no tags of versions below a delete marker
+def test_a_delete_marker_on_top_goes_last(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a lifecycle rule hides a recording: in between, nobody sees it again."""
+    row = archive.archived(1)
+    marker = archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key)["VersionId"]
+    order = deletions(archive, monkeypatch)
+    ended = archive.expire()
+    assert ended.counts == {"expired": 1}, [row.reason for row in ended.expiry.sums.failures]
+    assert order == [row.version_before, row.version_after, marker]
+    assert archive.left(1) == []
+
+
+def test_a_delete_marker_in_the_middle_goes(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = archive.bucket.put(KEY, b"original")
+    marker = archive.bucket.client.delete_object(Bucket=archive.bucket.name, Key=KEY)["VersionId"]
+    replacement = archive.bucket.put(KEY, b"small")
+    archive.told(KEY, original, replacement)
+    order = deletions(archive, monkeypatch)
+    assert archive.expire().counts == {"expired": 1}
+    assert order[-1] == replacement["VersionId"]
+    assert set(order) == {original["VersionId"], marker, replacement["VersionId"]}
+    assert archive.left(1) == []
+
+
+def deletions(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The version ids in the order in which they are deleted, from now on."""
+    order, delete = list[str](), archive.store.delete_version
+
+    def noted(removable: Removable) -> datetime:
+        order.append(removable.version_id)
+        return delete(removable)
+
+    monkeypatch.setattr(archive.store, "delete_version", noted)
+    return order
+
+
+def test_seven_versions_go_oldest_first(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [archive.bucket.put(KEY, b"take" * n) for n in range(1, 8)]
+    archive.told(KEY, answers[-2], answers[-1])
+    order = deletions(archive, monkeypatch)
+    assert archive.expire().counts == {"expired": 1}
+    assert order == [answer["VersionId"] for answer in answers]
+
+
+@pytest.mark.parametrize("became", ["", "Enabled", "Suspended"])
+def test_what_is_older_than_versioning_goes(unversioned_bucket: Bucket, tmp_path: Path, became: str) -> None:
+    archive = Archive(unversioned_bucket, tmp_path / "audit")
+    archive.archived(1)
+    if became:
+        archive.bucket.client.put_bucket_versioning(
+            Bucket=archive.bucket.name, VersioningConfiguration={"Status": became}
+        )
+    assert archive.expire().counts == {"expired": 1}
+    assert archive.left(1) == []
+
+
+def test_the_boundary_is_a_whole_day(archive: Archive) -> None:
+    today = datetime.now(UTC).date()
+    ages = {1: 29, 2: 30, 3: 31, 4: 32}
+    for number, age_days in ages.items():
+        archive.archived(number, today - timedelta(days=age_days))
+    assert archive.expire().counts == {"expired": 2}
+    gone = {row.recording_date for row in archive.rows(Status.EXPIRED)}
+    assert gone == {today - timedelta(days=31), today - timedelta(days=32)}
+
+
+def test_s3s_clock_decides(archive: Archive) -> None:
+    """This machine's is a day ahead."""
+    today = datetime.now(UTC).date()
+    archive.archived(1, today - timedelta(days=30))
+    assert archive.expire(today=today + timedelta(days=1)).reasons == {"in-retention": 1}
+
+
+def test_what_a_rule_keeps_costs_no_more_requests(archive: Archive) -> None:
+    """Until the rules are others, or somebody asks for its day."""
+    archive.archived(1, Tagging="retention=long")
+    assert archive.expire(RULES).reasons == {"in-retention": 1}
+    before = sum(archive.store.requests.values())
+    assert archive.expire(RULES).counts == {}
+    assert sum(archive.store.requests.values()) == before
+    assert archive.expire(RULES, start_date=DAY).reasons == {"in-retention": 1}
+    other = (RetentionRule(tag="retention=long", keep_days=36000), *KEEP_30)
+    assert archive.expire(other).reasons == {"in-retention": 1}
+    assert archive.expire().counts == {"expired": 1}
+
+
+def test_too_many_differences_stop_the_run(archive: Archive) -> None:
+    """The day before is done; of the day, and of later ones, nothing goes."""
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    for day in days:
+        for number in range(4):
+            archive.archived(number, day)
+    archive.bucket.put(key_of(1, days[1]), b"theirs")
+    for percent in (24.9, 24.9):
+        ended = archive.expire(stop_above_percent=percent)
+        (said,) = ended.problems
+        assert f"calls of {days[1]}" in said
+        assert "1 of 4 recordings (25.0 %)" in said
+        assert "give a higher stop_above_percent" in said
+        assert {row.recording_date for row in archive.rows(Status.EXPIRED)} == {days[0]}
+    ended = archive.expire(stop_above_percent=25.0)
+    assert (ended.counts, ended.problems) == ({"expired": 7, "changed": 1}, [])
+    assert archive.expire(stop_above_percent=25.0).problems == [], "what is already deleted counts in the share, too"
+
+
+def test_places_of_a_day_stop_together(archive: Archive) -> None:
+    other = "other/acme/CallRecordings/"
+    row = archive.archived(1)
+    key = key_of(1).replace("connect/", "other/", 1)
+    archive.told(key, archive.bucket.put(key, b"original"), archive.bucket.put(key, b"small"))
+    archive.bucket.put(key, b"theirs")
+    ended = archive.expire(prefixes=["connect/acme/CallRecordings/", other], stop_above_percent=0.0)
+    assert (ended.counts, len(ended.problems)) == ({}, 1)
+    assert archive.left(1) == [row.version_after, row.version_before]
+
+
+@pytest.mark.parametrize("asked", [{"prefixes": ["connect/other/"]}, {"end_date": DAY - timedelta(days=1)}])
+def test_what_is_not_asked_for_stays(archive: Archive, asked: dict[str, Any]) -> None:
+    row = archive.archived(1)
+    assert archive.expire(**asked).counts == {}
+    assert archive.left(1) == [row.version_after, row.version_before]
+
+
+def test_a_table_of_another_bucket_deletes_nothing(archive: Archive) -> None:
+    row = archive.archived(1)
+    archive.tell(replace(row, bucket="another"))
+    elsewhere = Archive(archive.bucket, archive.root.parent / "other")
+    elsewhere.tell(replace(row, bucket="another"))
+    assert elsewhere.expire().counts == {}
+    assert archive.left(1)
+
+
+def test_a_damaged_file_costs_its_day(archive: Archive) -> None:
+    archive.archived(1)
+    archive.archived(1, DAY + timedelta(days=1))
+    next((archive.root / f"recording_date={DAY}").glob("*.parquet")).write_bytes(b"PAR1")
+    ended = archive.expire()
+    assert (ended.counts, len(ended.problems)) == ({"expired": 1}, 1)
+    assert f"calls of {DAY}" in ended.problems[0]
+    assert archive.left(1)
+
+
+def test_a_day_that_cannot_be_listed_costs_its_day(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.archived(1)
+    archive.archived(1, DAY + timedelta(days=1))
+    listing = archive.store.list_versions
+
+    def refused(prefix: str, **more: Any) -> Any:
+        if f"{DAY:%Y/%m/%d}" in prefix:
+            raise StoreRefused("no")
+        return listing(prefix, **more)
+
+    monkeypatch.setattr(archive.store, "list_versions", refused)
+    ended = archive.expire()
+    assert (ended.counts, ended.problems) == (
+        {"expired": 1},
+        [f"calls of {DAY} connect/acme/CallRecordings/ are left out: no"],
+    )
+
+
+class Died(BaseException):
+    """The process ends here: nobody catches it."""
+
+
+@pytest.mark.parametrize("deletions_done", [0, 1, 2, 3])
+def test_a_crash_between_deletions(archive: Archive, monkeypatch: pytest.MonkeyPatch, deletions_done: int) -> None:
+    """Of the original and the replacement of two recordings."""
+    for number in (1, 2):
+        archive.archived(number)
+    archive.pool = Archive(archive.bucket, archive.root, threads=1).pool
+    delete, left = archive.store.delete_version, [deletions_done]
+
+    def dying(removable: Removable) -> datetime:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Died
+        return delete(removable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", dying)
+        with pytest.raises(Died):
+            archive.expire()
+    (intent,) = open_intents(archive.files, archive.bucket.name)
+    assert archive.expire(dry_run=True).reasons.get("vanished", 0) == 0
+    assert archive.expire().problems == []
+    assert (archive.left(1), archive.left(2)) == ([], [])
+    partly = [row for row in archive.rows(Status.RELEASED) if str(row.reason).startswith(PARTLY)]
+    assert [row.run_id for row in partly] == [intent.run_id] * (deletions_done % 2)
+    expired = archive.rows(Status.EXPIRED)
+    assert sorted(row.key for row in expired) == [key_of(1), key_of(2)]
+    assert [row.run_id for row in expired].count(intent.run_id) == deletions_done // 2
+    assert current(read_audit(str(archive.root)))["status"].tolist() == ["expired"] * 2
+    assert verify_audit(str(archive.root)).discrepancies == ()
+    assert open_intents(archive.files, archive.bucket.name) == []
+
+
+def test_a_refusal_after_the_original_went(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = archive.archived(1)
+    delete = archive.store.delete_version
+
+    def refused(removable: Removable) -> datetime:
+        if removable.version_id == row.version_after:
+            raise StoreRefused("locked meanwhile")
+        return delete(removable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", refused)
+        assert archive.expire().reasons == {PARTLY: 1}
+    (told,) = archive.rows(Status.RELEASED)
+    assert "the rest: refused: locked meanwhile" in str(told.reason)
+    assert told.original_kept is False
+    assert archive.left(1) == [row.version_after]
+    assert archive.expire().counts == {"expired": 1}
+
+
+def test_a_restored_recording_stays_restored_if_its_expiry_dies(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = archive.archived(1)
+    again = archive.bucket.put(KEY, b"original" * 4)
+    restored = replace(row, status=Status.RESTORED, version_before=row.version_after, etag_before=row.etag_after,
+                       version_after=again["VersionId"], etag_after=again["ETag"], state_at=NOW)  # fmt: skip
+    archive.tell(restored)
+    delete = archive.store.delete_version
+
+    def refused(removable: Removable) -> datetime:
+        if removable.version_id == again["VersionId"]:
+            raise StoreRefused("no")
+        return delete(removable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", refused)
+        assert archive.expire().counts == {"failed": 1}
+    assert current(read_audit(str(archive.root)))["status"].tolist() == ["restored"]
+    assert archive.expire().counts == {"expired": 1}
+
+
+def test_a_hold_after_the_check_is_asked_for_once_more(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Object Lock only the tag holds it, and a batch is proved before its first deletion."""
+    row = archive.archived(1)
+    written = intents.set_out
+
+    def held_meanwhile(*args: Any) -> Any:
+        tag(archive, row, row.version_after, "legal-hold", "C-1")
+        return written(*args)
+
+    monkeypatch.setattr("recordings.jobs.deletion.set_out", held_meanwhile)
+    assert archive.expire().reasons == {"held": 1}
+    assert archive.left(1) == [row.version_after, row.version_before]
+
+
+def test_two_expiries_at_once(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second runs from its beginning to its end while the first is in the middle of a day."""
+    for number in range(4):
+        archive.archived(number)
+    delete, others = archive.store.delete_version, list[Any]()
+
+    def meanwhile(removable: Removable) -> datetime:
+        if removable.key == key_of(2) and not others:
+            others.append(None)
+            others[0] = Archive(archive.bucket, archive.root).expire(stop_above_percent=0.0)
+        return delete(removable)
+
+    monkeypatch.setattr(archive.store, "delete_version", meanwhile)
+    archive.pool = Archive(archive.bucket, archive.root, threads=1).pool
+    archive.expire(stop_above_percent=0.0)
+    assert others[0].problems == []
+    assert all(archive.left(number) == [] for number in range(4))
+    assert current(read_audit(str(archive.root)))["status"].tolist() == ["expired"] * 4
+    assert verify_audit(str(archive.root)).discrepancies == ()
+
+
+@ON_MINISTACK
+def test_requests_for_a_recording(archive: Archive) -> None:
+    """What docs/performance.md says."""
+    for number in range(20):
+        archive.archived(number)
+    before = len(archive.bucket.requests())
+    archive.expire()
+    counts = archive.bucket.requests_by_kind(before)
+    assert {kind: count for kind, count in counts.items() if count >= 20} == {
+        "HEAD": 60,
+        "GET tags": 80,
+        "DELETE": 40,
+    }
+    assert counts["LIST versions"] <= 4
+
+
+def test_a_folder_of_which_the_table_knows_a_part(archive: Archive) -> None:
+    for number in range(60):
+        archive.bucket.put(key_of(100 + number), b"unknown")
+    for number in range(3):
+        archive.archived(number)
+    ended = archive.expire(stop_above_percent=5.0)
+    assert "60 of 63 recordings" in ended.problems[0]
+    assert archive.expire().counts == {"expired": 3, "skipped": 60}

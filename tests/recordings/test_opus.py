@@ -1,0 +1,323 @@
+"""Opus: every player's format, exact lengths, equal bytes, and a judge that no material damage passes.
+
+``JUDGE_CLIPS=2000`` makes the long run. A damage is made to the samples before they are encoded, as a fault of the
+converter would, or to the finished file. It is *material* if it changes a channel by at least a tenth of its energy
+and by 10 RMS.
+"""
+
+import functools
+import hashlib
+import io
+import os
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recordings.conversion.audio import Conversion, convert, inspect
+from recordings.conversion.ogg import read_opus
+from recordings.conversion.opus import BITS_PER_S, Encoded, encode_opus
+from recordings.conversion.opus_judge import decoded, judge_opus
+from recordings.errors import Rejected
+from recordings.profiles import PROFILES, AudioFormat
+from tests.recordings import clips
+from tests.recordings.clips import Int16s, Trickle, wav
+
+pytestmark = pytest.mark.slow
+OPUS = PROFILES["opus-dual"]
+CLIPS = int(os.environ.get("JUDGE_CLIPS", "72"))
+WORST_MARGIN = 0.72  # of real voices and speech at 32 kb/s; refused above 0.8: an update that moves it fails here
+
+
+def converted(data: bytes) -> Conversion:
+    return convert(Trickle(data), len(data), OPUS)
+
+
+def encoded(frames: Int16s) -> Encoded:
+    return encode_opus([frames], channels=frames.shape[1], bits_per_s=BITS_PER_S)
+
+
+def is_accepted(frames: Int16s, made: Encoded, body: bytes | None = None) -> bool:
+    try:
+        judge_opus([frames], body or made.body, frames=len(frames), packets_sha256=made.packets_sha256)
+    except Rejected:
+        return False
+    return True
+
+
+@functools.cache
+def all_clips() -> dict[str, Int16s]:
+    """Made-up clips of all kinds and levels, and of each real call, if they are at hand, four seconds."""
+    voices = clips.voices() if clips.VOICES.exists() else {}
+    return dict(clips.synthetic(CLIPS)) | {name: frames[len(frames) // 3 :][:32_000] for name, frames in voices.items()}
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frames", [1, 2, 28, 29, 80, 81, 159, 7_999, 8_000, 8_001, 40_000])
+def test_the_length_is_exact(frames: int, channels: int) -> None:
+    sound = np.random.default_rng(frames).normal(0, 2_000, (frames, channels)).astype(np.int16)
+    result = converted(wav(sound))
+    assert result.result == AudioFormat(codec="opus", sample_rate_hz=8_000, channels=channels)
+    heard, rate = soundfile.read(io.BytesIO(result.body), always_2d=True)
+    assert (heard.shape, rate) == ((frames, channels), 8_000)
+    found = inspect(Trickle(result.body), len(result.body))
+    assert (found.frames, found.sha256) == (frames, result.result_sha256)
+
+
+@pytest.mark.parametrize("frames", [8_001, 8_015, 8_027, 8_028, 8_029, 16_015, 23_990, 24_010, 80_015])
+def test_a_last_packet_of_its_own_is_decoded_as_the_whole_file_is(frames: int) -> None:
+    """libsndfile 1.2.2 repeats samples if it is read by blocks, and a block begins in a last page of one packet."""
+    body = encoded(np.random.default_rng(frames).normal(0, 2_000, (frames, 2)).astype(np.int16)).body
+    whole = soundfile.read(io.BytesIO(body), dtype="float32")[0] * np.float32(32_768)
+    assert np.array_equal(np.concatenate(list(decoded(body, 2))), whole)
+
+
+def test_equal_input_gives_equal_bytes_however_it_arrives() -> None:
+    frames = next(iter(clips.voices().values())) if clips.VOICES.exists() else all_clips()["speech-like-2"]
+    whole = encoded(frames).body
+    for size in (37, 8_000, 32_768):
+        blocks = (frames[at : at + size] for at in range(0, len(frames), size))
+        assert encode_opus(blocks, channels=2, bits_per_s=BITS_PER_S).body == whole
+    assert bytes(converted(wav(frames)).body) == whole
+
+
+def test_no_correct_conversion_is_refused_in_the_end() -> None:
+    sizes, worst = [], 0.0
+    for name, frames in all_clips().items():
+        result = converted(wav(frames))
+        assert result.fidelity
+        sizes.append(len(result.body) / frames.nbytes)
+        if "-" not in name or name.startswith("speech-like"):
+            assert result.note is None
+            worst = max(worst, result.fidelity.worst_error_left or 0, result.fidelity.worst_error_right or 0)
+    print(f"{len(sizes)} clips, {np.mean(sizes):.1%} of the size, the worst window of speech {worst:.2f}")
+    assert worst < WORST_MARGIN
+
+
+def test_two_speakers_stay_apart() -> None:
+    frames = all_clips()["speech-like-2"].copy()
+    frames[:, 1] = 0
+    heard = soundfile.read(io.BytesIO(encoded(frames).body))[0] * 32_768
+    assert np.sqrt((heard[:, 1] ** 2).mean()) < 0.5 < 10 < np.sqrt((heard[:, 0] ** 2).mean())
+
+
+@pytest.mark.parametrize("codec", ["pcm_s24le", "pcm_mulaw", "pcm_f32le"])
+def test_other_sources_are_converted_and_a_law_is_not(codec: str) -> None:
+    source = clips.ffmpeg(f"-i pipe: -ar 16000 -c:a {codec} -f wav pipe:", wav(all_clips()["speech-like-2"]))
+    assert converted(source).result.codec == "opus"
+    with pytest.raises(Rejected, match="only-a-law"):
+        converted(clips.ffmpeg("-i pipe: -c:a pcm_alaw -f wav pipe:", wav(all_clips()["speech-like-2"])))
+
+
+@pytest.mark.parametrize("rate", [4_000, 11_025, 16_000, 48_000])
+@pytest.mark.parametrize("frames", [25, 1_000, 70_001])
+def test_other_rates_keep_their_length(rate: int, frames: int) -> None:
+    sound = np.random.default_rng(7).normal(0, 2_000, (frames, 2)).astype(np.int16)
+    result = converted(wav(sound, rate=rate))
+    assert soundfile.info(io.BytesIO(result.body)).frames == int(frames * 8_000 / rate + 0.5)
+
+
+def test_more_than_two_channels_are_refused() -> None:
+    with pytest.raises(Rejected, match=r"unsupported: opus-dual keeps two channels apart, and here are 3"):
+        converted(wav(np.zeros((800, 3), np.int16)))
+
+
+def test_what_is_refused_at_first_is_encoded_once_with_more_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = wav(np.random.default_rng(4).normal(0, 2_000, (16_000, 2)).astype(np.int16))
+    monkeypatch.setattr("recordings.conversion.opus.BITS_PER_S", 3_000)
+    assert (converted(source).note or "").startswith("encoded with twice the bits, since at first unfaithful: from ")
+    monkeypatch.setattr("recordings.conversion.opus.MORE_BITS_PER_S", 3_000)
+    with pytest.raises(Rejected, match=r"unfaithful: from frame \d+ on, channel [12] errs too much"):
+        converted(source)
+
+
+Damage = Callable[[Int16s], Int16s]
+
+
+def _silent(frames: Int16s, start: int, end: int, channel: int = 0) -> Int16s:
+    changed = frames.copy()
+    changed[start:end, channel] = 0
+    return changed
+
+
+def _resampled(frames: Int16s) -> Int16s:
+    """0.1 % slower."""
+    at = np.minimum((np.arange(len(frames)) * 0.999).astype(int), len(frames) - 1)
+    slower: Int16s = frames[at]
+    return slower
+
+
+def _loudest(frames: Int16s, size: int) -> int:
+    """Where the loudest stretch of the left channel begins."""
+    energy = np.convolve(frames[:, 0].astype(float) ** 2, np.ones(size), "valid")
+    return int(energy.argmax())
+
+
+def _scaled(factor: float) -> Damage:
+    def scaled(frames: Int16s) -> Int16s:
+        louder: Int16s = np.rint(frames * factor).clip(-32_768, 32_767).astype(np.int16)
+        return louder
+
+    return scaled
+
+
+DAMAGES: dict[str, Damage] = {
+    "second half silent": lambda frames: _silent(_silent(frames, len(frames) // 2, len(frames)), len(frames) // 2, -1),
+    "left only": lambda frames: frames[:, [0, 0]],
+    "right only": lambda frames: frames[:, [1, 1]],
+    "left silent": lambda frames: _silent(frames, 0, len(frames)),
+    "right silent": lambda frames: _silent(frames, 0, len(frames), 1),
+    "mixed": lambda frames: clips.mean(frames)[:, [0, 0]],
+    "one inverted": lambda frames: frames * np.array([1, -1], np.int16),
+    "inverted": lambda frames: -frames,
+    "exchanged": lambda frames: frames[:, ::-1],
+    "half gain": _scaled(0.5),
+    "double gain": _scaled(2),
+    "one sample late": lambda frames: np.roll(frames, 1, axis=0),
+    "one sample early": lambda frames: np.roll(frames, -1, axis=0),
+    "20 ms late": lambda frames: np.roll(frames, 160, axis=0),
+    "right 20 ms late": lambda frames: np.stack([frames[:, 0], np.roll(frames[:, 1], 160)], axis=1),
+    "one sample lost": lambda frames: np.concatenate([frames[:4_000], frames[4_001:], frames[-1:]]),
+    "20 ms lost": lambda frames: np.concatenate([frames[:4_000], frames[4_160:], np.zeros((160, 2), np.int16)])[
+        : len(frames)
+    ],
+    "backwards": lambda frames: frames[::-1],
+    "every other repeated": lambda frames: frames[np.arange(len(frames)) // 2 * 2],
+    "0.1 % slower": _resampled,
+    "twice as fast": lambda frames: np.concatenate([frames[::2], np.zeros((len(frames) // 2, 2), np.int16)])[
+        : len(frames)
+    ],
+    "blocks swapped": lambda frames: np.concatenate([frames[2_000:4_000], frames[:2_000], frames[4_000:]]),
+    "20 ms of drop-out": lambda frames: _silent(frames, _loudest(frames, 160), _loudest(frames, 160) + 160),
+    "60 ms of drop-out": lambda frames: _silent(frames, _loudest(frames, 480), _loudest(frames, 480) + 480),
+    "upper bytes only": lambda frames: frames >> 8,
+    "silence": np.zeros_like,
+    "another call": lambda frames: np.random.default_rng(1).normal(0, 3_000, frames.shape).astype(np.int16),
+    "crosstalk of -12 dB": lambda frames: (
+        np.rint(frames + 0.25 * frames[:, ::-1]).clip(-32_768, 32_767).astype(np.int16)
+    ),
+    "clipped at a quarter": lambda frames: frames.clip(-(np.abs(frames).max() // 4), np.abs(frames).max() // 4),
+}
+
+
+def is_material(frames: Int16s, changed: Int16s) -> bool:
+    """Whether a channel differs by a tenth of its energy and by 10 RMS, direct current apart."""
+    source, error = np.diff(frames.astype(float), axis=0), np.diff(changed.astype(float) - frames, axis=0)
+    power, wrong = (source**2).mean(axis=0), (error**2).mean(axis=0)
+    return bool(((wrong >= 0.1 * power) & (wrong >= 100)).any())
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_no_material_damage_to_speech_is_accepted(name: str) -> None:
+    speech = {key: frames for key, frames in all_clips().items() if "-" not in key or key.startswith("speech-like")}
+    judged = 0
+    for key, frames in speech.items():
+        changed = DAMAGES[name](frames)
+        if is_material(frames, changed):
+            judged += 1
+            assert not is_accepted(frames, encoded(changed)), key
+    assert judged
+
+
+def pages_of(body: bytes | bytearray) -> list[bytes]:
+    """The file cut where its pages begin."""
+    pages, at = [], 0
+    while at < len(body):
+        end = at + 27 + body[at + 26] + sum(body[at + 27 : at + 27 + body[at + 26]])
+        pages.append(bytes(body[at:end]))
+        at = end
+    return pages
+
+
+def with_crc(page: bytes) -> bytes:
+    """The page with its CRC made right, so that only its content is wrong."""
+    crc = 0
+    for byte in page[:22] + bytes(4) + page[26:]:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 if crc >> 31 else crc << 1) & 0xFFFFFFFF
+    return page[:22] + struct.pack("<I", crc) + page[26:]
+
+
+def _map_exchanged(pages: list[bytes]) -> list[bytes]:
+    return [with_crc(pages[0][:-2] + b"\1\0"), *pages[1:]]
+
+
+def _byte_changed(pages: list[bytes]) -> list[bytes]:
+    return [*pages[:2], with_crc(pages[2][:-5] + bytes([pages[2][-5] ^ 4]) + pages[2][-4:]), *pages[3:]]
+
+
+FILES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "a page missing": lambda pages: [*pages[:2], *pages[3:]],
+    "the last page missing": lambda pages: pages[:-1],
+    "pages exchanged": lambda pages: [*pages[:2], pages[3], pages[2], *pages[4:]],
+    "a page twice": lambda pages: [*pages[:3], pages[2], *pages[3:]],
+    "channel map exchanged": _map_exchanged,
+    "a bit of a packet, with the CRC mended": _byte_changed,
+    "bytes after the end": lambda pages: [*pages, b"OggS"],
+    "another gain": lambda pages: [with_crc(pages[0][:44] + b"\0\1" + pages[0][46:]), *pages[1:]],
+    "another pre-skip": lambda pages: [with_crc(pages[0][:38] + b"\x40\1" + pages[0][40:]), *pages[1:]],
+    "another end": lambda pages: [*pages[:-1], with_crc(pages[-1][:6] + b"\6" + pages[-1][7:])],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_is_refused(name: str) -> None:
+    frames = np.random.default_rng(1).normal(0, 2_000, (32_000, 2)).astype(np.int16)
+    made = encoded(frames)
+    pages = pages_of(made.body)
+    assert is_accepted(frames, made, b"".join(pages))
+    assert not is_accepted(frames, made, b"".join(FILES[name](pages)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 255))
+def test_any_changed_byte_is_refused(where: int, change: int) -> None:
+    frames = np.random.default_rng(2).normal(0, 2_000, (9_000, 2)).astype(np.int16)
+    made = encoded(frames)
+    body = bytearray(made.body)
+    body[where % len(body)] ^= change
+    assert not is_accepted(frames, made, bytes(body))
+
+
+def test_the_packets_are_those_of_the_encoder() -> None:
+    """Another file, sound in itself, is refused by its packets, and one of other length by its frames."""
+    frames = np.random.default_rng(3).normal(0, 2_000, (16_000, 2)).astype(np.int16)
+    made, louder = encoded(frames), encoded(frames + np.int16(1))
+    assert read_opus(louder.body).frames == read_opus(made.body).frames
+    with pytest.raises(Rejected, match=r"and not the encoder's packets for 16000 frames"):
+        judge_opus([frames], louder.body, frames=16_000, packets_sha256=made.packets_sha256)
+    with pytest.raises(Rejected, match="unfaithful"):
+        judge_opus([frames[:-1]], made.body, frames=15_999, packets_sha256=made.packets_sha256)
+
+
+def test_ffmpegs_own_decoder_hears_what_libopus_hears() -> None:
+    """ffmpeg, mpv and pydub decode SILK frames of 20 ms wrongly now and then, so there are none."""
+    for name, frames in all_clips().items():
+        body = encoded(frames).body
+        libopus = soundfile.read(io.BytesIO(body))[0] * 32_768
+        native = clips.ffmpeg("-i pipe: -ar 8000 -f s16le pipe:", body)
+        theirs = np.frombuffer(native, "<i2").reshape(-1, 2)[: len(libopus)].astype(float)
+        own = libopus[: len(theirs)]
+        errors = [power_of(np.roll(theirs, shift, axis=0) - own) for shift in (-1, 0, 1)]
+        worst = (np.minimum.reduce(errors) / (power_of(own) + 0.1 * power_of(own).max() + 100)).max(initial=0)
+        assert worst < 0.5, name
+
+
+def power_of(samples: np.ndarray) -> np.ndarray:
+    """The mean power of each 20 ms and channel."""
+    whole = len(samples) // 160 * 160
+    power: np.ndarray = (samples[:whole].reshape(-1, 160, 2) ** 2).mean(axis=1)
+    return power
+
+
+def test_sha256_is_of_the_bytes() -> None:
+    result = converted(wav(all_clips()["speech-like-2"]))
+    assert result.result_sha256 == hashlib.sha256(result.body).hexdigest()
+    again = convert(Trickle(result.body), len(result.body), OPUS)
+    assert again.already
+    assert again.body == result.body
