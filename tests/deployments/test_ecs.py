@@ -28,7 +28,11 @@ POLICY = {
     **{"export": "export"},
     **{"expire-recordings": "expire", "erase": "erase", "erase-deferred": "erase", "hold": "hold"},
 }
-MUST_BE_GIVEN = {"backfill": {"start_date": "2026-01-12", "end_date": "2026-01-14"}, "hold": {"case": "2026-CV-1"}}
+MUST_BE_GIVEN = {
+    "backfill": {"start_date": "2026-01-12", "end_date": "2026-01-14"},
+    "hold": {"case": "2026-CV-1"},
+    "export": {"destination_uri": "s3://handover/case-1"},
+}
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
 SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)
 
