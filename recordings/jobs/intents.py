@@ -15,7 +15,7 @@ from typing import Any
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.jobs.job import Job
-from recordings.jobs.kinds import DONE, FOUND, original_is_after
+from recordings.jobs.kinds import DONE, FOUND, TRAITS, original_is_after
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.table.evidence import listed_digests
@@ -77,7 +77,7 @@ def confirmed(
         if row.key not in named or not _may_be_wrong(row):
             return row
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(named[row.key]))
-        if looked.status in DONE and looked.status is not named[row.key].status:  # a part of it: the row says which
+        if looked.status in DONE and looked.status is not TRAITS[intent.kind].done:  # a part of it: the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
             lost = replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")

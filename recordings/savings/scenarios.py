@@ -404,7 +404,7 @@ What the table says:
   `alaw-mono` takes off three fifths of what is left, and gives up which speaker said what; `flac-stereo` gives up
   nothing. `opus-dual` keeps both speakers and is smaller than any other profile, for {opus_cpu:.2f} s of CPU per minute
   of audio, where A-law takes {alaw_cpu:.4f} s.
-- DEEP_ARCHIVE is the cheapest way for recordings that may take half a day to open.
+- Without conversion, DEEP_ARCHIVE is the cheapest way, for recordings that may take half a day to open.
 - Each day that originals stay costs ${day:,.0f}. Where nobody releases them, they cost more than doing nothing.
 - FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Opus files are
   {opus_least:.1f} to {opus_most:.1f} % as large, depending on how much is spoken; {opus:.0f} % is assumed. Objects in
