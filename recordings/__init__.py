@@ -22,7 +22,7 @@ Four other folders use the modules above, and none of the four uses another:
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
-  ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``cases``, ``erase``, ``hold``, ``aftermath``,
+  ``cases``, ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``,
   ``settlement``, ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
 
 Two folders say to people what came of all this; the second uses the first:

@@ -57,7 +57,8 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
     # Intents come first: a run writes its rows before it closes its intent, so that one of the two is seen.
     intents = [each for each in open_intents(files, bucket) if each.run_id != run_id]
     days = _days(files, asked.values())
-    frame = read_days(files, days, _COLUMNS, Only(bucket=bucket)) if asked else pd.DataFrame(columns=_COLUMNS)
+    only = Only(bucket=bucket, first_key=min(asked, default=""), last_key=max(asked, default=""))
+    frame = read_days(files, days, _COLUMNS, only) if asked else pd.DataFrame(columns=_COLUMNS)
     frame = frame[frame["key"].isin(asked)]
     told = {
         (run_id, key)

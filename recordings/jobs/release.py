@@ -1,13 +1,12 @@
 """Delete an original, after its replacement has been proved once more."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.formatting import plural
-from recordings.holds import cases_by_key, check_no_case_holds
+from recordings.holds import check_no_case_holds
 from recordings.jobs.aftermath import found_released, original_version, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, prove
 from recordings.jobs.job import FOUND_GONE, Job, begun
@@ -18,47 +17,25 @@ from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.reading import Only, read_days
 from recordings.table.rows import TAG_LIMIT, AuditRow, BatchRows, Status
 from recordings.tag import CONVERTED_TAG, MAX_TAGS
-
-_CASE_COLUMNS = ("key", "status", "reason", "started_at")
 
 
 def release_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Prove each replacement, record the intent to delete, delete the originals, write the rows."""
-    cases = _cases(files, batch.rows)
-
-    def proved(row: AuditRow) -> Proof | AuditRow:
-        return prove_released(store, row, job, cases.get(row.key, frozenset()))
-
-    return delete_batch(store, files, batch, job, pool, proved=proved, found=found_released)
+    return delete_batch(
+        store, files, batch, job, pool, proved=lambda row: prove_released(store, row, job), found=found_released
+    )
 
 
-def _cases(files: AuditFiles, rows: Sequence[AuditRow]) -> Mapping[str, frozenset[str]]:
-    """The cases that hold these recordings by the audit table, also where somebody took S3's own hold away by hand."""
-    if not rows:
-        return {}
-    keys = [row.key for row in rows]
-    only = Only(bucket=rows[0].bucket, first_key=min(keys), last_key=max(keys))
-    return cases_by_key(read_days(files, sorted({row.recording_date for row in rows}), _CASE_COLUMNS, only))
+def prove_released(store: DeletingStore, row: AuditRow, job: Job) -> Proof | AuditRow:
+    """Proof that the original may be deleted, or the row that says why it stays. ``row`` is the current row."""
+    return prove(begun(row, job), lambda: _checked(store, row, job))
 
 
-def prove_released(
-    store: DeletingStore, row: AuditRow, job: Job, cases: frozenset[str] = frozenset()
-) -> Proof | AuditRow:
-    """Proof that the original may be deleted, or the row that says why it stays.
-
-    ``row`` is the current row, and ``cases`` hold the recording by the audit table.
-    """
-    return prove(begun(row, job), lambda: _checked(store, row, job, cases))
-
-
-def _checked(store: DeletingStore, proof: AuditRow, job: Job, cases: frozenset[str]) -> Checked:
+def _checked(store: DeletingStore, proof: AuditRow, job: Job) -> Checked:
     """The released row and its original, if all checks pass."""
     _check_row(proof)
-    if cases:
-        raise Skipped("held", f"held for {', '.join(sorted(cases))}")
     current = store.head(proof.key)
     _check_grace(proof, current, job)
     _check_replacement(store, proof, current)

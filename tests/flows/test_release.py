@@ -66,14 +66,17 @@ def test_what_a_case_holds_is_not_released_until_all_cases_are_lifted(
         hold_recordings(**where, keys=[by_tag, by_table], case=case)
     converted = {"TagSet": [{"Key": "converted", "Value": "True"}]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=by_table, Tagging=converted)
-    held_by = dict.fromkeys((by_tag, by_table), "held for 2026-CV-1, 2026-CV-2")
+    held_by, is_tagged = "2026-CV-1, 2026-CV-2", False
     for case in ("2026-CV-1", "2026-CV-2"):
         summary = release()
         assert summary.reasons == {"held": 2}
         rows = read_audit(audit_uri).query("run_id == @summary.run_id and status == 'skipped'")
-        assert dict(zip(rows["key"], rows["reason"], strict=True)) == {k: f"held: {v}" for k, v in held_by.items()}
+        assert dict(zip(rows["key"], rows["reason"], strict=True)) == {
+            by_tag: f"held: held for {held_by}, as its tag legal-hold says",
+            by_table: f"held: held for {held_by}{', as its tag legal-hold says' if is_tagged else ''}",
+        }
         hold_recordings(**where, keys=[by_tag, by_table], case=case, lift=True)
-        held_by = dict.fromkeys(held_by, "held for 2026-CV-2")
+        held_by, is_tagged = "2026-CV-2", True  # the lifting has held it again for the other case
     assert {key for key, version in archived.items() if len(bucket.versions(key)) == 1} == {free}
     assert release().counts == {"released": 2}
 
