@@ -20,10 +20,10 @@ from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
 from recordings.table.reading import read_audit
-from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 CONTACT = str(contact_of(KEY))
 

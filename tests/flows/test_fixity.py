@@ -24,13 +24,13 @@ from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.reading import current, read_audit, rows_of
 from recordings.table.rows import AuditRow
-from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifact
 from tests.faults import Proxy, faulty_proxy
 from tests.recordings.tables import ARCHIVED
 from tests.s3_requests import s3_request
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 
 

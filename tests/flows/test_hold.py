@@ -15,10 +15,10 @@ from recordings.jobs.result import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
-from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY, LATER = key_of(1), key_of(7, DAY + timedelta(days=3))
 CONTACT = KEY.rpartition("/")[2].partition("_")[0]
 ANALYSIS = f"Analysis/Voice/2026/01/12/{CONTACT}_analysis_2026-01-12T00:01:00Z.json"

@@ -18,11 +18,11 @@ from recordings.s3.deleting import Removable
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from recordings.table.rows import AuditRow, Status
-from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, Bucket, key_of
 from tests.recordings.expiring import KEEP_30, Archive
 from tests.recordings.tables import NOW
 
-pytestmark = [pytest.mark.slow, ON_BOTH]
+pytestmark = [pytest.mark.slow, ON_BOTH_IN_FULL]
 KEY = key_of(1)
 
 
