@@ -24,6 +24,7 @@ Four other folders use the modules above, and none of the four uses another:
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
   ``cases``, ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``,
   ``settlement``, ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
+- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 
 Two folders say to people what came of all this; the second uses the first:
 
@@ -31,7 +32,6 @@ Two folders say to people what came of all this; the second uses the first:
   ``backfill``; ``job``, ``originals``, ``endings``, ``differences``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
-- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 """
 
 __version__ = "0.1.0"

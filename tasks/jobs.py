@@ -1,4 +1,4 @@
-"""What restore, release, check and reconcile have in common as Prefect runs them: their beginning and their end."""
+"""What the jobs that follow archiving have in common as Prefect runs them: their beginning and their end."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict

@@ -1,1 +1,1 @@
-"""The jobs that follow archiving: restore, release, reconcile."""
+"""The jobs that follow archiving: restore, release, check, reconcile, expire, erase, hold."""

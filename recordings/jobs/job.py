@@ -1,4 +1,4 @@
-"""The parameters of a restore, release or reconciliation, checked before anything is touched."""
+"""The parameters of a job that follows archiving, checked before anything is touched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ _WEEK_DAYS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A restore, release or reconciliation. Dates are of the calls, UTC, inclusive; None selects all."""
+    """A job that follows archiving, such as a restore. Dates are of the calls, UTC, inclusive; None selects all."""
 
     run_id: str
     kind: Kind
@@ -187,6 +187,8 @@ def _check_one_way(job: Job) -> None:
         )
     if job.of_run and (dates or job.contact_ids or job.keys):
         raise InvalidRequest("run_id selects what one run archived, and nothing beside it: leave the others out")
+    if not (job.case or job.everything):
+        raise InvalidRequest("case is empty: name the case or the request, as 2026-CV-0147")
     if job.case and job.everything:
         raise InvalidRequest(
             "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
