@@ -33,8 +33,8 @@ def erase_recordings(
 ) -> JobSummary:
     """Delete everything that the bucket holds of a contact: recordings, redacted copies, transcripts and analyses.
 
-    All versions are deleted for good. What is under a legal hold or a lock is left, and erased by a later run that
-    is started without contacts and keys: it takes up the requests that are not finished. A request stays open for a
+    All versions are deleted for good. Objects under a legal hold or a lock wait for a later run that you start
+    without contacts and keys: such a run takes up the requests that are not finished. A request stays open for a
     week at least, so that a transcript that is written late goes, too.
 
     Args:
@@ -50,7 +50,7 @@ def erase_recordings(
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. It keeps the keys of what was erased, so that nothing brings it back.
+        audit_uri: The audit table. The table keeps the keys of erased objects, so that no run brings them back.
 
     Returns:
         The summary: what was erased, and what has to wait, by reason.

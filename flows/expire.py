@@ -28,7 +28,7 @@ def expire_recordings(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Delete each recording whose retention has ended, with all its versions, and certify that in the audit table.
+    """Delete each recording whose retention has ended, with all its versions, and certify this in the audit table.
 
     Retention counts in whole UTC days after the day of the call. A recording stays if any version of it is under a
     legal hold or locked, if it is tagged archive=exempt, if a case holds it, or if it is not what the table says.
@@ -38,8 +38,8 @@ def expire_recordings(
         end_date: Last UTC day of calls. Empty: no latest day.
         rules: How long recordings are kept; the first rule that covers a recording decides, and the last rule covers
             all. Empty: as ARCHIVE_RETENTION_RULES says; if that is not set, nothing is deleted.
-        stop_above_percent: Delete nothing of a day, or of later days, if more than this share of its recordings, of
-            those whose retention has ended, is not what the audit table says.
+        stop_above_percent: If more than this share of a day's recordings whose retention has ended is not what the
+            audit table says, delete nothing of that day or of later days.
         dry_run: Only say what would be deleted, and delete nothing. Switch it off to delete.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
         bucket: The bucket that Amazon Connect writes to.

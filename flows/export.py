@@ -29,7 +29,7 @@ def export_recordings(
 ) -> ExportSummary:
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
-    Each recording in the bag has the bytes that the audit table says; one that has others is left out, and named.
+    Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -38,7 +38,7 @@ def export_recordings(
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         run_id: Only recordings that this run wrote rows of. Empty: all runs.
-        case: What people call the case. The bag says so; it selects nothing.
+        case: The name of the case. The bag names the case; the name selects no recordings.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
         as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.

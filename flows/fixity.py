@@ -28,7 +28,7 @@ def check_fixity(
 ) -> JobSummary:
     """Prove that the replacements still have the bytes that were judged. Changes nothing; writes rows `checked`.
 
-    S3 is asked for the checksum that it keeps with each replacement. Of a sample, the bytes are read and hashed, too.
+    The run asks S3 for the checksum that S3 keeps with each replacement. The run also reads and hashes a sample.
 
     Args:
         start_date: First UTC day of calls. Empty: no earliest day.
@@ -40,7 +40,7 @@ def check_fixity(
         dry_run: Only say how many recordings would be checked and what S3 would charge for it. Switch it off to check.
         missing_ok: Succeed even if nothing in the selection was ever archived.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. It says which bytes each recording must have.
+        audit_uri: The audit table. The table says which bytes each recording must have.
 
     Returns:
         The summary: how many recordings are intact, how many were read, and what S3 charges for it.

@@ -31,17 +31,17 @@ def hold_recordings(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Hold all versions of the selected objects for a case, so that nothing of ours deletes or replaces them.
+    """Hold all versions of the selected objects for a case, so that no flow deletes or replaces them.
 
     In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
-    cases may hold one recording: it is free when the last one is lifted.
+    cases may hold one recording: the recording is free when the last case is lifted.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field: all that the bucket holds of them. Empty: not asked.
         keys: Keys of objects to hold. Empty: not asked.
-        start_date: First UTC day of calls; with contacts, where they are looked for. Empty: no earliest day.
+        start_date: First UTC day of calls; with contacts, the first day to look for them. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
-        run_id: What this archiving run archived; without contacts, keys and dates. Empty: not asked.
+        run_id: Hold the recordings that this run archived; give no contacts, keys or dates with it. Empty: not asked.
         case: The name of the case, as 2026-CV-0147. Each row names it.
         lift: End the hold of this case instead.
         dry_run: Only say what would be held, and write nothing. Switch it off to hold.
@@ -49,7 +49,7 @@ def hold_recordings(
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too, for contacts.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. It says which cases hold a recording.
+        audit_uri: The audit table. The table says which cases hold a recording.
 
     Returns:
         The summary: what was held or lifted, and what was not, by reason.
