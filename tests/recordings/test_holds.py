@@ -25,6 +25,8 @@ from recordings.table.records import Kind, record_start
 from recordings.table.rows import BatchRows
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
 
+pytestmark = pytest.mark.slow
+
 KEY = key_of(1)
 UNDATED = "exports/odd"
 

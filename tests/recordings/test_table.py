@@ -116,7 +116,7 @@ def test_files_are_listed_with_rows_and_digest(files: AuditFiles, audit_uri: str
     assert file.name == "recording_date=2026-01-12/r1-0007.parquet"
     assert (file.rows, pq.read_metadata(path).num_rows) == (2, 2)
     assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert pq.read_schema(path).metadata[b"schema_version"] == b"2"
+    assert pq.read_schema(path).metadata[b"schema_version"] == b"3"
 
 
 def test_a_file_is_never_written_twice(files: AuditFiles) -> None:
