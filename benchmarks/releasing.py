@@ -31,7 +31,7 @@ def release_here(root: str) -> None:
     """Release the originals that are due, and print what that took."""
     from flows.release import release_originals  # reads the server's address from the environment
 
-    def proved(_: object, row: AuditRow, job: Job, __: object) -> deletion.Proof:
+    def proved(_: object, row: AuditRow, job: Job) -> deletion.Proof:
         now = datetime.now(UTC)
         gone = replace(begun(row, job), status=Status.RELEASED, original_kept=False, state_at=now, finished_at=now)
         checked = deletion.Checked(row=gone, removables=(), newest=(None, ""))
