@@ -246,9 +246,7 @@ def expire(root: Path, files: Counted, keep_days: int, first: date, last: date) 
     """
     rules = (RetentionRule(keep_days=keep_days),)
     where: dict[str, Any] = {"prefixes": [PREFIX], "start_date": first, "end_date": last, "stop_above_percent": 100}
-    expiry = Expiry(
-        _operation(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files, Pool(16, Budget(1))
-    )
+    expiry = Expiry(_operation(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files)
     recordings = sum(len(batch.rows) for batches in expiry for batch in batches)
     return recordings, f"to delete, {len(expiry.problems)} problems"
 

@@ -1,20 +1,17 @@
 """Erase all that a bucket holds of a contact. Runs under a role of its own."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
-from recordings.errors import InvalidRequest
-from recordings.holds import check_case
-from recordings.jobs.erase import check_spares_the_table
+from recordings.jobs.erase import Erasure
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.erase import end_erasure, erase_batch, erasure, record_request
-from tasks.jobs import begin_job, settle
+from tasks.erase import erase_batch
+from tasks.jobs import carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="erase-recordings", flow_run_name=job_namer(Kind.ERASE), task_runner=bounded(), persist_result=False)
@@ -59,30 +56,18 @@ def erase_recordings(
         JobFailed: Something could not be erased, or nothing was found of a contact or under a key. Carries the summary.
         InvalidRequest: A parameter makes no sense. Nothing was touched.
     """
-    selects = contact_ids is not None or keys is not None
-    if selects and not case.strip():
-        raise InvalidRequest("case is empty: name the request, as 2026-GDPR-0031")
     job = plan_job(
         Kind.ERASE,
         flow_run_id=str(flow_run.id),
         contact_ids=contact_ids,
         keys=keys,
-        case=check_case(case) if case.strip() else None,
+        case=case,
         start_date=start_date,
         end_date=end_date,
-        everything=not selects,
         dry_run=dry_run,
         missing_ok=missing_ok,
         prefixes=prefixes,
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    check_spares_the_table(job)
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        record_request(job)
-        erased = erasure(job, settled)
-        for batches in erased:
-            erased.add(batches, erase_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_erasure(job, settled, erased)
+    return carry_out(job, Erasure, erase_batch)

@@ -1,19 +1,18 @@
 """Delete recordings whose retention has ended. Runs under a role of its own."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
+from recordings.jobs.expire import Expiry
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
-from recordings.retention_rules import RetentionRule, checked_rules
-from recordings.settings import settings
+from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind
-from tasks.expire import expire_batch, expiry
-from tasks.jobs import begin_job, settle, wind_up
+from tasks.expire import expire_batch
+from tasks.jobs import carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="expire-recordings", flow_run_name=job_namer(Kind.EXPIRE), task_runner=bounded(), persist_result=False)
@@ -58,17 +57,11 @@ def expire_recordings(
         flow_run_id=str(flow_run.id),
         start_date=start_date,
         end_date=end_date,
-        rules=checked_rules(settings().retention_rules if rules is None else rules),
+        rules=rules,
         stop_above_percent=stop_above_percent,
         dry_run=dry_run,
         prefixes=prefixes,
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        expired = expiry(job, settled)
-        for batches in expired:
-            expired.add(batches, expire_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return wind_up(job, settled, expired.sums, notes=expired.notes, problems=expired.problems)
+    return carry_out(job, Expiry, expire_batch)

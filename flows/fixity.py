@@ -1,17 +1,16 @@
 """Check that the small recordings are still, byte for byte, what was judged when they were written."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.fixity import check_batch, end_check
-from tasks.jobs import begin_job, search, settle
+from tasks.fixity import check_batch
+from tasks.jobs import carry_out, search
 from tasks.names import job_namer
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="check-fixity", flow_run_name=job_namer(Kind.CHECK), task_runner=bounded(), persist_result=False)
@@ -62,10 +61,4 @@ def check_fixity(
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        found = search(job, settled)
-        for batches in found:
-            found.add(batches, check_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_check(job, settled, found)
+    return carry_out(job, search, check_batch)

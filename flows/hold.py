@@ -1,18 +1,17 @@
 """Put recordings under a legal hold for a case, and lift it. Runs under a role of its own."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
-from recordings.holds import check_case
+from recordings.jobs.hold import Holding
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.hold import hold_batch, holds
-from tasks.jobs import begin_job, settle, wind_up
+from tasks.hold import hold_batch
+from tasks.jobs import carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="hold-recordings", flow_run_name=job_namer(Kind.HOLD), task_runner=bounded(), persist_result=False)
@@ -66,17 +65,11 @@ def hold_recordings(
         start_date=start_date,
         end_date=end_date,
         run_id=run_id,
-        case=check_case(case),
+        case=case,
         dry_run=dry_run,
         missing_ok=missing_ok,
         prefixes=prefixes,
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        held = holds(job, settled)
-        for batches in held:
-            held.add(batches, hold_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return wind_up(job, settled, held.sums, notes=held.notes, problems=held.problems)
+    return carry_out(job, Holding, hold_batch)

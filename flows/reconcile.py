@@ -1,18 +1,17 @@
 """Compare the audit table with the bucket."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day
 from recordings.jobs.job import days_to_compare, plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import begin_job, settle
+from tasks.jobs import carry_out
 from tasks.names import job_namer
-from tasks.reconcile import compare, end_comparison, repair_batch
+from tasks.reconcile import compare, publish_differences, repair_batch
 from tasks.runner import bounded
 from tasks.schedule import scheduled_on
-from tasks.workplace import at_work
 
 
 @flow(name="reconcile-audit", flow_run_name=job_namer(Kind.RECONCILE), task_runner=bounded(), persist_result=False)
@@ -58,10 +57,4 @@ def reconcile_audit(
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        comparison = compare(job)
-        for batches in comparison:
-            comparison.add(batches, repair_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_comparison(job, settled, comparison)
+    return carry_out(job, compare, repair_batch, report=publish_differences)

@@ -1,17 +1,16 @@
 """Delete originals whose replacements have been proved. Runs under a role of its own."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Count, Day
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import begin_job, end_job, search, settle
+from tasks.jobs import carry_out, search
 from tasks.names import job_namer
 from tasks.release import release_batch
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="release-originals", flow_run_name=job_namer(Kind.RELEASE), task_runner=bounded(), persist_result=False)
@@ -69,10 +68,4 @@ def release_originals(
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        found = search(job, settled)
-        for batches in found:
-            found.add(batches, release_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_job(job, settled, found)
+    return carry_out(job, search, release_batch)

@@ -1,17 +1,16 @@
 """Make originals current again."""
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
 from recordings.jobs.job import plan_job
 from recordings.jobs.result import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import begin_job, end_job, search, settle
+from tasks.jobs import carry_out, search
 from tasks.names import job_namer
 from tasks.restore import restore_batch
 from tasks.runner import bounded
-from tasks.workplace import at_work
 
 
 @flow(name="restore-recordings", flow_run_name=job_namer(Kind.RESTORE), task_runner=bounded(), persist_result=False)
@@ -69,10 +68,4 @@ def restore_recordings(
         bucket=bucket,
         audit_uri=audit_uri,
     )
-    with at_work(job):
-        begin_job(job)
-        settled = settle(job)
-        found = search(job, settled)
-        for batches in found:
-            found.add(batches, restore_batch.map(batches, unmapped(job)).result(raise_on_failure=False))
-        return end_job(job, settled, found)
+    return carry_out(job, search, restore_batch)

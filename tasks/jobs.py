@@ -1,6 +1,6 @@
 """What the jobs that follow archiving have in common as Prefect runs them: their beginning and their end."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date, timedelta
 from typing import ParamSpec, TypeVar
@@ -15,26 +15,29 @@ from recordings.jobs import selection, settlement
 from recordings.jobs.deletion import check_may_delete
 from recordings.jobs.fixity import with_turns
 from recordings.jobs.job import Job
-from recordings.jobs.left import record_left
-from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
+from recordings.jobs.result import JobFailed, JobResult, JobSummary, summarize
 from recordings.jobs.search import Search
 from recordings.jobs.selection import Found, Part, rows_of_part
 from recordings.jobs.settlement import Settlement, close_settled
+from recordings.jobs.work import Work
 from recordings.pool import shared_pool
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report
+from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.evidence import check_table
+from recordings.table.files import AuditFiles
 from recordings.table.records import record_end, record_start
-from recordings.table.rows import AuditRow, ManifestFile, Status
+from recordings.table.rows import AuditRow, BatchRows, Status
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.runner import Chunk
 from tasks.stages import shown, stage
-from tasks.workplace import workplace
+from tasks.workplace import at_work, workplace
 
 P = ParamSpec("P")
 R = TypeVar("R")
+W = TypeVar("W", bound=Work)
 
 
 def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -78,75 +81,70 @@ def look_through(days: Chunk[date], job: Job) -> Found:
 
 
 @stage(task_run_name="read {part}")
-def take_up(part: Part, job: Job, unsettled: Collection[str]) -> list[AuditRow]:
+def take_up(part: Part, job: Job) -> list[AuditRow]:
     """The rows of the next recordings to work on."""
     files = workplace(job).files
-    rows = rows_of_part(job, files, part, unsettled=unsettled)
+    rows = rows_of_part(job, files, part)
     return with_turns(rows, files, job, part) if job.traits.samples else rows
 
 
-def search(job: Job, settled: Settlement) -> Search:
-    """The search for the job's recordings, each step in a task run of its own."""
-    place = workplace(job)
+def search(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]) -> Search:
+    """The search for the job's recordings in the audit table, each step in a task run of its own."""
     return Search(
         job,
-        place.store,
-        place.files,
-        shared_pool(),
-        settled,
+        store,
+        files,
+        leave,
+        pool=shared_pool(),
         look_through=lambda groups: look_through.map([Chunk(days) for days in groups], unmapped(job)).result(
             raise_on_failure=False
         ),
-        take_up=lambda part, unsettled: take_up.submit(part, job, unsettled).result(raise_on_failure=False),
+        take_up=lambda part: take_up.submit(part, job).result(raise_on_failure=False),
     )
 
 
-def end_job(job: Job, settled: Settlement, search: Search) -> JobSummary:
-    """Write the record, publish the report, return the summary. Raises JobFailed unless all went well."""
-    summary = end(job, settled, search.sums, notes=search.notes, problems=search.problems)
-    if job.is_recorded:
-        record_left(workplace(job).files, job, search.days, search.again)
-    return returned(summary)
-
-
-def end(
+def carry_out(
     job: Job,
-    settled: Settlement,
-    sums: JobSums,
+    work_of: Callable[[Job, Store, AuditFiles, Mapping[str, date]], W],
+    work_on: Task[[BatchRows, Job], JobResult],
     *,
-    notes: Sequence[str],
-    problems: Sequence[str],
-    drifts: Mapping[str, int] | None = None,
-    files: Sequence[ManifestFile] = (),
+    report: Callable[[W], None] = lambda _: None,
 ) -> JobSummary:
-    """Write the end record, which commits the job, and publish the report."""
-    manifest = [*settled.files, *files, *sums.files]
+    """Do the whole job: settle what died, find the recordings, work on them in mapped task runs, and end.
+
+    ``report`` publishes more than each job does. Raises InvalidRequest if the job cannot succeed, JobFailed, carrying
+    the summary, unless all went well.
+    """
+    with at_work(job):
+        begin_job(job)
+        settled, place = settle(job), workplace(job)
+        work = work_of(job, place.store, place.files, settled.unsettled)
+        for batches in work:
+            work.add(batches, work_on.map(batches, unmapped(job)).result(raise_on_failure=False))
+        report(work)
+        return end_job(job, settled, work)
+
+
+def end_job(job: Job, settled: Settlement, work: Work) -> JobSummary:
+    """Write the end record, which commits the job, publish the report, return the summary. Raises JobFailed."""
+    manifest = [*settled.files, *work.manifest, *work.sums.files]
     summary = summarize(
         job,
-        sums,
-        drifts=drifts or {},
+        work.sums,
+        drifts=work.differences,
         settled=settled.rows,
         manifest=manifest,
-        notes=notes,
-        problems=[*problems, *settled.problems],
+        notes=work.notes,
+        problems=[*work.problems, *settled.problems],
     )
     if job.is_recorded:
         place = workplace(job)
         record_end(place.files, job, totals=asdict(summary), manifest=manifest)
         close_settled(place.files, settled)
-    _publish(job, summary, sums)
-    return summary
-
-
-def wind_up(
-    job: Job, settled: Settlement, sums: JobSums, *, notes: Sequence[str], problems: Sequence[str]
-) -> JobSummary:
-    """Write the record, publish the report, return the summary. Raises JobFailed unless all went well."""
-    return returned(end(job, settled, sums, notes=notes, problems=problems))
-
-
-def returned(summary: JobSummary) -> JobSummary:
-    """The summary. Raises JobFailed unless all went well."""
+        work.conclude()
+    _publish(job, summary, work)
+    if work.lost:
+        _announce_losses(summary, work.lost)
     if not summary.succeeded:
         get_run_logger().error("%s", summary)
         raise JobFailed(summary)
@@ -154,15 +152,14 @@ def returned(summary: JobSummary) -> JobSummary:
     return summary
 
 
-def announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
+def _announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
     """Emit an event for automations; ``lost`` counts what is lost by code."""
     resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
     emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": dict(lost)})
 
 
-def _publish(job: Job, summary: JobSummary, sums: JobSums) -> None:
-    report = job_report(job, summary, sums)
-    publish(report, key=f"{job.kind}-report", description=str(summary))
-    if sums.failures:
-        page = failures_report(sums.failures, summary.reasons, title="What was left as it is")
+def _publish(job: Job, summary: JobSummary, work: Work) -> None:
+    publish(job_report(job, summary, work.sums), key=f"{job.kind}-report", description=str(summary))
+    if work.sums.failures:
+        page = failures_report(work.sums.failures, summary.reasons, title="What was left as it is")
         publish(page, key=f"{job.kind}-left", description="What was left as it is, and why")

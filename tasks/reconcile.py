@@ -1,5 +1,8 @@
 """A reconciliation as Prefect carries it out: one task run per day, and per batch of what is repaired."""
 
+from collections.abc import Mapping
+from datetime import date
+
 from prefect import unmapped
 
 from recordings.errors import StoreRefused
@@ -7,20 +10,21 @@ from recordings.formatting import plural
 from recordings.jobs.comparison import Comparison
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import DayDrifts, Runs, reconcile_day
-from recordings.jobs.result import JobResult, JobSummary
-from recordings.jobs.settlement import Settlement
+from recordings.jobs.result import JobResult
 from recordings.pool import shared_pool
 from recordings.preflight.places import nothing_below
 from recordings.recording import Day
 from recordings.reports.differences import differences_report
 from recordings.retrying import patience
+from recordings.s3.store import Store
 from recordings.settings import settings
+from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
 from recordings.table.rows import BatchRows
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.artifacts import publish
-from tasks.jobs import announce_losses, batch_shown, end, returned
+from tasks.jobs import batch_shown
 from tasks.stages import shown, stage
 from tasks.workplace import workplace
 
@@ -34,13 +38,19 @@ def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
     return shown(drifts, drifts.trouble)
 
 
-def compare(job: Job) -> Comparison:
+def compare(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]) -> Comparison:
     """The comparison of the job's days, each in a task run of its own."""
-    return Comparison(
+    comparison = Comparison(
         job,
-        workplace(job).files,
-        lambda days, runs: find_drift.map(days, unmapped(job), unmapped(runs)).result(raise_on_failure=False),
+        store,
+        files,
+        leave,
+        find_drifts=lambda days, runs: find_drift.map(days, unmapped(job), unmapped(runs)).result(
+            raise_on_failure=False
+        ),
     )
+    comparison.problems += _nothing_below(job, store)
+    return comparison
 
 
 @stage(task_run_name="repair {batch}")
@@ -52,31 +62,19 @@ def repair_batch(batch: BatchRows, job: Job) -> JobResult:
     return batch_shown(JobResult(job, rows, written))
 
 
-def end_comparison(job: Job, settled: Settlement, comparison: Comparison) -> JobSummary:
-    """Write the record, publish the reports, return the summary. Raises JobFailed if something is lost."""
+def publish_differences(comparison: Comparison) -> None:
+    """Publish a page that counts and shows the differences, if there are any."""
     drifts = comparison.drifts
     if drifts.counts:
         said = plural(drifts.counts.total(), "difference")
         page = differences_report(drifts.examples, drifts.counts, [file.name for file in drifts.files])
         publish(page, key="reconcile-differences", description=f"{said} between table and bucket")
-    summary = end(
-        job,
-        settled,
-        comparison.sums,
-        notes=comparison.notes,
-        problems=[*_nothing_below(job), *comparison.problems],
-        drifts=drifts.counts,
-        files=drifts.files,
-    )
-    if drifts.lost:
-        announce_losses(summary, drifts.lost)
-    return returned(summary)
 
 
-def _nothing_below(job: Job) -> list[str]:
+def _nothing_below(job: Job, store: Store) -> list[str]:
     """The prefixes below which no day can lie: mistyped, or all recordings are lost."""
     try:
-        findings = patience()(lambda: nothing_below(workplace(job).store, job.prefixes))
+        findings = patience()(lambda: nothing_below(store, job.prefixes))
     except StoreRefused as error:
         return [str(error)]
     return [finding.sentence for finding in findings]

@@ -5,7 +5,7 @@ not deleted.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -17,7 +17,7 @@ from recordings.formatting import plural
 from recordings.holds import cases_by_key
 from recordings.jobs.deletion import in_order
 from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job, batches_of, begun
+from recordings.jobs.job import Job, begun
 from recordings.keys import contact_of
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
@@ -28,7 +28,7 @@ from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
-from recordings.table.rows import DESTROYED, STATES, AuditRow, BatchRows, Status
+from recordings.table.rows import DESTROYED, STATES, AuditRow, Status
 
 _COLUMNS = (*STATE_COLUMNS, "reason", "etag_before", "run_id")
 _LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
@@ -49,13 +49,11 @@ class DayToExpire:
         """The share of these recordings that do not stand as the table says."""
         return 100 * len(self.differing) / self.recordings if self.recordings else 0.0
 
-    def batches(self, *, first: int, leave: Collection[str]) -> list[BatchRows]:
-        """The rows in batches of one folder each, numbered from ``first`` on, but for the keys to ``leave``."""
-        ordered = sorted((row for row in self.rows if row.key not in leave), key=lambda row: row.key)
-        found: list[BatchRows] = []
-        for _, rows in groupby(ordered, key=lambda row: row.key.rpartition("/")[0]):
-            found += batches_of(list(rows), first=first + len(found))
-        return found
+    @property
+    def folders(self) -> list[list[AuditRow]]:
+        """The rows, those of one folder together: one listing then shows the versions of many."""
+        ordered = sorted(self.rows, key=lambda row: row.key)
+        return [list(rows) for _, rows in groupby(ordered, key=lambda row: row.key.rpartition("/")[0])]
 
     def sentence_of_stop(self, job: Job) -> str:
         """Why the run deletes nothing more, and what to do."""

@@ -6,24 +6,25 @@ or a lock, and what Contact Lens, a replication or a copy wrote after the first 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from recordings.errors import Changed, InvalidRequest, StoreRefused, StoreUnavailable
+from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.holds import reason_of
 from recordings.jobs.deletion import Checked, delete_batch, prove, removable, versions_of
 from recordings.jobs.finding import Finding, Wanted, rows_of_keys
-from recordings.jobs.job import Job, batches_of
+from recordings.jobs.job import Job
 from recordings.jobs.kinds import FOUND
-from recordings.jobs.result import JobResult, JobSums
+from recordings.jobs.result import JobResult
+from recordings.jobs.work import Work
 from recordings.keys import contact_of
 from recordings.pool import Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.store import Store
-from recordings.table.files import AuditFiles, audit_location
-from recordings.table.records import ErasureRecord, Kind, open_erasures, record_erased
+from recordings.table.files import AuditFiles
+from recordings.table.records import ErasureRecord, Kind, open_erasures, record_erased, record_erasure
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 OPEN_DAYS = 7  # for which a request stays open at least
@@ -44,30 +45,16 @@ def requested_by(job: Job) -> ErasureRecord:
     )
 
 
-def check_spares_the_table(job: Job) -> None:
-    """Raises InvalidRequest for a key that is a file of the audit table: the table says what was erased."""
-    table = audit_location(job.audit_uri)
-    below = f"{table.path}/" if table.path else ""
-    for key in job.keys or ():
-        if table.bucket == job.bucket and below and key.startswith(below):
-            raise InvalidRequest(f"key {key!r} lies in the audit table, which keeps what was erased: take it out")
+class Erasure(Work):
+    """The objects to erase: those of the job's own request, or of all unfinished ones."""
 
-
-class Erasure:
-    """The objects to erase, some batches at a time: those of the job's own request, or of all unfinished ones.
-
-    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
-    """
-
-    def __init__(self, job: Job, store: Store, files: AuditFiles, *, leave: Sequence[str] = ()) -> None:
-        self.sums = JobSums(job)
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-        self.finished: list[ErasureRecord] = []
-        self._job, self._store, self._files, self._leave = job, store, files, frozenset(leave)
-        self._batches = 0
+    def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
+        super().__init__(job, store, files, leave)
+        self._finished: list[ErasureRecord] = []
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
+        if not self._job.dry_run and (self._job.contact_ids or self._job.keys):
+            record_erasure(self._files, requested_by(self._job))
         for requests in self._requests():
             try:
                 yield from self._of(requests)
@@ -75,9 +62,10 @@ class Erasure:
                 runs = ", ".join(each.run_id for each in requests)
                 self.problems.append(f"the bucket could not be listed for the requests of {runs}: {error}")
 
-    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count in the outcomes of these batches."""
-        self.sums.add(batches, outcomes)
+    def conclude(self) -> None:
+        """Say of each request of which nothing is left that it is finished."""
+        for request in self._finished:
+            record_erased(self._files, request, self._job)
 
     def _requests(self) -> list[list[ErasureRecord]]:
         """The requests, those together that are looked for at the same places."""
@@ -95,10 +83,7 @@ class Erasure:
     def _of(self, requests: Sequence[ErasureRecord]) -> Iterator[list[BatchRows]]:
         finding = Finding(_wanted(requests), self._store, self._files)
         for keys in finding:
-            rows = [row for key in keys if key not in self._leave for row in self._rows(requests, key)]
-            batches = batches_of(rows, first=self._batches + 1)
-            self._batches += len(batches)
-            yield batches
+            yield from self._batched([row for key in keys for row in self._rows(requests, key)])
         if requests[0].run_id == self._job.run_id:
             (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
         if not self._job.dry_run:
@@ -121,7 +106,7 @@ class Erasure:
                     f"{whose}: nothing is left; it stays open until {closes:%Y-%m-%d}, for what is written late"
                 )
             else:
-                self.finished.append(request)
+                self._finished.append(request)
 
 
 def _wanted(requests: Sequence[ErasureRecord]) -> Wanted:
@@ -169,9 +154,3 @@ def _checked(store: DeletingStore, row: AuditRow) -> Checked:
         finished_at=datetime.now(UTC),
     )
     return Checked(row=erased, removables=removables, newest=(newest.version_id, newest.etag))
-
-
-def close_erasures(files: AuditFiles, job: Job, erasure: Erasure) -> None:
-    """Say of each request of which nothing is left that it is finished. To be called after the end record."""
-    for request in erasure.finished:
-        record_erased(files, request, job)

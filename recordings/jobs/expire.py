@@ -3,7 +3,7 @@
 Where more than a few of a day's recordings do not stand as the audit table says, the run deletes nothing more.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -15,8 +15,9 @@ from recordings.jobs.aftermath import found_destroyed, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, in_order, prove, removable, versions_of
 from recordings.jobs.due import DayToExpire, check_stands, in_retention, last_due, look_at_day
 from recordings.jobs.job import Job, begun
-from recordings.jobs.result import JobResult, JobSums
+from recordings.jobs.result import JobResult
 from recordings.jobs.selection import dates_asked_for
+from recordings.jobs.work import Work
 from recordings.pool import Pool
 from recordings.provenance import EXEMPT, UNVERSIONED
 from recordings.recording import Day
@@ -78,18 +79,12 @@ def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version]
     )
 
 
-class Expiry:
-    """The recordings whose retention may have ended, a day of calls after the other, some batches at a time.
+class Expiry(Work):
+    """The recordings whose retention may have ended, a day of calls after the other."""
 
-    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
-    """
-
-    def __init__(self, job: Job, store: Store, files: AuditFiles, pool: Pool, *, leave: Collection[str] = ()) -> None:
-        self.sums = JobSums(job)
-        self.problems: list[str] = []
-        self._job, self._store, self._files, self._pool, self._leave = job, store, files, pool, frozenset(leave)
-        self._notes: list[str] = []
-        self._batches, self._gone = 0, 0
+    def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
+        super().__init__(job, store, files, leave)
+        self._gone = 0
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         for _, places in groupby(self._days(), key=lambda day: day.date):
@@ -97,19 +92,13 @@ class Expiry:
             stops = [each for each in found if each.percent_differing > self._job.stop_above_percent]
             if stops:
                 self.problems += [each.sentence_of_stop(self._job) for each in stops]
-                return
+                break
+            self._gone += sum(each.gone_by_lifecycle for each in found)
             for each in found:
-                yield from self._batched(each)
-
-    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count in the outcomes of these batches."""
-        self.sums.add(batches, outcomes)
-
-    @property
-    def notes(self) -> list[str]:
-        """What people should know, though nothing is wrong."""
-        gone = f"{plural(self._gone, 'recording')} had been deleted before, as the bucket's lifecycle rules say"
-        return [*self._notes, *([gone] if self._gone else [])]
+                yield from self._batched(*each.folders)
+        if self._gone:
+            gone = plural(self._gone, "recording")
+            self.notes.append(f"{gone} had been deleted before, as the bucket's lifecycle rules say")
 
     def _looked_at(self, day: Day) -> DayToExpire | None:
         try:
@@ -118,20 +107,13 @@ class Expiry:
             self.problems.append(f"calls of {day} are left out: {error}")
             return None
 
-    def _batched(self, found: DayToExpire) -> Iterator[list[BatchRows]]:
-        batches = found.batches(first=self._batches + 1, leave=self._leave)
-        self._batches += len(batches)
-        self._gone += found.gone_by_lifecycle
-        if batches:
-            yield batches
-
     def _days(self) -> list[Day]:
         """The table's days below each prefix that a rule may no longer keep; oldest first."""
         last = last_due(self._job)
         if last is None:
-            self._notes.append("every rule keeps recordings for ever")
+            self.notes.append("every rule keeps recordings for ever")
             return []
         days: list[date] = [day for day in dates_asked_for(self._job, self._files) if day <= last]
         if not days:
-            self._notes.append(f"the audit table has no calls of {last} or before, in the dates asked for")
+            self.notes.append(f"the audit table has no calls of {last} or before, in the dates asked for")
         return [Day(prefix=prefix, date=day) for day in days for prefix in self._job.prefixes]

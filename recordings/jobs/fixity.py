@@ -27,7 +27,6 @@ from recordings.table.parquet import write_rows
 from recordings.table.reading import read_days
 from recordings.table.rows import AuditRow, BatchRows, Status
 
-LOSSES = ("vanished", "changed-since", "checksum-differs")  # the reasons of what is not as it was judged
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")  # storage classes that must be thawed before anybody can read
 _BLOCK_BYTES = 256 * 1024
 _READINGS = 3  # a body that was garbled on the way is right the next time

@@ -18,8 +18,9 @@ from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.deletion import versions_of
 from recordings.jobs.finding import Finding, rows_of_keys, wanted_by
 from recordings.jobs.intents import conclude, confirmed, set_out
-from recordings.jobs.job import Job, batches_of
-from recordings.jobs.result import JobResult, JobSums
+from recordings.jobs.job import Job
+from recordings.jobs.result import JobResult
+from recordings.jobs.work import Work
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.objects import Version
@@ -174,32 +175,15 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
     return row
 
 
-class Holds:
-    """The objects to hold, or whose hold is lifted, some batches at a time.
-
-    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones.
-    """
-
-    def __init__(self, job: Job, store: Store, files: AuditFiles, *, leave: Collection[str] = ()) -> None:
-        self.sums = JobSums(job)
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-        self._job, self._store, self._files, self._leave = job, store, files, frozenset(leave)
-        self._batches = 0
+class Holding(Work):
+    """The objects to hold, or whose hold is lifted."""
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         finding = Finding(wanted_by(self._job), self._store, self._files)
         try:
             for keys in finding:
-                rows = rows_of_keys([key for key in keys if key not in self._leave], self._job, None)
-                batches = batches_of(rows, first=self._batches + 1)
-                self._batches += len(batches)
-                yield batches
+                yield from self._batched(rows_of_keys(keys, self._job, None))
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to its end: {error}")
             return
         (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
-
-    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
-        """Count in the outcomes of these batches."""
-        self.sums.add(batches, outcomes)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from recordings import __version__
 from recordings.errors import InvalidRequest
+from recordings.holds import check_case
 from recordings.jobs.kinds import TRAITS, Traits
 from recordings.recording import Batch
 from recordings.request import (
@@ -18,7 +19,7 @@ from recordings.request import (
     check_range,
     normal_prefixes,
 )
-from recordings.retention_rules import RetentionRule
+from recordings.retention_rules import RetentionRule, checked_rules
 from recordings.run import window
 from recordings.settings import settings
 from recordings.table.files import audit_location
@@ -103,8 +104,8 @@ def plan_job(
     repair: bool = False,
     dry_run: bool = False,
     keys: Sequence[str] | None = None,
-    case: str | None = None,
-    rules: tuple[RetentionRule, ...] = (),
+    case: str = "",
+    rules: Sequence[RetentionRule] | None = None,
     stop_above_percent: float = 0,
     sample_percent: float = 0,
 ) -> Job:
@@ -133,7 +134,7 @@ def plan_job(
         end_date=end_date,
         contact_ids=tuple(each.strip() for each in contact_ids) if contact_ids else None,
         of_run=(run_id or "").strip() or None,
-        everything=everything,
+        everything=everything or (TRAITS[kind].resumes and contact_ids is None and keys is None),
         missing_ok=missing_ok,
         grace_days=grace,
         grace_days_read_back=grace if grace_days_read_back is None else grace_days_read_back,
@@ -141,8 +142,8 @@ def plan_job(
         dry_run=dry_run,
         started_at=started_at,
         keys=tuple(dict.fromkeys(keys)) if keys else None,
-        case=case,
-        rules=rules,
+        case=check_case(case) if case.strip() else None,
+        rules=checked_rules(settings().retention_rules if rules is None else rules) if TRAITS[kind].has_rules else (),
         stop_above_percent=stop_above_percent,
         sample_percent=sample_percent,
     )
@@ -176,6 +177,8 @@ def _check_selection(job: Job) -> None:
         )
     if job.traits.asks_bucket:
         _check_one_way(job)
+    if job.traits.resumes:
+        _check_spares_the_table(job)
 
 
 def _check_one_way(job: Job) -> None:
@@ -193,6 +196,15 @@ def _check_one_way(job: Job) -> None:
         raise InvalidRequest(
             "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
         )
+
+
+def _check_spares_the_table(job: Job) -> None:
+    """Raises InvalidRequest for a key that is a file of the audit table: the table says what was erased."""
+    table = audit_location(job.audit_uri)
+    below = f"{table.path}/" if table.path else ""
+    for key in job.keys or ():
+        if table.bucket == job.bucket and below and key.startswith(below):
+            raise InvalidRequest(f"key {key!r} lies in the audit table, which keeps what was erased: take it out")
 
 
 def begun(row: AuditRow, job: Job) -> AuditRow:

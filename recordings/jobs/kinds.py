@@ -27,6 +27,8 @@ class Traits:
     asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
     wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
     looks_only: bool = False  # without repair, too, the job is recorded, and people do not call it a dry run
+    resumes: bool = False  # without contacts and keys, takes up what earlier jobs of the kind had to leave
+    has_rules: bool = False  # goes by retention rules
     has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
     relies_on_table: bool = False  # refuses to start with a damaged audit table, unless it repairs the table
     deletes_versions: bool = False
@@ -35,6 +37,7 @@ class Traits:
     works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
     needs_original: bool = True  # leaves out recordings whose row names no original
     samples: bool = False  # reads a share of the recordings in full, another one each time
+    losses: tuple[str, ...] = ()  # the codes of rows that say that a recording is lost
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
@@ -69,6 +72,7 @@ TRAITS: Mapping[Kind, Traits] = {
         nothing_to_do="no retention has ended",
         relies_on_table=True,
         deletes_versions=True,
+        has_rules=True,
         done=Status.EXPIRED,
         found=found_destroyed,
     ),
@@ -81,6 +85,7 @@ TRAITS: Mapping[Kind, Traits] = {
         dry_run_must_select=True,
         asks_bucket=True,
         deletes_versions=True,
+        resumes=True,
         done=Status.ERASED,
         found=found_destroyed,
     ),
@@ -124,6 +129,7 @@ TRAITS: Mapping[Kind, Traits] = {
         works_on=SMALL,
         needs_original=False,
         samples=True,
+        losses=("vanished", "changed-since", "checksum-differs"),
         done=Status.CHECKED,
     ),
 }

@@ -4,7 +4,7 @@ All rows of a recording lie under the date of its call, so the table is gone thr
 there (``look_through``), in the few columns that this takes, then for the rows themselves (``rows_of_part``).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -212,16 +212,15 @@ def _fit(one: Part, other: Part) -> bool:
     return not (one.first_key or other.first_key) and one.recordings + other.recordings <= PART_ROWS
 
 
-def rows_of_part(job: Job, files: AuditFiles, part: Part, *, unsettled: Collection[str] = ()) -> list[AuditRow]:
-    """The rows of a part's recordings, in the words of the audit table, but for ``unsettled`` keys."""
+def rows_of_part(job: Job, files: AuditFiles, part: Part) -> list[AuditRow]:
+    """The rows of a part's recordings, in the words of the audit table."""
     only = only_of_part(job, part)
 
     def chosen(rows: pd.DataFrame) -> pd.DataFrame:
         asked = _asked_for(rows[rows["status"].isin(job.traits.works_on)], job)
         now = _now(rows, asked)
         archived = _converted(_asked_for(now[now["status"].isin(job.traits.works_on)], job), job)
-        due, _ = _by_grace(archived, job)
-        return due[~due["key"].isin(unsettled)]
+        return _by_grace(archived, job)[0]
 
     return [row for day in part.days for row in rows_of_days(files, [day], _COLUMNS, only, chosen)]
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from recordings.formatting import human_bytes, label, plural, usd
 from recordings.glossary import meaning, way_out
 from recordings.holds import CASE
-from recordings.jobs.fixity import LOSSES as FIXITY_LOSSES
 from recordings.jobs.job import Job
 from recordings.jobs.reconcile import LOSSES
 from recordings.jobs.result import JobSummary, JobSums
@@ -57,7 +56,8 @@ def _calls(job: Job) -> str:
 
 
 def _verdict(job: Job, summary: JobSummary) -> str:
-    if any(code in LOSSES for code in summary.drifts) or any(code in FIXITY_LOSSES for code in summary.reasons):
+    losses = (*LOSSES, *job.traits.losses)
+    if any(code in losses for code in (*summary.drifts, *summary.reasons)):
         return "**something is lost**"
     if not summary.succeeded:
         return "**not everything went well**"

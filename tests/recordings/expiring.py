@@ -96,7 +96,7 @@ class Archive:
             job = replace(job, started_at=datetime.combine(today, datetime.min.time(), UTC))
         record_start(self.files, job)
         settled = settle(self.store, self.files, self.pool, abandoned_after=timedelta(0))
-        expiry = Expiry(job, self.store, self.files, self.pool, leave=settled.unsettled)
+        expiry = Expiry(job, self.store, self.files, settled.unsettled)
         for batches in expiry:
             expiry.add(batches, [expire_batch(self.store, self.files, each, job, self.pool) for each in batches])
         if not job.dry_run:

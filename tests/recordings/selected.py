@@ -7,7 +7,6 @@ from datetime import date
 from recordings.jobs.job import Job
 from recordings.jobs.search import Search
 from recordings.jobs.selection import look_through, rows_of_part
-from recordings.jobs.settlement import Settlement
 from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -24,16 +23,14 @@ class Selected:
 def selected(
     job: Job, store: Store, files: AuditFiles, pool: Pool, *, unsettled: Mapping[str, date] | None = None
 ) -> Selected:
-    settled = Settlement()
-    settled.unsettled.update(unsettled or {})
     search = Search(
         job,
         store,
         files,
-        pool,
-        settled,
+        unsettled or {},
+        pool=pool,
         look_through=lambda groups: [look_through(job, files, days) for days in groups],
-        take_up=lambda part, keys: rows_of_part(job, files, part, unsettled=keys),
+        take_up=lambda part: rows_of_part(job, files, part),
     )
     rows = [row for batches in search for batch in batches for row in batch.rows]
     return Selected(rows, tuple(search.problems), tuple(search.notes))

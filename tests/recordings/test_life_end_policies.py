@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from demo.servers import Server
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.holds import reason_of
 from recordings.jobs.deletion import check_may_delete
-from recordings.jobs.erase import Erasure, close_erasures, erase_batch, requested_by
+from recordings.jobs.erase import Erasure, erase_batch
 from recordings.jobs.expire import Expiry, expire_batch
-from recordings.jobs.hold import Holds, hold_batch
+from recordings.jobs.hold import Holding, hold_batch
 from recordings.jobs.intents import set_out
 from recordings.jobs.job import Job, batches_of, plan_job
 from recordings.jobs.kinds import TRAITS
@@ -34,7 +33,7 @@ from recordings.settings import Settings
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles, open_files
 from recordings.table.parquet import write_rows
-from recordings.table.records import Kind, record_end, record_erasure, record_start
+from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -144,25 +143,20 @@ def carry_out(world: World, job: Job, pool: Pool, work: Callable[..., Any], each
 
 def expire(world: World, pool: Pool) -> None:
     job = world.plan(Kind.EXPIRE, rules=(RetentionRule(tag="a=b", keep_days=1), RetentionRule(keep_days=30)))
-    carry_out(world, job, pool, partial(_expiry, pool), expire_batch)
+    carry_out(world, job, pool, Expiry, expire_batch)
     assert not world.recordings.snapshot()
-
-
-def _expiry(pool: Pool, job: Job, store: Store, files: AuditFiles) -> Expiry:
-    return Expiry(job, store, files, pool)
 
 
 def erase(world: World, pool: Pool) -> None:
     job = world.plan(Kind.ERASE, keys=[row.key for row in world.rows], case="2026-GDPR-1")
-    record_erasure(world.files, requested_by(job))
-    close_erasures(world.files, job, carry_out(world, job, pool, Erasure, erase_batch))
+    carry_out(world, job, pool, Erasure, erase_batch).conclude()
     assert not world.recordings.snapshot()
 
 
 def hold(world: World, pool: Pool) -> None:
     for kind in (Kind.HOLD, Kind.LIFT):
         job = world.plan(kind, keys=[row.key for row in world.rows], case=CASE)
-        carry_out(world, job, pool, Holds, hold_batch)
+        carry_out(world, job, pool, Holding, hold_batch)
 
 
 WORK = {"expire": expire, "erase": erase, "hold": hold}

@@ -1,0 +1,65 @@
+"""The work of a job: its recordings, a few batches at a time, and what has come of them so far."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+
+from recordings.jobs.job import Job, batches_of
+from recordings.jobs.result import JobResult, JobSums
+from recordings.s3.store import Store
+from recordings.table.files import AuditFiles
+from recordings.table.rows import AuditRow, BatchRows, ManifestFile
+from recordings.waves import in_waves
+
+
+class Work(ABC):
+    """The recordings that a job works on, and the results so far.
+
+    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones; then it
+    writes the end record, and calls ``conclude``.
+
+    Args:
+        job: Its parameters.
+        store: The bucket.
+        files: The audit table.
+        leave: Keys to leave alone, each with the day of its call: a dead run may have changed them, and nobody could
+            look. A later job takes them up.
+    """
+
+    def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
+        self.sums = JobSums(job)
+        self.problems: list[str] = []  # what was not found, or could not be looked at: the job fails
+        self.notes: list[str] = []  # what people should know, though nothing is wrong
+        self.manifest: list[ManifestFile] = []  # files written beside those of the batches
+        self._job, self._store, self._files, self._leave = job, store, files, leave or {}
+        self._batches = 0
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[list[BatchRows]]:
+        """As many batches at a time as are worked on at once."""
+
+    def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
+        """Count in the outcomes of these batches."""
+        self.sums.add(batches, outcomes)
+
+    @property
+    def differences(self) -> Mapping[str, int]:
+        """How many differences between table and bucket the job has found, by code."""
+        return {}
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """How many recordings the job has found to be lost, by code."""
+        return {code: self.sums.reasons[code] for code in self._job.traits.losses if code in self.sums.reasons}
+
+    def conclude(self) -> None:  # noqa: B027 (most kinds have nothing to say)
+        """Write down what later jobs have to know. To be called after the end record."""
+
+    def _batched(self, *groups: Sequence[AuditRow]) -> Iterator[list[BatchRows]]:
+        """The rows in batches, each of one group, without the keys to leave alone."""
+        batches: list[BatchRows] = []
+        for rows in groups:
+            here = [row for row in rows if row.key not in self._leave]
+            batches += batches_of(here, first=self._batches + len(batches) + 1)
+        self._batches += len(batches)
+        yield from in_waves(batches)
