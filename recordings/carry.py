@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from recordings.errors import Unproven
+from recordings.marks import MAX_TAGS, without_converted
 from recordings.provenance import UNVERSIONED
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
-from recordings.tag import MAX_TAGS, without_mark
 
 
 def carry_late_changes(store: Store, replaced: StoredObject, sent: Mapping[str, str], written: Written) -> None:
@@ -25,7 +25,7 @@ def carry_late_changes(store: Store, replaced: StoredObject, sent: Mapping[str, 
 
 
 def _carry_tags(store: Store, key: str, sent: Mapping[str, str], *, old: str, new: str) -> None:
-    on_old, on_new = without_mark(store.tags(key, old)), store.tags(key, new)
+    on_old, on_new = without_converted(store.tags(key, old)), store.tags(key, new)
     wanted = {**on_old, **_of_others(sent, on_old, on_new)}
     if wanted == on_new:
         return

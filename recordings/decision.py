@@ -8,16 +8,15 @@ from datetime import datetime, timedelta
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
 from recordings.holds import check_no_case_holds
+from recordings.marks import CONVERTED_TAG, check_not_exempt
 from recordings.pricing import MONTH_DAYS, costs_more, prices
-from recordings.provenance import EXEMPT, check_room_for_provenance, provenance_of
+from recordings.provenance import check_room_for_provenance, provenance_of
 from recordings.recording import Recording
 from recordings.retention import Retention, Stored
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
-from recordings.tag import CONVERTED_TAG
 
-EXEMPT_TAG = ("archive", "exempt")
 FOUND_CONVERTED = ("found-converted", "already in the format asked for")
 NOT_WORTH_IT = "not-worth-it"
 WAS_DESTROYED = "destroyed"
@@ -43,8 +42,7 @@ def is_done(current: StoredObject, run: Run) -> bool:
 def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict[str, str]:
     """The tags that a replacement must have. Raises Skipped where the recording must stay, or would lose something."""
     tags = _tags(store, current)
-    if EXEMPT_TAG in tags.items() or EXEMPT in current.metadata.items():
-        raise Skipped("exempt", "marked archive=exempt")
+    check_not_exempt(tags, current.metadata)
     if current.held and not run.include_held:
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
     if not run.include_held:

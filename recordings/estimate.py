@@ -28,6 +28,7 @@ from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnava
 from recordings.formatting import plural
 from recordings.gate import CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
 from recordings.keeping import Convertible, KeepingCost, ways_of_keeping
+from recordings.marks import without_converted
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.profiles import PROFILES, Profile
@@ -35,7 +36,6 @@ from recordings.recording import Recording
 from recordings.retention import retention_of
 from recordings.run import Run
 from recordings.s3.store import Store
-from recordings.tag import without_mark
 
 SAMPLE_SIZE = 200
 _Z_95 = 1.96
@@ -118,7 +118,7 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
         with store.read(recording.key, if_match=recording.etag) as (current, body):
             if is_done(current, run):
                 return Look(recording=recording, reason="found-archived")
-            tags = without_mark(check_may_be_replaced(store, current, run))
+            tags = without_converted(check_may_be_replaced(store, current, run))
             with source_of(store, current, body) as (source, source_body):
                 again = _Again(source_body)
                 foreseen = foresee(again, source.size_bytes, run.profile)

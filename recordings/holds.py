@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from recordings.errors import InvalidRequest, Skipped
+from recordings.marks import HOLD_TAG
 from recordings.table.rows import Status
 
-HOLD_TAG = "legal-hold"
 BEFORE = "held by others before"  # in the reason of a held row: lifting our cases leaves S3's own hold
 UNNAMED = "unnamed"  # the case of a tag without a value
 CASE = "case"  # the code of the reason in held and lifted rows

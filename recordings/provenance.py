@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from recordings.errors import Skipped
+from recordings.marks import EXEMPT_METADATA
 from recordings.table.rows import Side
 
 UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
-EXEMPT = ("archive-exempt", "true")  # metadata that says what the tag archive=exempt says, where tags are full
 _PREFIX = "archive-"
 _MAX_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
 
@@ -75,7 +75,7 @@ def check_room_for_provenance(metadata: Mapping[str, str]) -> None:
 
 def exempted(metadata: Mapping[str, str]) -> dict[str, str]:
     """The object's own metadata plus the mark that it is exempt. Raises Skipped where there is no room."""
-    joined = {**metadata, EXEMPT[0]: EXEMPT[1]}
+    joined = {**metadata, EXEMPT_METADATA[0]: EXEMPT_METADATA[1]}
     _check_room(joined)
     return joined
 

@@ -20,6 +20,7 @@ from recordings.decision import (
 )
 from recordings.errors import Changed, Skipped
 from recordings.found import as_stored, confirmed_row, listed_row
+from recordings.marks import without_converted
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
@@ -31,7 +32,6 @@ from recordings.run import Run
 from recordings.s3.objects import StoredObject, Written
 from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Side, Status
-from recordings.tag import without_mark
 
 _BUFFERS_BYTES = 2 * 1024 * 1024
 
@@ -81,7 +81,7 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if is_done(current, run):
             return confirmed_row(store, row, current)
-        tags = without_mark(check_may_be_replaced(store, current, run))
+        tags = without_converted(check_may_be_replaced(store, current, run))
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     retention = retention_of(store)

@@ -1,16 +1,14 @@
 """The commit: ``converted=True`` on exactly the version that was verified."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from recordings.marks import CONVERTED_TAG, MAX_TAGS
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.rows import TAG_LIMIT, AuditRow
-
-CONVERTED_TAG = ("converted", "True")
-MAX_TAGS = 10  # "Categorizing your storage using tags" in the S3 user guide
 
 
 def tag_batch(store: Store, rows: Sequence[AuditRow], pool: Pool) -> list[AuditRow]:
@@ -34,8 +32,3 @@ def _tag(store: Store, row: AuditRow) -> AuditRow:
         return replace(completed, tagged=True)
     reason = f"{TAG_LIMIT}: it has {MAX_TAGS} tags, as many as S3 allows; its metadata says it"
     return replace(completed, reason=reason)
-
-
-def without_mark(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags without the mark: no object says ``converted=True`` before it is verified."""
-    return {name: value for name, value in tags.items() if (name, value) != CONVERTED_TAG}

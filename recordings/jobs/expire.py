@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
 
-from recordings.decision import EXEMPT_TAG
-from recordings.errors import AuditDamaged, Skipped, StoreRefused, StoreUnavailable
+from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.jobs.aftermath import found_destroyed, state_after
 from recordings.jobs.deletion import Checked, Proof, delete_batch, in_order, prove, removable, versions_of
@@ -18,8 +17,9 @@ from recordings.jobs.job import Job, begun
 from recordings.jobs.result import JobResult
 from recordings.jobs.selection import dates_asked_for
 from recordings.jobs.work import Work
+from recordings.marks import check_not_exempt
 from recordings.pool import Pool
-from recordings.provenance import EXEMPT, UNVERSIONED
+from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
 from recordings.retention_rules import rule_for
 from recordings.s3.deleting import DeletingStore
@@ -50,8 +50,7 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     removables = tuple(removable(store, version) for version in ordered)
     objects = [each.stored for each in removables if each.stored]
     newest, tags = objects[-1], store.tags(row.key, objects[-1].version_id)
-    if EXEMPT_TAG in tags.items() or EXEMPT in newest.metadata.items():
-        raise Skipped("exempt", "marked archive=exempt")
+    check_not_exempt(tags, newest.metadata)
     rule = rule_for(job.rules, row.key, tags)
     if not rule.has_ended(row.recording_date, newest.answered_at.date()):
         raise in_retention(rule)

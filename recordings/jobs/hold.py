@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
-from recordings.holds import BEFORE, HOLD_TAG, case_of, cases_in, reason_of, with_cases
+from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
 from recordings.jobs.aftermath import shows_hold
 from recordings.jobs.cases import Cases, cases_now
 from recordings.jobs.deletion import versions_of
@@ -21,6 +21,7 @@ from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job
 from recordings.jobs.result import JobResult
 from recordings.jobs.work import Work
+from recordings.marks import HOLD_TAG, MAX_TAGS
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.s3.objects import Version
@@ -28,7 +29,6 @@ from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
-from recordings.tag import MAX_TAGS
 
 _STILL = "; still held for "
 

@@ -15,8 +15,8 @@ from recordings.found import found_row
 from recordings.glossary import code_of
 from recordings.jobs.aftermath import found_restored
 from recordings.jobs.job import FOUND_GONE, Job, begun
-from recordings.jobs.release import is_committed
 from recordings.keys import date_of
+from recordings.marks import is_committed
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day

@@ -1,9 +1,9 @@
 """Delete an original, after its replacement has been proved once more."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.formatting import plural
 from recordings.holds import check_no_case_holds
@@ -11,6 +11,7 @@ from recordings.jobs.aftermath import found_released, original_version, state_af
 from recordings.jobs.deletion import Checked, Proof, delete_batch, prove
 from recordings.jobs.job import FOUND_GONE, Job, begun
 from recordings.jobs.result import JobResult
+from recordings.marks import CONVERTED_TAG, check_not_exempt, is_committed
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
 from recordings.s3.deleting import DeletingStore, Removable
@@ -18,7 +19,6 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import TAG_LIMIT, AuditRow, BatchRows, Status
-from recordings.tag import CONVERTED_TAG, MAX_TAGS
 
 
 def release_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
@@ -40,7 +40,7 @@ def _checked(store: DeletingStore, proof: AuditRow, job: Job) -> Checked:
     _check_grace(proof, current, job)
     _check_replacement(store, proof, current)
     tags = store.tags(proof.key, current.version_id)
-    _check_tags(tags)
+    _check_marks(tags, current.metadata)
     row = replace(
         begun(proof, job),
         status=Status.RELEASED,
@@ -93,17 +93,11 @@ def _check_replacement(store: Store, proof: AuditRow, current: StoredObject) -> 
         raise Unproven("replacement-differs", f"its SHA-256 is {sha256}, the table says {proof.sha256_after}")
 
 
-def _check_tags(tags: dict[str, str]) -> None:
-    if EXEMPT_TAG in tags.items():
-        raise Skipped("exempt", "tagged archive=exempt")
+def _check_marks(tags: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+    check_not_exempt(tags, metadata)
     check_no_case_holds(tags)
     if not is_committed(tags):
         raise Unproven("tag-missing", "the replacement is not tagged converted=True")
-
-
-def is_committed(tags: dict[str, str]) -> bool:
-    """Whether the tags say converted=True; where they leave no room for it, the provenance counts instead."""
-    return CONVERTED_TAG in tags.items() or (len(tags) >= MAX_TAGS and CONVERTED_TAG[0] not in tags)
 
 
 def _check_is_the_original(proof: AuditRow, original: Removable) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from recordings.decision import EXEMPT_TAG
 from recordings.errors import Changed, Rejected, Unproven
 from recordings.jobs.aftermath import brought_back, found_restored, found_there, swapped
 from recordings.jobs.intents import conclude, confirmed, set_out
 from recordings.jobs.job import Job, begun
 from recordings.jobs.result import JobResult
+from recordings.marks import CONVERTED_TAG, EXEMPT_TAG, MAX_TAGS
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, Provenance, exempted, provenance_of
@@ -16,7 +16,6 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, BatchRows, Side, Status
-from recordings.tag import CONVERTED_TAG, MAX_TAGS
 
 
 def restore_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:

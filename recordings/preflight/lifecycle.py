@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from recordings.finding import Finding, Severity, block
+from recordings.marks import CONVERTED_TAG
 from recordings.retention import Rule, name_of, tags_of
-from recordings.tag import CONVERTED_TAG
 
 _MONTH_DAYS = 30
 _SHORTEST_GRACE_DAYS = 7

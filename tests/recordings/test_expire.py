@@ -12,7 +12,7 @@ from recordings.errors import StoreRefused
 from recordings.jobs import intents
 from recordings.jobs.aftermath import PARTLY
 from recordings.jobs.intents import open_intents
-from recordings.provenance import EXEMPT
+from recordings.marks import EXEMPT_METADATA
 from recordings.retention_rules import RetentionRule
 from recordings.s3.deleting import Removable
 from recordings.table.evidence import verify_audit
@@ -76,7 +76,7 @@ def case_in_table(archive: Archive, row: AuditRow) -> None:
 def mark_exempt(archive: Archive, row: AuditRow) -> None:
     """As a restore marks what has ten tags."""
     original = {"ETag": row.etag_before, "VersionId": row.version_before}
-    answer = archive.bucket.put(row.key, b"original" * 4, Metadata=dict([EXEMPT]))
+    answer = archive.bucket.put(row.key, b"original" * 4, Metadata=dict([EXEMPT_METADATA]))
     archive.told(row.key, original, answer)
 
 

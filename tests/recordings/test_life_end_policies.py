@@ -222,7 +222,7 @@ def dead_runs(world: World) -> None:
     """A run of each kind that did its work and wrote no row."""
     client, name = world.recordings.client, world.recordings.name
     for row, (kind, status) in zip(world.rows, DEEDS.items(), strict=True):
-        job = world.plan(kind, case=CASE, keys=[row.key])
+        job = world.plan(kind, case=CASE, keys=[row.key], rules=[RetentionRule(keep_days=30)])
         (batch,) = batches_of([row])
         reason = reason_of(CASE) if kind in (Kind.HOLD, Kind.LIFT) else "retention: kept"
         set_out(world.files, job, batch, [replace(row, run_id=job.run_id, status=status, reason=reason)])
