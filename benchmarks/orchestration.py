@@ -32,7 +32,7 @@ from benchmarks.clients import DAY, PREFIX, STORAGE_CLASS, WARM_UP, Used, cpu_se
 from benchmarks.pipeline import one_round
 from benchmarks.ways import by_flow, ours
 from demo.servers import CREDENTIALS, Server, prefect_server, run_to_end
-from recordings.found import listed_row
+from recordings.observed import listed_row
 from recordings.plan import Listing
 from recordings.recording import Batch, Day, Recording
 from recordings.retention import Retention

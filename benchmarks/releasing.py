@@ -22,8 +22,9 @@ from rich.table import Table
 from benchmarks.orchestration import SERVER_TABLES, growth_of_server
 from benchmarks.upkeep import GRACE_MONTH_LEFT, LEFT_DAYS, fill
 from demo.servers import CREDENTIALS, prefect_server, run_to_end
-from recordings.jobs import deletion, release
-from recordings.jobs.job import Job, begun
+from recordings.jobs import release
+from recordings.jobs.engine import deletion
+from recordings.jobs.engine.job import Job, begun
 from recordings.table.rows import AuditRow, Status
 
 

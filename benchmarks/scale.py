@@ -27,7 +27,7 @@ from rich.table import Table
 from benchmarks.clients import DAY, PREFIX, cpu_seconds
 from benchmarks.ways import planned
 from demo.servers import CREDENTIALS, HOST
-from recordings.found import listed_row
+from recordings.observed import listed_row
 from recordings.plan import Plan, list_day
 from recordings.recording import Day, Recording
 from recordings.s3.store import Store

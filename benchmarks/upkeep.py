@@ -36,11 +36,11 @@ from benchmarks.report import FIRST_DAY, write_day
 from recordings.backfill.finished import finished_since
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.left import Days, days_to_look_at, record_left
+from recordings.jobs.engine.selection import Found, knows_bucket, look_through, packed, rows_of_part
 from recordings.jobs.expire import Expiry
-from recordings.jobs.job import Job, batches_of, plan_job
-from recordings.jobs.left import Days, days_to_look_at, record_left
 from recordings.jobs.reconcile import reconcile_day
-from recordings.jobs.selection import Found, knows_bucket, look_through, packed, rows_of_part
 from recordings.pool import Budget, Pool
 from recordings.pricing import prices
 from recordings.recording import Day

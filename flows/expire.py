@@ -4,9 +4,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
+from recordings.jobs.engine.job import plan_job
+from recordings.jobs.engine.result import JobSummary
 from recordings.jobs.expire import Expiry
-from recordings.jobs.job import plan_job
-from recordings.jobs.result import JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind
 from tasks.expire import expire_batch

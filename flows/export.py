@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.parameters import AudioVersion, Day, Words
+from flows.parameters import Day, VersionName, Words
 from recordings.handover.export import ExportSummary, plan_export
 from tasks.export import end_export, export_bag, named_export
 from tasks.runner import bounded
@@ -20,7 +20,7 @@ def export_recordings(
     prefixes: list[str] | None = None,
     run_id: Words = "",
     case: Words = "",
-    version: AudioVersion = "replacement",
+    version: VersionName = "replacement",
     as_pcm: bool = False,
     dry_run: bool = True,
     destination_uri: str,

@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
-from recordings.jobs.job import plan_job
-from recordings.jobs.result import JobSummary
+from recordings.jobs.engine.job import plan_job
+from recordings.jobs.engine.result import JobSummary
 from recordings.table.records import Kind
 from tasks.fixity import check_batch
 from tasks.jobs import carry_out, search
@@ -13,7 +13,7 @@ from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="check-fixity", flow_run_name=job_namer(Kind.CHECK), task_runner=bounded(), persist_result=False)
+@flow(name="check-fixity", flow_run_name=job_namer(Kind.FIXITY), task_runner=bounded(), persist_result=False)
 def check_fixity(
     *,
     start_date: Day = None,
@@ -50,7 +50,7 @@ def check_fixity(
         InvalidRequest: A parameter makes no sense. Nothing was asked or read.
     """
     job = plan_job(
-        Kind.CHECK,
+        Kind.FIXITY,
         flow_run_id=str(flow_run.id),
         start_date=start_date,
         end_date=end_date,

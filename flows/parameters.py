@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from recordings.handover.export import Version
+from recordings.handover.export import AudioVersion
 from recordings.profiles import PROFILES
 from recordings.run import STORAGE_CLASSES
 
@@ -35,7 +35,7 @@ Count = Annotated[int | None, Field(ge=0), BeforeValidator(_left_out)]  # empty:
 Words = Annotated[str, BeforeValidator(_trimmed)]  # empty: not asked for
 ProfileName = Annotated[str, _one_of([*PROFILES])]
 StorageClass = Annotated[str, _one_of(STORAGE_CLASSES)]
-AudioVersion = Annotated[str, _one_of(list(Version))]
+VersionName = Annotated[str, _one_of(list(AudioVersion))]
 AgeDays = Annotated[int, Field(ge=0)]
 LookbackDays = Annotated[int, Field(ge=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]

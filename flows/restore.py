@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
-from recordings.jobs.job import plan_job
-from recordings.jobs.result import JobSummary
+from recordings.jobs.engine.job import plan_job
+from recordings.jobs.engine.result import JobSummary
 from recordings.table.records import Kind
 from tasks.jobs import carry_out, search
 from tasks.names import job_namer

@@ -3,8 +3,9 @@
 Read the modules of this folder in this order:
 
 - what travels and what was asked for: ``keys``, ``recording``, ``request``, ``run``, ``plan``
-- what becomes of one recording: ``profiles``, ``decision``, ``found``, ``resample``, ``carry``
-- proof and commit: ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``
+- what becomes of one recording: ``profiles``, ``decision``, ``observed``, ``resample``, ``carry``
+- proof and commit: ``marks``, ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``,
+  ``checksums``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
 - what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``
@@ -21,9 +22,11 @@ Four other folders use the modules above, and none of the four uses another:
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
-- ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
-  ``cases``, ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``,
-  ``settlement``, ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
+- ``jobs``, after archiving, each with its module: ``restore``, ``release``, ``expire`` with ``expiring_day``,
+  ``erase``, ``hold``, ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. What they share is in
+  ``jobs/engine``: ``job``, ``kinds``, ``work``, ``result``; the recordings, by the table, by their provenance or by
+  a listing: ``selection``, ``vain``, ``left``, ``search``, ``by_provenance``, ``object_search``; deeds that no crash
+  leaves without a row: ``intents``, ``aftermath``, ``settlement``, ``cases``, ``deletion``
 - ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
 
 Two folders say to people what came of all this; the second uses the first:

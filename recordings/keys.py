@@ -26,7 +26,7 @@ _TO_THE_MINUTE = (r"[0-9]{8}T[0-9]{2}:[0-9]{2}", "%Y%m%dT%H:%M")
 _TO_THE_SECOND = (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", "%Y-%m-%dT%H:%M:%S")
 
 
-class Holds(StrEnum):
+class Content(StrEnum):
     """What an object holds of a contact."""
 
     RECORDING = "recording"  # of the agent and the customer
@@ -41,7 +41,7 @@ class Layout:
     """How one writer names what it stores: ``<folder>YYYY/MM/DD/<file name>``."""
 
     name: str
-    holds: Holds
+    holds: Content
     folders: tuple[str, ...]  # what comes before the day; the last part of it, or "" for any
     file_name: re.Pattern[str]  # has the group contact_id, and time where the name says it
     time_format: str  # of strptime, in UTC where it names no zone
@@ -58,35 +58,35 @@ _BELOW_THE_PREFIX = (("",), ("ivr/",))  # the folders of what lies below an inst
 _CONNECTS = (
     Layout(
         name="Contact Lens, redacted recordings",
-        holds=Holds.REDACTED_RECORDING,
+        holds=Content.REDACTED_RECORDING,
         folders=_REDACTED,
         file_name=_name(r"_call_recording_redacted_<time>Z\.wav", _TO_THE_SECOND[0]),
         time_format=_TO_THE_SECOND[1],
     ),
     Layout(
         name="Contact Lens, redacted analyses",
-        holds=Holds.REDACTED_ANALYSIS,
+        holds=Content.REDACTED_ANALYSIS,
         folders=_REDACTED,
         file_name=_name(r"_analysis_redacted_<time>Z\.json", _TO_THE_SECOND[0]),
         time_format=_TO_THE_SECOND[1],
     ),
     Layout(
         name="Contact Lens, analyses",
-        holds=Holds.ANALYSIS,
+        holds=Content.ANALYSIS,
         folders=_ANALYSES,
         file_name=_name(r"_analysis_<time>Z\.json", _TO_THE_SECOND[0]),
         time_format=_TO_THE_SECOND[1],
     ),
     Layout(
         name="Connect, recordings of the IVR",
-        holds=Holds.IVR_RECORDING,
+        holds=Content.IVR_RECORDING,
         folders=("ivr/",),
         file_name=_name(r"_<time>_UTC\.wav", _TO_THE_MINUTE[0]),
         time_format=_TO_THE_MINUTE[1],
     ),
     Layout(
         name="Connect, recordings of agents",
-        holds=Holds.RECORDING,
+        holds=Content.RECORDING,
         folders=("",),
         file_name=_name(r"_<time>_UTC\.wav", _TO_THE_MINUTE[0]),
         time_format=_TO_THE_MINUTE[1],
@@ -104,7 +104,7 @@ def _of_settings(patterns: tuple[KeyPattern, ...]) -> tuple[Layout, ...]:
     return tuple(
         Layout(
             name=each.name,
-            holds=Holds.RECORDING,
+            holds=Content.RECORDING,
             folders=(each.folder,),
             file_name=re.compile(each.file_name, re.DOTALL),
             time_format=each.time_format,

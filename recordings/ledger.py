@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import date
 
-from recordings.found import listed_row
+from recordings.observed import listed_row
 from recordings.outcomes import ended, unfinished
 from recordings.recording import Batch
 from recordings.run import Run

@@ -19,8 +19,8 @@ from recordings.decision import (
     weighed_by,
 )
 from recordings.errors import Changed, Skipped
-from recordings.found import as_stored, confirmed_row, listed_row
 from recordings.marks import without_converted
+from recordings.observed import as_stored, confirmed_row, listed_row
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING

@@ -1,10 +1,11 @@
-"""The versions of some keys, by as few listings as they need."""
+"""The versions of keys: how they are listed, by as few requests as that needs, and in which order they are deleted."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -46,3 +47,40 @@ def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
             found.pop(reached, None)  # the next page may hold more of its versions
             break
     return found
+
+
+def versions_below(store: Store, prefixes: Iterable[str]) -> Mapping[str, list[Version]]:
+    """All versions and delete markers below the prefixes by key, as S3 lists them; without folders' placeholders."""
+    found: dict[str, list[Version]] = defaultdict(list)
+    for prefix in prefixes:
+        for page in store.list_versions(prefix):
+            for version in page:
+                if not version.key.endswith("/"):
+                    found[version.key].append(version)
+    return found
+
+
+def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
+    """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
+    if not is_marker:
+        current = store.head(key)
+        return current.version_id or UNVERSIONED, current.etag
+    newest = next((version for version in versions_of(store, key) if version.is_current), None)
+    return (newest.version_id, newest.etag) if newest else ("", "")
+
+
+def versions_of(store: Store, key: str) -> list[Version]:
+    """All versions and delete markers of one key, in the order in which to delete them: the newest last.
+
+    So a crash in between leaves what a reader expects: the newest version, or nothing below a delete marker.
+    """
+    return in_order([version for page in store.list_versions(key) for version in page if version.key == key])
+
+
+def in_order(versions: Sequence[Version]) -> list[Version]:
+    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
+
+    Their order counts where two were written in the same second, so never order what is ordered already.
+    """
+    oldest_first = list(reversed(versions))
+    return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))

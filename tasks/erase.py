@@ -1,8 +1,8 @@
 """An erasure as Prefect carries it out: one task run per batch, which writes its rows."""
 
 from recordings.jobs import erase
-from recordings.jobs.job import Job
-from recordings.jobs.result import JobResult
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import JobResult
 from recordings.pool import shared_pool
 from recordings.table.rows import BatchRows
 from tasks.jobs import batch_shown, once

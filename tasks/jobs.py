@@ -11,15 +11,15 @@ from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
 from recordings.formatting import plural
-from recordings.jobs import selection, settlement
-from recordings.jobs.deletion import check_may_delete
+from recordings.jobs.engine import selection, settlement
+from recordings.jobs.engine.deletion import check_may_delete
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import JobFailed, JobResult, JobSummary, summarize
+from recordings.jobs.engine.search import Search
+from recordings.jobs.engine.selection import Found, Part, rows_of_part
+from recordings.jobs.engine.settlement import Settlement, close_settled
+from recordings.jobs.engine.work import Work
 from recordings.jobs.fixity import with_turns
-from recordings.jobs.job import Job
-from recordings.jobs.result import JobFailed, JobResult, JobSummary, summarize
-from recordings.jobs.search import Search
-from recordings.jobs.selection import Found, Part, rows_of_part
-from recordings.jobs.settlement import Settlement, close_settled
-from recordings.jobs.work import Work
 from recordings.pool import shared_pool
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report

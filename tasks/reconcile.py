@@ -8,9 +8,10 @@ from prefect import unmapped
 from recordings.errors import StoreRefused
 from recordings.formatting import plural
 from recordings.jobs.comparison import Comparison
-from recordings.jobs.job import Job
-from recordings.jobs.reconcile import DayDrifts, Runs, reconcile_day
-from recordings.jobs.result import JobResult
+from recordings.jobs.drifts import DayDrifts
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.reconcile import Runs, reconcile_day
 from recordings.pool import shared_pool
 from recordings.preflight.places import nothing_below
 from recordings.recording import Day
@@ -55,7 +56,7 @@ def compare(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]
 
 @stage(task_run_name="repair {batch}")
 def repair_batch(batch: BatchRows, job: Job) -> JobResult:
-    """Verify, tag, and write the missing rows."""
+    """Verify, tag, and write the missing rows: an archiving run's own stages, which load the decoder."""
     place = workplace(job)
     rows = tag_batch(place.store, verify_batch(place.store, batch.rows, shared_pool()), shared_pool())
     written = write_rows(place.files, rows, run_id=job.run_id, wave=batch.batch.number)

@@ -11,7 +11,7 @@ from typing import cast
 from prefect_aws import AwsCredentials
 
 from recordings.handover.export import Export
-from recordings.jobs.job import Job
+from recordings.jobs.engine.job import Job
 from recordings.run import Run
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.session import Session, assume_role, make_clients_with, own_session

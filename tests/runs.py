@@ -10,7 +10,7 @@ from flows.erase import erase_recordings
 from flows.expire import expire_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
-from recordings.jobs import job
+from recordings.jobs.engine import job
 from recordings.retention_rules import RetentionRule
 from tests.bucket import DAY, PREFIX
 

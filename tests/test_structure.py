@@ -25,7 +25,7 @@ KNOWS = {
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records", "retention_rules"),
-    "json": ("table/records", "jobs/intents", "jobs/checksums", "pricing"),
+    "json": ("table/records", "jobs/engine/intents", "checksums", "pricing"),
     "bagit": ("handover/bag",),
     "av": ("conversion",),
     "pydub": ("conversion/pcm",),
@@ -113,7 +113,7 @@ def test_only_records_and_intents_name_the_files_of_runs(path: Path) -> None:
     """All others are handed values: whoever cannot name a record's file, or parse JSON, looks into no record."""
     texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
     records = {text for text in texts if isinstance(text, str) and re.fullmatch(r"_runs/?|.*\.\w+\.json", text)}
-    owners = {"recordings/table/records.py", "recordings/jobs/intents.py"}
+    owners = {"recordings/table/records.py", "recordings/jobs/engine/intents.py"}
     assert not records or path.relative_to(ROOT).as_posix() in owners
 
 
@@ -122,6 +122,12 @@ def test_folders_know_each_other_in_one_direction(path: Path) -> None:
     own = wing_of(name_of(path))
     known = {wing_of(name) for name in imports_of(path) if name.startswith("recordings.")} - {"", own}
     assert known <= (WINGS[own] if own else set(WINGS) - ON_TOP)
+
+
+@pytest.mark.parametrize("path", named(files_of("recordings/jobs/engine")))
+def test_what_jobs_share_knows_no_kind_of_job(path: Path) -> None:
+    of_jobs = [name.split(".") for name in imports_of(path) if name.startswith("recordings.jobs.")]
+    assert {parts[2] for parts in of_jobs} <= {"engine"}
 
 
 @pytest.mark.parametrize("path", named(files_of("recordings/s3")))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import pandas as pd
 
 from recordings.errors import InvalidRequest
-from recordings.handover.export import Export, Version
+from recordings.handover.export import AudioVersion, Export
 from recordings.pricing import prices
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of
@@ -77,9 +77,9 @@ def _last(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([states, attempts.drop_duplicates("key", keep="last")]).sort_values("key")
 
 
-def _item(row: AuditRow, version: Version) -> Item | str:
+def _item(row: AuditRow, version: AudioVersion) -> Item | str:
     """What is handed over of a recording, or why nothing is."""
-    if row.status in SMALL and version is Version.REPLACEMENT:
+    if row.status in SMALL and version is AudioVersion.REPLACEMENT:
         return Item(row=row, what="replacement", side=row.after)
     if row.status is Status.RELEASED:
         return f"{row.key}: run {row.run_id} released its original; version=replacement hands over what is left"

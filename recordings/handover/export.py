@@ -15,7 +15,7 @@ from recordings.table.files import audit_location
 from recordings.table.records import run_id_of
 
 
-class Version(StrEnum):
+class AudioVersion(StrEnum):
     """Which audio of a recording is handed over."""
 
     REPLACEMENT = "replacement"  # what is current: the small recording, or the original of one that was never converted
@@ -48,7 +48,7 @@ class Export:
     of_run: str | None
     case: str
     destination: Destination
-    version: Version
+    version: AudioVersion
     as_pcm: bool
     dry_run: bool
     started_at: datetime
@@ -111,15 +111,15 @@ def plan_export(
     keys: Sequence[str] | None = None,
     run_id: str | None = None,
     case: str = "",
-    version: str = Version.REPLACEMENT,
+    version: str = AudioVersion.REPLACEMENT,
     as_pcm: bool = False,
     dry_run: bool = True,
 ) -> Export:
     """The export's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
-    if version not in list(Version):
-        raise InvalidRequest(f"version is {version!r}: choose one of {', '.join(Version)}")
+    if version not in list(AudioVersion):
+        raise InvalidRequest(f"version is {version!r}: choose one of {', '.join(AudioVersion)}")
     started_at = datetime.now(UTC)
     export = Export(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
@@ -133,7 +133,7 @@ def plan_export(
         of_run=(run_id or "").strip() or None,
         case=case.strip(),
         destination=_destination(destination_uri),
-        version=Version(version),
+        version=AudioVersion(version),
         as_pcm=as_pcm,
         dry_run=dry_run,
         started_at=started_at,

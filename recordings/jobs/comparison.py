@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 
 from recordings.formatting import plural
-from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job
-from recordings.jobs.reconcile import DayDrifts, Drifts, Runs
-from recordings.jobs.work import Work
+from recordings.jobs.drifts import DayDrifts, Drifts
+from recordings.jobs.engine.intents import open_intents, runs_by_deed
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.work import Work
+from recordings.jobs.reconcile import Runs
 from recordings.recording import Day, days_between
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles

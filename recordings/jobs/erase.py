@@ -13,19 +13,20 @@ from datetime import UTC, date, datetime, timedelta
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.holds import reason_of
-from recordings.jobs.deletion import Checked, delete_batch, prove, removable, versions_of
-from recordings.jobs.finding import Finding, Wanted, rows_of_keys
-from recordings.jobs.job import Job
-from recordings.jobs.kinds import FOUND
-from recordings.jobs.result import JobResult
-from recordings.jobs.work import Work
+from recordings.jobs.engine.aftermath import trace_of_destruction
+from recordings.jobs.engine.deletion import Checked, delete_batch, prove, removable
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.object_search import ObjectSearch, Wanted, rows_of_keys
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.work import Work
 from recordings.keys import contact_of
 from recordings.pool import Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.records import ErasureRecord, Kind, open_erasures, record_erased, record_erasure
+from recordings.table.records import ErasureRecord, open_erasures, record_erased, record_erasure
 from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.versions import versions_of
 
 OPEN_DAYS = 7  # for which a request stays open at least
 
@@ -81,11 +82,11 @@ class Erasure(Work):
         return list(together.values())
 
     def _of(self, requests: Sequence[ErasureRecord]) -> Iterator[list[BatchRows]]:
-        finding = Finding(_wanted(requests), self._store, self._files)
-        for keys in finding:
+        search = ObjectSearch(_wanted(requests), self._store, self._files)
+        for keys in search:
             yield from self._batched([row for key in keys for row in self._rows(requests, key)])
         if requests[0].run_id == self._job.run_id:
-            (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
+            (self.notes if self._job.missing_ok else self.problems).extend(search.in_vain)
         if not self._job.dry_run:
             self._look_what_is_left(requests)
 
@@ -94,7 +95,7 @@ class Erasure(Work):
         return rows_of_keys([key], self._job, reason_of(case))
 
     def _look_what_is_left(self, requests: Sequence[ErasureRecord]) -> None:
-        left = [key for keys in Finding(_wanted(requests), self._store, self._files) for key in keys]
+        left = [key for keys in ObjectSearch(_wanted(requests), self._store, self._files) for key in keys]
         for request in requests:
             count = sum(_is_asked(request, key) for key in left)
             closes = request.requested_at + timedelta(days=OPEN_DAYS)
@@ -134,7 +135,7 @@ def erase_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: 
         job,
         pool,
         proved=lambda row: prove(row, lambda: _checked(store, row)),
-        found=FOUND[Kind.ERASE],
+        trace=trace_of_destruction,
     )
 
 

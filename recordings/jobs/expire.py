@@ -10,13 +10,13 @@ from itertools import groupby
 
 from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.jobs.aftermath import found_destroyed, state_after
-from recordings.jobs.deletion import Checked, Proof, delete_batch, in_order, prove, removable, versions_of
-from recordings.jobs.due import DayToExpire, check_stands, in_retention, last_due, look_at_day
-from recordings.jobs.job import Job, begun
-from recordings.jobs.result import JobResult
-from recordings.jobs.selection import dates_asked_for
-from recordings.jobs.work import Work
+from recordings.jobs.engine.aftermath import state_after, trace_of_destruction
+from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove, removable
+from recordings.jobs.engine.job import Job, begun
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.selection import dates_asked_for
+from recordings.jobs.engine.work import Work
+from recordings.jobs.expiring_day import DayToExpire, check_stands, in_retention, last_due, look_at_day
 from recordings.marks import check_not_exempt
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
@@ -27,7 +27,7 @@ from recordings.s3.objects import StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import HOLDS_REPLACEMENT, STATES, AuditRow, BatchRows, Status
-from recordings.versions import versions_by_key
+from recordings.versions import in_order, versions_by_key, versions_of
 
 
 def expire_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
@@ -40,7 +40,7 @@ def expire_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job:
             return row
         return prove(begun(row, job), lambda: _checked(store, row, versions.get(row.key), job))
 
-    return delete_batch(store, files, batch, job, pool, proved=proved, found=found_destroyed)
+    return delete_batch(store, files, batch, job, pool, proved=proved, trace=trace_of_destruction)
 
 
 def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | None, job: Job) -> Checked:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from math import ceil
 
 from recordings.errors import BodyDiffers, Changed, Skipped, Unproven
-from recordings.jobs.job import Job, begun
-from recordings.jobs.result import JobResult, Reading
-from recordings.jobs.selection import Part, only_of_part
+from recordings.jobs.engine.job import Job, begun
+from recordings.jobs.engine.result import JobResult, Reading
+from recordings.jobs.engine.selection import Part, only_of_part
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices

@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
-from recordings.jobs.aftermath import shows_hold
-from recordings.jobs.cases import Cases, cases_now
-from recordings.jobs.deletion import versions_of
-from recordings.jobs.finding import Finding, rows_of_keys, wanted_by
-from recordings.jobs.intents import conclude, confirmed, set_out
-from recordings.jobs.job import Job
-from recordings.jobs.result import JobResult
-from recordings.jobs.work import Work
+from recordings.jobs.engine.aftermath import shows_hold
+from recordings.jobs.engine.cases import Cases, cases_now
+from recordings.jobs.engine.intents import conclude, confirmed, set_out
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys, wanted_by
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.work import Work
 from recordings.marks import HOLD_TAG, MAX_TAGS
 from recordings.outcomes import accounted
 from recordings.pool import Pool
@@ -29,6 +28,7 @@ from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
+from recordings.versions import versions_of
 
 _STILL = "; still held for "
 
@@ -179,11 +179,11 @@ class Holding(Work):
     """The objects to hold, or whose hold is lifted."""
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        finding = Finding(wanted_by(self._job), self._store, self._files)
+        search = ObjectSearch(wanted_by(self._job), self._store, self._files)
         try:
-            for keys in finding:
+            for keys in search:
                 yield from self._batched(rows_of_keys(keys, self._job, None))
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to its end: {error}")
             return
-        (self.notes if self._job.missing_ok else self.problems).extend(finding.in_vain)
+        (self.notes if self._job.missing_ok else self.problems).extend(search.in_vain)

@@ -1,22 +1,18 @@
-"""Compare the audit table with the bucket, and repair what is safe to repair.
+"""Compare the audit table with the bucket, and repair what is safe to repair."""
 
-A drift is one difference between the table and the bucket.
-"""
-
-from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.formatting import label, plural
-from recordings.found import found_row
 from recordings.glossary import code_of
-from recordings.jobs.aftermath import found_restored
-from recordings.jobs.job import FOUND_GONE, Job, begun
-from recordings.keys import date_of
+from recordings.jobs.drifts import Drift
+from recordings.jobs.engine.aftermath import trace_of_restore
+from recordings.jobs.engine.job import FOUND_GONE, Job, begun
 from recordings.marks import is_committed
+from recordings.observed import found_row
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
@@ -24,130 +20,17 @@ from recordings.retention_rules import RetentionRule, possible_ends, rule_for
 from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
-from recordings.table.evidence import DIFFERENCES_FOLDER
-from recordings.table.files import AuditFiles, digest_of, open_table
+from recordings.table.files import open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.records import Kind
-from recordings.table.rows import DESTROYED, EVENTS, AuditRow, ManifestFile, Status
+from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
+from recordings.versions import versions_below
 
 _YEAR_DAYS = 365.25
-_MAX_NAMED = 100  # differences of each kind that reports name; the files list all
-_DIFFERENCES_OF_A_FILE = 20_000
-FAILURES = ("unavailable", "bug", "not-compared")  # the comparison itself failed; these say nothing about the bucket
-LOSSES = ("vanished", "changed-since", "original-gone", "resurrected")  # others deleted or overwrote objects
 
 _UNTOLD = {Kind.RELEASE: "release-untold", Kind.EXPIRE: "expire-untold", Kind.ERASE: "erase-untold"}
 
 Runs = Mapping[tuple[Kind, str], str]  # by kind and key: the run that recorded its intent and then wrote no row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
-    """One difference between table and bucket. ``row`` is the row that would repair it, where that is safe."""
-
-    code: str
-    key: str
-    sentence: str
-    row: AuditRow | None = None
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether a recording, an original, or a deletion is not as the table says."""
-        return self.code in LOSSES
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the drift makes the run fail: something is lost, or could not be compared."""
-        return self.code in LOSSES or self.code in FAILURES
-
-
-class DayDrifts:
-    """The drifts of one day below one prefix. A plain class, as Batch is."""
-
-    __slots__ = ("day", "drifts")
-
-    def __init__(self, day: Day, drifts: Sequence[Drift]) -> None:
-        self.day = day
-        self.drifts = tuple(drifts)
-
-    @property
-    def trouble(self) -> str:
-        """The first drifts that make the run fail, in a sentence; empty if there is none."""
-        bad = [f"{drift.key}: {drift.code}" for drift in self.drifts if drift.is_bad]
-        return f"{plural(len(bad), 'recording')} lost, or not compared: {', '.join(bad[:3])}" if bad else ""
-
-
-class Drifts:
-    """The drifts that a reconciliation has found so far: all are counted and written, the first are named."""
-
-    def __init__(self, job: Job, files: AuditFiles) -> None:
-        self.counts = Counter[str]()  # by code
-        self.examples: dict[str, list[Drift]] = {}  # the first of each code
-        self.mendable = 0
-        self.files: list[ManifestFile] = []
-        self._job, self._audit_files = job, files
-        self._unwritten: list[Drift] = []
-        self._bad: list[str] = []
-
-    def add(self, drifts: Iterable[Drift]) -> None:
-        """Count these in, and write what has gathered if that is much."""
-        for drift in drifts:
-            self.counts[drift.code] += 1
-            examples = self.examples.setdefault(drift.code, [])
-            if len(examples) < _MAX_NAMED:
-                examples.append(drift)
-                if drift.is_bad:
-                    self._bad.append(f"{drift.key}: {drift.code}, {drift.sentence}")
-            self.mendable += drift.row is not None
-            self._unwritten.append(replace(drift, row=None))
-        if len(self._unwritten) >= _DIFFERENCES_OF_A_FILE:
-            self.write()
-
-    def write(self) -> None:
-        """Write the drifts that are not written yet."""
-        number = len(self.files) + 1
-        self.files += write_differences(self._audit_files, self._job, self._unwritten, number=number)
-        self._unwritten = []
-
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """Of the counts, those of losses."""
-        return {code: count for code, count in self.counts.items() if code in LOSSES}
-
-    @property
-    def problems(self) -> list[str]:
-        """Losses and failed comparisons: the first of each kind, and how many more."""
-        bad = sum(count for code, count in self.counts.items() if code in (*LOSSES, *FAILURES))
-        more = bad - len(self._bad)
-        said = f"and {plural(more, 'more recording')}: the files {DIFFERENCES_FOLDER}/{self._job.run_id}*.csv list all"
-        return [*self._bad, *([said] if more else [])]
-
-
-def write_differences(files: AuditFiles, job: Job, drifts: Sequence[Drift], *, number: int = 1) -> list[ManifestFile]:
-    """The differences as ``_differences/<run_id>.csv``, one row each; no file where there are none.
-
-    Further rows go into ``<run_id>-2.csv`` and so on. No cell begins with text that others chose, such as an object's
-    name: a spreadsheet would take text that begins with = for a formula.
-    """
-    if not drifts:
-        return []
-    rows = [
-        {
-            "run_id": job.run_id,
-            "compared_at": job.started_at,
-            "bucket": job.bucket,
-            "recording_date": date_of(drift.key),
-            "key": drift.key,
-            "difference": drift.code,
-            "is_loss": drift.is_loss,
-            "sentence": drift.sentence,
-        }
-        for drift in drifts
-    ]
-    data = pd.DataFrame(rows).to_csv(index=False).encode()
-    name = f"{DIFFERENCES_FOLDER}/{job.run_id}{f'-{number}' if number > 1 else ''}.csv"
-    files.create(name, data)
-    return [ManifestFile(name=name, rows=len(rows), sha256=digest_of(data))]
 
 
 def reconcile_day(
@@ -179,7 +62,7 @@ def reconcile_day(
         return now
 
     known = {row.key: row for row in rows_of_days(files, [day.date], columns, only, states)}
-    versions = _versions_by_key(store, day)
+    versions = versions_below(store, day.key_prefixes)
     keys = sorted(versions.keys() | known.keys())
 
     def compared(key: str) -> list[Drift]:
@@ -250,16 +133,6 @@ def _found_gone(known: Mapping[str, AuditRow], deleted: Collection[tuple[str, st
         for row in gone
         if (row.key, row.version_before) not in deleted
     ]
-
-
-def _versions_by_key(store: Store, day: Day) -> Mapping[str, list[Version]]:
-    found: dict[str, list[Version]] = defaultdict(list)
-    for prefix in day.key_prefixes:
-        for page in store.list_versions(prefix):
-            for version in page:
-                if not version.key.endswith("/"):  # a folder's placeholder
-                    found[version.key].append(version)
-    return found
 
 
 def _compared(
@@ -377,7 +250,7 @@ def _changed(store: Store, key: str, row: AuditRow, newest: Version, job: Job, r
 def _is_original(store: Store, row: AuditRow) -> bool:
     """Whether the current version is the original brought back, and not somebody else's object."""
     try:
-        found_restored(store, row)
+        trace_of_restore(store, row)
     except RecordingError:
         return False
     return True

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.formatting import plural
 from recordings.holds import check_no_case_holds
-from recordings.jobs.aftermath import found_released, original_version, state_after
-from recordings.jobs.deletion import Checked, Proof, delete_batch, prove
-from recordings.jobs.job import FOUND_GONE, Job, begun
-from recordings.jobs.result import JobResult
+from recordings.jobs.engine.aftermath import original_version, state_after, trace_of_release
+from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove
+from recordings.jobs.engine.job import FOUND_GONE, Job, begun
+from recordings.jobs.engine.result import JobResult
 from recordings.marks import CONVERTED_TAG, check_not_exempt, is_committed
 from recordings.pool import Pool
 from recordings.provenance import UNVERSIONED, provenance_of
@@ -24,7 +24,7 @@ from recordings.table.rows import TAG_LIMIT, AuditRow, BatchRows, Status
 def release_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Prove each replacement, record the intent to delete, delete the originals, write the rows."""
     return delete_batch(
-        store, files, batch, job, pool, proved=lambda row: prove_released(store, row, job), found=found_released
+        store, files, batch, job, pool, proved=lambda row: prove_released(store, row, job), trace=trace_of_release
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from recordings.formatting import plural
 from recordings.glossary import DIFFERENCES
-from recordings.jobs.reconcile import LOSSES, Drift
+from recordings.jobs.drifts import LOSSES, Drift
 
 _MAX_FILES = 20  # files named on a page
 

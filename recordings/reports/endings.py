@@ -1,8 +1,8 @@
 """What an expiry or an erasure destroyed, by which rule, and what proves it; what a case holds."""
 
 from recordings.formatting import human_bytes, plural, usd
-from recordings.jobs.job import Job
-from recordings.jobs.result import JobSummary, JobSums
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import JobSummary, JobSums
 from recordings.reports.markdown import as_code, plain
 from recordings.table.records import Kind
 from recordings.table.rows import DESTROYED, EVENTS

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from recordings.formatting import human_bytes, label, plural, usd
 from recordings.glossary import meaning, way_out
 from recordings.holds import CASE
-from recordings.jobs.job import Job
-from recordings.jobs.reconcile import LOSSES
-from recordings.jobs.result import JobSummary, JobSums
+from recordings.jobs.drifts import LOSSES
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import JobSummary, JobSums
 from recordings.recording import open_span
 from recordings.reports.differences import differences_table
 from recordings.reports.endings import destroyed_report, held_report
@@ -67,7 +67,7 @@ def _verdict(job: Job, summary: JobSummary) -> str:
     done = summary.counts.get(job.traits.done or "", 0)
     if not done:
         return job.traits.nothing_to_do
-    if job.kind is Kind.CHECK and job.dry_run:
+    if job.kind is Kind.FIXITY and job.dry_run:
         return f"{plural(done, 'recording')} would be checked"
     would = "would be " if job.dry_run else ""
     return f"{plural(done, job.traits.noun)} {would}{job.traits.participle}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from recordings.backfill.portions import Portion
 from recordings.formatting import plural
-from recordings.jobs.job import days_to_compare
+from recordings.jobs.engine.job import days_to_compare
 from recordings.recording import open_span, span
 from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
 from recordings.run import window
@@ -114,7 +114,7 @@ def savings_name(parameters: Mapping[str, Any]) -> str:
 _SUBJECT: Mapping[Kind, Callable[[Mapping[str, Any]], str]] = {
     Kind.RESTORE: _restore,
     Kind.RELEASE: _release,
-    Kind.CHECK: _check,
+    Kind.FIXITY: _check,
     Kind.EXPIRE: _expiry,
     Kind.ERASE: _erasure,
     Kind.HOLD: _hold,

@@ -41,7 +41,7 @@ class Kind(StrEnum):
     ERASE = "erase"
     HOLD = "hold"
     LIFT = "lift"
-    CHECK = "check"  # of the replacements' bytes at rest
+    FIXITY = "fixity"  # a check of the replacements' bytes at rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

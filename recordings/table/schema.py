@@ -252,7 +252,7 @@ file can be compared with a backup.
 
 The bytes of the recordings are checked by `check_fixity`, which writes a row `checked` for each that is intact; if
 `read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,
-S3 Batch Operations computes checksums where objects lie. `recordings.jobs.checksums.compare_checksums(path, audit_uri)`
+S3 Batch Operations computes checksums where objects lie. `recordings.checksums.compare_checksums(path, audit_uri)`
 joins a CSV file of its report with this table, by bucket, key and version: `sha256_after` for replacements,
 `sha256_before` for originals.
 

@@ -28,7 +28,7 @@ from flows.archive import archive_recordings
 from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
 from recordings.glossary import meaning, way_out
-from recordings.jobs.job import plan_job
+from recordings.jobs.engine.job import plan_job
 from recordings.summary import RunFailed, RunSummary
 from recordings.table.files import LocalFiles
 from recordings.table.records import Kind, record_start

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from flows.release import release_originals
+from recordings.checksums import compare_checksums
 from recordings.errors import InvalidRequest
-from recordings.jobs.checksums import compare_checksums
 from tests.bucket import DAY, Bucket, key_of
 
 KEY = key_of(1)

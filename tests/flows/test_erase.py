@@ -12,7 +12,7 @@ from flows.erase import erase_recordings
 from flows.hold import hold_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs import erase
-from recordings.jobs.result import JobFailed, JobSummary
+from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recordings.jobs import job
+from recordings.jobs.engine import job
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit

@@ -9,7 +9,7 @@ from flows.archive import archive_recordings
 from flows.expire import expire_recordings
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.result import JobFailed
+from recordings.jobs.engine.result import JobFailed
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of

@@ -17,8 +17,8 @@ from flows.fixity import check_fixity
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
+from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.jobs.fixity import is_turn
-from recordings.jobs.result import JobFailed, JobSummary
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
@@ -62,7 +62,7 @@ def test_what_is_intact_gets_a_row_that_supersedes_nothing(
     assert rows["sha256_after"].to_dict() == {key: hashlib.sha256(bucket.body(key)).hexdigest() for key in archived}
     assert bucket.snapshot() == before
     pd.testing.assert_frame_equal(current(read_audit(audit_uri)).reset_index(drop=True), states.reset_index(drop=True))
-    assert "3 recordings found intact" in artifact("check-report")
+    assert "3 recordings found intact" in artifact("fixity-report")
 
 
 def test_released_recordings_are_checked_and_restored_ones_are_not(
@@ -122,7 +122,7 @@ def test_what_is_gone_or_overwritten_is_a_loss(
     reason = reason_of(audit_uri, failed)
     assert reason.startswith(f"{code}: s3://{bucket.name}/{KEY}: expected version {version}, {found}")
     assert reason in str(failed.value)
-    assert "**something is lost**" in artifact("check-report")
+    assert "**something is lost**" in artifact("fixity-report")
 
 
 def test_a_stored_checksum_that_the_table_does_not_know_is_a_loss(

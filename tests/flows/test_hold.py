@@ -11,7 +11,7 @@ from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
 from recordings.errors import InvalidRequest
-from recordings.jobs.result import JobFailed, JobSummary
+from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit

@@ -14,7 +14,7 @@ import pytest
 
 from demo.servers import Server
 from flows.archive import archive_recordings
-from recordings.jobs import job
+from recordings.jobs.engine import job
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit

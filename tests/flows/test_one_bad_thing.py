@@ -27,8 +27,8 @@ from flows.report import report_savings
 from flows.restore import restore_recordings
 from recordings import errors
 from recordings.conversion.audio import convert
-from recordings.jobs.aftermath import PARTLY
-from recordings.jobs.result import JobFailed
+from recordings.jobs.engine.aftermath import PARTLY
+from recordings.jobs.engine.result import JobFailed
 from recordings.profiles import PROFILES
 from recordings.retention_rules import RetentionRule
 from recordings.summary import RunFailed

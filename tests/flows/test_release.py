@@ -12,7 +12,7 @@ from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.result import JobFailed, JobSummary
+from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
@@ -216,7 +216,7 @@ def test_what_cannot_be_settled_is_not_found_gone(
 ) -> None:
     """One look at what a dead run deleted is refused: this run ends red and claims nothing, the next one settles."""
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.jobs.deletion.conclude", lambda *_: 1 / 0)
+        patch.setattr("recordings.jobs.engine.deletion.conclude", lambda *_: 1 / 0)
         with pytest.raises(JobFailed) as died:
             release()
     error = S3Error(status=403, code="Forbidden", message="")

@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from recordings.jobs.engine.job import Job, plan_job
+from recordings.jobs.engine.settlement import close_settled, settle
 from recordings.jobs.expire import Expiry, expire_batch
-from recordings.jobs.job import Job, plan_job
-from recordings.jobs.settlement import close_settled, settle
 from recordings.pool import Budget, Pool
 from recordings.provenance import UNVERSIONED
 from recordings.retention_rules import RetentionRule, checked_rules

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from recordings.jobs.job import Job
-from recordings.jobs.search import Search
-from recordings.jobs.selection import look_through, rows_of_part
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.search import Search
+from recordings.jobs.engine.selection import look_through, rows_of_part
 from recordings.pool import Pool
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from recordings.holds import reason_of
-from recordings.jobs.job import Job, batches_of, plan_job
-from recordings.jobs.result import Freed, JobResult, JobSums, summarize
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.result import Freed, JobResult, JobSums, summarize
 from recordings.reports.job import job_report
 from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind

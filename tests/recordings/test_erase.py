@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.holds import reason_of
+from recordings.jobs.engine.job import batches_of, plan_job
+from recordings.jobs.engine.object_search import rows_of_keys
 from recordings.jobs.erase import erase_batch
-from recordings.jobs.finding import rows_of_keys
-from recordings.jobs.job import batches_of, plan_job
 from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.settings import Settings

@@ -17,7 +17,7 @@ from recordings.backfill.finished import finished
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.jobs.intents import Intent, is_over, open_intents
+from recordings.jobs.engine.intents import Intent, is_over, open_intents
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.savings.sums import read_runs

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from recordings.errors import StoreRefused
-from recordings.jobs import intents
-from recordings.jobs.aftermath import PARTLY
-from recordings.jobs.intents import open_intents
+from recordings.jobs.engine import intents
+from recordings.jobs.engine.aftermath import PARTLY
+from recordings.jobs.engine.intents import open_intents
 from recordings.marks import EXEMPT_METADATA
 from recordings.retention_rules import RetentionRule
 from recordings.s3.deleting import Removable
@@ -411,7 +411,7 @@ def test_a_hold_after_the_check_is_asked_for_once_more(archive: Archive, monkeyp
         tag(archive, row, row.version_after, "legal-hold", "C-1")
         return written(*args)
 
-    monkeypatch.setattr("recordings.jobs.deletion.set_out", held_meanwhile)
+    monkeypatch.setattr("recordings.jobs.engine.deletion.set_out", held_meanwhile)
     assert archive.expire().reasons == {"held": 1}
     assert archive.left(1) == [row.version_after, row.version_before]
 

@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
-from recordings.jobs.job import plan_job
+from recordings.jobs.engine.job import plan_job
 from recordings.pricing import prices
 from recordings.savings.sums import savings
 from recordings.table.evidence import Flaw, verify_audit

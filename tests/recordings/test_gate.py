@@ -26,7 +26,7 @@ from recordings.gate import (
     pays,
     staying_usd,
 )
-from recordings.jobs.job import batches_of, plan_job
+from recordings.jobs.engine.job import batches_of, plan_job
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import release_batch
 from recordings.keeping import Convertible

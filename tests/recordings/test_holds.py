@@ -9,14 +9,15 @@ import pytest
 
 from recordings.errors import InvalidRequest, Skipped
 from recordings.holds import BEFORE, case_of, cases_in, check_case, check_no_case_holds, reason_of, with_cases
-from recordings.jobs import deletion, hold
-from recordings.jobs.cases import cases_now
+from recordings.jobs import hold
+from recordings.jobs.engine import deletion
+from recordings.jobs.engine.cases import cases_now
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.object_search import rows_of_keys
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.settlement import settle
 from recordings.jobs.erase import erase_batch
-from recordings.jobs.finding import rows_of_keys
 from recordings.jobs.hold import hold_batch
-from recordings.jobs.job import Job, batches_of, plan_job
-from recordings.jobs.result import JobResult
-from recordings.jobs.settlement import settle
 from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.settings import Settings

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from recordings.errors import StoreRefused, StoreUnavailable
-from recordings.jobs import intents
-from recordings.jobs.deletion import Checked, Proof
-from recordings.jobs.intents import open_intents, runs_by_deed, set_out
-from recordings.jobs.job import Job, batches_of, plan_job
+from recordings.jobs.engine import intents
+from recordings.jobs.engine.deletion import Checked, Proof
+from recordings.jobs.engine.intents import open_intents, runs_by_deed, set_out
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.settlement import Settlement, close_settled, settle
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import prove_released, release_batch
 from recordings.jobs.restore import restore_batch
-from recordings.jobs.result import JobResult
-from recordings.jobs.settlement import Settlement, close_settled, settle
 from recordings.pool import Budget, Pool
 from recordings.recording import Batch, Day
 from recordings.s3.deleting import DeletingStore, Removable
@@ -397,7 +397,7 @@ def test_a_replacement_that_is_replaced_after_it_was_proved_keeps_its_original(
         world.bucket.put(key, b"theirs")
         return written(*args)
 
-    monkeypatch.setattr("recordings.jobs.deletion.set_out", replaced_meanwhile)
+    monkeypatch.setattr("recordings.jobs.engine.deletion.set_out", replaced_meanwhile)
     world.run(Kind.RELEASE)
     assert key not in world.gone()
     assert set(world.told(Status.CHANGED)) == {key}
@@ -415,7 +415,7 @@ def test_two_releases_at_once_lose_nothing(world: World, monkeypatch: pytest.Mon
             world.run(Kind.RELEASE)
         return intent
 
-    monkeypatch.setattr("recordings.jobs.deletion.set_out", meanwhile)
+    monkeypatch.setattr("recordings.jobs.engine.deletion.set_out", meanwhile)
     world.run(Kind.RELEASE)
     frame = read_audit(world.uri)
     assert world.gone() == {row.key for row in world.rows}
@@ -430,7 +430,7 @@ def test_one_file_alone_deletes() -> None:
     root = Path(__file__).parents[2]
     ours = [path for package in ("recordings", "tasks", "flows") for path in (root / package).rglob("*.py")]
     calls = {str(path.relative_to(root)): path.read_text().count(".delete_version(") for path in ours}
-    assert {name: count for name, count in calls.items() if count} == {"recordings/jobs/deletion.py": 1}
+    assert {name: count for name, count in calls.items() if count} == {"recordings/jobs/engine/deletion.py": 1}
 
 
 def test_reconcile_names_the_run_that_set_out(world: World) -> None:

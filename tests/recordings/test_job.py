@@ -11,10 +11,10 @@ import pytest
 
 from recordings.errors import InvalidRequest
 from recordings.glossary import DIFFERENCES
-from recordings.jobs.job import Job, batches_of, plan_job
-from recordings.jobs.kinds import DONE, FOUND, TRAITS
-from recordings.jobs.reconcile import Drift, Drifts
-from recordings.jobs.result import JobFailed, JobResult, JobSummary, JobSums, summarize
+from recordings.jobs.drifts import Drift, Drifts
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS
+from recordings.jobs.engine.result import JobFailed, JobResult, JobSummary, JobSums, summarize
 from recordings.reports.differences import differences_report
 from recordings.reports.job import job_report
 from recordings.table.files import LocalFiles, digest_of
@@ -86,7 +86,7 @@ def test_the_run_id_leads_to_the_flow_run() -> None:
 def test_each_kind_of_job_has_its_traits_and_each_deed_its_own_status() -> None:
     assert set(TRAITS) == set(Kind) - {Kind.ARCHIVE, Kind.BACKFILL}
     assert len(DONE) == len(set(DONE))
-    assert set(FOUND) == {kind for kind, traits in TRAITS.items() if traits.done} - {Kind.CHECK}
+    assert set(TRACES) == {kind for kind, traits in TRAITS.items() if traits.done} - {Kind.FIXITY}
 
 
 def row(number: int, status: Status, reason: str | None = None, **changes: Any) -> AuditRow:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recordings.keys import Holds, contact_of, date_of, layout_of, places_of, time_of
+from recordings.keys import Content, contact_of, date_of, layout_of, places_of, time_of
 from recordings.settings import Settings, settings
 from tests.bucket import Bucket
 
@@ -18,20 +18,20 @@ DAY = date(2026, 3, 31)
 PREFIX = "connect/acme/CallRecordings/"
 MINUTE, SECOND = datetime(2026, 3, 31, 21, 14, tzinfo=UTC), datetime(2026, 3, 31, 21, 14, 16, tzinfo=UTC)
 KEYS = {
-    f"{PREFIX}2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Holds.RECORDING, MINUTE),
-    f"{PREFIX}ivr/2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Holds.IVR_RECORDING, MINUTE),
-    f"Analysis/Voice/2026/03/31/{CONTACT}_analysis_2026-03-31T21:14:16Z.json": (Holds.ANALYSIS, SECOND),
-    f"Analysis/Voice/ivr/2026/03/31/{CONTACT}_analysis_2026-03-31T21:14:16Z.json": (Holds.ANALYSIS, SECOND),
+    f"{PREFIX}2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Content.RECORDING, MINUTE),
+    f"{PREFIX}ivr/2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Content.IVR_RECORDING, MINUTE),
+    f"Analysis/Voice/2026/03/31/{CONTACT}_analysis_2026-03-31T21:14:16Z.json": (Content.ANALYSIS, SECOND),
+    f"Analysis/Voice/ivr/2026/03/31/{CONTACT}_analysis_2026-03-31T21:14:16Z.json": (Content.ANALYSIS, SECOND),
     f"Analysis/Voice/Redacted/2026/03/31/{CONTACT}_analysis_redacted_2026-03-31T21:14:16Z.json": (
-        Holds.REDACTED_ANALYSIS,
+        Content.REDACTED_ANALYSIS,
         SECOND,
     ),
     f"Analysis/Voice/ivr/Redacted/2026/03/31/{CONTACT}_analysis_redacted_2026-03-31T21:14:16Z.json": (
-        Holds.REDACTED_ANALYSIS,
+        Content.REDACTED_ANALYSIS,
         SECOND,
     ),
     f"Analysis/Voice/Redacted/2026/03/31/{CONTACT}_call_recording_redacted_2026-03-31T21:14:16Z.wav": (
-        Holds.REDACTED_RECORDING,
+        Content.REDACTED_RECORDING,
         SECOND,
     ),
 }

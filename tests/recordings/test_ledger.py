@@ -9,8 +9,8 @@ import pytest
 
 from recordings import ledger as module
 from recordings.errors import StoreUnavailable
-from recordings.found import listed_row
 from recordings.ledger import Ledger
+from recordings.observed import listed_row
 from recordings.recording import Batch, Recording
 from recordings.run import Run
 from recordings.table.files import AuditFiles

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from recordings.jobs.job import Job, plan_job
-from recordings.jobs.left import Days, days_to_look_at, record_left
+from recordings.jobs.engine.job import Job, plan_job
+from recordings.jobs.engine.left import Days, days_to_look_at, record_left
 from recordings.run import Run
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows

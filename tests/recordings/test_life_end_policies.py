@@ -13,14 +13,14 @@ import pytest
 from demo.servers import Server
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.holds import reason_of
-from recordings.jobs.deletion import check_may_delete
+from recordings.jobs.engine.deletion import check_may_delete
+from recordings.jobs.engine.intents import set_out
+from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.kinds import TRAITS
+from recordings.jobs.engine.settlement import settle
 from recordings.jobs.erase import Erasure, erase_batch
 from recordings.jobs.expire import Expiry, expire_batch
 from recordings.jobs.hold import Holding, hold_batch
-from recordings.jobs.intents import set_out
-from recordings.jobs.job import Job, batches_of, plan_job
-from recordings.jobs.kinds import TRAITS
-from recordings.jobs.settlement import settle
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.recording import Batch, Day
@@ -46,7 +46,7 @@ POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 CASE = "2026-CV-1"
 SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east-1:000000000000:key/k"}
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
-DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.found and traits.done}
+DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.trace and traits.done}
 SETTLING = ["restore", "release", "reconcile", "check", "expire", "erase", "hold"]
 SEEING_HOLDS = {  # each action with a kind of bucket in which only it shows a hold
     **dict.fromkeys(("s3:ListBucketVersions", "s3:GetBucketObjectLockConfiguration"), "locking"),

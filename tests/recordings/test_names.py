@@ -65,7 +65,7 @@ NOTHING: dict[str, Any] = {
         (Kind.RESTORE, {"contact_ids": ["a"], "run_id": " r "}, "restore contact a, run r"),
         (Kind.RESTORE, {"start_date": DAY, "end_date": DAY}, "restore 2026-01-12"),
         (Kind.RESTORE, {"start_date": DAY, "prefixes": ["connect/"]}, "restore from 2026-01-12, below connect/"),
-        (Kind.CHECK, {"dry_run": True, "prefixes": ["connect/"]}, "dry run: check calls, below connect/"),
+        (Kind.FIXITY, {"dry_run": True, "prefixes": ["connect/"]}, "dry run: check calls, below connect/"),
         (Kind.RELEASE, {"dry_run": True}, "dry run: release originals of calls"),
         (Kind.RELEASE, {"end_date": DAY}, "release originals of calls, up to 2026-01-12"),
         (Kind.RECONCILE, {"start_date": DAY, "end_date": END}, "compare table and calls, 2026-01-12 ... 2026-01-18"),

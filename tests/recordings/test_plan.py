@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.estimate import look_at
-from recordings.found import listed_row
+from recordings.observed import listed_row
 from recordings.plan import Listing, Plan, days_of, list_day, pack
 from recordings.pool import Pool
 from recordings.recording import Day, Recording, Window

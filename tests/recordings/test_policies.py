@@ -17,14 +17,15 @@ from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
 from recordings.handover.export import plan_export
 from recordings.handover.hand import hand_over
-from recordings.jobs.deletion import check_may_delete
+from recordings.jobs.drifts import Drift, write_differences
+from recordings.jobs.engine.deletion import check_may_delete
+from recordings.jobs.engine.intents import set_out
+from recordings.jobs.engine.job import batches_of, plan_job
+from recordings.jobs.engine.settlement import settle
 from recordings.jobs.fixity import check_batch
-from recordings.jobs.intents import set_out
-from recordings.jobs.job import batches_of, plan_job
-from recordings.jobs.reconcile import Drift, reconcile_day, write_differences
+from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import release_batch
 from recordings.jobs.restore import restore_batch
-from recordings.jobs.settlement import settle
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.preflight.canary import check_sight
@@ -249,7 +250,7 @@ def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
 
 def check(world: World, rows: list[AuditRow], pool: Pool) -> None:
     """One by the stored checksum, one read; and a third that is gone, which S3 may say only to who may list."""
-    wanted = replace(job(world, Kind.CHECK), sample_percent=100)
+    wanted = replace(job(world, Kind.FIXITY), sample_percent=100)
     gone = replace(rows[0], key=f"{rows[0].key}.gone")
     (batch,) = batches_of([replace(rows[0], read_back=True), replace(rows[1], read_back=False), gone])
     done = check_batch(world.store, world.files, batch, wanted, pool)

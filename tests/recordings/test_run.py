@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
-from recordings.jobs.job import plan_job
+from recordings.jobs.engine.job import plan_job
 from recordings.settings import settings
 from recordings.table.records import Kind
 from tests.bucket import PREFIX

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recordings.jobs.job import Job, plan_job
+from recordings.jobs.engine.job import Job, plan_job
 from recordings.jobs.restore import restore_recording
 from recordings.keys import contact_of
 from recordings.pool import Pool

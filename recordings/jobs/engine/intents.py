@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
-from recordings.jobs.job import Job
-from recordings.jobs.kinds import DONE, FOUND, TRAITS, original_is_after
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.table.evidence import listed_digests
@@ -260,7 +260,7 @@ def _read(data: bytes) -> Intent | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # cut off, or not written by us
         return None
     is_ours = isinstance(intent.run_id, str) and isinstance(intent.bucket, str) and type(intent.batch) is int
-    return intent if is_ours and intent.kind in FOUND and intent.written_at.tzinfo else None
+    return intent if is_ours and intent.kind in TRACES and intent.written_at.tzinfo else None
 
 
 _PARSE = {

@@ -1,18 +1,17 @@
 """The work of a job: its recordings, a few batches at a time, and what has come of them so far."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
-from recordings.jobs.job import Job, batches_of
-from recordings.jobs.result import JobResult, JobSums
+from recordings.jobs.engine.job import Job, batches_of
+from recordings.jobs.engine.result import JobResult, JobSums
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, BatchRows, ManifestFile
 from recordings.waves import in_waves
 
 
-class Work(ABC):
+class Work:
     """The recordings that a job works on, and the results so far.
 
     The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones; then it
@@ -34,9 +33,9 @@ class Work(ABC):
         self._job, self._store, self._files, self._leave = job, store, files, leave or {}
         self._batches = 0
 
-    @abstractmethod
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        """As many batches at a time as are worked on at once."""
+        """As many batches at a time as are worked on at once; each kind of work finds them in its own way."""
+        raise NotImplementedError
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
         """Count in the outcomes of these batches."""
@@ -52,7 +51,7 @@ class Work(ABC):
         """How many recordings the job has found to be lost, by code."""
         return {code: self.sums.reasons[code] for code in self._job.traits.losses if code in self.sums.reasons}
 
-    def conclude(self) -> None:  # noqa: B027 (most kinds have nothing to say)
+    def conclude(self) -> None:
         """Write down what later jobs have to know. To be called after the end record."""
 
     def _batched(self, *groups: Sequence[AuditRow]) -> Iterator[list[BatchRows]]:

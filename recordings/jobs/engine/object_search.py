@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from recordings.jobs.job import Job
+from recordings.jobs.engine.job import Job
 from recordings.keys import all_places, contact_of, date_of, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.s3.objects import Version
@@ -45,7 +45,7 @@ def wanted_by(job: Job) -> Wanted:
     )
 
 
-class Finding:
+class ObjectSearch:
     """The objects asked for, some thousands at a time, and afterwards what was asked for in vain."""
 
     def __init__(self, wanted: Wanted, store: Store, files: AuditFiles) -> None:

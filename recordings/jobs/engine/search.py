@@ -3,18 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 
-from recordings.jobs.job import Job
-from recordings.jobs.left import Days, days_to_look_at, record_left
-from recordings.jobs.selection import (
-    ByProvenance,
-    Found,
-    Part,
-    knows_bucket,
-    of_unknown_bucket,
-    packed,
-    sentences,
-)
-from recordings.jobs.work import Work
+from recordings.jobs.engine.by_provenance import ByProvenance
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.left import Days, days_to_look_at, record_left
+from recordings.jobs.engine.selection import Found, Part, knows_bucket, packed
+from recordings.jobs.engine.vain import of_unknown_bucket, sentences
+from recordings.jobs.engine.work import Work
 from recordings.pool import Pool
 from recordings.recording import span
 from recordings.s3.store import Store

@@ -28,7 +28,7 @@ def state_of_end(row: AuditRow, at: datetime) -> datetime:
     return state_after(row, at) if row.status in DESTROYED else at
 
 
-def found_released(store: Store, row: AuditRow) -> AuditRow:
+def trace_of_release(store: Store, row: AuditRow) -> AuditRow:
     """The row of a release that died before it wrote the row; the original was last seen at ``state_at``."""
     try:
         store.head(row.key, original_version(row))
@@ -38,7 +38,7 @@ def found_released(store: Store, row: AuditRow) -> AuditRow:
     raise Skipped("not-deleted", "the original is still there")
 
 
-def found_destroyed(store: Store, row: AuditRow) -> AuditRow:
+def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
     """The row of an expiry or an erasure that died before it wrote the row: the newest version is deleted last.
 
     If only the original is gone, the row says so, as a released one.
@@ -64,7 +64,7 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
     raise Skipped("not-deleted", "it is still there")
 
 
-def found_held(store: Store, row: AuditRow) -> AuditRow:
+def trace_of_hold(store: Store, row: AuditRow) -> AuditRow:
     """The row of a hold that died before it wrote the row. A case that holds some versions holds the recording."""
     shown = _holds_shown(store, row)
     if not any(shown):
@@ -73,7 +73,7 @@ def found_held(store: Store, row: AuditRow) -> AuditRow:
     return _settled(row, partly)
 
 
-def found_lifted(store: Store, row: AuditRow) -> AuditRow:
+def trace_of_lifting(store: Store, row: AuditRow) -> AuditRow:
     """The row of a lifted hold whose run died before it wrote the row."""
     if any(_holds_shown(store, row)):
         raise Skipped("not-done", "it is still held")
@@ -106,7 +106,7 @@ def original_version(row: AuditRow) -> str:
     return row.version_before
 
 
-def found_restored(store: Store, row: AuditRow) -> AuditRow:
+def trace_of_restore(store: Store, row: AuditRow) -> AuditRow:
     """The row of a restore that died before it wrote the row: the current object is the original, not a replacement."""
     current = store.head(row.key)
     if provenance_of(current.metadata) is not None:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from recordings.formatting import label, plural
 from recordings.glossary import code_of
-from recordings.jobs.aftermath import PARTLY
-from recordings.jobs.job import FOUND_GONE, Job
-from recordings.jobs.kinds import DONE, TRAITS, original_is_after
+from recordings.jobs.engine.aftermath import PARTLY
+from recordings.jobs.engine.job import FOUND_GONE, Job
+from recordings.jobs.engine.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
 from recordings.retention_rules import rule_of
 from recordings.table.records import Kind

@@ -7,7 +7,13 @@ also has a function in ``aftermath``.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from recordings.jobs.aftermath import found_destroyed, found_held, found_lifted, found_released, found_restored
+from recordings.jobs.engine.aftermath import (
+    trace_of_destruction,
+    trace_of_hold,
+    trace_of_lifting,
+    trace_of_release,
+    trace_of_restore,
+)
 from recordings.s3.store import Store
 from recordings.table.records import Kind
 from recordings.table.rows import HOLDS_REPLACEMENT, SMALL, AuditRow, Status
@@ -39,7 +45,7 @@ class Traits:
     samples: bool = False  # reads a share of the recordings in full, another one each time
     losses: tuple[str, ...] = ()  # the codes of rows that say that a recording is lost
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
-    found: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
+    trace: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
 
 
 TRAITS: Mapping[Kind, Traits] = {
@@ -53,7 +59,7 @@ TRAITS: Mapping[Kind, Traits] = {
         brings_back=True,
         original_is_after=True,
         done=Status.RESTORED,
-        found=found_restored,
+        trace=trace_of_restore,
     ),
     Kind.RELEASE: Traits(
         title="Release of originals",
@@ -64,7 +70,7 @@ TRAITS: Mapping[Kind, Traits] = {
         relies_on_table=True,
         deletes_versions=True,
         done=Status.RELEASED,
-        found=found_released,
+        trace=trace_of_release,
     ),
     Kind.EXPIRE: Traits(
         title="Expiry of recordings",
@@ -74,7 +80,7 @@ TRAITS: Mapping[Kind, Traits] = {
         deletes_versions=True,
         has_rules=True,
         done=Status.EXPIRED,
-        found=found_destroyed,
+        trace=trace_of_destruction,
     ),
     Kind.ERASE: Traits(
         title="Erasure",
@@ -87,7 +93,7 @@ TRAITS: Mapping[Kind, Traits] = {
         deletes_versions=True,
         resumes=True,
         done=Status.ERASED,
-        found=found_destroyed,
+        trace=trace_of_destruction,
     ),
     Kind.HOLD: Traits(
         title="Legal hold",
@@ -99,7 +105,7 @@ TRAITS: Mapping[Kind, Traits] = {
         asks_bucket=True,
         wants_all=True,
         done=Status.HELD,
-        found=found_held,
+        trace=trace_of_hold,
     ),
     Kind.LIFT: Traits(
         title="End of a legal hold",
@@ -112,7 +118,7 @@ TRAITS: Mapping[Kind, Traits] = {
         asks_bucket=True,
         relies_on_table=True,
         done=Status.LIFTED,
-        found=found_lifted,
+        trace=trace_of_lifting,
     ),
     Kind.RECONCILE: Traits(
         title="Comparison of table and bucket",
@@ -121,10 +127,11 @@ TRAITS: Mapping[Kind, Traits] = {
         looks_only=True,
         relies_on_table=True,
     ),
-    Kind.CHECK: Traits(
+    Kind.FIXITY: Traits(
         title="Check of the recordings at rest",
         participle="found intact",
         nothing_to_do="nothing to check",
+        verb="check",
         relies_on_table=True,
         works_on=SMALL,
         needs_original=False,
@@ -134,7 +141,7 @@ TRAITS: Mapping[Kind, Traits] = {
     ),
 }
 
-FOUND = {kind: traits.found for kind, traits in TRAITS.items() if traits.found is not None}
+TRACES = {kind: traits.trace for kind, traits in TRAITS.items() if traits.trace is not None}
 DONE = tuple(traits.done for traits in TRAITS.values() if traits.done is not None)
 _ORIGINAL_IS_AFTER = {traits.done for traits in TRAITS.values() if traits.original_is_after}
 

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
-from recordings.jobs.aftermath import state_of_end
-from recordings.jobs.cases import Cases, cases_now
-from recordings.jobs.intents import conclude, confirmed, set_out
-from recordings.jobs.job import Job
-from recordings.jobs.result import Freed, JobResult
+from recordings.jobs.engine.aftermath import state_of_end
+from recordings.jobs.engine.cases import Cases, cases_now
+from recordings.jobs.engine.intents import conclude, confirmed, set_out
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.result import Freed, JobResult
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
@@ -24,6 +24,7 @@ from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
+from recordings.versions import newest_of
 
 _SEAL = object()
 
@@ -82,11 +83,11 @@ def delete_batch(
     pool: Pool,
     *,
     proved: Callable[[AuditRow], Proof | AuditRow],
-    found: Callable[[Store, AuditRow], AuditRow],
+    trace: Callable[[Store, AuditRow], AuditRow],
 ) -> JobResult:
     """Prove each recording, record the intent to delete, delete what was proved, write the rows.
 
-    ``found`` looks up whether a deletion without an answer took place.
+    ``trace`` looks up whether a deletion without an answer took place.
     """
     checked = pool.map(proved, batch.rows)
     proofs = [each for each in checked if isinstance(each, Proof)]
@@ -100,7 +101,7 @@ def delete_batch(
     held = [proof for proof in proofs if cases.of(proof.row.key)]
     rows += [_unless_held(proof, cases) for proof in held]
     rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
-    rows = confirmed(intent, rows, lambda row: found(store, row), pool)
+    rows = confirmed(intent, rows, lambda row: trace(store, row), pool)
     return JobResult(job, rows, conclude(files, intent, rows), freed=_freed_by(proofs, rows))
 
 
@@ -142,32 +143,6 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     deleted_at = [store.delete_version(each) for each in proof.removables]
     state_at = state_of_end(proof.row, max(deleted_at))
     return replace(proof.row, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
-
-
-def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
-    """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
-    if not is_marker:
-        current = store.head(key)
-        return current.version_id or UNVERSIONED, current.etag
-    newest = next((version for version in versions_of(store, key) if version.is_current), None)
-    return (newest.version_id, newest.etag) if newest else ("", "")
-
-
-def versions_of(store: Store, key: str) -> list[Version]:
-    """All versions and delete markers of one key, in the order in which to delete them: the newest last.
-
-    So a crash in between leaves what a reader expects: the newest version, or nothing below a delete marker.
-    """
-    return in_order([version for page in store.list_versions(key) for version in page if version.key == key])
-
-
-def in_order(versions: Sequence[Version]) -> list[Version]:
-    """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
-
-    Their order counts where two were written in the same second, so never order what is ordered already.
-    """
-    oldest_first = list(reversed(versions))
-    return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))
 
 
 def removable(store: DeletingStore, version: Version) -> Removable:

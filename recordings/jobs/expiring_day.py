@@ -4,7 +4,6 @@ The table alone shows which recordings are due. Only then is the day listed, and
 not deleted.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -15,9 +14,8 @@ import pandas as pd
 from recordings.errors import Changed, Skipped
 from recordings.formatting import plural
 from recordings.holds import cases_by_key
-from recordings.jobs.deletion import in_order
-from recordings.jobs.intents import open_intents, runs_by_deed
-from recordings.jobs.job import Job, begun
+from recordings.jobs.engine.intents import open_intents, runs_by_deed
+from recordings.jobs.engine.job import Job, begun
 from recordings.keys import contact_of
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
@@ -29,6 +27,7 @@ from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
 from recordings.table.rows import DESTROYED, STATES, AuditRow, Status
+from recordings.versions import in_order, versions_below
 
 _COLUMNS = (*STATE_COLUMNS, "reason", "etag_before", "run_id")
 _LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
@@ -89,7 +88,11 @@ def _look(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
     told = _told(files, day, job)
     if not told.rows:
         return DayToExpire(day=day)
-    listed = {key: found for key, found in patience()(_versions_of_day, store, day).items() if _is_due(key, day, job)}
+    listed = {
+        key: found
+        for key, found in patience()(versions_below, store, day.key_prefixes).items()
+        if _is_due(key, day, job)
+    }
     comparison = _Comparison(store, files, day, job)
     rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept)]
     return DayToExpire(
@@ -146,15 +149,6 @@ def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
 def in_retention(rule: RetentionRule) -> Skipped:
     """The error for a recording that the rule keeps."""
     return Skipped("in-retention", f"kept {rule.said}")
-
-
-def _versions_of_day(store: Store, day: Day) -> Mapping[str, list[Version]]:
-    found: dict[str, list[Version]] = defaultdict(list)
-    for prefix in day.key_prefixes:
-        for page in store.list_versions(prefix):
-            for version in page:
-                found[version.key].append(version)
-    return found
 
 
 class _Comparison:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from recordings.formatting import plural
-from recordings.jobs.job import Job
-from recordings.jobs.selection import dates_asked_for
+from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.selection import dates_asked_for
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import names_of_days
 from recordings.table.records import (

@@ -12,8 +12,8 @@ import pandas as pd
 
 from recordings.errors import Skipped
 from recordings.holds import BEFORE, case_of, cases_by_key
-from recordings.jobs.intents import Intent, is_definite, open_intents
-from recordings.jobs.kinds import TRAITS
+from recordings.jobs.engine.intents import Intent, is_definite, open_intents
+from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from recordings.errors import AuditDamaged
-from recordings.jobs.intents import (
+from recordings.jobs.engine.intents import (
     Intent,
     began_before,
     close,
@@ -20,7 +20,7 @@ from recordings.jobs.intents import (
     untold_of_days,
     write_untold,
 )
-from recordings.jobs.kinds import DONE, FOUND
+from recordings.jobs.engine.kinds import DONE, TRACES
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.retrying import patience
@@ -94,7 +94,7 @@ def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> l
     """The rows, from what the bucket shows, of the intent's recordings that have none yet."""
 
     def looked(row: AuditRow) -> AuditRow:
-        return accounted(replace(row, status=Status.FAILED), lambda: FOUND[intent.kind](store, row))
+        return accounted(replace(row, status=Status.FAILED), lambda: TRACES[intent.kind](store, row))
 
     return pool.map(looked, owed(files, intent))
 

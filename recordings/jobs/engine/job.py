@@ -8,7 +8,7 @@ from uuid import uuid4
 from recordings import __version__
 from recordings.errors import InvalidRequest
 from recordings.holds import check_case
-from recordings.jobs.kinds import TRAITS, Traits
+from recordings.jobs.engine.kinds import TRAITS, Traits
 from recordings.recording import Batch
 from recordings.request import (
     LOOKBACK_DAYS,
