@@ -36,6 +36,7 @@ from recordings.backfill.portions import (
     Portion,
     Portions,
     days_to_cut,
+    days_to_sample,
     find_portions,
     parameters_of,
     plan_backfill,
@@ -63,7 +64,6 @@ from tasks.stages import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
-_DAYS_SAMPLED = 12
 _COMPLETED = "Completed"
 _PREFECTS_WORDS = "Flow run encountered an exception: "
 _CANCELLED_WITHIN_S = 20.0  # a cancelled run is killed after 30 seconds
@@ -125,10 +125,9 @@ def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey
 def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
     """Report, before the first run starts, how much is worth archiving, by a sample from some of the days left."""
     run = backfill.run
-    left = sorted({portion.date for portion in portions.left})
-    if not left:
+    chosen = days_to_sample(portions.left)
+    if not chosen:
         return
-    chosen = left[:: -(-len(left) // _DAYS_SAMPLED)]
     days = [Day(prefix=prefix, date=day) for day in chosen for prefix in run.prefixes]
     store = workplace(run).store
     try:
@@ -137,7 +136,8 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
         get_run_logger().warning("nobody could see how much of this is worth archiving: %s", error)
         return
     said = worth_it(look_at(store, survey.sample, run, shared_pool()), run, prices())
-    get_run_logger().info("a sample of %d of the %s left: %s", len(chosen), plural(len(left), "day"), said)
+    left = len({portion.date for portion in portions.left})
+    get_run_logger().info("a sample of %d of the %s left: %s", len(chosen), plural(left, "day"), said)
 
 
 def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:

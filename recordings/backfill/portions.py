@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
+from math import ceil
 from typing import Any
 
 from recordings.errors import InvalidRequest
@@ -15,6 +16,8 @@ from recordings.recording import Day, days_between
 from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
+
+_DAYS_SAMPLED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +128,9 @@ def days_left(run: Run, portions: Portions) -> list[Day]:
     """What is left, below each prefix."""
     left = ((prefix, portion) for prefix in run.prefixes for portion in portions.left)
     return [Day(prefix=prefix, date=portion.date, shard=portion.shard) for prefix, portion in left]
+
+
+def days_to_sample(portions: Iterable[Portion]) -> list[date]:
+    """Some days of these portions, spread evenly over all: what a forecast looks at."""
+    days = sorted({portion.date for portion in portions})
+    return days[:: max(1, ceil(len(days) / _DAYS_SAMPLED))]

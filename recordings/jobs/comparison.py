@@ -33,7 +33,7 @@ class Comparison(Work):
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         runs = runs_by_deed(self._files, open_intents(self._files, self._job.bucket))
-        for days in in_waves(days_to_reconcile(self._job)):
+        for days in in_waves(_days(self._job)):
             yield from self._batched(self._mended(days, self._find_drifts(days, runs)))
         self.drifts.write()
         self.manifest += self.drifts.files
@@ -61,7 +61,7 @@ class Comparison(Work):
         return [drift.row for drift in drifts if drift.row is not None] if self._job.repair else []
 
 
-def days_to_reconcile(job: Job) -> list[Day]:
+def _days(job: Job) -> list[Day]:
     """Each (prefix, day) of the job."""
     dates = days_between(job.start_date or date.max, job.end_date or date.min)
     return [Day(prefix=prefix, date=day) for day in dates for prefix in job.prefixes]

@@ -24,7 +24,7 @@ from recordings.savings.sums import SNR_BIN_DB, Savings
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 _INK, _LINES = "#222222", "#dddddd"
 _BLUE_ON_DARK = "#56B4E9"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "text.color": _INK,
     "axes.labelcolor": _INK,
@@ -56,14 +56,14 @@ _FEW_RUNS = 6  # up to this number, each run has its place
 _MAX_REASONS = 12
 _LABEL = 28  # characters
 _WIDTH_IN, _HEIGHT_IN = 4.7, 3.0
-_DOLLARS = FuncFormatter(lambda amount, _: tick_usd(amount))
+DOLLARS = FuncFormatter(lambda amount, _: tick_usd(amount))
 _BYTES = FuncFormatter(lambda size, _: human_bytes(size))
 _COUNTS = FuncFormatter(lambda count, _: f"{count:,.0f}")
 
 
 def charts(result: Savings, price_list: PriceList, as_of: date, retention_years: float) -> Iterator[tuple[str, str]]:
     """The title and the SVG document of each chart that has something to show."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         if len(result.small):
             yield _bytes(result)
             yield from _saved(result, price_list, as_of)
@@ -78,14 +78,14 @@ def charts(result: Savings, price_list: PriceList, as_of: date, retention_years:
             yield _cost(result)
 
 
-def _axes(ylabel: str = "", height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
+def new_axes(ylabel: str = "", height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH_IN, height_in))
     axes = figure.add_subplot()
     axes.set_ylabel(ylabel)
     return figure, axes
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
     """The drawing as SVG, with other colours for dark screens; printed on paper it is always light."""
     output = BytesIO()
     figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
@@ -111,7 +111,7 @@ def _moments(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
-def _legend(figure: Figure, columns: int = 2) -> None:
+def draw_legend(figure: Figure, columns: int = 2) -> None:
     figure.legend(loc="outside lower right", ncols=columns, fontsize=9)
 
 
@@ -121,13 +121,13 @@ def _bytes(result: Savings) -> tuple[str, str]:
     if by_month:
         sizes = sizes.resample("MS").sum()
     step, width = ("month", 24) if by_month else ("day", 0.8)  # days
-    figure, axes = _axes(f"bytes per {step}")
+    figure, axes = new_axes(f"bytes per {step}")
     axes.bar(sizes.index, sizes["bytes_before"], width, color=ORANGE, label="before")
     axes.bar(sizes.index, sizes["bytes_after"], width * 0.6, color=BLUE, label="after")
     axes.yaxis.set_major_formatter(_BYTES)
     _dates(axes, pd.DatetimeIndex(sizes.index))
-    _legend(figure)
-    return f"Recordings before and after, per {step} of the call", _svg(figure)
+    draw_legend(figure)
+    return f"Recordings before and after, per {step} of the call", svg_of(figure)
 
 
 def _saved(result: Savings, price_list: PriceList, as_of: date) -> Iterator[tuple[str, str]]:
@@ -136,35 +136,35 @@ def _saved(result: Savings, price_list: PriceList, as_of: date) -> Iterator[tupl
         return
     days = pd.DatetimeIndex(saved.index)
     spent = spent_by_day(result, price_list, days)
-    figure, axes = _axes("US dollars, cumulative")
+    figure, axes = new_axes("US dollars, cumulative")
     axes.plot(days, saved, color=BLUE, label="storage saved, net of originals and tags")
     axes.plot(days, spent, color=ORANGE, linestyle="--", label="spent on runs, worker and server")
     axes.plot(days, saved - spent, color=GREEN, linewidth=2.5, label="saved less spent")
     axes.axhline(0, color=_INK, linewidth=0.8)
-    axes.yaxis.set_major_formatter(_DOLLARS)
+    axes.yaxis.set_major_formatter(DOLLARS)
     _dates(axes, days)
-    _legend(figure, 1)
-    yield "Saved and spent so far, at list prices", _svg(figure)
+    draw_legend(figure, 1)
+    yield "Saved and spent so far, at list prices", svg_of(figure)
 
 
 def _projection(result: Savings, as_of: date, retention_years: float) -> Iterator[tuple[str, str]]:
     future = projection(result, as_of, retention_years)
     if not future["month"].iloc[-1]:
         return
-    figure, axes = _axes("US dollars, cumulative")
+    figure, axes = new_axes("US dollars, cumulative")
     axes.plot(future["month"] / 12, future["released_usd"], color=BLUE, label="if the originals are released today")
     axes.plot(future["month"] / 12, future["as_is_usd"], color=RED, linestyle="--", label="if they stay as they are")
     axes.axhline(0, color=_INK, linewidth=0.8)
     axes.set_xlabel(f"years from {as_of}")
-    axes.yaxis.set_major_formatter(_DOLLARS)
-    _legend(figure, 1)
-    yield f"Still to be saved until each recording has been kept for {retention_years:g} years", _svg(figure)
+    axes.yaxis.set_major_formatter(DOLLARS)
+    draw_legend(figure, 1)
+    yield f"Still to be saved until each recording has been kept for {retention_years:g} years", svg_of(figure)
 
 
 def _reasons(result: Savings) -> tuple[str, str]:
     reasons = by_reason(result).head(_MAX_REASONS)[::-1]
     names = (reasons["status"] + ": " + reasons["code"]).str.removesuffix(": ")
-    figure, axes = _axes(height_in=0.8 + 0.3 * len(reasons))
+    figure, axes = new_axes(height_in=0.8 + 0.3 * len(reasons))
     bars = axes.barh(range(len(reasons)), reasons["recordings"], 0.6, color=GREY)
     axes.bar_label(bars, fmt="{:,.0f}", padding=3)
     axes.set_yticks(range(len(reasons)), names.str.replace(r"[^ -~]", "?", regex=True).str.slice(0, _LABEL))
@@ -173,36 +173,36 @@ def _reasons(result: Savings) -> tuple[str, str]:
     axes.xaxis.set_major_formatter(_COUNTS)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.15)
-    return "Recordings that are not small, per reason", _svg(figure)
+    return "Recordings that are not small, per reason", svg_of(figure)
 
 
 def _fidelity(result: Savings) -> tuple[str, str]:
     bins = result.fidelity
-    figure, axes = _axes("recordings")
+    figure, axes = new_axes("recordings")
     axes.bar(bins.index, bins, SNR_BIN_DB * 0.9, align="edge", color=BLUE)
     axes.set_xlim(min(20, bins.index[0]), max(50, bins.index[-1] + SNR_BIN_DB))
     axes.set_xlabel("signal to error ratio in dB: quiet calls have less,\nsilence and lossless results have none")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.yaxis.set_major_formatter(_COUNTS)
-    return "Fidelity of the replacements", _svg(figure)
+    return "Fidelity of the replacements", svg_of(figure)
 
 
 def _durations(result: Savings) -> tuple[str, str]:
     runs, title = _few(result.runs)
     unit, unit_s = ("seconds", 1) if runs["wall_s"].max() < 120 else ("minutes", 60)
-    figure, axes = _axes(unit)
+    figure, axes = new_axes(unit)
     at = _places(axes, runs)
     axes.plot(at, runs["wall_s"] / unit_s, "o", color=BLUE, markersize=4, label="from start to end")
     axes.plot(at, runs["cpu_s"] / unit_s, "x", color=ORANGE, markersize=5, label="of it, CPU time")
     axes.set_ylim(0, 1.15 * runs["wall_s"].max() / unit_s or 1)
-    _legend(figure)
-    return f"{title}: how long they took", _svg(figure)
+    draw_legend(figure)
+    return f"{title}: how long they took", svg_of(figure)
 
 
 def _cost(result: Savings) -> tuple[str, str]:
     runs, title = _few(result.runs[result.runs["minutes"] > 0])
     thousands = runs["minutes"] / 1000
-    figure, axes = _axes("US dollars")
+    figure, axes = new_axes("US dollars")
     at = _places(axes, runs)
     billed = (runs["marginal_usd"] + runs["waiting_usd"]) / thousands
     axes.plot(at, billed, "o", color=ORANGE, markersize=4, label="with the task's whole time")
@@ -210,9 +210,9 @@ def _cost(result: Savings) -> tuple[str, str]:
         at, runs["marginal_usd"] / thousands, "x", color=BLUE, markersize=5, label="requests, KMS, retrieval, CPU"
     )
     axes.set_ylim(0, 1.15 * billed.max() or 1)
-    axes.yaxis.set_major_formatter(_DOLLARS)
-    _legend(figure, 1)
-    return f"{title}: cost per 1,000 minutes archived", _svg(figure)
+    axes.yaxis.set_major_formatter(DOLLARS)
+    draw_legend(figure, 1)
+    return f"{title}: cost per 1,000 minutes archived", svg_of(figure)
 
 
 def _few(runs: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -3,7 +3,7 @@
 from matplotlib import rc_context
 
 from recordings.pricing import PriceList, prices
-from recordings.savings.charts import _DOLLARS, _STYLE, BLUE, GREEN, ORANGE, RED, _axes, _legend, _svg
+from recordings.savings.charts import BLUE, DOLLARS, GREEN, ORANGE, RED, STYLE, draw_legend, new_axes, svg_of
 from recordings.savings.scenarios import DRAWN, PUBLISHED, SCENARIOS, bill
 
 
@@ -16,8 +16,8 @@ def costs_chart(price_list: PriceList) -> str:
         ("work", ORANGE, [each.work_usd for _, each in bills]),
         ("tags", GREEN, [each.tags_usd for _, each in bills]),
     )
-    with rc_context(_STYLE):
-        figure, axes = _axes(height_in=3.6)
+    with rc_context(STYLE):
+        figure, axes = new_axes(height_in=3.6)
         figure.set_size_inches(7.5, 3.6)
         left = [0.0] * len(bills)
         for (label, colour, widths), hatch in zip(parts, ("", "//", "", "\\\\"), strict=True):
@@ -29,11 +29,11 @@ def costs_chart(price_list: PriceList) -> str:
             "US dollars for six years, 3 million minutes a month; leaving all in Standard costs "
             f"${bill(SCENARIOS[0], PUBLISHED, price_list).total_usd:,.0f}"
         )
-        axes.xaxis.set_major_formatter(_DOLLARS)
+        axes.xaxis.set_major_formatter(DOLLARS)
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.1)
-        _legend(figure, 4)
-        return _svg(figure)
+        draw_legend(figure, 4)
+        return svg_of(figure)
 
 
 if __name__ == "__main__":
