@@ -68,7 +68,7 @@ def fill(folder: Path, store: Store, export: Export, chosen: Chosen, pool: Pool)
 
 def seal(folder: Path, export: Export) -> None:
     """Make the folder a bag, and prove it. bagit changes the working directory, so that it runs in its own process."""
-    about = f"{export.selection}{f'; case {export.case}' if export.case else ''}"
+    about = f"{export.selection}{f'; case {export.case}' if export.case and not export.is_by_case else ''}"
     said = ["--external-identifier", export.run_id, "--external-description", about]
     command = [sys.executable, "-m", "bagit", "--quiet", "--sha256", *said, str(folder)]
     made = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell, and words of ours come first)

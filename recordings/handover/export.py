@@ -14,6 +14,8 @@ from recordings.request import check_bucket_name, check_dates, normal_prefixes
 from recordings.table.files import audit_location
 from recordings.table.records import run_id_of
 
+_MAX_NAMED = 20
+
 
 class Version(StrEnum):
     """Which audio of a recording is handed over."""
@@ -55,11 +57,20 @@ class Export:
     software_version: str = __version__
 
     @property
+    def is_by_case(self) -> bool:
+        """Whether the case selects: nothing else does."""
+        return bool(self.case) and not self._selected
+
+    @property
     def selection(self) -> str:
         """What was asked for, in words."""
+        return f"all that case {self.case} holds" if self.is_by_case else self._selected
+
+    @property
+    def _selected(self) -> str:
         said = [
-            f"contacts {', '.join(self.contact_ids)}" if self.contact_ids else "",
-            f"keys {', '.join(self.keys)}" if self.keys else "",
+            _named("contacts", self.contact_ids),
+            _named("keys", self.keys),
             f"run {self.of_run}" if self.of_run else "",
             f"calls from {self.start_date or 'the first day'} to {self.end_date or 'the last'}"
             if self.start_date or self.end_date
@@ -140,9 +151,16 @@ def plan_export(
     )
     if not export.selection:
         raise InvalidRequest(
-            "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes or run_id"
+            "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes, run_id "
+            "or case"
         )
     return export
+
+
+def _named(noun: str, names: Sequence[str] | None) -> str:
+    """The names, as many as a person reads: the list becomes part of a command and of the bag's description."""
+    more = len(names or ()) - _MAX_NAMED
+    return f"{noun} {', '.join((names or ())[:_MAX_NAMED])}{f' and {more:,} more' if more > 0 else ''}" if names else ""
 
 
 def _entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, ...] | None:

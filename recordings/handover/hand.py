@@ -12,21 +12,26 @@ from recordings.handover.export import Export, ExportSummary
 from recordings.pool import Pool
 from recordings.retrying import patience
 from recordings.s3.store import Store
-from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
 
 
 def hand_over(
-    export: Export, store: Store, files: AuditFiles, pool: Pool, destination: Store | None = None
+    export: Export,
+    store: Store,
+    files: AuditFiles,
+    pool: Pool,
+    destination: Store | None = None,
+    held: Sequence[str] = (),
 ) -> ExportSummary:
-    """Choose the recordings and, unless it is a dry run, write the bag; ``destination`` is None for a local folder.
+    """Choose the recordings and, unless it is a dry run, write the bag.
 
-    Raises InvalidRequest, before any recording is read, if the destination is not new, the table does not exist or too
-    much is selected; AuditDamaged, naming the file, where a file of the table cannot be read.
+    ``destination`` is None for a local folder; ``held`` are the keys that the case holds, where the case selects.
+
+    Raises InvalidRequest, before any recording is read, if the destination is not new or too much is selected;
+    AuditDamaged, naming the file, where a file of the table cannot be read.
     """
-    check_table(files, export.audit_uri)
     _check_is_new(export, destination)
-    chosen = choose(export, files)
+    chosen = choose(export, files, held)
     if export.dry_run or not chosen.items:
         return _summary(export, chosen.items, chosen.problems)
     if destination is None:

@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,25 @@ import bagit
 import pandas as pd
 import pytest
 
+from flows.erase import erase_recordings
 from flows.export import export_recordings
+from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
+from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
+from recordings.table.records import Kind
+from recordings.table.rows import Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 CONTACT = str(contact_of(KEY))
+UNKNOWN = key_of(9)  # no run has archived it
 
 
 @pytest.fixture
@@ -143,9 +150,6 @@ def test_what_cannot_be_handed_over_is_named_and_the_others_are(
 def test_bytes_that_the_table_does_not_know_are_no_evidence(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
-    from recordings.table.files import LocalFiles
     from recordings.table.parquet import write_rows
     from recordings.table.reading import rows_of
 
@@ -184,6 +188,63 @@ def test_what_no_run_could_archive_is_handed_over_as_it_is(
     export(keys=[key_of(9)])
     (line,) = index_of(tmp_path / "bag").values()
     assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == truncated
+
+
+def test_a_case_alone_hands_over_what_it_holds_now(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+) -> None:
+    """Also what was held before any run archived it; neither what only another case holds nor what was freed."""
+    bucket.put(UNKNOWN, unknown := a_call(9))
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    hold_recordings(**hold, case="A", keys=[*archived, UNKNOWN])
+    hold_recordings(**hold, case="B", keys=[*archived])
+    hold_recordings(**hold, case="A", keys=[key_of(0)], lift=True)
+    bucket.put(UNKNOWN, b"written after the hold")
+    summary = export(case=" A ")
+    index = index_of(tmp_path / "bag")
+    assert (summary.problems, sorted(index)) == ((), sorted({*archived, UNKNOWN} - {key_of(0)}))
+    assert (tmp_path / "bag" / "data" / index[UNKNOWN]["file"]).read_bytes() == unknown
+    assert bagit.Bag(str(tmp_path / "bag")).info["External-Description"] == "all that case A holds"
+    labelled = export(case="A", keys=[key_of(0)], destination_uri=str(tmp_path / "labelled"))
+    assert labelled.recordings == 1, "beside a selection, the case is a label"
+
+
+@pytest.mark.parametrize("case", ["B", "C"])
+def test_a_case_that_holds_nothing_hands_over_nothing(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path, case: str
+) -> None:
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    for lift in (False, True):
+        hold_recordings(**hold, case="B", keys=[KEY], lift=lift)
+    said = {
+        "B": "case B holds nothing any more: of 1 object that it held, the last was freed by run 20",
+        "C": "case is 'C': the audit table has no hold of a case of this name; it has B, so nothing was read: give con",
+    }
+    with pytest.raises(InvalidRequest, match=said[case]):
+        export(case=case)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_hold_whose_run_died_before_its_rows_counts(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    from recordings.holds import reason_of
+    from recordings.jobs.finding import rows_of_keys
+    from recordings.jobs.intents import set_out
+    from recordings.jobs.job import batches_of, plan_job
+
+    job = plan_job(Kind.HOLD, bucket=bucket.name, audit_uri=audit_uri, keys=[KEY], case="A")
+    rows = [replace(row, status=Status.HELD) for row in rows_of_keys([KEY], job, reason_of("A"))]
+    set_out(LocalFiles(Path(audit_uri)), job, batches_of(rows)[0], rows)
+    assert export(case="A").recordings == 1
+    assert list(index_of(tmp_path / "bag")) == [KEY]
+
+
+def test_what_was_erased_is_named(bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str) -> None:
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    erase_recordings(**place, contact_ids=[CONTACT], case="2026-GDPR-1", dry_run=False)
+    with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
+        export(contact_ids=[CONTACT])
 
 
 @pytest.mark.parametrize(
