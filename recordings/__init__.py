@@ -24,7 +24,8 @@ Four other folders use the modules above, and none of the four uses another:
 - ``jobs``, after archiving: ``kinds``, ``job``, ``selection``, ``left``, ``search``, ``intents``, ``restore``,
   ``cases``, ``deletion``, ``release``, ``due``, ``expire``, ``finding``, ``erase``, ``hold``, ``aftermath``,
   ``settlement``, ``reconcile``, ``comparison``, ``fixity``, ``checksums``, ``result``
-- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
+- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by
+  ``hand``
 
 Two folders say to people what came of all this; the second uses the first:
 

@@ -10,6 +10,7 @@ from recordings.jobs.cases import keys_held_for
 from recordings.pool import shared_pool
 from recordings.table.evidence import check_table
 from tasks.artifacts import publish
+from tasks.circumstances import circumstances
 from tasks.jobs import once
 from tasks.workplace import workplace
 
@@ -30,7 +31,8 @@ def export_bag(export: Export) -> ExportSummary:
     destination = None if bucket is None else place.destination_store(bucket)
     check_table(place.files, export.audit_uri)
     held = keys_held_for(export.case, place.files, export.bucket) if export.is_by_case else ()
-    return hand_over(export, place.store, place.files, shared_pool(), destination, held)
+    told = None if export.dry_run else circumstances()
+    return hand_over(export, place.store, place.files, shared_pool(), destination, held, told)
 
 
 def end_export(summary: ExportSummary) -> ExportSummary:

@@ -7,39 +7,24 @@ import pandas as pd
 
 from recordings.errors import InvalidRequest
 from recordings.handover.export import Export, Version
-from recordings.keys import date_of
-from recordings.pricing import prices
+from recordings.handover.item import Item
+from recordings.keys import OF_CONTACT_LENS, date_of, layout_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of
-from recordings.table.rows import DESTROYED, SMALL, AuditRow, Side, Status
+from recordings.table.rows import DESTROYED, SMALL, AuditRow, Status
 
 MAX_RECORDINGS = 20_000  # more belong into several bags
 _ALL_COLUMNS = tuple(each.name for each in fields(AuditRow))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One recording to hand over: which version, and the SHA-256 that it must have (None: the table knows none)."""
-
-    row: AuditRow
-    what: str  # "replacement" or "original"
-    side: Side
-
-    @property
-    def usd(self) -> float:
-        """Cost of reading it, requests and retrieval, at list prices."""
-        storage_class = self.side.storage_class or "STANDARD"
-        counts = {"GetObject": 1}
-        return prices().requests(counts, storage_class) + prices().reading(self.side.size_bytes or 0, storage_class)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What is handed over, all rows about it, and what was asked for in vain."""
+    """What is handed over, all rows about it, what was asked for in vain, and of whom Contact Lens has nothing."""
 
     items: tuple[Item, ...]
     rows: pd.DataFrame  # every row of these recordings: states, attempts and checks
     problems: tuple[str, ...]
+    without_analysis: tuple[str, ...] | None = None  # contacts; None: nobody asked the bucket
 
 
 def choose(export: Export, files: AuditFiles, held: Sequence[str] = ()) -> Chosen:
@@ -92,7 +77,11 @@ def _item(row: AuditRow, version: Version) -> Item | str:
         return f"{row.key}: run {row.run_id} released its original; version=replacement hands over what is left"
     if row.status in DESTROYED:
         return f"{row.key}: run {row.run_id} {row.status} it, so no version is left"
-    if row.status in (Status.RESTORED, Status.HELD, Status.LIFTED):  # held, and never archived
+    if row.status in (Status.HELD, Status.LIFTED):  # no run has archived it
+        layout = layout_of(row.key)
+        what = layout.holds if layout and layout.holds in OF_CONTACT_LENS else "original"
+        return Item(row=row, what=what, side=row.after)
+    if row.status is Status.RESTORED:
         return Item(row=row, what="original", side=row.after)
     if row.status in SMALL and not row.version_before:
         return f"{row.key}: somebody else had converted it, so its original is not known"

@@ -12,7 +12,7 @@ from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
 from recordings.request import check_bucket_name, check_dates, normal_prefixes
 from recordings.table.files import audit_location
-from recordings.table.records import run_id_of
+from recordings.table.records import Kind, run_id_of
 
 _MAX_NAMED = 20
 
@@ -54,12 +54,18 @@ class Export:
     as_pcm: bool
     dry_run: bool
     started_at: datetime
+    kind: Kind = Kind.EXPORT
     software_version: str = __version__
 
     @property
     def is_by_case(self) -> bool:
         """Whether the case selects: nothing else does."""
         return bool(self.case) and not self._selected
+
+    @property
+    def names_few(self) -> bool:
+        """Whether contacts or keys are named, so that looking for each one's analyses costs little."""
+        return bool(self.contact_ids or self.keys)
 
     @property
     def selection(self) -> str:
@@ -88,17 +94,23 @@ class ExportSummary:
     dry_run: bool
     destination: str
     recordings: int  # in the bag
-    size_bytes: int  # of audio, as it is read
+    analyses: int  # objects of Contact Lens in the bag
+    without_analysis: int  # contacts of which Contact Lens has nothing
+    size_bytes: int  # as it is read
     usd: float  # requests and retrieval at list prices, without data transfer out of AWS
     problems: tuple[str, ...]  # recordings that were asked for and are not in the bag, and contacts without any
 
     def __str__(self) -> str:
         would = "would be " if self.dry_run else ""
-        said = f"{plural(self.recordings, 'recording')} ({human_bytes(self.size_bytes)}) {would}handed over"
+        analyses = f" and {plural(self.analyses, 'object')} of Contact Lens" if self.analyses else ""
+        said = f"{plural(self.recordings, 'recording')}{analyses} ({human_bytes(self.size_bytes)}) {would}handed over"
+        none = [f"Contact Lens has nothing of {plural(self.without_analysis, 'contact')}"] * bool(self.without_analysis)
         cost = f"reading them {'would cost' if self.dry_run else 'cost'} {usd(self.usd)} at list prices"
         step = ["run it again with dry_run=False to write the bag"] if self.dry_run and self.recordings else []
         dry = "dry run: " if self.dry_run else ""
-        return f"{dry}export {self.run_id} to {self.destination}: {'; '.join([said, cost, *self.problems, *step])}"
+        return (
+            f"{dry}export {self.run_id} to {self.destination}: {'; '.join([said, cost, *none, *self.problems, *step])}"
+        )
 
 
 class ExportFailed(Exception):

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     HOLD = "hold"
     LIFT = "lift"
     CHECK = "check"  # of the replacements' bytes at rest
+    EXPORT = "export"  # its end record names what was handed over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
