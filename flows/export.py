@@ -29,7 +29,8 @@ def export_recordings(
 ) -> ExportSummary:
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
-    Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest.
+    Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest. With
+    contacts, keys or a case, the bag also has what Contact Lens wrote of the contacts, transcripts too.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -38,13 +39,15 @@ def export_recordings(
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         run_id: Only recordings that this run wrote rows of. Empty: all runs.
-        case: The name of the case. The bag names the case; the name selects no recordings.
+        case: The name of the case, which the bag names. If all fields above are empty, the bag has everything that the
+            case holds now. Empty: no case.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
         as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.
-        destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this.
+        destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this. In the
+            audit bucket, the deployed role may write below _exports/ only.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table.
+        audit_uri: The audit table. Records of the run there say who was handed what.
 
     Returns:
         The summary: how many recordings are in the bag, and what S3 charges for reading them.

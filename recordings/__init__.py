@@ -27,7 +27,8 @@ Four other folders use the modules above, and none of the four uses another:
   ``jobs/engine``: ``job``, ``kinds``, ``work``, ``result``; the recordings, by the table, by their provenance or by
   a listing: ``selection``, ``vain``, ``left``, ``search``, ``by_provenance``, ``object_search``; deeds that no crash
   leaves without a row: ``intents``, ``aftermath``, ``settlement``, ``cases``, ``deletion``
-- ``handover``, evidence to hand over: ``export``, ``choose``, ``bag``, all used by ``hand``
+- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by
+  ``hand``
 
 Two folders say to people what came of all this; the second uses the first:
 

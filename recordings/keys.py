@@ -11,7 +11,7 @@ A name is what AWS promises, not proof: whoever acts on a contact should name ke
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -34,6 +34,9 @@ class Content(StrEnum):
     REDACTED_RECORDING = "redacted-recording"
     ANALYSIS = "analysis"  # the transcript and what Contact Lens found in it
     REDACTED_ANALYSIS = "redacted-analysis"
+
+
+OF_CONTACT_LENS = (Content.ANALYSIS, Content.REDACTED_ANALYSIS, Content.REDACTED_RECORDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,15 @@ def layout_of(key: str) -> Layout | None:
     return next((layout for layout, _ in _matches(key) if f"/{above}".endswith(_ends(layout))), None)
 
 
+def prefix_of(key: str) -> str:
+    """The prefix that leads to a key of a known layout, as ``places_of`` takes it; empty for other keys."""
+    found, layout = _DAY_FOLDER.match(key), layout_of(key)
+    if not found or not layout:
+        return ""
+    folders = [folder for folder in layout.folders if f"/{found['above']}".endswith(f"/{folder}" if folder else "/")]
+    return found["above"].removesuffix(max(folders, key=len))
+
+
 def _ends(layout: Layout) -> tuple[str, ...]:
     return tuple(f"/{folder}" if folder else "/" for folder in layout.folders)
 
@@ -164,16 +176,19 @@ def day_folders(prefix: str, day: date) -> tuple[str, str]:
     return f"{prefix}{day:%Y/%m/%d}/", f"{prefix}ivr/{day:%Y/%m/%d}/"
 
 
-def places_of(contact_id: str, prefix: str, dates: Iterable[date]) -> list[str]:
+def places_of(
+    contact_id: str, prefix: str, dates: Iterable[date], holds: Collection[Content] = tuple(Content)
+) -> list[str]:
     """The prefixes to list to find everything that the bucket holds of a contact, in order, each once.
 
     ``prefix`` is where an instance's recordings lie; ``dates`` are the UTC days of the call. The day before the first
     and the day after the last are looked at, too, because Contact Lens may count the call to another day. Contact Lens
     and the imported recordings are looked for at the root of the bucket and in each folder that leads to ``prefix``.
+    ``holds`` narrows what is looked for.
     What the listing shows is of the contact only if ``contact_of(key) == contact_id``: other ids may begin alike.
     """
     days = _with_neighbours(dates)
-    return list(outermost(place for day in days for place in _places_on(day, contact_id, prefix)))
+    return list(outermost(place for day in days for place in _places_on(day, contact_id, prefix, holds)))
 
 
 def outermost(places: Iterable[str]) -> Iterator[str]:
@@ -185,8 +200,8 @@ def outermost(places: Iterable[str]) -> Iterator[str]:
             last = place
 
 
-def _places_on(day: date, contact_id: str, prefix: str) -> Iterator[str]:
-    for layout in layouts():
+def _places_on(day: date, contact_id: str, prefix: str, holds: Collection[Content]) -> Iterator[str]:
+    for layout in (each for each in layouts() if each.holds in holds):
         begins_with = contact_id if layout.file_name.pattern.startswith(_CONTACT_FIRST) else ""
         below = [prefix] if layout.folders in _BELOW_THE_PREFIX else _roots(prefix)
         yield from (f"{root}{folder}{day:%Y/%m/%d}/{begins_with}" for root in below for folder in layout.folders)

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from recordings.errors import InvalidRequest
 
 RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
+EXAMPLE = '[{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
 _ENDED = f"{RETENTION}: kept "
 
 
@@ -65,7 +66,7 @@ def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
     if not rules:
         raise InvalidRequest(
             "rules is empty, so everything is kept: give rules here or in ARCHIVE_RETENTION_RULES, the last one with "
-            'keep_days alone, as [{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
+            f"keep_days alone, as {EXAMPLE}"
         )
     for number, rule in enumerate(rules, start=1):
         name, equals, value = rule.tag.partition("=")

@@ -1,15 +1,18 @@
 """Runtime settings: from the environment (``ARCHIVE_THREADS=32``), never from flow parameters."""
 
 import re
+from collections import defaultdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from recordings.retention_rules import RetentionRule, checked_rules
+from recordings.errors import InvalidRequest
+from recordings.retention_rules import EXAMPLE, RetentionRule, checked_rules
 
 MIB = 1024 * 1024
 
@@ -104,5 +107,35 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings()
+    """The process's settings, read once. Raises InvalidRequest, which names the variable and the way out."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        flaws = defaultdict[str, list[str]](list)
+        for each in error.errors():
+            flaws[str(each["loc"][0])].append(_flaw(each))
+        said = (f"{_variable(name)}: {'; '.join(found)}: {_way_out(name)}" for name, found in flaws.items())
+        raise InvalidRequest("; ".join(said)) from error
+    except SettingsError as error:  # only its text names the field
+        name = next(name for name in Settings.model_fields if f'"{name}"' in str(error))
+        raise InvalidRequest(f"{_variable(name)} is no JSON ({error.__cause__}): {_way_out(name)}") from error
+
+
+def _flaw(error: ErrorDetails) -> str:
+    """``rule 2, keep_days: Input should be a valid integer, found 'x'``."""
+    name, *place = error["loc"]
+    noun = "rule" if name == "retention_rules" else "entry"
+    where = ", ".join(f"{noun} {each + 1}" if isinstance(each, int) else each for each in place)
+    said = error["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    found = "" if error["type"] in ("value_error", "missing") else f", found {error['input']!r}"
+    return f"{where}{': ' if where else ''}{said}{found}"
+
+
+def _variable(name: str) -> str:
+    return f"ARCHIVE_{name.upper()}"
+
+
+def _way_out(name: str) -> str:
+    if name == "retention_rules":
+        return f"give rules as {EXAMPLE}, or unset it"
+    return f"correct it, or unset it ({Settings.model_fields[name].description})"

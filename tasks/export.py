@@ -6,8 +6,11 @@ from prefect.runtime import flow_run
 from recordings.formatting import plural
 from recordings.handover.export import Export, ExportFailed, ExportSummary
 from recordings.handover.hand import hand_over
+from recordings.jobs.engine.cases import keys_held_for
 from recordings.pool import shared_pool
+from recordings.table.evidence import check_table
 from tasks.artifacts import publish
+from tasks.circumstances import circumstances
 from tasks.jobs import once
 from tasks.workplace import workplace
 
@@ -26,7 +29,10 @@ def export_bag(export: Export) -> ExportSummary:
     """Write the bag, or, in a dry run, say what reading the recordings would cost."""
     place, bucket = workplace(export), export.destination.bucket
     destination = None if bucket is None else place.destination_store(bucket)
-    return hand_over(export, place.store, place.files, shared_pool(), destination)
+    check_table(place.files, export.audit_uri)
+    held = keys_held_for(export.case, place.files, export.bucket) if export.is_by_case else ()
+    told = None if export.dry_run else circumstances()
+    return hand_over(export, place.store, place.files, shared_pool(), destination, held, told)
 
 
 def end_export(summary: ExportSummary) -> ExportSummary:

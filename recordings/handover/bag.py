@@ -14,8 +14,9 @@ import bagit  # type: ignore[import-untyped]  # has no stubs
 
 from recordings.conversion.expand import expand
 from recordings.errors import RecordingError, StoreRefused, Unproven
-from recordings.handover.choose import Chosen, Item
+from recordings.handover.choose import Chosen
 from recordings.handover.export import Export
+from recordings.handover.item import Item
 from recordings.pool import Pool
 from recordings.retrying import patience
 from recordings.s3.objects import StoredObject
@@ -29,7 +30,9 @@ Recordings handed over from bucket {bucket}, run {run_id}{case}.
 Selected: {selection}.
 
 audio/          the recordings{pcm}
-index.csv       for each file in audio/: key, version and SHA-256 in the bucket, and which version of the call it is
+analyses/       what Contact Lens wrote of their contacts: transcripts and analyses, redacted ones too
+index.csv       for each of these files: key, version and SHA-256 in the bucket, and what it is
+missing.txt     what was asked for and is not here, and the contacts of which Contact Lens has nothing
 provenance.csv  what the bucket says of each object: headers and metadata, with the original that it was made from
 fidelity.csv    how faithful each small recording is to its original, as measured when it was made
 audit.parquet   every row of the audit table about these recordings; audit.csv has the same rows
@@ -41,7 +44,7 @@ bagit.py --validate <this folder>.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """A recording in the bag."""
+    """An object in the bag."""
 
     item: Item
     file: str  # its path below data/
@@ -49,26 +52,34 @@ class Handed:
     sha256_read: str  # of the object, hex
     is_expanded: bool
 
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What the end record says of it."""
+        named = {"key": self.item.row.key, "version_id": self.stored.version_id, "sha256": self.sha256_read}
+        return {**named, "what": str(self.item.what), "file": self.file}
+
 
 def fill(folder: Path, store: Store, export: Export, chosen: Chosen, pool: Pool) -> tuple[list[Handed], list[str]]:
-    """Write the files of the bag; returns the recordings in it, and a sentence for each that is not."""
+    """Write the files of the bag; returns the objects in it, and a sentence for each that is not."""
     folder.mkdir(parents=True)
     named = list(zip(chosen.items, _names(chosen.items), strict=True))
     got = pool.map(lambda each: _fetched(folder, store, export, each), named)
     handed = [each for each in got if isinstance(each, Handed)]
     _write_csv(folder / "index.csv", map(_index_line, handed))
     _write_csv(folder / "provenance.csv", (line for each in handed for line in _provenance_lines(each)))
-    _write_csv(folder / "fidelity.csv", map(_fidelity_line, handed))
+    _write_csv(folder / "fidelity.csv", (_fidelity_line(each) for each in handed if not each.item.is_of_contact_lens))
     rows = chosen.rows[chosen.rows["key"].isin({each.item.row.key for each in handed})]
     rows.to_parquet(folder / "audit.parquet", index=False)
     rows.to_csv(folder / "audit.csv", index=False)
+    left = [each for each in got if isinstance(each, str)]
+    (folder / "missing.txt").write_text("".join(f"{each}\n" for each in _missing(chosen, left)), encoding="utf-8")
     (folder / "README.txt").write_text(_readme(export), encoding="utf-8")
-    return handed, [each for each in got if isinstance(each, str)]
+    return handed, left
 
 
 def seal(folder: Path, export: Export) -> None:
     """Make the folder a bag, and prove it. bagit changes the working directory, so that it runs in its own process."""
-    about = f"{export.selection}{f'; case {export.case}' if export.case else ''}"
+    about = f"{export.selection}{f'; case {export.case}' if export.case and not export.is_by_case else ''}"
     said = ["--external-identifier", export.run_id, "--external-description", about]
     command = [sys.executable, "-m", "bagit", "--quiet", "--sha256", *said, str(folder)]
     made = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell, and words of ours come first)
@@ -77,16 +88,29 @@ def seal(folder: Path, export: Export) -> None:
     bagit.Bag(str(folder)).validate()
 
 
+def digest(folder: Path) -> str:
+    """The SHA-256 of the bag's manifest, and so of all that it lists: a bag with another one is another bag."""
+    return hashlib.sha256((folder / "manifest-sha256.txt").read_bytes()).hexdigest()
+
+
 def bagged(folder: Path) -> Iterator[Path]:
     """The bag's files in the order in which to copy them: what makes the folder a bag comes last."""
     files = sorted(each for each in folder.rglob("*") if each.is_file())
     return iter(sorted(files, key=lambda each: (each.parent == folder, each.name == "bagit.txt")))
 
 
+def _missing(chosen: Chosen, left: Sequence[str]) -> Iterator[str]:
+    yield from (*chosen.problems, *left)
+    if chosen.without_analysis is None:
+        yield "what Contact Lens wrote was not looked for: that takes contacts, keys or a case"
+    yield from (f"contact {each}: Contact Lens has nothing of it" for each in chosen.without_analysis or ())
+
+
 def _names(items: Sequence[Item]) -> Iterator[str]:
     taken = set[str]()
     for number, item in enumerate(items, start=1):
-        name = "audio/" + _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
+        folder = "audio" if item.row.key.lower().endswith(".wav") or not item.is_of_contact_lens else "analyses"
+        name = f"{folder}/" + _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
         if name.lower() in taken:
             name = f"{name}-{number}"
         taken.add(name.lower())

@@ -7,66 +7,58 @@ import pandas as pd
 
 from recordings.errors import InvalidRequest
 from recordings.handover.export import AudioVersion, Export
-from recordings.pricing import prices
+from recordings.handover.item import Item
+from recordings.keys import OF_CONTACT_LENS, date_of, layout_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of
-from recordings.table.rows import SMALL, AuditRow, Side, Status
+from recordings.table.rows import DESTROYED, SMALL, AuditRow, Status
 
 MAX_RECORDINGS = 20_000  # more belong into several bags
 _ALL_COLUMNS = tuple(each.name for each in fields(AuditRow))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One recording to hand over: which version, and the SHA-256 that it must have (None: the table knows none)."""
-
-    row: AuditRow
-    what: str  # "replacement" or "original"
-    side: Side
-
-    @property
-    def usd(self) -> float:
-        """Cost of reading it, requests and retrieval, at list prices."""
-        storage_class = self.side.storage_class or "STANDARD"
-        counts = {"GetObject": 1}
-        return prices().requests(counts, storage_class) + prices().reading(self.side.size_bytes or 0, storage_class)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What is handed over, all rows about it, and what was asked for in vain."""
+    """What is handed over, all rows about it, what was asked for in vain, and of whom Contact Lens has nothing."""
 
     items: tuple[Item, ...]
     rows: pd.DataFrame  # every row of these recordings: states, attempts and checks
     problems: tuple[str, ...]
+    without_analysis: tuple[str, ...] | None = None  # contacts; None: nobody asked the bucket
 
 
-def choose(export: Export, files: AuditFiles) -> Chosen:
-    """The recordings asked for. Raises InvalidRequest for too many, AuditDamaged for a file that cannot be read."""
-    rows = _rows(export, files)
-    keys = rows["key"].nunique()
-    if keys > MAX_RECORDINGS:
-        raise InvalidRequest(f"{keys:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: narrow the dates")
+def choose(export: Export, files: AuditFiles, held: Sequence[str] = ()) -> Chosen:
+    """The recordings asked for; ``held`` are the keys that the case holds, where the case selects.
+
+    Raises InvalidRequest for too many, AuditDamaged for a file that cannot be read.
+    """
+    keys = tuple(held) or export.keys
+    rows = _rows(export, files, keys)
+    count = rows["key"].nunique()
+    if count > MAX_RECORDINGS:
+        raise InvalidRequest(f"{count:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: narrow the dates")
     now = list(rows_of(_last(rows))) if len(rows) else []
     found = [_item(row, export.version) for row in now]
     return Chosen(
         items=tuple(each for each in found if isinstance(each, Item)),
         rows=rows,
-        problems=(*_in_vain(export, rows), *(each for each in found if isinstance(each, str))),
+        problems=(*_in_vain(export, rows, keys), *(each for each in found if isinstance(each, str))),
     )
 
 
-def _rows(export: Export, files: AuditFiles) -> pd.DataFrame:
+def _rows(export: Export, files: AuditFiles, keys: Sequence[str] | None) -> pd.DataFrame:
     days = [day for day in audit_dates(files) if (export.start_date or day) <= day <= (export.end_date or day)]
+    if keys and None not in (of_keys := {date_of(key) for key in keys}):
+        days = [day for day in days if day in of_keys]
     only = Only(bucket=export.bucket, prefixes=export.prefixes, contact_ids=export.contact_ids)
-    if export.keys:
-        only = replace(only, first_key=min(export.keys), last_key=max(export.keys))
+    if keys:
+        only = replace(only, first_key=min(keys), last_key=max(keys))
     if export.of_run:
         of_run = read_days(files, days, ["key", "recording_date"], replace(only, run_id=export.of_run))
         days = sorted(set(of_run["recording_date"]))
     rows = read_days(files, days, _ALL_COLUMNS, only)
-    if export.keys:
-        rows = rows[rows["key"].isin(export.keys)]
+    if keys:
+        rows = rows[rows["key"].isin(keys)]
     return rows[rows["key"].isin(of_run["key"])] if export.of_run else rows
 
 
@@ -83,6 +75,12 @@ def _item(row: AuditRow, version: AudioVersion) -> Item | str:
         return Item(row=row, what="replacement", side=row.after)
     if row.status is Status.RELEASED:
         return f"{row.key}: run {row.run_id} released its original; version=replacement hands over what is left"
+    if row.status in DESTROYED:
+        return f"{row.key}: run {row.run_id} {row.status} it, so no version is left"
+    if row.status in (Status.HELD, Status.LIFTED):  # no run has archived it
+        layout = layout_of(row.key)
+        what = layout.holds if layout and layout.holds in OF_CONTACT_LENS else "original"
+        return Item(row=row, what=what, side=row.after)
     if row.status is Status.RESTORED:
         return Item(row=row, what="original", side=row.after)
     if row.status in SMALL and not row.version_before:
@@ -90,11 +88,11 @@ def _item(row: AuditRow, version: AudioVersion) -> Item | str:
     return Item(row=row, what="original", side=row.before)
 
 
-def _in_vain(export: Export, rows: pd.DataFrame) -> Iterator[str]:
-    contacts, keys = set(rows["contact_id"].dropna()), set(rows["key"])
+def _in_vain(export: Export, rows: pd.DataFrame, keys: Sequence[str] | None) -> Iterator[str]:
+    contacts, known = set(rows["contact_id"].dropna()), set(rows["key"])
     yield from (_unknown("contact", each) for each in _missing(export.contact_ids, contacts))
-    yield from (_unknown("key", each) for each in _missing(export.keys, keys))
-    if rows.empty and not (export.contact_ids or export.keys):
+    yield from (_unknown("key", each) for each in _missing(keys, known))
+    if rows.empty and not (export.contact_ids or keys):
         yield f"the audit table has nothing for {export.selection}"
 
 

@@ -12,7 +12,9 @@ from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
 from recordings.request import check_bucket_name, check_dates, normal_prefixes
 from recordings.table.files import audit_location
-from recordings.table.records import run_id_of
+from recordings.table.records import Kind, run_id_of
+
+_MAX_NAMED = 20
 
 
 class AudioVersion(StrEnum):
@@ -52,14 +54,29 @@ class Export:
     as_pcm: bool
     dry_run: bool
     started_at: datetime
+    kind: Kind = Kind.EXPORT
     software_version: str = __version__
+
+    @property
+    def is_by_case(self) -> bool:
+        """Whether the case selects: nothing else does."""
+        return bool(self.case) and not self._selected
+
+    @property
+    def names_few(self) -> bool:
+        """Whether contacts or keys are named, so that looking for each one's analyses costs little."""
+        return bool(self.contact_ids or self.keys)
 
     @property
     def selection(self) -> str:
         """What was asked for, in words."""
+        return f"all that case {self.case} holds" if self.is_by_case else self._selected
+
+    @property
+    def _selected(self) -> str:
         said = [
-            f"contacts {', '.join(self.contact_ids)}" if self.contact_ids else "",
-            f"keys {', '.join(self.keys)}" if self.keys else "",
+            _named("contacts", self.contact_ids),
+            _named("keys", self.keys),
             f"run {self.of_run}" if self.of_run else "",
             f"calls from {self.start_date or 'the first day'} to {self.end_date or 'the last'}"
             if self.start_date or self.end_date
@@ -77,17 +94,23 @@ class ExportSummary:
     dry_run: bool
     destination: str
     recordings: int  # in the bag
-    size_bytes: int  # of audio, as it is read
+    analyses: int  # objects of Contact Lens in the bag
+    without_analysis: int  # contacts of which Contact Lens has nothing
+    size_bytes: int  # as it is read
     usd: float  # requests and retrieval at list prices, without data transfer out of AWS
     problems: tuple[str, ...]  # recordings that were asked for and are not in the bag, and contacts without any
 
     def __str__(self) -> str:
         would = "would be " if self.dry_run else ""
-        said = f"{plural(self.recordings, 'recording')} ({human_bytes(self.size_bytes)}) {would}handed over"
+        analyses = f" and {plural(self.analyses, 'object')} of Contact Lens" if self.analyses else ""
+        said = f"{plural(self.recordings, 'recording')}{analyses} ({human_bytes(self.size_bytes)}) {would}handed over"
+        none = [f"Contact Lens has nothing of {plural(self.without_analysis, 'contact')}"] * bool(self.without_analysis)
         cost = f"reading them {'would cost' if self.dry_run else 'cost'} {usd(self.usd)} at list prices"
         step = ["run it again with dry_run=False to write the bag"] if self.dry_run and self.recordings else []
         dry = "dry run: " if self.dry_run else ""
-        return f"{dry}export {self.run_id} to {self.destination}: {'; '.join([said, cost, *self.problems, *step])}"
+        return (
+            f"{dry}export {self.run_id} to {self.destination}: {'; '.join([said, cost, *none, *self.problems, *step])}"
+        )
 
 
 class ExportFailed(Exception):
@@ -140,9 +163,16 @@ def plan_export(
     )
     if not export.selection:
         raise InvalidRequest(
-            "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes or run_id"
+            "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes, run_id "
+            "or case"
         )
     return export
+
+
+def _named(noun: str, names: Sequence[str] | None) -> str:
+    """The names, as many as a person reads: the list becomes part of a command and of the bag's description."""
+    more = len(names or ()) - _MAX_NAMED
+    return f"{noun} {', '.join((names or ())[:_MAX_NAMED])}{f' and {more:,} more' if more > 0 else ''}" if names else ""
 
 
 def _entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, ...] | None:

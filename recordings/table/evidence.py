@@ -14,14 +14,18 @@ from recordings.request import check_dates
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, digest_of, open_table, read_each
 from recordings.table.records import (
+    COVERED,
     END,
+    ERASED,
+    ERASURE,
+    LEFT,
     RUNS,
     START,
     EndRecord,
+    is_sound,
     listings,
     names_since,
     run_ids,
-    start_record,
     writer_of,
 )
 
@@ -89,7 +93,7 @@ def verify_audit(
     asked = _Dates(start, end)
     digests: dict[str, set[str]] = defaultdict(set)
     rows: dict[str, int] = {}
-    starts: dict[str, str] = {}  # the digest of each start record, by its name
+    of_records: dict[str, str] = {}  # digests of start records and of requests to erase, by their names
     unreadable, runs = list[str](), 0
     for name, record in listings(files, start):
         if record is None:
@@ -97,8 +101,8 @@ def verify_audit(
             continue
         if isinstance(record, EndRecord):
             runs += 1
-            if record.start_sha256:
-                starts[name.removesuffix(END) + START] = record.start_sha256
+            told = {START: record.start_sha256, ERASURE: record.erasure_sha256}
+            of_records |= {name.removesuffix(END) + ending: digest for ending, digest in told.items() if digest}
         for file in record.files:
             if asked.has(file.name):
                 digests[file.name].add(file.sha256)
@@ -111,7 +115,7 @@ def verify_audit(
             *_changed(files, digests, there),
             *_unlisted(files, there - digests.keys()),
             *(_no_record(files, name) for name in unreadable),
-            *_starts(files, starts, start),
+            *_records(files, of_records, start),
         )
     }
     of_days = {name for name in there if not name.startswith(f"{DIFFERENCES_FOLDER}/")}
@@ -161,14 +165,21 @@ def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
     return digests
 
 
-def _starts(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> Iterator[Discrepancy]:
-    """The start records that are gone or not as they were when their runs ended; of runs that began since then."""
-    names = names_since(files, START, since)
+def _records(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> Iterator[Discrepancy]:
+    """The records that are gone, unreadable, or not as they were when their runs ended; of runs that began since then.
+
+    Those that list files are not among them.
+    """
+    names = names_since(files, (START, ERASURE, ERASED, LEFT, COVERED), since)
     yield from (_missing(name, {digests[name]}) for name in digests.keys() - set(names))
+    for name in names:
+        request = name.removesuffix(ERASED) + ERASURE
+        if name.endswith(ERASED) and request not in names and request not in digests:
+            yield Discrepancy(flaw=Flaw.MISSING, name=request, expected=f"what {name} finished", found="no such file")
     for name, data in read_each(files, names):
         if digests.get(name) not in (None, digest_of(data)):
             yield _differs(name, {digests[name]}, data)
-        elif not start_record(name, data):
+        elif not is_sound(name, data):
             yield Discrepancy(flaw=Flaw.CHANGED, name=name, expected=_RECORD, found=_digest(data))
 
 

@@ -76,6 +76,7 @@ class Only:
     contact_ids: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
     run_id: str | None = None
+    statuses: tuple[Status, ...] | None = None
     first_key: str = ""
     last_key: str = _LAST_CHARACTER
 
@@ -115,6 +116,8 @@ def _filter(only: Only) -> pc.Expression:
         wanted &= reduce(or_, ranges)
     if only.run_id is not None:
         wanted &= ds.field("run_id") == only.run_id
+    if only.statuses is not None:
+        wanted &= pc.is_in(ds.field("status"), pa.array([str(each) for each in only.statuses], pa.string()))
     if only.keys is not None:
         wanted &= (key >= min(only.keys)) & (key <= max(only.keys)) & pc.is_in(key, pa.array(only.keys, pa.string()))
     if only.contact_ids is not None:

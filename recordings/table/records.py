@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
 from recordings.errors import Changed
 from recordings.pricing import Cost
@@ -42,6 +42,7 @@ class Kind(StrEnum):
     HOLD = "hold"
     LIFT = "lift"
     FIXITY = "fixity"  # a check of the replacements' bytes at rest
+    EXPORT = "export"  # its end record names what was handed over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ class EndRecord:
     run: Annotated[StartRecord, AfterValidator(_checked)]  # as in its start record, but for its circumstances
     files: tuple[ManifestFile, ...]
     start_sha256: str | None = None  # of its start record
+    erasure_sha256: str | None = None  # of the request that it took
     counts: Mapping[str, int] | None = None  # by status
     unrecorded: int | None = None  # recordings that no row speaks of
     unlisted: tuple[str, ...] = ()  # days that could not be listed
@@ -168,6 +170,9 @@ class ErasureRecord:
 _START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
 _END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
 _ERASURE_JSON = TypeAdapter(ErasureRecord)
+_NAMING_JSON = TypeAdapter(  # which run has finished the request, or has done what another left undone
+    Annotated[dict[Literal["finished_by", "covered_by"], str], Field(min_length=1)]
+)
 
 
 def start_record(name: str, data: bytes) -> StartRecord | None:
@@ -180,6 +185,16 @@ def end_record(name: str, data: bytes) -> EndRecord | None:
     """What the run that the name tells came to; None for what is no sound record of it."""
     end = _parsed(_END_JSON, data)
     return end if end and end.run.run_id == _id_in(name, END) else None
+
+
+def is_sound(name: str, data: bytes) -> bool:
+    """Whether a record that lists no files is as some version of this software writes it."""
+    if name.endswith(START):
+        return start_record(name, data) is not None
+    if name.endswith(ERASURE):
+        return _erasure(name, data) is not None
+    kind: TypeAdapter[Any] = _LEFT_JSON if name.endswith(LEFT) else _NAMING_JSON
+    return _parsed(kind, data) is not None
 
 
 def _parsed(kind: TypeAdapter[T], data: bytes) -> T | None:
@@ -254,14 +269,17 @@ def record_end(
 ) -> None:
     """The run's manifest and what it came to; written last, it commits the run."""
     listed = [asdict(file) for file in manifest]
-    record = {"run": asdict(run), **totals, "start_sha256": _start_digest(files, run.run_id), "files": listed}
+    digests = {"start_sha256": _digest(files, run.run_id + START)}
+    if getattr(run, "kind", None) is Kind.ERASE:
+        digests["erasure_sha256"] = _digest(files, run.run_id + ERASURE)
+    record = {"run": asdict(run), **totals, **digests, "files": listed}
     _create(files, run.run_id + END, record)
 
 
-def _start_digest(files: AuditFiles, run_id: str) -> str | None:
-    """Who asked for what cannot be changed unseen then. None where no start was recorded."""
+def _digest(files: AuditFiles, name: str) -> str | None:
+    """Who asked for what cannot be changed unseen then. None where there is no such record."""
     try:
-        return digest_of(files.read(f"{RUNS}/{run_id}{START}"))
+        return digest_of(files.read(f"{RUNS}/{name}"))
     except (FileNotFoundError, Changed):
         return None
 

@@ -114,6 +114,7 @@ says under `schema_version`.
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a job is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
+<audit_uri>/_runs/<run_id>.erasure.json, .erased.json           a request to erase, and which run has finished it
 <audit_uri>/_differences/<run_id>.csv                           how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
@@ -243,7 +244,8 @@ and so does a batch's `.done.json`. If a run dies after it acted and before it w
 release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
 as `-2`, `-3`.
 `print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names
-every file that is missing, changed, or listed by no run, and every start record that was changed after its run ended.
+every file that is missing, changed, or listed by no run, every record that is damaged, and every start record or
+request to erase that was changed after its run ended.
 It reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and*
 records could still forge both, or delete a run's files together with its records, and the table would not show it:
 Object Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences

@@ -2,9 +2,12 @@
 
 import csv
 import hashlib
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,19 +16,26 @@ import bagit
 import pandas as pd
 import pytest
 
+from flows.erase import erase_recordings
 from flows.export import export_recordings
+from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
+from recordings.table.evidence import verify_audit
+from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
+from recordings.table.records import Kind, open_records
+from recordings.table.rows import Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 CONTACT = str(contact_of(KEY))
+UNKNOWN = key_of(9)  # no run has archived it
 
 
 @pytest.fixture
@@ -64,6 +74,72 @@ def test_a_contact_is_handed_over_with_all_that_is_known_of_it(
     assert {name: provenance[f"x-amz-meta-{name}"] for name in metadata} == metadata
     assert "case 4711" in (data / "README.txt").read_text()
     assert bucket.snapshot() == before
+
+
+def test_what_contact_lens_wrote_goes_into_the_bag(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """Transcripts, redacted ones too, of the day before or after; not those of another contact whose id begins alike.
+
+    One that a case holds is handed over in the version that the case holds, though it is hidden since.
+    """
+    other = str(contact_of(key_of(0)))
+    lens = {
+        f"Analysis/Voice/2026/01/12/{CONTACT}_analysis_2026-01-12T00:01:00Z.json": b"{}",
+        f"Analysis/Voice/Redacted/2026/01/13/{CONTACT}_analysis_redacted_2026-01-13T00:01:00Z.json": b"[]",
+        f"connect/Analysis/Voice/Redacted/2026/01/11/{CONTACT}_call_recording_redacted_2026-01-11T23:59:00Z.wav": b"R",
+    }
+    others = f"Analysis/Voice/2026/01/12/{CONTACT}0_analysis_2026-01-12T00:01:00Z.json"
+    for key, body in {**lens, others: b"of another"}.items():
+        bucket.put(key, body)
+    summary = export(contact_ids=[CONTACT, other])
+    assert (summary.recordings, summary.analyses, summary.without_analysis) == (2, 3, 1)
+    assert "2 recordings and 3 objects of Contact Lens" in str(summary)
+    assert "Contact Lens has nothing of 1 contact" in str(summary)
+    bag = tmp_path / "bag"
+    index = index_of(bag)
+    assert {key: (bag / "data" / index[key]["file"]).read_bytes() for key in lens} == lens
+    assert sorted(index[key]["which"] for key in lens) == ["analysis", "redacted-analysis", "redacted-recording"]
+    assert {index[key]["sha256_as_read"] for key in lens} == {
+        hashlib.sha256(each).hexdigest() for each in lens.values()
+    }
+    assert set(index) == {*lens, KEY, key_of(0)}
+    assert f"contact {other}: Contact Lens has nothing of it" in (bag / "data" / "missing.txt").read_text()
+    bagit.Bag(str(bag)).validate()
+    analysis = next(iter(lens))
+    hold_recordings(
+        bucket=bucket.name, audit_uri=audit_uri, prefixes=[PREFIX], dry_run=False, case="A", keys=[analysis]
+    )
+    bucket.client.delete_object(Bucket=bucket.name, Key=analysis)
+    held = export(case="A", destination_uri=str(tmp_path / "held"))
+    assert (held.recordings, held.analyses, held.problems) == (0, 2, ()), "and what lies beside it"
+    assert (tmp_path / "held" / "data" / index_of(tmp_path / "held")[analysis]["file"]).read_bytes() == b"{}"
+
+
+def test_records_say_who_was_handed_what(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    before = set(os.listdir(f"{audit_uri}/_runs"))
+    export(keys=[KEY], dry_run=True)
+    assert set(os.listdir(f"{audit_uri}/_runs")) == before
+    bucket.put(f"{PREFIX}gone.wav", b"1")
+    with pytest.raises(ExportFailed) as failed:
+        export(keys=[KEY, f"{PREFIX}gone.wav"], case="4711")
+    run_id = failed.value.summary.run_id
+    assert set(os.listdir(f"{audit_uri}/_runs")) - before == {f"{run_id}.start.json", f"{run_id}.end.json"}
+    files = LocalFiles(Path(audit_uri))
+    end = json.loads(files.read(f"_runs/{run_id}.end.json"))
+    assert (end["run"]["kind"], end["run"]["case"], end["destination"]) == ("export", "4711", str(tmp_path / "bag"))
+    (handed,) = end["handed"]
+    assert (handed["key"], handed["sha256"]) == (KEY, hashlib.sha256(bucket.body(KEY)).hexdigest())
+    assert handed["version_id"] == bucket.get(KEY)["VersionId"]
+    manifest = (tmp_path / "bag" / "manifest-sha256.txt").read_bytes()
+    assert end["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
+    start = json.loads(files.read(f"_runs/{run_id}.start.json"))
+    assert start["circumstances"]["flow_run_id"].replace("-", "").endswith(run_id[-8:])
+    verification = verify_audit(audit_uri)
+    assert (verification.discrepancies, verification.runs) == ((), 2)
+    assert [each.kind for each in open_records(files)] == []
 
 
 def test_an_original_is_handed_over_byte_for_byte(
@@ -143,9 +219,6 @@ def test_what_cannot_be_handed_over_is_named_and_the_others_are(
 def test_bytes_that_the_table_does_not_know_are_no_evidence(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
-    from recordings.table.files import LocalFiles
     from recordings.table.parquet import write_rows
     from recordings.table.reading import rows_of
 
@@ -184,6 +257,63 @@ def test_what_no_run_could_archive_is_handed_over_as_it_is(
     export(keys=[key_of(9)])
     (line,) = index_of(tmp_path / "bag").values()
     assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == truncated
+
+
+def test_a_case_alone_hands_over_what_it_holds_now(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+) -> None:
+    """Also what was held before any run archived it; neither what only another case holds nor what was freed."""
+    bucket.put(UNKNOWN, unknown := a_call(9))
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    hold_recordings(**hold, case="A", keys=[*archived, UNKNOWN])
+    hold_recordings(**hold, case="B", keys=[*archived])
+    hold_recordings(**hold, case="A", keys=[key_of(0)], lift=True)
+    bucket.put(UNKNOWN, b"written after the hold")
+    summary = export(case=" A ")
+    index = index_of(tmp_path / "bag")
+    assert (summary.problems, sorted(index)) == ((), sorted({*archived, UNKNOWN} - {key_of(0)}))
+    assert (tmp_path / "bag" / "data" / index[UNKNOWN]["file"]).read_bytes() == unknown
+    assert bagit.Bag(str(tmp_path / "bag")).info["External-Description"] == "all that case A holds"
+    labelled = export(case="A", keys=[key_of(0)], destination_uri=str(tmp_path / "labelled"))
+    assert labelled.recordings == 1, "beside a selection, the case is a label"
+
+
+@pytest.mark.parametrize("case", ["B", "C"])
+def test_a_case_that_holds_nothing_hands_over_nothing(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path, case: str
+) -> None:
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    for lift in (False, True):
+        hold_recordings(**hold, case="B", keys=[KEY], lift=lift)
+    said = {
+        "B": "case B holds nothing any more: of 1 object that it held, the last was freed by run 20",
+        "C": "case is 'C': the audit table has no hold of a case of this name; it has B, so nothing was read: give con",
+    }
+    with pytest.raises(InvalidRequest, match=said[case]):
+        export(case=case)
+    assert not (tmp_path / "bag").exists()
+
+
+def test_a_hold_whose_run_died_before_its_rows_counts(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    from recordings.holds import reason_of
+    from recordings.jobs.engine.intents import set_out
+    from recordings.jobs.engine.job import batches_of, plan_job
+    from recordings.jobs.engine.object_search import rows_of_keys
+
+    job = plan_job(Kind.HOLD, bucket=bucket.name, audit_uri=audit_uri, keys=[KEY], case="A")
+    rows = [replace(row, status=Status.HELD) for row in rows_of_keys([KEY], job, reason_of("A"))]
+    set_out(LocalFiles(Path(audit_uri)), job, batches_of(rows)[0], rows)
+    assert export(case="A").recordings == 1
+    assert list(index_of(tmp_path / "bag")) == [KEY]
+
+
+def test_what_was_erased_is_named(bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str) -> None:
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    erase_recordings(**place, contact_ids=[CONTACT], case="2026-GDPR-1", dry_run=False)
+    with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
+        export(contact_ids=[CONTACT])
 
 
 @pytest.mark.parametrize(

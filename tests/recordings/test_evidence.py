@@ -18,6 +18,8 @@ from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.intents import Intent, is_over, open_intents
+from recordings.jobs.engine.job import plan_job
+from recordings.jobs.erase import requested_by
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.savings.sums import read_runs
@@ -25,7 +27,15 @@ from recordings.settings import Settings
 from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
-from recordings.table.records import Kind, end_records, open_records, record_end, record_start
+from recordings.table.records import (
+    Kind,
+    end_records,
+    open_records,
+    record_end,
+    record_erased,
+    record_erasure,
+    record_start,
+)
 from tests.bucket import Bucket
 from tests.recordings.tables import ROW
 
@@ -180,6 +190,53 @@ def test_who_asked_for_a_run_cannot_be_changed_unseen(table: Path) -> None:
     assert _found(table) == [f"changed: _runs/{RUN_ID}.start.json"]
     start.unlink()
     assert _found(table) == [f"missing: _runs/{RUN_ID}.start.json"]
+
+
+@pytest.fixture
+def request_to_erase(table: Path, files: AuditFiles) -> Path:
+    """The record of a request that a run took and another has finished."""
+    place: dict[str, Any] = {"bucket": "calls", "audit_uri": str(table), "prefixes": ["connect/"]}
+    asked = plan_job(Kind.ERASE, **place, contact_ids=["a", "b"], case="2026-GDPR-1")
+    later = plan_job(Kind.ERASE, **place, everything=True)
+    record_start(files, asked)
+    record_erasure(files, requested_by(asked))
+    record_end(files, asked, totals={}, manifest=[])
+    record_erased(files, requested_by(asked), later)
+    return table / "_runs" / f"{asked.run_id}.erasure.json"
+
+
+def test_a_request_to_erase_cannot_be_changed_unseen(table: Path, request_to_erase: Path) -> None:
+    """Nor can one of its contacts: what was asked is evidence, too."""
+    assert _found(table) == []
+    was = request_to_erase.read_bytes()
+    request_to_erase.write_bytes(was.replace(b'"b"', b'"c"'))
+    expected, found = (hashlib.sha256(each).hexdigest() for each in (was, request_to_erase.read_bytes()))
+    assert [str(each) for each in verify_audit(str(table)).discrepancies] == [
+        f"changed: _runs/{request_to_erase.name}: expected SHA-256 {expected}, "
+        f"found {len(was)} bytes with SHA-256 {found}"
+    ]
+    request_to_erase.unlink()
+    assert _found(table) == [f"missing: _runs/{request_to_erase.name}"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"finished_by": 5}'])
+@pytest.mark.parametrize("ending", [".erasure.json", ".erased.json", ".left.json", ".covered.json"])
+def test_a_damaged_record_of_any_kind_is_named(table: Path, request_to_erase: Path, data: bytes, ending: str) -> None:
+    path = request_to_erase.with_name(request_to_erase.name.replace(".erasure.json", ending))
+    path.write_bytes(data)
+    (flaw,) = verify_audit(str(table)).discrepancies
+    assert (flaw.flaw, flaw.name) == ("changed", f"_runs/{path.name}")
+    assert ending == ".erasure.json" or flaw.expected == "a record as some version of this software writes it"
+    assert (
+        flaw.found == f"{len(data)} byte{'' if len(data) == 1 else 's'} with SHA-256 {hashlib.sha256(data).hexdigest()}"
+    )
+
+
+def test_an_erasure_that_finished_no_request_is_named(table: Path, files: AuditFiles) -> None:
+    files.create(f"_runs/{RUN_ID}.erased.json", b'{"finished_by": "r"}')
+    assert [str(each) for each in verify_audit(str(table)).discrepancies] == [
+        f"missing: _runs/{RUN_ID}.erasure.json: expected what _runs/{RUN_ID}.erased.json finished, found no such file"
+    ]
 
 
 def test_a_table_of_which_nothing_is_left_is_no_table(table: Path) -> None:

@@ -39,7 +39,7 @@ from recordings.s3.store import Store
 from recordings.savings.sums import savings
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, open_files
-from recordings.table.parquet import write_rows
+from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.reading import final_recordings
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
@@ -269,11 +269,14 @@ def export(world: World, rows: list[AuditRow], pool: Pool) -> None:
         keys=[row.key for row in rows],
         dry_run=False,
     )
-    write_rows(world.files, [replace(rows[0], key=f"{rows[0].key}.gone")], run_id=f"r{uuid.uuid4().hex}", wave=1)
-    asked = replace(asked, keys=(*(asked.keys or ()), f"{rows[0].key}.gone"))
+    gone = replace(rows[0], key=f"{rows[0].key}.gone")
+    name = f"table/recording_date={DAY}/gone-0001.parquet"
+    world.root.put_object(Bucket=world.audit, Key=name, Body=parquet_bytes([gone]))
+    asked = replace(asked, keys=(*(asked.keys or ()), gone.key))
     done = hand_over(asked, world.store, world.files, pool, Store(world.audit, Settings()))
     assert (done.recordings, len(done.problems)) == (2, 1), done.problems
     assert "deleted in that version" in done.problems[0]
+    assert [name for name in world.files.names("_runs") if asked.run_id in name and name.endswith(".end.json")]
 
 
 DEEDS = {
@@ -352,6 +355,17 @@ def test_jobs_need_each_action(
     world.become(policy, without=action)
     with pytest.raises((AssertionError, StoreRefused, OSError, duckdb.Error)):
         DEEDS[policy](world, rows, pool)
+
+
+def test_an_export_may_add_bags_and_records_but_no_rows(
+    world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
+) -> None:
+    rows = archived_as_root(world, plan, pool, a_call())
+    world.become("export")
+    export(world, rows, pool)
+    for folder in (f"recording_date={DAY}", "_differences", "_reports"):
+        with pytest.raises(StoreRefused, match="s3:PutObject"):
+            world.files.create(f"{folder}/r1-0001.parquet", b"1")
 
 
 def test_no_policy_has_a_wildcard_action() -> None:

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
-from pydantic_settings import SettingsError
 
 from recordings.errors import InvalidRequest
-from recordings.retention_rules import RetentionRule, checked_rules, may_have_ended, rule_for
-from recordings.settings import Settings
+from recordings.retention_rules import EXAMPLE, RetentionRule, checked_rules, may_have_ended, rule_for
+from recordings.settings import Settings, settings
 
 CALL = date(2026, 1, 12)
 SHORT = RetentionRule(tag="retention=short", keep_days=90)
@@ -127,8 +126,35 @@ def test_the_setting_takes_them_as_json(monkeypatch: pytest.MonkeyPatch) -> None
     assert checked_rules(Settings().retention_rules)
 
 
-@pytest.mark.parametrize("text", ["[{", "90", '[{"keep": 90}]', '{"keep_days": 90}'])
-def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[{", " is no JSON (Expecting property name"),
+        ("90", ": Input should be a list, found 90"),
+        ('{"keep_days": 90}', ": Input should be a list, found {'keep_days': 90}"),
+        ('[{"keep": 90}]', ": rule 1, keep_days: Field required; rule 1, keep: Unexpected keyword argument, found 90"),
+        (
+            '[{"tag": "a=b", "keep_days": "90"}, {"keep_days": 1}]',
+            ": rule 1, keep_days: Input should be a valid integer",
+        ),
+        ('[{"keep_days": 90}, {"keep_days": -1}]', ": rule 2, keep_days: Input should be greater than or equal to 0, "),
+        ('[{"keep_days": 90}, {"tag": "a=b", "keep_days": 1}]', ": rule 2 never counts, since rule 1 covers all"),
+    ],
+)
+def test_a_bad_setting_is_named_with_the_rule_and_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
     monkeypatch.setenv("ARCHIVE_RETENTION_RULES", text)
-    with pytest.raises((SettingsError, ValidationError), match="retention_rules"):
-        Settings()
+    settings.cache_clear()
+    with pytest.raises(InvalidRequest) as refused:
+        settings()
+    assert str(refused.value).startswith(f"ARCHIVE_RETENTION_RULES{said}")
+    assert str(refused.value).endswith(f": give rules as {EXAMPLE}, or unset it")
+    checked_rules(TypeAdapter(list[RetentionRule]).validate_json(EXAMPLE))
+
+
+def test_other_bad_settings_are_named_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_THREADS", "0")
+    settings.cache_clear()
+    with pytest.raises(InvalidRequest, match="ARCHIVE_THREADS: Input should be greater than or equal to 1, found '0'"):
+        settings()

@@ -10,9 +10,10 @@ from datetime import date
 
 import pandas as pd
 
-from recordings.errors import Skipped
+from recordings.errors import InvalidRequest, Skipped
+from recordings.formatting import plural
 from recordings.holds import BEFORE, case_of, cases_by_key
-from recordings.jobs.engine.intents import Intent, is_definite, open_intents
+from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
 from recordings.table.files import AuditFiles
@@ -20,6 +21,7 @@ from recordings.table.reading import Only, audit_dates, read_days
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, Status
 
+_MAX_NAMED = 5  # cases in a message
 _COLUMNS = ("bucket", "key", "status", "reason", "run_id", "started_at")
 
 
@@ -78,6 +80,32 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
         held_before=_held_before(frame),
         deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
     )
+
+
+def keys_held_for(case: str, files: AuditFiles, bucket: str) -> tuple[str, ...]:
+    """The keys that the case holds now, or that a run has set out to hold for it, in order.
+
+    Reads the table's rows of all days. Raises AuditDamaged, and InvalidRequest where the case holds nothing.
+    """
+    intents = [each for each in open_intents(files, bucket) if each.kind is Kind.HOLD]
+    only = Only(bucket=bucket, statuses=(Status.HELD, Status.LIFTED))
+    events = read_days(files, audit_dates(files), _COLUMNS, only)
+    begun = {row.key for intent in intents for row in owed(files, intent) if case_of(row.reason) == case}
+    held = begun | {key for key, cases in cases_by_key(events).items() if case in cases}
+    if not held:
+        raise InvalidRequest(f"{_holds_nothing(case, events)}, so nothing was read: give contact_ids, keys or dates")
+    return tuple(sorted(held))
+
+
+def _holds_nothing(case: str, events: pd.DataFrame) -> str:
+    cases = events["reason"].map(case_of, na_action="ignore")
+    if events[cases.eq(case)].empty:
+        known = sorted(set(cases.dropna()))
+        others = f"; it has {', '.join(known[:_MAX_NAMED])}{' and others' if len(known) > _MAX_NAMED else ''}"
+        return f"case is {case!r}: the audit table has no hold of a case of this name{others if known else ''}"
+    last = events[cases.eq(case)].sort_values("started_at", kind="stable").iloc[-1]
+    once = plural(events[cases.eq(case)]["key"].nunique(), "object")
+    return f"case {case} holds nothing any more: of {once} that it held, the last was freed by run {last['run_id']}"
 
 
 def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:

@@ -1,0 +1,61 @@
+"""What Contact Lens has written of the contacts of an export: analyses with transcripts, and redacted recordings.
+
+They have no row in the audit table, so the bucket is asked. Contact Lens may not have been on: nothing of a contact is
+no error.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date
+
+import pandas as pd
+
+from recordings.handover.export import Export
+from recordings.handover.item import Item
+from recordings.keys import OF_CONTACT_LENS, contact_of, date_of, layout_of, outermost, places_of, prefix_of
+from recordings.pool import Pool
+from recordings.retrying import patience
+from recordings.s3.store import Store
+from recordings.table.rows import AuditRow, Side, Status
+
+_FEW_CONTACTS = 20  # of a day; of more, the whole folders of the day are listed
+
+
+def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
+    """The current objects of Contact Lens of the contacts that the rows name, in key order."""
+    contacts = set(rows["contact_id"].dropna())
+    listed = pool.map(lambda place: patience()(_listed, store, place), list(outermost(_places(rows))))
+    found = (_item(export, key, size_bytes, of_class) for page in listed for key, size_bytes, of_class in page)
+    return [each for each in found if each is not None and each.row.contact_id in contacts]
+
+
+def _places(rows: pd.DataFrame) -> Iterator[str]:
+    by_day = defaultdict[tuple[str, date], set[str]](set)
+    named = rows.dropna(subset="contact_id").drop_duplicates("key")
+    for key, contact, day in named[["key", "contact_id", "recording_date"]].itertuples(index=False):
+        by_day[prefix_of(key), day].add(contact)
+    for (prefix, day), contacts in by_day.items():
+        for contact in contacts if len(contacts) <= _FEW_CONTACTS else ("",):
+            yield from places_of(contact, prefix, [day], OF_CONTACT_LENS)
+
+
+def _listed(store: Store, place: str) -> list[tuple[str, int, str]]:
+    return [(each["Key"], each["Size"], each.get("StorageClass", "STANDARD")) for each in store.list_objects(place)]
+
+
+def _item(export: Export, key: str, size_bytes: int, storage_class: str) -> Item | None:
+    layout, day = layout_of(key), date_of(key)
+    if layout is None or day is None or layout.holds not in OF_CONTACT_LENS:
+        return None
+    row = AuditRow(
+        run_id=export.run_id,
+        recording_date=day,
+        bucket=export.bucket,
+        key=key,
+        contact_id=contact_of(key),
+        status=Status.SKIPPED,
+        profile="none",
+        started_at=export.started_at,
+        software_version=export.software_version,
+    )
+    return Item(row=row, what=layout.holds, side=Side(size_bytes=size_bytes, storage_class=storage_class))
