@@ -21,7 +21,7 @@ from recordings.errors import Rejected
 from recordings.profiles import PROFILES
 from tests.recordings.clips import synthetic, voices, wav
 
-HZ = 8_000
+HZ, BYTES_PER_FRAME = 8_000, 4
 Int16s = NDArray[np.int16]
 
 
@@ -58,7 +58,7 @@ class Tally:
         self.worst: list[float] = []
         self.kept: list[float] = []
         self.ratios: list[float] = []
-        self.minutes = self.cpu_s = 0.0
+        self.minutes = self.cpu_s = self.bytes_after = 0.0
 
     def convert(self, frames: Int16s) -> Conversion | None:
         """Convert and count; None if the judge refused it in the end."""
@@ -76,15 +76,16 @@ class Tally:
         self.worst.append(max(found.worst_error_left or 0, found.worst_error_right or 0))
         self.kept += [each for each in (found.least_kept_left, found.least_kept_right) if each is not None]
         self.ratios.append(len(result.body) / frames.nbytes)
+        self.bytes_after += len(result.body)
         return result
 
     def __str__(self) -> str:
-        low, middle, high = np.percentile(self.ratios, [5, 50, 95])
+        sizes = ", ".join(f"{ratio:.1%}" for ratio in np.percentile(self.ratios, [0, 5, 50, 95, 100]))
+        together = self.bytes_after / (self.minutes * 60 * HZ * BYTES_PER_FRAME)
         return (
             f"{dict(self.counts)}; {self.minutes / 60:.1f} hours, {1_000 * self.cpu_s / self.minutes:.0f} ms of CPU a "
             f"minute; worst error {max(self.worst):.2f} (95 %: {np.percentile(self.worst, 95):.2f}), least kept "
-            f"{min(self.kept):.2f}; size {low:.1%}, {middle:.1%}, {high:.1%} of the source (5, 50, 95 %), "
-            f"mean {np.mean(self.ratios):.1%}"
+            f"{min(self.kept):.2f}; size {sizes} of the source (0, 5, 50, 95, 100 %), together {together:.1%}"
         )
 
 

@@ -233,7 +233,9 @@ class Forecast:
     @property
     def cpu_hours(self) -> float:
         """Time on one vCPU."""
-        return (self.recordings * CPU_S_PER_RECORDING + self.minutes.expected * self.terms.cpu_s_per_minute) / 3600
+        return (
+            self.recordings * CPU_S_PER_RECORDING + self.minutes.expected * self.terms.profile.cpu_s_per_minute
+        ) / 3600
 
 
 def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceList, *, runs: int = 1) -> Forecast:

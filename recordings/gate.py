@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
+from recordings.profiles import DEFAULT, Profile
 from recordings.s3.objects import KMS
 
-# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert to A-law, judge and hash a minute
-# (`recordings.profiles` has that of each profile); and all
-# that a run does about a recording of next to no length, Prefect's share included.
-CPU_S_PER_MINUTE = 0.0048
+# Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert to A-law, judge and hash a minute;
+# and all that a run does about a recording of next to no length, Prefect's share included.
+CPU_S_PER_MINUTE = DEFAULT.cpu_s_per_minute
 CPU_S_PER_RECORDING = 0.005
 # Of its release and of its reconciliation: 0.7 and 0.14 times what archiving a call of two seconds took beside them.
 _CPU_S_BY_RELEASE, _CPU_S_BY_RECONCILIATION = 0.0035, 0.0007
@@ -41,14 +41,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The terms of archiving: class, grace period, share read back."""
+    """The terms of archiving: class, grace period, share read back, profile."""
 
     storage_class: str
     grace_days: int  # for which an original is kept after archiving
     readback_share: float = 0  # share of the results that are read back, from 0 to 1
     batch_size: int = 200
-    cpu_s_per_minute: float = CPU_S_PER_MINUTE  # of the profile
-    decoding_cpu_s_per_minute: float = CPU_S_PER_MINUTE
+    profile: Profile = DEFAULT
 
 
 def staying_usd(kept: Kept, price_list: PriceList) -> float:
@@ -86,7 +85,7 @@ def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) 
         price_list.requests(counts, terms.storage_class)
         + price_list.kms(counts)
         + price_list.reading(kept.size_bytes, kept.storage_class)
-        + price_list.task(CPU_S_PER_RECORDING + kept.minutes * terms.cpu_s_per_minute)
+        + price_list.task(CPU_S_PER_RECORDING + kept.minutes * terms.profile.cpu_s_per_minute)
         + terms.readback_share
         * reading_back_usd(
             bytes_after,
@@ -94,7 +93,7 @@ def work_usd(kept: Kept, bytes_after: int, terms: Terms, price_list: PriceList) 
             terms.storage_class,
             price_list,
             by_kms=kept.by_kms,
-            cpu_s_per_minute=terms.decoding_cpu_s_per_minute,
+            cpu_s_per_minute=terms.profile.decoding_cpu_s_per_minute,
         )
         + _early(kept, kept.age_days + terms.grace_days, price_list)
     )

@@ -50,6 +50,11 @@ class WayOfKeeping:
         return "mixed" if self.profile and PROFILES[self.profile].max_channels == 1 else "apart"
 
     @property
+    def is_wav(self) -> bool:
+        """Whether the files are WAV, which every player opens: docs/playback.md."""
+        return self.profile is None or PROFILES[self.profile].content_type == "audio/wav"
+
+    @property
     def original(self) -> str:
         """For how long the original can be restored, bit for bit."""
         if self.profile is None or self.terms is None:
@@ -88,13 +93,8 @@ def ways_of_keeping(terms: Terms) -> Iterator[WayOfKeeping]:
     yield WayOfKeeping(profile=None, terms=None)
     yield WayOfKeeping(profile=None, terms=terms)
     for name, profile in PROFILES.items():
-        of_profile = replace(
-            terms,
-            cpu_s_per_minute=profile.cpu_s_per_minute,
-            decoding_cpu_s_per_minute=profile.decoding_cpu_s_per_minute,
-        )
         for grace_days in sorted({*GRACES_DAYS, terms.grace_days}):
-            yield WayOfKeeping(profile=name, terms=replace(of_profile, grace_days=grace_days))
+            yield WayOfKeeping(profile=name, terms=replace(terms, profile=profile, grace_days=grace_days))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +105,17 @@ class KeepingCost:
     usd: float
 
 
-def recommended(costs: Sequence[KeepingCost], terms: Terms, *, apart: bool = False) -> KeepingCost:
-    """The cheapest way that keeps originals as long as ``terms`` say; with ``apart``, one that keeps speakers apart."""
-    return min((each for each in costs if _is_open(each.way, terms, apart)), key=lambda each: each.usd)
+def recommended(costs: Sequence[KeepingCost], terms: Terms) -> KeepingCost:
+    """The cheapest of doing nothing, a lifecycle rule, and the profile and grace period of ``terms``.
+
+    No other profile is recommended, however cheap: only the operator knows which players must open the results.
+    """
+    return min(
+        (each for each in of_grace(costs, terms) if each.way.profile in (None, terms.profile.name)),
+        key=lambda each: each.usd,
+    )
 
 
-def _is_open(way: WayOfKeeping, terms: Terms, apart: bool) -> bool:
-    keeps_as_long = way.profile is None or way.terms is None or way.terms.grace_days == terms.grace_days
-    return keeps_as_long and not (apart and way.speakers == "mixed")
+def of_grace(costs: Sequence[KeepingCost], terms: Terms) -> list[KeepingCost]:
+    """The ways that keep originals as long as ``terms`` say."""
+    return [each for each in costs if not each.way.terms or each.way.terms.grace_days == terms.grace_days]

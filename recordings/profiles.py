@@ -83,3 +83,4 @@ _ROWS = (
     ),
 )
 PROFILES: Mapping[str, Profile] = MappingProxyType({row.name: row for row in _ROWS})
+DEFAULT = PROFILES["alaw-mono"]

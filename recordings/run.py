@@ -65,8 +65,7 @@ class Run:
             grace_days=self.grace_days,
             readback_share=self.readback_percent / 100,
             batch_size=self.batch_size,
-            cpu_s_per_minute=self.profile.cpu_s_per_minute,
-            decoding_cpu_s_per_minute=self.profile.decoding_cpu_s_per_minute,
+            profile=self.profile,
         )
 
     @property

@@ -34,6 +34,7 @@ LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
 MOST_DELAY = 0.4  # frames
 PEAKS_BELOW_CORRELATION = 0.32  # gain of the loudest samples: less is clipping
 MOST_CROSSTALK = 0.12
+WHOLE_GAIN = (0.75, 1.25)  # energy of a whole channel to what of it is the source: Opus loses both alike
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -112,10 +113,13 @@ class _Judgement:
         """The figures of the whole file; raises ``Rejected`` unless all of it was compared."""
         if self._seen != frames:
             raise Rejected("unfaithful", f"{self._seen} frames were compared, and there should be {frames}")
+        self._seen = 0  # what follows is about the whole
         signal, result, noise, shared = self._totals
         for channel in range(len(self._worst)):
             if signal[channel] >= 16 * frames:
                 self._check_gain(signal[channel], result[channel], shared[channel], channel)
+                gain = result[channel] / shared[channel]
+                self._require(WHOLE_GAIN[0] <= gain <= WHOLE_GAIN[1], 0, channel, "is quieter or louder as a whole")
         gains = [
             None if energy < 16 * frames else float(product / energy)
             for energy, product in zip(signal, shared, strict=True)

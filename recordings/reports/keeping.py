@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from recordings.gate import Terms
-from recordings.keeping import KeepingCost, WayOfKeeping, recommended
+from recordings.keeping import KeepingCost, WayOfKeeping, of_grace, recommended
 
 
 def keeping_table(costs: Sequence[KeepingCost], terms: Terms, show: Callable[[float], str]) -> str:
@@ -29,12 +29,24 @@ def _opens(way: WayOfKeeping) -> str:
 
 
 def advice(costs: Sequence[KeepingCost], terms: Terms, show: Callable[[float], str]) -> str:
-    """The way that the table recommends, and why."""
-    best, apart = recommended(costs, terms), recommended(costs, terms, apart=True)
+    """The way that the table recommends, why, and what other profiles keep or save."""
+    best, profile = recommended(costs, terms), terms.profile.name
     if best.way.terms is None:
-        return "Recommended: do nothing, because no way costs less."
-    words = f"Recommended: {best.way}. It costs the least of the ways that keep originals for as long as you set"
-    if best is not apart:
+        words = [f"Recommended: do nothing, because neither a lifecycle rule nor `{profile}` costs less."]
+    else:
+        words = [f"Recommended: {best.way}. It costs the least of doing nothing, a lifecycle rule and `{profile}`."]
+    others = sorted(of_grace(costs, terms), key=lambda each: each.usd)
+    if best.way.speakers == "mixed":
+        apart = next(each for each in others if each.way.is_wav and each.way.speakers == "apart")
         more = f"{apart.way}, for {show(apart.usd - best.usd)} more"
-        return f"{words}. It mixes the two speakers into one channel; the cheapest way that keeps them apart is {more}."
-    return f"{words}, and keeps the two speakers apart."
+        words.append(f"It mixes the two speakers; the cheapest way that keeps them apart in WAV files is {more}.")
+    if others[0].usd < best.usd:
+        words.append(f"{others[0].way} would cost {show(best.usd - others[0].usd)} less; {_but(others[0].way)}.")
+    return " ".join(words)
+
+
+def _but(way: WayOfKeeping) -> str:
+    """What to know before choosing a way because it costs less."""
+    if way.is_wav:
+        return f"the two speakers are {way.speakers}"
+    return "its files are not WAV, so first try each of your players with them (docs/playback.md)"

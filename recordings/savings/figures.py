@@ -10,7 +10,7 @@ import pandas as pd
 from recordings.gate import Kept, Terms
 from recordings.keeping import Group, KeepingCost, ways_of_keeping
 from recordings.pricing import MONTH_DAYS, PriceList, break_even_months
-from recordings.profiles import PROFILES
+from recordings.profiles import DEFAULT, PROFILES
 from recordings.savings.sums import DESTROYED_STATES, SMALL_STATES, Savings
 from recordings.settings import settings
 from recordings.table.rows import EVENTS, Status
@@ -174,8 +174,8 @@ def keeping_costs(result: Savings, price_list: PriceList, retention_years: float
     archived = result.small[result.small["status"].isin(("archived", "released"))]
     if archived.empty:
         return ()
-    storage_class = str(archived.groupby("class_after")["recordings"].sum().idxmax())
-    terms = Terms(storage_class=storage_class, grace_days=settings().grace_days)
+    storage_class, profile = (_most_frequent(archived, column) for column in ("class_after", "profile"))
+    terms = Terms(storage_class=storage_class, grace_days=settings().grace_days, profile=PROFILES.get(profile, DEFAULT))
     groups = [
         _group(line, retention_years) for line in archived[archived["class_after"] == storage_class].to_dict("records")
     ]
@@ -183,6 +183,10 @@ def keeping_costs(result: Savings, price_list: PriceList, retention_years: float
         KeepingCost(way=way, usd=sum(way.cost_of_group_usd(each, price_list) for each in groups))
         for way in ways_of_keeping(terms)
     )
+
+
+def _most_frequent(archived: pd.DataFrame, column: str) -> str:
+    return str(archived.groupby(column)["recordings"].sum().idxmax())
 
 
 def _group(line: Mapping[Any, Any], retention_years: float) -> Group:

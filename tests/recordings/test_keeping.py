@@ -8,6 +8,7 @@ from recordings.gate import Kept, Terms
 from recordings.keeping import Convertible, KeepingCost, recommended, ways_of_keeping
 from recordings.plan import list_day
 from recordings.pool import Pool
+from recordings.profiles import PROFILES
 from recordings.recording import Day
 from recordings.reports.forecast import forecast_report
 from recordings.reports.keeping import keeping_table
@@ -55,34 +56,55 @@ def test_each_row_by_hand() -> None:
     assert len(found) == 2 + 4 * 3
 
 
-def test_it_recommends_the_cheapest_with_the_grace_that_was_set_and_says_what_that_gives_up() -> None:
-    found = list(costs_of(convertible(a_call_of(300, months=72))).values())
-    table = keeping_table(found, TERMS, lambda amount: f"${amount * 1000:.4f}")
-    assert str(recommended(found, TERMS).way) == "`opus-dual` in GLACIER_IR, originals kept 30 days"
-    assert "| **`opus-dual` in GLACIER_IR, originals kept 30 days** | $0." in table
+def in_thousandths(amount: float) -> str:
+    return f"${amount * 1000:.4f}"
+
+
+def test_it_recommends_the_profile_and_the_grace_that_were_set_and_says_what_that_gives_up() -> None:
+    """opus-dual costs less, but nobody knows yet whether the operator's players open it."""
+    by_name = costs_of(convertible(a_call_of(300, months=72)))
+    found = list(by_name.values())
+    table = keeping_table(found, TERMS, in_thousandths)
+    mono, stereo, opus = (
+        by_name[f"`{name}` in GLACIER_IR, originals kept 30 days"].usd
+        for name in ("alaw-mono", "alaw-stereo", "opus-dual")
+    )
+    assert "| **`alaw-mono` in GLACIER_IR, originals kept 30 days** | $" in table
     assert "| mixed | at once | for 30 days |" in table
     assert "| do nothing | $14.8" in table
-    assert "keeps the two speakers apart." in table
-    without_opus = keeping_table([each for each in found if each.way.profile != "opus-dual"], TERMS, usd)
-    assert (
-        "keeps them apart is `flac-stereo` in GLACIER_IR, originals kept 30 days, for less than 1 cent more"
-        in without_opus
+    assert table.endswith(
+        "Recommended: `alaw-mono` in GLACIER_IR, originals kept 30 days. It costs the least of doing nothing, a "
+        "lifecycle rule and `alaw-mono`. It mixes the two speakers; the cheapest way that keeps them apart in WAV "
+        f"files is `alaw-stereo` in GLACIER_IR, originals kept 30 days, for {in_thousandths(stereo - mono)} more. "
+        f"`opus-dual` in GLACIER_IR, originals kept 30 days would cost {in_thousandths(mono - opus)} less; its files "
+        "are not WAV, so first try each of your players with them (docs/playback.md)."
     )
+
+
+def test_whoever_asks_for_a_profile_gets_it_recommended() -> None:
+    for name, ending in (("opus-dual", "and `opus-dual`."), ("alaw-stereo", "docs/playback.md).")):
+        terms = Terms(storage_class="GLACIER_IR", grace_days=30, profile=PROFILES[name])
+        found = list(costs_of(convertible(a_call_of(300, months=72)), terms=terms).values())
+        assert str(recommended(found, terms).way) == f"`{name}` in GLACIER_IR, originals kept 30 days"
+        assert keeping_table(found, terms, usd).endswith(ending)
+    without_opus = [each for each in found if each.way.profile != "opus-dual"]
+    assert "`alaw-mono` in GLACIER_IR, originals kept 30 days would cost" in keeping_table(without_opus, terms, usd)
+    assert keeping_table(without_opus, terms, usd).endswith("less; the two speakers are mixed.")
 
 
 def test_where_nothing_pays_it_says_so() -> None:
     """Two seconds are moved by a rule, which costs $0.00002; what lies in GLACIER_IR already stays there."""
     short = list(costs_of(convertible(a_call_of(2, months=72))).values())
     assert str(recommended(short, TERMS).way) == "lifecycle rule to GLACIER_IR, no conversion"
-    assert "keeps the two speakers apart." in keeping_table(short, TERMS, usd)
+    assert keeping_table(short, TERMS, usd).endswith("doing nothing, a lifecycle rule and `alaw-mono`.")
     there = list(costs_of(convertible(a_call_of(2, months=72, storage_class="GLACIER_IR"))).values())
-    assert "Recommended: do nothing, because no way costs less." in keeping_table(there, TERMS, usd)
+    assert keeping_table(there, TERMS, usd).endswith("because neither a lifecycle rule nor `alaw-mono` costs less.")
 
 
 def test_a_grace_of_its_own_has_its_rows() -> None:
     terms = Terms(storage_class="GLACIER_IR", grace_days=3)
     found = costs_of(convertible(a_call_of(300, months=72)), terms=terms)
-    assert recommended(list(found.values()), terms) is found["`opus-dual` in GLACIER_IR, originals kept 3 days"]
+    assert recommended(list(found.values()), terms) is found["`alaw-mono` in GLACIER_IR, originals kept 3 days"]
 
 
 def test_the_forecast_has_the_same_sums(
@@ -109,4 +131,4 @@ def test_the_forecast_has_the_same_sums(
     assert ahead.saved_month.expected == pytest.approx(
         sum(each.size_bytes / 1024**3 * 0.023 - max(131072, mono(each)) / 1024**3 * 0.004 - 0.00000065 for each in kept)
     )
-    assert "Recommended: `opus-dual` in GLACIER_IR" in forecast_report(ahead, 6)
+    assert "Recommended: `alaw-mono` in GLACIER_IR" in forecast_report(ahead, 6)

@@ -456,5 +456,5 @@ def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> No
     assert found["`alaw-stereo` in GLACIER_IR, originals kept 7 days"] == pytest.approx(50 * stereo, rel=1e-3)
     result = sum_up(*rows)
     key_figures = figures(result, PRICES, AS_OF, 6)
-    assert "Recommended: `opus-dual`" in savings_report(key_figures, {})
-    assert "<p>Recommended: opus-dual in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})
+    assert "Recommended: `alaw-mono`" in savings_report(key_figures, {})
+    assert "<p>Recommended: alaw-mono in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})
