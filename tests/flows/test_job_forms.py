@@ -86,7 +86,7 @@ def test_an_expiry_without_rules_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_hold_without_a_case_or_a_selection_is_refused() -> None:
     with pytest.raises(Exception, match="case"):
         hold_recordings.validate_parameters(PLACE)
-    with pytest.raises(InvalidRequest, match="case is ' '"):
+    with pytest.raises(InvalidRequest, match="case is empty"):
         hold_recordings.fn(**PLACE, case=" ", keys=["a"])
     with pytest.raises(InvalidRequest, match="nothing is selected, so nothing was touched: give contact_ids, keys"):
         hold_recordings.fn(**PLACE, case="2026-CV-1")
