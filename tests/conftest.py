@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,13 @@ def unversioned_bucket(s3: Server) -> Bucket:
 
 @pytest.fixture(scope="session")
 def a_call() -> MakeCall:
-    """Synthetic calls: another seed is another call."""
-    return lambda seed=1, duration_s=2.0: call(np.random.default_rng(seed), duration_s)
+    """Synthetic calls: another seed is another call. The tests ask for the same ones, and each takes 20 ms to make."""
+
+    @lru_cache(maxsize=256)
+    def make(seed: int = 1, duration_s: float = 2.0) -> bytes:
+        return call(np.random.default_rng(seed), duration_s)
+
+    return make
 
 
 @pytest.fixture
