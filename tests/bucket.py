@@ -22,7 +22,7 @@ OURS = (PROBE, ".recording-archive-canary")
 ON_BOTH = pytest.mark.s3_servers("ministack", "seaweed")
 # Reads the server's own access log, or needs what only this server does; docs/decisions/0033 says what.
 ON_MINISTACK = pytest.mark.s3_servers("ministack")
-# The long ones are run on both in the full run only.
+# On both in the full run only: another test makes the same requests on both in every run, or the test is long.
 ON_BOTH_IN_FULL = ON_BOTH if os.environ.get("FULL") else ON_MINISTACK
 
 

@@ -32,7 +32,8 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_", "ARCHIVE_"))]:
         del os.environ[name]  # neither the developer's account nor settings
     os.environ["ARCHIVE_SKIP_UNPROFITABLE"] = "false"  # calls of tests last a second: archiving them never pays
-    hypothesis.settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+    drawn = 100 if os.environ.get("FULL") else 25
+    hypothesis.settings.register_profile("any machine", deadline=None, max_examples=drawn)  # a busy one is no failure
     hypothesis.settings.load_profile("any machine")
 
 
