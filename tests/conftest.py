@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
+LONGEST = ("test_backfill.py", "test_makefile.py", "test_one_bad_thing.py", "test_life_end_policies.py")
+
+
 def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_", "ARCHIVE_"))]:
         del os.environ[name]  # neither the developer's account nor settings
@@ -42,6 +45,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("s3_servers")
     if mark and "s3" in metafunc.fixturenames:
         metafunc.parametrize("s3", mark.args, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that at the end of a run no process works alone for minutes."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
