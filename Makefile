@@ -25,9 +25,9 @@ deploy: $(READY) ## Deploy to the Prefect server and ECS that the environment na
 check: $(READY) lint ## Style, types, and the tests that need no server but S3: under two minutes
 	@$(BIN)/python -m pytest $(WORKERS) -m "not slow" tests/recordings tests/test_structure.py tests/test_locks.py $(PYTEST_ARGS)
 
-test: $(READY) ## Run all tests; with FULL=1 the long ones on both S3 servers
+test: $(READY) ## Run all tests; with FULL=1 those of flows on both S3 servers, with more drawn examples
 	@$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
-# Most tests wait for servers, which each worker has of its own. Files stay whole, the slow ones come first.
+# Most tests wait for servers, which each worker has of its own. Files stay whole; tests/conftest.py puts the longest first.
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage

@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
+LONGEST = ("test_backfill.py", "test_makefile.py", "test_one_bad_thing.py", "test_life_end_policies.py")
+
+
 def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(("AWS_", "PREFECT_", "ARCHIVE_"))]:
         del os.environ[name]  # neither the developer's account nor settings
     os.environ["ARCHIVE_SKIP_UNPROFITABLE"] = "false"  # calls of tests last a second: archiving them never pays
-    hypothesis.settings.register_profile("any machine", deadline=None)  # a busy machine is no failure
+    drawn = 100 if os.environ.get("FULL") else 25
+    hypothesis.settings.register_profile("any machine", deadline=None, max_examples=drawn)  # a busy one is no failure
     hypothesis.settings.load_profile("any machine")
 
 
@@ -40,6 +45,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("s3_servers")
     if mark and "s3" in metafunc.fixturenames:
         metafunc.parametrize("s3", mark.args, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that at the end of a run no process works alone for minutes."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +87,13 @@ def unversioned_bucket(s3: Server) -> Bucket:
 
 @pytest.fixture(scope="session")
 def a_call() -> MakeCall:
-    """Synthetic calls: another seed is another call."""
-    return lambda seed=1, duration_s=2.0: call(np.random.default_rng(seed), duration_s)
+    """Synthetic calls: another seed is another call. The tests ask for the same ones, and each takes 20 ms to make."""
+
+    @lru_cache(maxsize=256)
+    def make(seed: int = 1, duration_s: float = 2.0) -> bytes:
+        return call(np.random.default_rng(seed), duration_s)
+
+    return make
 
 
 @pytest.fixture

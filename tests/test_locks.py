@@ -45,3 +45,9 @@ def test_every_package_has_its_hash_and_none_an_address(lock: str) -> None:
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.M)[1:]
     assert blocks
     assert all("--hash=sha256:" in block for block in blocks)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_no_grammar_is_built_whenever_prefect_is_imported(lock: str) -> None:
+    assert "jsonschema" in pins(lock)
+    assert "rfc3987-syntax" not in pins(lock)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,14 @@ WINGS = {
 ON_TOP = {"preflight", "backfill", "jobs", "handover", "reports", "savings"}
 
 
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports_of(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -111,7 +117,7 @@ def test_each_place_that_may_know_a_library_does() -> None:
 @pytest.mark.parametrize("path", named([path for each in ("recordings", "tasks", "flows") for path in files_of(each)]))
 def test_only_records_and_intents_name_the_files_of_runs(path: Path) -> None:
     """All others are handed values: whoever cannot name a record's file, or parse JSON, looks into no record."""
-    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    texts = [node.value for node in nodes_of(path) if isinstance(node, ast.Constant)]
     records = {text for text in texts if isinstance(text, str) and re.fullmatch(r"_runs/?|.*\.\w+\.json", text)}
     owners = {"recordings/table/records.py", "recordings/jobs/engine/intents.py"}
     assert not records or path.relative_to(ROOT).as_posix() in owners

@@ -33,14 +33,14 @@ from recordings.summary import RunFailed, RunSummary
 from recordings.table.files import LocalFiles
 from recordings.table.records import Kind, record_start
 from tasks.workplace import Workplace
-from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.deployed import artifact, eventually
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun
 from tests.s3_requests import S3Request
 
 NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
 
@@ -92,6 +92,7 @@ def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, ar
         assert bucket.body(key, versions[key]) == original
 
 
+@ON_BOTH
 def test_every_recording_is_archived_and_accounted_for(
     bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: Any, cal
     assert float(artifact("archive-progress")) == 100
 
 
+@ON_BOTH
 def test_without_its_table_a_run_recognises_what_is_archived(
     bucket: Bucket, archive_days: Any, calls: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -261,6 +263,7 @@ def test_the_runs_record_is_its_manifest(archive_days: Any, calls: dict[str, byt
     assert record["run"]["start_date"] == str(DAY)
 
 
+@ON_BOTH
 def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: Any, calls: dict[str, bytes]) -> None:
     uri = f"s3://{bucket.name}/audit"
     archive_days(audit_uri=uri)
@@ -404,6 +407,7 @@ def task_states(run_id: str) -> dict[str, tuple[StateType, str | None]]:
     return eventually(final)
 
 
+@ON_BOTH
 def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive_days: Any, a_call: MakeCall) -> None:
     key = key_of(1)
     unversioned_bucket.put(key, a_call())

@@ -15,9 +15,9 @@ from recordings.jobs import erase
 from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
-from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 CONTACT = "0aa0cc11-2b3d-4c5e-8f90-123456789abc"
 OTHER = CONTACT + "d"  # its id begins alike
 CASE = "2026-GDPR-0031"
@@ -77,6 +77,7 @@ def snapshot_of(bucket: Bucket, contact: str) -> list[Any]:
     return [line for line in bucket.snapshot() if f"/{contact}_" in line[0]]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("dates", [{}, {"start_date": DAY, "end_date": DAY}])
 def test_everything_of_the_contact_goes_and_nothing_of_another(
     filled: Bucket, erase_: Erase, audit_uri: str, dates: Any
@@ -227,6 +228,7 @@ def test_what_is_held_waits_and_is_finished_after_the_lift(
     assert verify_audit(audit_uri).discrepancies == ()
 
 
+@ON_BOTH
 def test_what_is_locked_waits(filled: Bucket, erase_: Erase) -> None:
     lock(filled)
     until = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(days=1)}
@@ -309,6 +311,7 @@ def test_a_damaged_request_is_named_and_the_others_are_done(
     assert failed.value.summary.counts == {"erased": 1}
 
 
+@ON_BOTH
 def test_an_unversioned_bucket(unversioned_bucket: Bucket, audit_uri: str, erase_: Erase) -> None:
     for key in (*OF_CONTACT, *OF_OTHER):
         unversioned_bucket.put(key, b"only")

@@ -12,9 +12,9 @@ from recordings.jobs.engine.result import JobFailed
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
-from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 RULES = [RetentionRule(keep_days=30)]
 
 
@@ -23,6 +23,7 @@ def where(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
     return {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
 
 
+@ON_BOTH
 def test_the_round_trip(bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str) -> None:
     key = key_of(1)
     held = hold_recordings(**where, keys=[key], case="2026-CV-1")

@@ -34,12 +34,12 @@ from recordings.retention_rules import RetentionRule
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
-from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
 from tests.fixtures import MakeCall
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
@@ -66,6 +66,7 @@ def test_after_a_run_there_is_none(
         reconcile(end_date=DAY - timedelta(days=1))
 
 
+@ON_BOTH
 def test_what_is_lost_ends_the_run_red_and_is_on_record(
     bucket: Bucket,
     archived: dict[str, str],
@@ -220,6 +221,7 @@ def _events(client: Any, resource_id: str) -> list[dict[str, Any]]:
     return events
 
 
+@ON_BOTH
 def test_rows_are_rebuilt_from_provenance(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
 ) -> None:
@@ -240,6 +242,7 @@ def test_rows_are_rebuilt_from_provenance(
     assert rebuilt[same].to_dict() == told[same].to_dict()
 
 
+@ON_BOTH
 def test_a_missing_tag_is_set_again(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
     assert reconcile().drifts == {"tag-missing": 1}

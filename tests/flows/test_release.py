@@ -15,11 +15,11 @@ from recordings.errors import InvalidRequest
 from recordings.jobs.engine.result import JobFailed, JobSummary
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
-from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 
 
@@ -29,6 +29,7 @@ def release(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
     return lambda **changes: release_originals(**{**defaults, **changes})
 
 
+@ON_BOTH
 def test_exactly_the_originals_go(bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str) -> None:
     before = bucket.snapshot()
     sizes = [version["Size"] for key in archived for version in bucket.versions(key) if not version["IsLatest"]]
@@ -125,6 +126,7 @@ def _lock(bucket: Bucket, version: str) -> None:
         (_lock, "locked", False),
     ],
 )
+@ON_BOTH
 def test_one_that_does_not_prove_itself_stays(
     bucket: Bucket, archived: dict[str, str], release: Any, what: Any, code: str, fails: bool
 ) -> None:

@@ -20,11 +20,11 @@ from recordings.settings import settings
 from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
-from tests.bucket import DAY, ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall
 
-pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH]
+pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
 
 
@@ -57,6 +57,7 @@ def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
     bucket.client.put_object_tagging(**names, Tagging={"TagSet": tags})
 
 
+@ON_BOTH
 def test_the_round_trip_gives_back_what_was_there(
     bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall
 ) -> None:
@@ -211,6 +212,7 @@ def test_without_a_table_only_what_is_asked_for_is_looked_at(
     assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
 
 
+@ON_BOTH
 def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall) -> None:
     """Ten foreign tags leave no room for archive=exempt; all that the object had comes along."""
     theirs = {f"theirs-{n}": "x y" for n in range(10)}
@@ -231,6 +233,7 @@ def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive_day: Any, 
     assert bucket.tags(key_of(1)) == theirs
 
 
+@ON_BOTH
 def test_a_recording_older_than_versioning_comes_back(
     unversioned_bucket: Bucket, a_call: MakeCall, audit_uri: str
 ) -> None:
@@ -304,6 +307,7 @@ def test_what_was_never_converted_is_passed_over(
     assert read_audit(audit_uri)["status"].tolist() == ["already_archived"]
 
 
+@ON_BOTH
 def test_a_copy_whose_answer_is_lost_is_ours(
     bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +324,7 @@ def test_a_copy_whose_answer_is_lost_is_ours(
     assert (bucket.body(key_of(1)), len(bucket.versions(key_of(1)))) == (body, 3)
 
 
+@ON_BOTH
 def test_what_does_not_come_back_is_named_and_ends_the_run_red(
     bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
 ) -> None:

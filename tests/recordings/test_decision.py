@@ -75,7 +75,7 @@ def decided(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, listed: Lis
     return both
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.one_of(wavs, flacs(), damaged),
     tags=st.sampled_from(["", "archive=exempt", "queue=sales", "legal-hold=2026-CV-1", "legal-hold="]),

@@ -44,7 +44,7 @@ def test_any_history(bucket: Bucket, tmp_path: Path) -> None:
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
     store, pool, numbers = DeletingStore(bucket.name, Settings()), Pool(2, Budget(1024)), iter(range(10_000))
 
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(STEPS, st.data())
     def check(steps: list[str], data: st.DataObject) -> None:
         key, model = key_of(next(numbers)), Model()

@@ -179,6 +179,7 @@ def test_a_sample_in_which_all_are_alike_is_still_a_sample(
     assert "exact" not in text
 
 
+@pytest.mark.slow
 def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
     bucket: Bucket, store: Store, pool: Pool, plan: PlanRun
 ) -> None:

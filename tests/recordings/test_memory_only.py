@@ -4,10 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from recordings.profiles import PROFILES
-
 WATCHED = """
 import sys
 from recordings.conversion.audio import convert, inspect
@@ -15,8 +11,9 @@ from recordings.profiles import PROFILES
 from tests.recordings.clips import Trickle, synthetic, wav
 
 def convert_and_inspect(call):
-    body = convert(Trickle(call), len(call), PROFILES[sys.argv[1]]).body
-    inspect(Trickle(body), len(body))
+    for profile in PROFILES.values():
+        body = convert(Trickle(call), len(call), profile).body
+        inspect(Trickle(body), len(body))
 
 def refuse(event, arguments):
     is_writing = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
@@ -26,8 +23,8 @@ def refuse(event, arguments):
 call, other = (wav(frames) for _, frames in list(synthetic(4))[2:])
 convert_and_inspect(call)  # whatever is loaded or compiled at first use
 sys.addaudithook(refuse)
-if sys.argv[2:]:
-    open(sys.argv[2], "wb")
+if sys.argv[1:]:
+    open(sys.argv[1], "wb")
 convert_and_inspect(other)
 """
 
@@ -39,10 +36,9 @@ def watched(*arguments: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_conversions_write_no_file_and_start_no_process(profile: str) -> None:
-    assert watched(profile) == ""
+def test_conversions_write_no_file_and_start_no_process() -> None:
+    assert watched() == ""
 
 
 def test_a_file_would_be_noticed(tmp_path: Path) -> None:
-    assert "not in memory: open" in watched("alaw-mono", str(tmp_path / "file"))
+    assert "not in memory: open" in watched(str(tmp_path / "file"))

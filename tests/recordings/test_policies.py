@@ -1,12 +1,14 @@
 """The policies in deployments/: enough, not more, on a server that enforces them."""
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import duckdb
@@ -85,6 +87,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@cache
+def client(service: str, url: str) -> Any:
+    """Root's: botocore takes half a second to read its model of IAM."""
+    return boto3.Session("demo", "demo", region_name="us-east-1").client(cast(Any, service), endpoint_url=url)
+
+
+@lru_cache(maxsize=4)
+def store_of(bucket: str, _user: str) -> DeletingStore:
+    """A user's, the same one for each use: it takes 60 ms to make."""
+    return DeletingStore(bucket, Settings())
+
+
 class World:
     """Two buckets on the enforcing server, root's view of them, and users with policies."""
 
@@ -93,8 +107,7 @@ class World:
         self._monkeypatch = monkeypatch
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
-        self.root = boto3.client("s3")
-        self._iam = boto3.client("iam")
+        self.root, self._iam = client("s3", server.url), client("iam", server.url)
         for bucket in (self.recordings, self.audit):
             self.root.create_bucket(Bucket=bucket)
         if versioned:
@@ -129,11 +142,11 @@ class World:
 
     @property
     def store(self) -> DeletingStore:
-        return DeletingStore(self.recordings, Settings())
+        return store_of(self.recordings, os.environ["AWS_ACCESS_KEY_ID"])
 
     @property
     def files(self) -> AuditFiles:
-        return open_files(f"s3://{self.audit}/table", lambda bucket: Store(bucket, Settings()))
+        return open_files(f"s3://{self.audit}/table", lambda bucket: store_of(bucket, os.environ["AWS_ACCESS_KEY_ID"]))
 
 
 @pytest.fixture

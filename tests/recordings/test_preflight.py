@@ -361,6 +361,7 @@ def test_prefixes_that_hold_days_of_agents_or_of_the_ivr(bucket: Bucket, store: 
     assert "nothing-below-prefix" not in codes(store, prefixes=[""])
 
 
+@pytest.mark.slow
 def test_more_than_one_page_right_below_a_prefix_may_hide_days(bucket: Bucket, store: Store, pool: Pool) -> None:
     pool.map(lambda number: bucket.put(f"flat/{number:04}.wav", b""), range(1001))
     assert "nothing-below-prefix" not in codes(store, prefixes=["flat/"])

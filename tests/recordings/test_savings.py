@@ -336,6 +336,7 @@ def test_runs_close_together_or_alone_stand_side_by_side(sum_up: SumUp) -> None:
     assert len(re.findall(r">(\d\d:\d\d)<", svg)) > 1  # minutes, and not one day
 
 
+@pytest.mark.slow
 def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: SumUp) -> None:
     result = sum_up(*(replace(ROW, recording_date=DAY + timedelta(days=n)) for n in range(130)))
     first, again = (dict(charts(result, PRICES, AS_OF, 6)) for _ in range(2))
@@ -387,6 +388,7 @@ def _streamed(files: LocalFiles) -> list[AuditRow]:
     return [row for each, day in days for row in rows_of_days(files, [day], STATE_COLUMNS, each, current)]
 
 
+@pytest.mark.slow
 @given(histories())
 @settings(max_examples=20, deadline=None)
 def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[AuditRow]) -> None:
@@ -409,6 +411,7 @@ def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: An
     assert by_day(result)["recordings"].sum() == len(looked_at)
 
 
+@pytest.mark.slow
 @given(histories(), st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_the_documented_view_pandas_and_streaming_hold_the_same_rows(

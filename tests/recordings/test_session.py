@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -41,14 +42,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@cache
+def client(service: str, url: str) -> Any:
+    """The server's owner's: botocore takes half a second to read its model of IAM."""
+    return boto3.Session("demo", "demo", region_name="us-east-1").client(cast(Any, service), endpoint_url=url)
+
+
 class World:
     """A bucket, people who may use it, and an environment that says nothing of any of them."""
 
     def __init__(self, server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.url, self._folder, self._monkeypatch = server.url, folder, monkeypatch
-        root = boto3.Session("demo", "demo", region_name="us-east-1")
-        self._iam = root.client("iam", endpoint_url=server.url)
-        self.s3 = root.client("s3", endpoint_url=server.url)
+        self._iam, self.s3 = client("iam", server.url), client("s3", server.url)
         self.bucket = f"audit-{uuid.uuid4().hex[:8]}"
         self.s3.create_bucket(Bucket=self.bucket)
         self.audit_uri = f"s3://{self.bucket}/table"

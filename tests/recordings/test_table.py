@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import hypothesis
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -275,7 +274,7 @@ def test_a_damaged_file_costs_only_what_it_made_final(
     assert done.damaged == (names[1],)
 
 
-@hypothesis.settings(max_examples=40)
+@pytest.mark.slow
 @given(any_rows(max_size=8))
 def test_the_streaming_reader_and_pandas_agree_on_what_is_current(rows: list[AuditRow]) -> None:
     """Of a bucket's rows, day by day and whole, the same rows are current."""
