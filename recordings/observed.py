@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from recordings import __version__
+from recordings.build import SOFTWARE_VERSION
 from recordings.errors import Rejected
 from recordings.keys import contact_of, date_of
 from recordings.provenance import provenance_of
@@ -48,7 +48,7 @@ def found_row(store: Store, key: str) -> AuditRow | None:
         status=Status.FAILED,
         profile=provenance.profile,
         started_at=datetime.now(UTC),
-        software_version=__version__,
+        software_version=SOFTWARE_VERSION,
     )
     return confirmed_row(store, row, current)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from recordings import __version__
+from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
@@ -44,7 +44,7 @@ class Run:
     grace_days: int  # for which releases keep originals: part of what archiving costs
     shard: str  # only contact ids that begin with this; empty: all
     catches_up: bool  # no dates were given: the run also visits the windows of runs that never finished
-    software_version: str = __version__
+    software_version: str = SOFTWARE_VERSION
 
     @property
     def windows(self) -> list[Window]:

@@ -139,7 +139,7 @@ def test_what_jobs_share_knows_no_kind_of_job(path: Path) -> None:
 @pytest.mark.parametrize("path", named(files_of("recordings/s3")))
 def test_requests_know_neither_prices_nor_recordings(path: Path) -> None:
     known = {name.split(".")[1] for name in imports_of(path) if name.startswith("recordings.")}
-    assert known <= {"s3", "errors", "settings", "__version__"}
+    assert known <= {"s3", "errors", "settings", "build"}
 
 
 def test_the_table_the_jobs_and_the_notebook_need_neither_compiler_nor_resampler() -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
-from recordings import __version__
+from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
 from recordings.request import check_bucket_name, check_dates, normal_prefixes
@@ -55,7 +55,7 @@ class Export:
     dry_run: bool
     started_at: datetime
     kind: Kind = Kind.EXPORT
-    software_version: str = __version__
+    software_version: str = SOFTWARE_VERSION
 
     @property
     def is_by_case(self) -> bool:

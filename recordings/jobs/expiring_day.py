@@ -15,8 +15,7 @@ from recordings.errors import Changed, Skipped
 from recordings.formatting import plural
 from recordings.holds import cases_by_key
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
-from recordings.jobs.engine.job import Job, begun
-from recordings.keys import contact_of
+from recordings.jobs.engine.job import Job, bare_row, begun
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
 from recordings.retention import may_expire, retention_of
@@ -172,7 +171,7 @@ class _Comparison:
                 raise _unknown(told.destroyed.get(key))
             check_stands(row, in_order(versions))
         except (Skipped, Changed) as error:
-            return self._differs(row or _bare(key, self._day, self._job), error)
+            return self._differs(row or bare_row(key, self._day.date, self._job, status=Status.SKIPPED), error)
         if cases := told.cases.get(key):
             return _left(row, self._job, Skipped("held", f"held for {', '.join(sorted(cases))}"))
         return row
@@ -207,20 +206,6 @@ def _unknown(deleted_by: str | None) -> Skipped | Changed:
 def _left(row: AuditRow, job: Job, error: Skipped | Changed) -> AuditRow:
     status = Status.CHANGED if isinstance(error, Changed) else Status.SKIPPED
     return replace(begun(row, job), status=status, reason=str(error), finished_at=datetime.now(UTC))
-
-
-def _bare(key: str, day: Day, job: Job) -> AuditRow:
-    return AuditRow(
-        run_id=job.run_id,
-        recording_date=day.date,
-        bucket=job.bucket,
-        key=key,
-        contact_id=contact_of(key),
-        status=Status.SKIPPED,
-        profile="unknown",
-        started_at=datetime.now(UTC),
-        software_version=job.software_version,
-    )
 
 
 def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:

@@ -14,14 +14,14 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.exceptions import BotoCoreError, CredentialRetrievalError, MetadataRetrievalError
 from botocore.utils import parse_timestamp
 
-from recordings import __version__
+from recordings.build import SOFTWARE_VERSION
 from recordings.errors import StoreRefused, StoreUnavailable
 
 Session = boto3.Session
 _one_at_a_time = threading.Lock()  # a session must not be used by several threads; its clients may
 
 # Shown in CloudTrail and access logs. botocore composes its own text for each request, in 7 % of the request's time.
-USER_AGENT = f"connect-recording-archive/{__version__} boto3/{boto3.__version__}"
+USER_AGENT = f"connect-recording-archive/{SOFTWARE_VERSION} boto3/{boto3.__version__}"
 
 
 class _Signer(S3SigV4Auth):

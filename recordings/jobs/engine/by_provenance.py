@@ -1,12 +1,12 @@
 """The recordings that a restore brings back without a table: replacements say in their metadata what they are."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 
 import pandas as pd
 
 from recordings.decision import WAS_DESTROYED
-from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.job import Job, bare_row
 from recordings.jobs.engine.selection import MAX_NAMED, PART_ROWS, Found, Gone, dates_asked_for, of_run, only_of, plain
 from recordings.jobs.engine.vain import by_run, knows_nothing, noun_of, sorted_by_leniency, where
 from recordings.keys import contact_of, date_of
@@ -137,23 +137,9 @@ def _may_be(job: Job) -> Callable[[str], bool]:
 
 def _row_by_provenance(key: str, job: Job, store: Store) -> AuditRow | None:
     """A replacement's row; the row that says why it could not be looked at; None for what is no replacement."""
-    unknown = _unknown_row(key, job)
+    unknown = bare_row(key, date_of(key) or date.min, job, status=Status.SKIPPED)
     row = accounted(unknown, lambda: found_row(store, key) or unknown)
     if row.status is Status.FAILED and (row.reason or "").startswith("refused"):
         return ended(row, Status.SKIPPED, f"unreadable: {row.reason}")
     is_nothing = (row.reason is None and not row.holds_replacement) or row.status is Status.CHANGED
     return None if is_nothing else row
-
-
-def _unknown_row(key: str, job: Job) -> AuditRow:
-    return AuditRow(
-        run_id=job.run_id,
-        recording_date=date_of(key) or date.min,
-        bucket=job.bucket,
-        key=key,
-        contact_id=contact_of(key),
-        status=Status.SKIPPED,
-        profile="unknown",
-        started_at=datetime.now(UTC),
-        software_version=job.software_version,
-    )

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-from recordings import __version__
+from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.holds import check_case
 from recordings.jobs.engine.kinds import TRAITS, Traits
+from recordings.keys import contact_of
 from recordings.recording import Batch
 from recordings.request import (
     LOOKBACK_DAYS,
@@ -55,7 +56,7 @@ class Job:
     rules: tuple[RetentionRule, ...] = ()
     stop_above_percent: float = 0  # an expiry deletes nothing more where more of a day do not stand as the table says
     sample_percent: float = 0  # share of the recordings that a check reads in full
-    software_version: str = __version__
+    software_version: str = SOFTWARE_VERSION
 
     @property
     def traits(self) -> Traits:
@@ -220,6 +221,22 @@ def begun(row: AuditRow, job: Job) -> AuditRow:
         attempts=0,
         started_at=datetime.now(UTC),
         finished_at=None,
+        software_version=job.software_version,
+    )
+
+
+def bare_row(key: str, day: date, job: Job, *, status: Status, reason: str | None = None) -> AuditRow:
+    """The row of an object of which the job knows only the key and the day under which its rows lie."""
+    return AuditRow(
+        run_id=job.run_id,
+        recording_date=day,
+        bucket=job.bucket,
+        key=key,
+        contact_id=contact_of(key),
+        status=status,
+        reason=reason,
+        profile="unknown",
+        started_at=datetime.now(UTC),
         software_version=job.software_version,
     )
 

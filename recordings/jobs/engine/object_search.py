@@ -5,9 +5,9 @@ They ask the bucket, not the audit table: analyses, transcripts and recordings n
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
-from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.job import Job, bare_row
 from recordings.keys import all_places, contact_of, date_of, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.s3.objects import Version
@@ -153,18 +153,5 @@ def _keys_of(page: Iterable[Version]) -> Iterator[str]:
 
 def rows_of_keys(keys: Iterable[str], job: Job, reason: str | None) -> list[AuditRow]:
     """A row for each key with which a job begins; what it needs to know of the object, it asks S3."""
-    return [
-        AuditRow(
-            run_id=job.run_id,
-            recording_date=date_of(key) or job.started_at.date(),
-            bucket=job.bucket,
-            key=key,
-            contact_id=contact_of(key),
-            status=Status.FAILED,
-            reason=reason,
-            profile="none",
-            started_at=datetime.now(UTC),
-            software_version=job.software_version,
-        )
-        for key in keys
-    ]
+    today = job.started_at.date()
+    return [bare_row(key, date_of(key) or today, job, status=Status.FAILED, reason=reason) for key in keys]
