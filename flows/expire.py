@@ -9,7 +9,7 @@ from recordings.jobs.engine.result import JobSummary
 from recordings.jobs.expire import Expiry
 from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind
-from tasks.expire import expire_batch
+from tasks.batches import expire_batch
 from tasks.jobs import carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded

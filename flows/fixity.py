@@ -7,7 +7,7 @@ from flows.parameters import Day, Percent
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.engine.result import JobSummary
 from recordings.table.records import Kind
-from tasks.fixity import check_batch
+from tasks.batches import check_batch
 from tasks.jobs import carry_out, search
 from tasks.names import job_namer
 from tasks.runner import bounded

@@ -8,7 +8,7 @@ from recordings.jobs.engine.job import plan_job
 from recordings.jobs.engine.result import JobSummary
 from recordings.jobs.hold import Holding
 from recordings.table.records import Kind
-from tasks.hold import hold_batch
+from tasks.batches import hold_batch
 from tasks.jobs import carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded

@@ -7,9 +7,9 @@ from flows.parameters import Day, Words
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.engine.result import JobSummary
 from recordings.table.records import Kind
+from tasks.batches import restore_batch
 from tasks.jobs import carry_out, search
 from tasks.names import job_namer
-from tasks.restore import restore_batch
 from tasks.runner import bounded
 
 

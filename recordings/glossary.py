@@ -209,6 +209,10 @@ REASONS: Mapping[str, Term] = {
     "superseded": Term(
         "Somebody wrote or deleted the recording right after the run; what they left there stays.", _NEXT_RUN
     ),
+    "no-room-for-hold": Term(
+        "A version has ten tags already, as many as S3 allows, so none is left for the tag `legal-hold`.",
+        "Take a tag away that is no longer needed, and hold the object again.",
+    ),
     "tag-limit": Term(
         "The object has ten tags already, as many as S3 allows, so only its metadata says it is converted."
     ),

@@ -89,7 +89,7 @@ def retention_of(store: Store) -> Retention:
     return Retention(rules=enabled, otherwise_years=settings().retention_years, own_rules=settings().retention_rules)
 
 
-def may_expire(retention: Retention, prefixes: Sequence[str]) -> bool:
+def lifecycle_may_expire(retention: Retention, prefixes: Sequence[str]) -> bool:
     """Whether a lifecycle rule of the bucket may have deleted something below the prefixes."""
     concerning = rules_that_concern(retention.rules or (), prefixes)
     return any(rule.get("Expiration", {}).keys() & {"Days", "Date"} for rule in concerning)

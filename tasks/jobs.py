@@ -19,7 +19,6 @@ from recordings.jobs.engine.search import Search
 from recordings.jobs.engine.selection import Found, Part, rows_of_part
 from recordings.jobs.engine.settlement import Settlement, close_settled
 from recordings.jobs.engine.work import Work
-from recordings.jobs.fixity import with_turns
 from recordings.pool import shared_pool
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report
@@ -84,8 +83,7 @@ def look_through(days: Chunk[date], job: Job) -> Found:
 def take_up(part: Part, job: Job) -> list[AuditRow]:
     """The rows of the next recordings to work on."""
     files = workplace(job).files
-    rows = rows_of_part(job, files, part)
-    return with_turns(rows, files, job, part) if job.traits.samples else rows
+    return rows_of_part(job, files, part)
 
 
 def search(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]) -> Search:

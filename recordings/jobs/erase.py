@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime, timedelta
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.holds import reason_of
-from recordings.jobs.engine.aftermath import trace_of_destruction
 from recordings.jobs.engine.deletion import Checked, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.object_search import ObjectSearch, Wanted, rows_of_keys
@@ -54,7 +53,7 @@ class Erasure(Work):
         self._finished: list[ErasureRecord] = []
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        if not self._job.dry_run and (self._job.contact_ids or self._job.keys):
+        if not (self._job.dry_run or self._job.takes_up_requests):
             record_erasure(self._files, requested_by(self._job))
         for requests in self._requests():
             try:
@@ -70,7 +69,7 @@ class Erasure(Work):
 
     def _requests(self) -> list[list[ErasureRecord]]:
         """The requests, those together that are looked for at the same places."""
-        if self._job.contact_ids or self._job.keys:
+        if not self._job.takes_up_requests:
             return [[requested_by(self._job)]]
         requests, damaged = open_erasures(self._files, self._job.bucket)
         self.problems += [
@@ -135,7 +134,6 @@ def erase_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: 
         job,
         pool,
         proved=lambda row: prove(row, lambda: _checked(store, row)),
-        trace=trace_of_destruction,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.jobs.engine.aftermath import state_after, trace_of_destruction
+from recordings.jobs.engine.aftermath import state_after
 from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
@@ -40,7 +40,7 @@ def expire_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job:
             return row
         return prove(begun(row, job), lambda: _checked(store, row, versions.get(row.key), job))
 
-    return delete_batch(store, files, batch, job, pool, proved=proved, trace=trace_of_destruction)
+    return delete_batch(store, files, batch, job, pool, proved=proved)
 
 
 def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | None, job: Job) -> Checked:

@@ -18,7 +18,7 @@ from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
 from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
-from recordings.retention import may_expire, retention_of
+from recordings.retention import lifecycle_may_expire, retention_of
 from recordings.retention_rules import RetentionRule, may_have_ended
 from recordings.retrying import patience
 from recordings.s3.objects import Version
@@ -186,7 +186,7 @@ class _Comparison:
     @property
     def _expires(self) -> bool:
         """Whether lifecycle rules of the bucket may have deleted recordings of the day."""
-        return may_expire(retention_of(self._store), self._day.key_prefixes)
+        return lifecycle_may_expire(retention_of(self._store), self._day.key_prefixes)
 
     @property
     def _underway(self) -> Mapping[str, str]:

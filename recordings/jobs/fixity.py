@@ -15,7 +15,6 @@ from math import ceil
 from recordings.errors import BodyDiffers, Changed, Skipped, Unproven
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult, Reading
-from recordings.jobs.engine.selection import Part, only_of_part
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
@@ -24,7 +23,7 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
-from recordings.table.reading import read_days
+from recordings.table.reading import Only, read_days
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")  # storage classes that must be thawed before anybody can read
@@ -41,11 +40,13 @@ class _Found:
     how: str  # it is known
 
 
-def with_turns(rows: Sequence[AuditRow], files: AuditFiles, job: Job, part: Part) -> list[AuditRow]:
-    """The same rows; ``read_back`` says of each whether it is the recording's turn to be read."""
-    told = read_days(files, part.days, ["key", "status"], only_of_part(job, part))
+def keys_to_read(batch: BatchRows, files: AuditFiles, job: Job) -> frozenset[str]:
+    """The keys of the recordings whose turn it is to be read."""
+    keys, days = sorted(row.key for row in batch.rows), sorted({row.recording_date for row in batch.rows})
+    only = Only(bucket=job.bucket, first_key=keys[0], last_key=keys[-1])
+    told = read_days(files, days, ["key", "status"], only)
     checks = Counter(told.loc[told["status"].eq(Status.CHECKED), "key"])
-    return [replace(row, read_back=is_turn(row, checks[row.key], job.sample_percent)) for row in rows]
+    return frozenset(row.key for row in batch.rows if is_turn(row, checks[row.key], job.sample_percent))
 
 
 def is_turn(row: AuditRow, checks: int, sample_percent: float) -> bool:
@@ -62,18 +63,19 @@ def is_turn(row: AuditRow, checks: int, sample_percent: float) -> bool:
 
 def check_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Check the replacements and write the rows; in a dry run, say only what would be asked and read."""
+    to_read = keys_to_read(batch, files, job)
     if job.dry_run:
-        rows = [replace(_started(row, job), status=Status.CHECKED, read_back=row.read_back) for row in batch.rows]
+        rows = [replace(_started(row, job), status=Status.CHECKED, read_back=row.key in to_read) for row in batch.rows]
         return JobResult(job, rows, [], _reading(rows))
-    rows = pool.map(lambda row: check_recording(store, row, job), batch.rows)
+    rows = pool.map(lambda row: check_recording(store, row, job, is_turn=row.key in to_read), batch.rows)
     written = write_rows(files, rows, run_id=job.run_id, wave=batch.batch.number)
     return JobResult(job, rows, written, _reading(rows))
 
 
-def check_recording(store: Store, row: AuditRow, job: Job) -> AuditRow:
-    """The row of the check; ``row`` is the current row, whose ``read_back`` is from ``with_turns``."""
+def check_recording(store: Store, row: AuditRow, job: Job, *, is_turn: bool) -> AuditRow:
+    """The row of the check; ``row`` is the current row, ``is_turn`` says whether to read the recording, too."""
     started = _started(row, job)
-    return accounted(started, lambda: _checked(store, started, is_turn=row.read_back))
+    return accounted(started, lambda: _checked(store, started, is_turn=is_turn))
 
 
 def _started(row: AuditRow, job: Job) -> AuditRow:

@@ -15,7 +15,7 @@ from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, 
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
 from recordings.jobs.engine.aftermath import shows_hold
 from recordings.jobs.engine.cases import Cases, cases_now
-from recordings.jobs.engine.intents import conclude, confirmed, set_out
+from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys, wanted_by
 from recordings.jobs.engine.result import JobResult
@@ -56,8 +56,8 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
         return [*undone, *pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, now)), due)]
 
     done = on_each(on_each(wanted, _changed), _proved)
-    rows += confirmed(intent, done, lambda row: _seen(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    rows += confirmed(store, intent, done, pool, look=_seen)
+    return JobResult(job, rows, write_and_close(files, intent, rows))
 
 
 def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
@@ -102,7 +102,7 @@ def _with_room(store: Store, key: str, version: Version, more: Collection[str]) 
     held = with_cases(tags, cases_in(tags) | frozenset(more))
     if len(held) > MAX_TAGS:
         raise Skipped(
-            "tag-limit",
+            "no-room-for-hold",
             f"version {version.version_id} has {MAX_TAGS} tags, so there is no room for {HOLD_TAG}: remove one",
         )
     return held, held != tags

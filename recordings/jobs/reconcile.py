@@ -9,8 +9,8 @@ from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.formatting import label, plural
 from recordings.glossary import code_of
 from recordings.jobs.drifts import Drift
-from recordings.jobs.engine.aftermath import trace_of_restore
-from recordings.jobs.engine.job import FOUND_GONE, Job, begun
+from recordings.jobs.engine.aftermath import FOUND_GONE, trace_of_restore
+from recordings.jobs.engine.job import Job, begun
 from recordings.marks import is_committed
 from recordings.observed import found_row
 from recordings.pool import Pool

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from recordings.errors import Changed, Rejected, Unproven
-from recordings.jobs.engine.aftermath import brought_back, found_there, swapped, trace_of_restore
-from recordings.jobs.engine.intents import conclude, confirmed, set_out
+from recordings.jobs.engine.aftermath import brought_back, found_there, swapped
+from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
 from recordings.marks import CONVERTED_TAG, EXEMPT_TAG, MAX_TAGS
@@ -26,8 +26,8 @@ def restore_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, p
     wanted = [begun(row, job) for row in batch.rows if row.holds_replacement]
     intent = set_out(files, job, batch, wanted)
     rows = pool.map(lambda row: restore_recording(store, row, job), batch.rows)
-    rows = confirmed(intent, rows, lambda row: trace_of_restore(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows))
+    rows = confirmed(store, intent, rows, pool)
+    return JobResult(job, rows, write_and_close(files, intent, rows))
 
 
 def restore_recording(store: Store, row: AuditRow, job: Job) -> AuditRow:

@@ -92,9 +92,9 @@ def test_what_is_not_found_or_cannot_be_held_makes_the_run_red(bucket: Bucket, h
     bucket.put(KEY, b"", Tagging="&".join(f"t{n}=x" for n in range(10)))
     with pytest.raises(JobFailed, match="the bucket has no version of it"):
         hold(keys=[KEY, key_of(2)])
-    with pytest.raises(JobFailed, match="tag-limit"):
+    with pytest.raises(JobFailed, match="no-room-for-hold"):
         hold(keys=[KEY])
-    assert hold(keys=[KEY], missing_ok=True).reasons == {"tag-limit": 1}
+    assert hold(keys=[KEY], missing_ok=True).reasons == {"no-room-for-hold": 1}
 
 
 def test_a_dry_run_holds_nothing(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:

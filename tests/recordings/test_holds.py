@@ -169,7 +169,7 @@ def test_without_room_for_a_tag_no_version_is_held(bucket: Bucket, tmp_path: Pat
     version = bucket.versions(KEY)[which]["VersionId"]
     full = [{"Key": f"t{n}", "Value": "x"} for n in range(10)]
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, VersionId=version, Tagging={"TagSet": full})
-    assert desk.hold("A").reasons == {"tag-limit": 1}
+    assert desk.hold("A").reasons == {"no-room-for-hold": 1}
     assert desk.held() == [False, False]
 
 

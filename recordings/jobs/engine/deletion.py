@@ -11,7 +11,7 @@ from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
 from recordings.jobs.engine.aftermath import state_of_end
 from recordings.jobs.engine.cases import Cases, cases_now
-from recordings.jobs.engine.intents import conclude, confirmed, set_out
+from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.result import Freed, JobResult
 from recordings.outcomes import accounted
@@ -21,7 +21,6 @@ from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import Version
-from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 from recordings.versions import newest_of
@@ -83,12 +82,8 @@ def delete_batch(
     pool: Pool,
     *,
     proved: Callable[[AuditRow], Proof | AuditRow],
-    trace: Callable[[Store, AuditRow], AuditRow],
 ) -> JobResult:
-    """Prove each recording, record the intent to delete, delete what was proved, write the rows.
-
-    ``trace`` looks up whether a deletion without an answer took place.
-    """
+    """Prove each recording, record the intent to delete, delete what was proved, write the rows."""
     checked = pool.map(proved, batch.rows)
     proofs = [each for each in checked if isinstance(each, Proof)]
     rows = [each for each in checked if isinstance(each, AuditRow)]
@@ -101,8 +96,8 @@ def delete_batch(
     held = [proof for proof in proofs if cases.of(proof.row.key)]
     rows += [_unless_held(proof, cases) for proof in held]
     rows += pool.map(lambda proof: delete_proved(store, proof), [proof for proof in proofs if proof not in held])
-    rows = confirmed(intent, rows, lambda row: trace(store, row), pool)
-    return JobResult(job, rows, conclude(files, intent, rows), freed=_freed_by(proofs, rows))
+    rows = confirmed(store, intent, rows, pool)
+    return JobResult(job, rows, write_and_close(files, intent, rows), freed=_freed_by(proofs, rows))
 
 
 def _freed_by(proofs: Sequence[Proof], rows: Sequence[AuditRow]) -> Freed:

@@ -14,10 +14,11 @@ from itertools import count
 from typing import Any
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
-from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.job import LONGEST_RUN, Job
 from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
+from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
@@ -29,7 +30,6 @@ _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "ve
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
 _SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by which it was done
-_LONGEST_RUN = timedelta(days=8)
 
 Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that held it
 
@@ -68,15 +68,23 @@ def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditR
 
 
 def confirmed(
-    intent: Intent, rows: Sequence[AuditRow], look: Callable[[AuditRow], AuditRow], pool: Pool
+    store: Store,
+    intent: Intent,
+    rows: Sequence[AuditRow],
+    pool: Pool,
+    *,
+    look: Callable[[Store, AuditRow], AuditRow] | None = None,
 ) -> list[AuditRow]:
-    """The rows as they may be written: none says "not done" of a deed whose answer may have been lost before that."""
-    named = {row.key: row for row in intent.rows}
+    """The rows as they may be written: none says "not done" of a deed whose answer may have been lost before that.
+
+    ``look`` looks for the deed's trace; if omitted, as for a run that died.
+    """
+    named, look = {row.key: row for row in intent.rows}, look or TRACES[intent.kind]
 
     def confirm(row: AuditRow) -> AuditRow:
         if row.key not in named or not _may_be_wrong(row):
             return row
-        looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(named[row.key]))
+        looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(store, named[row.key]))
         if looked.status in DONE and looked.status is not TRAITS[intent.kind].done:  # a part of it: the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
@@ -99,7 +107,7 @@ def is_definite(status: str, reason: str | None) -> bool:
     return status != Status.FAILED or str(reason).startswith(f"{StoreRefused.code}:")
 
 
-def conclude(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
+def write_and_close(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
     """Write the batch's rows; close the intent if each that it names has a known end, else a later run looks first."""
     written = write_untold(files, intent, rows)
     known = {row.key for row in rows if is_definite(row.status, row.reason)}
@@ -142,7 +150,7 @@ def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[Audi
 
 def began_before(intent: Intent) -> datetime:
     """Before any run began whose record may list the batch's files: its own, and those that settle it."""
-    return intent.written_at - _LONGEST_RUN
+    return intent.written_at - LONGEST_RUN
 
 
 def _names(intent: Intent, day: date) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 from recordings.build import SOFTWARE_VERSION
@@ -27,8 +27,8 @@ from recordings.table.files import audit_location
 from recordings.table.records import Kind, run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
+LONGEST_RUN = timedelta(days=8)  # a run that began less long ago may still write rows
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
-_WEEK_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,11 @@ class Job:
         return ("contact_id", self.contact_ids) if self.contact_ids else None
 
     @property
+    def takes_up_requests(self) -> bool:
+        """Whether the job makes no request of its own, and takes up those that earlier jobs had to leave open."""
+        return self.traits.resumes and self.names is None
+
+    @property
     def is_recorded(self) -> bool:
         """Whether the job leaves records under ``_runs/``: jobs that may write do, and so does every reconciliation."""
         return self.traits.looks_only or not self.dry_run
@@ -122,7 +127,10 @@ def plan_job(
     _check_entries(kind, "keys", keys)
     below = normal_prefixes([""] if prefixes is None else prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
+    grace_read_back = grace if grace_days_read_back is None else grace_days_read_back
     check_range("grace_days", grace, 0, MAX_DAYS)
+    check_range("grace_days_read_back", grace_read_back, 0, MAX_DAYS)
+    check_range("stop_above_percent", stop_above_percent, 0, 100)
     check_range("sample_percent", sample_percent, 0, 100)
     started_at = datetime.now(UTC)
     job = Job(
@@ -135,10 +143,10 @@ def plan_job(
         end_date=end_date,
         contact_ids=tuple(each.strip() for each in contact_ids) if contact_ids else None,
         of_run=(run_id or "").strip() or None,
-        everything=everything or (TRAITS[kind].resumes and contact_ids is None and keys is None),
+        everything=everything,
         missing_ok=missing_ok,
         grace_days=grace,
-        grace_days_read_back=grace if grace_days_read_back is None else grace_days_read_back,
+        grace_days_read_back=grace_read_back,
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,
@@ -171,7 +179,7 @@ def _check_selection(job: Job) -> None:
     """Refuse a restore, and a release that deletes, without a selection. A dry run of a release may look at all."""
     ways = job.traits.ways_to_select
     must_select = ways and (job.traits.dry_run_must_select or not job.dry_run)
-    if must_select and not (job.narrows or job.everything):
+    if must_select and not (job.narrows or job.everything or job.takes_up_requests):
         raise InvalidRequest(
             f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
             "say everything=True"
@@ -191,9 +199,9 @@ def _check_one_way(job: Job) -> None:
         )
     if job.of_run and (dates or job.contact_ids or job.keys):
         raise InvalidRequest("run_id selects what one run archived, and nothing beside it: leave the others out")
-    if not (job.case or job.everything):
+    if not (job.case or job.takes_up_requests):
         raise InvalidRequest("case is empty: name the case or the request, as 2026-CV-0147")
-    if job.case and job.everything:
+    if job.case and job.takes_up_requests:
         raise InvalidRequest(
             "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
         )
@@ -246,6 +254,3 @@ def batches_of(rows: Sequence[AuditRow], *, first: int = 1) -> list[BatchRows]:
     ordered = sorted(rows, key=lambda row: (row.recording_date, row.key))
     cuts = [ordered[n : n + BATCH_SIZE] for n in range(0, len(ordered), BATCH_SIZE)]
     return [BatchRows(Batch(cut[0].recording_date, number, ()), cut) for number, cut in enumerate(cuts, start=first)]
-
-
-FOUND_GONE = "found-gone"  # the reason of a released row whose original had been deleted by somebody else

@@ -42,7 +42,6 @@ class Traits:
     original_is_after: bool = False  # the columns *_after of a row that is done describe the original
     works_on: tuple[Status, ...] = HOLDS_REPLACEMENT  # the states of the recordings that it takes up
     needs_original: bool = True  # leaves out recordings whose row names no original
-    samples: bool = False  # reads a share of the recordings in full, another one each time
     losses: tuple[str, ...] = ()  # the codes of rows that say that a recording is lost
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
     trace: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
@@ -135,7 +134,6 @@ TRAITS: Mapping[Kind, Traits] = {
         relies_on_table=True,
         works_on=SMALL,
         needs_original=False,
-        samples=True,
         losses=("vanished", "changed-since", "checksum-differs"),
         done=Status.CHECKED,
     ),

@@ -6,10 +6,10 @@ A release without a selection looks at a day of calls where an earlier one said 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from recordings.formatting import plural
-from recordings.jobs.engine.job import Job
+from recordings.jobs.engine.job import LONGEST_RUN, Job
 from recordings.jobs.engine.selection import dates_asked_for
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import names_of_days
@@ -23,8 +23,6 @@ from recordings.table.records import (
     start_records,
     writer_of,
 )
-
-_LONGEST_RUN = timedelta(days=7)  # a run that began so long before a release may still have written rows after it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,7 @@ def days_to_look_at(job: Job, files: AuditFiles) -> Days:
     if last is None:
         return Days(dates=tuple(dates), later={})
     began, again = last
-    today, changed = job.started_at.date(), set(_changed_since(files, began - _LONGEST_RUN, dates))
+    today, changed = job.started_at.date(), set(_changed_since(files, began - LONGEST_RUN, dates))
     now = [day for day in dates if day in changed or again.get(day, date.max) <= today]
     later = {day: on for day, on in again.items() if day not in now}
     return Days(dates=tuple(now), later=later, by_records=True)

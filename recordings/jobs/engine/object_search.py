@@ -1,6 +1,7 @@
 """Everything that a bucket holds of contacts, keys, days or a run: for holds and erasures.
 
-They ask the bucket, not the audit table: analyses, transcripts and recordings never archived have no row there.
+They list the bucket: analyses, transcripts and recordings never archived have no row in the audit table. Only what a
+run archived is looked up there.
 """
 
 from collections.abc import Iterable, Iterator

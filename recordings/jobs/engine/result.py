@@ -10,8 +10,8 @@ import pandas as pd
 
 from recordings.formatting import label, plural
 from recordings.glossary import code_of
-from recordings.jobs.engine.aftermath import PARTLY
-from recordings.jobs.engine.job import FOUND_GONE, Job
+from recordings.jobs.engine.aftermath import FOUND_GONE, PARTLY
+from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.kinds import DONE, TRAITS, original_is_after
 from recordings.pricing import prices
 from recordings.retention_rules import rule_of
