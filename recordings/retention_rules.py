@@ -23,7 +23,7 @@ class RetentionRule:
     prefix: str = Field(default="", description="Recordings whose keys begin with this text. Empty: all.")
     tag: str = Field(default="", description="Recordings with this tag, as retention=short. Empty: whatever tags.")
     keep_days: int | None = Field(
-        ge=0, le=36500, strict=True, description="Whole days after the day of the call. Empty: kept for ever."
+        ge=0, le=36500, strict=True, description="Whole days after the day of the call. None: kept for ever."
     )
 
     @property

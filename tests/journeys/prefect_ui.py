@@ -10,7 +10,7 @@ def open_run_form(page: Page, url: str, deployment: str) -> None:
     """From the start page: Deployments, this one, Run, Custom run."""
     page.goto(url)
     page.get_by_role("link", name="Deployments", exact=True).first.click()
-    page.get_by_role("link", name=deployment, exact=True).click()
+    page.get_by_role("link", name=deployment, exact=True).first.click()  # a flow of the same name follows
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
     page.get_by_role("button", name="Submit").wait_for()

@@ -1,7 +1,8 @@
 """An operator at the Prefect UI: a backfill by its form, the report of its run, and a restore sent off too early."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page
@@ -9,6 +10,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from demo.servers import Server
 from flows.archive import archive_recordings
+from flows.expire import expire_recordings
+from recordings.retention_rules import RetentionRule
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, runs_of
@@ -81,3 +84,46 @@ def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived: str, prefec
     assert submit(page) == "Completed"
     assert "3 recordings would be restored" in open_artifact(page, "restore-report")
     assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3
+
+
+def test_rules_of_retention_arrive_as_the_form_shows_them(
+    page: Page, prefect: Server, client: SyncPrefectClient, env: dict[str, str]
+) -> None:
+    """Untouched, the form sends none, so that the setting counts; filled in, None keeps for ever.
+
+    No worker is needed: the run's parameters are what the form has sent.
+    """
+    assert "rules" not in sent_by(page, prefect, client)
+
+    def fill_in(page: Page) -> None:
+        for _ in range(2):
+            page.get_by_role("button", name="Add item").first.click()  # that of the rules comes first
+        page.get_by_label("Tag").nth(1).wait_for()
+        page.get_by_label("Tag").first.fill("retention=short")
+        page.locator("input[type=number]").first.fill("90")
+        page.get_by_role("tab", name="None", exact=True).last.click()
+        page.get_by_text('Property is type "None"').wait_for()
+
+    sent = sent_by(page, prefect, client, fill_in)["rules"]
+    assert sent == [
+        {"prefix": "", "tag": "retention=short", "keep_days": 90},
+        {"prefix": "", "tag": "", "keep_days": None},
+    ]
+    validated = expire_recordings.validate_parameters(
+        {"bucket": "b", "audit_uri": "a", "prefixes": [""], "rules": sent}
+    )
+    assert validated["rules"] == [RetentionRule(tag="retention=short", keep_days=90), RetentionRule(keep_days=None)]
+
+
+def sent_by(
+    page: Page, prefect: Server, client: SyncPrefectClient, fill_in: Callable[[Page], None] = lambda _: None
+) -> dict[str, Any]:
+    """The parameters of the run that the form of an expiry creates; the run is deleted."""
+    open_run_form(page, prefect.url, "expire-recordings")
+    page.get_by_label("audit_uri").wait_for()
+    fill_in(page)
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="View run").wait_for()
+    (run,) = runs_of(client, "expire-recordings")
+    client.delete_flow_run(run.id)
+    return run.parameters
