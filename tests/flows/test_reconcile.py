@@ -262,7 +262,7 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.jobs.engine.deletion.conclude", lambda *_: 1 / 0)
+        patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
         with pytest.raises(JobFailed) as failed:
             release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     before = bucket.snapshot()
@@ -396,7 +396,7 @@ def test_a_destruction_that_died_is_named_and_settled_by_a_repair(
     archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
     where: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.jobs.engine.deletion.conclude", lambda *_: 1 / 0)
+        patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
         destroy: Any = {
             "expire": lambda: expire_recordings(**where, rules=[RetentionRule(keep_days=9)]),
             "erase": lambda: erase_recordings(**where, keys=[*archived, key_of(7)], case="2026-GDPR-1"),

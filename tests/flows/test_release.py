@@ -218,7 +218,7 @@ def test_what_cannot_be_settled_is_not_found_gone(
 ) -> None:
     """One look at what a dead run deleted is refused: this run ends red and claims nothing, the next one settles."""
     with monkeypatch.context() as patch:
-        patch.setattr("recordings.jobs.engine.deletion.conclude", lambda *_: 1 / 0)
+        patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
         with pytest.raises(JobFailed) as died:
             release()
     error = S3Error(status=403, code="Forbidden", message="")

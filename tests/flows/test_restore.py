@@ -143,7 +143,7 @@ def test_a_restore_that_died_before_its_row_is_made_good(
     bucket.put(key_of(1), a_call())
     archive_day()
     with monkeypatch.context() as patch:
-        patch.setattr(recordings.jobs.restore, "conclude", lambda *_: 1 / 0)
+        patch.setattr(recordings.jobs.restore, "write_and_close", lambda *_: 1 / 0)
         with pytest.raises(JobFailed, match=r"1 recording without a row; 2026-01-12 batch 1 failed: Zero") as failed:
             restore()
     before = bucket.snapshot()

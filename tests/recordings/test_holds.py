@@ -183,7 +183,7 @@ def test_an_unversioned_object_is_tagged(unversioned_bucket: Bucket, tmp_path: P
     assert unversioned_bucket.tags(KEY) == {}
 
 
-MOMENTS = [("set_out", False), ("set_out", True), ("conclude", False), ("conclude", True)]
+MOMENTS = [("set_out", False), ("set_out", True), ("write_and_close", False), ("write_and_close", True)]
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)

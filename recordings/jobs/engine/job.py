@@ -243,7 +243,7 @@ def bare_row(key: str, day: date, job: Job, *, status: Status, reason: str | Non
         contact_id=contact_of(key),
         status=status,
         reason=reason,
-        profile="unknown",
+        profile="none",
         started_at=datetime.now(UTC),
         software_version=job.software_version,
     )
