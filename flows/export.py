@@ -5,12 +5,14 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, VersionName, Words
 from recordings.handover.export import ExportSummary, plan_export
-from tasks.export import end_export, export_bag, named_export
+from recordings.table.records import Kind
+from tasks.export import end_export, export_bag
+from tasks.names import job_namer
 from tasks.runner import bounded
 from tasks.workplace import at_work
 
 
-@flow(name="export-recordings", flow_run_name=named_export, task_runner=bounded(), persist_result=False)
+@flow(name="export-recordings", flow_run_name=job_namer(Kind.EXPORT), task_runner=bounded(), persist_result=False)
 def export_recordings(
     *,
     contact_ids: list[str] | None = None,

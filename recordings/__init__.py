@@ -34,7 +34,7 @@ Four other folders use the modules above, and none of the four uses another:
 Two folders say to people what came of all this; the second uses the first:
 
 - ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
-  ``backfill``; ``job``, ``originals``, ``endings``, ``differences``; ``forecast``, ``keeping``; ``names``
+  ``backfill``; ``job``, ``originals``, ``endings``, ``differences``, ``export``; ``forecast``, ``keeping``; ``names``
 - ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
   ``scenarios``, ``cost_chart``
 """

@@ -44,6 +44,11 @@ def with_cases(tags: Mapping[str, str], cases: Iterable[str]) -> dict[str, str]:
     return {**others, HOLD_TAG: value} if value else others
 
 
+def held_for(cases: Iterable[str]) -> Skipped:
+    """The error for a recording that these cases hold."""
+    return Skipped("held", f"held for {', '.join(sorted(cases))}")
+
+
 def check_no_case_holds(tags: Mapping[str, str]) -> None:
     """Raises Skipped where the tag says that a case holds the recording, whatever its value."""
     if held_by := cases_in(tags):

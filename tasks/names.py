@@ -15,7 +15,7 @@ def run_namer(verb: str) -> Callable[[], str]:
 
 
 def job_namer(kind: Kind) -> Callable[[], str]:
-    """A function that Prefect calls for the name of a restore, a release or a reconciliation."""
+    """A function that Prefect calls for the name of a job that follows archiving, or of an export."""
     return lambda: job_name(kind, flow_run.parameters, scheduled_on())
 
 

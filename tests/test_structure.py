@@ -48,7 +48,7 @@ WINGS = {
     "preflight": {"s3"},
     "backfill": {"s3", "table"},
     "jobs": {"s3", "table"},
-    "reports": {"backfill", "jobs", "table"},
+    "reports": {"backfill", "jobs", "handover", "table"},
     "handover": {"s3", "table", "conversion"},
     "savings": {"table", "conversion", "reports"},
 }

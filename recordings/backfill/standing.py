@@ -14,7 +14,7 @@ from recordings.finding import Finding, Severity
 from recordings.recording import Day
 from recordings.run import Run
 from recordings.s3.session import Session
-from recordings.table.reading import current, read_audit
+from recordings.table.reading import read_audit, states_or_attempts
 from recordings.table.rows import EVENTS, SMALL
 
 _COLUMNS = (
@@ -71,10 +71,7 @@ def _places(day: date, shard: str, run: Run) -> tuple[str, ...]:
 
 def _now(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its current state, or its last attempt where it has no state."""
-    states = current(rows)
-    no_state = ~rows["key"].isin(states["key"]) & ~rows["status"].isin(EVENTS)
-    attempts = rows[no_state].sort_values("started_at", kind="stable")
-    return pd.concat([states, attempts.drop_duplicates("key", keep="last")])
+    return states_or_attempts(rows, rows[~rows["status"].isin(EVENTS)])
 
 
 def _sums(now: pd.DataFrame) -> Standing:

@@ -10,7 +10,7 @@ from recordings.handover.export import AudioVersion, Export
 from recordings.handover.item import Item
 from recordings.keys import OF_CONTACT_LENS, date_of, layout_of
 from recordings.table.files import AuditFiles
-from recordings.table.reading import Only, audit_dates, current, read_days, rows_of
+from recordings.table.reading import Only, audit_dates, read_days, rows_of, states_or_attempts
 from recordings.table.rows import DESTROYED, SMALL, AuditRow, Status
 
 MAX_RECORDINGS = 20_000  # more belong into several bags
@@ -64,9 +64,7 @@ def _rows(export: Export, files: AuditFiles, keys: Sequence[str] | None) -> pd.D
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its state, or its last attempt where it has none; in key order."""
-    states = current(rows)
-    attempts = rows[~rows["key"].isin(states["key"])].sort_values("started_at", kind="stable")
-    return pd.concat([states, attempts.drop_duplicates("key", keep="last")]).sort_values("key")
+    return states_or_attempts(rows, rows).sort_values("key")
 
 
 def _item(row: AuditRow, version: AudioVersion) -> Item | str:

@@ -10,6 +10,7 @@ from uuid import uuid4
 from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
+from recordings.holds import check_case
 from recordings.request import check_bucket_name, check_dates, normal_prefixes
 from recordings.table.files import audit_location
 from recordings.table.records import Kind, run_id_of
@@ -152,9 +153,9 @@ def plan_export(
         start_date=start_date,
         end_date=end_date,
         contact_ids=_entries("contact_ids", contact_ids),
-        keys=_entries("keys", keys),
+        keys=tuple(keys) if _entries("keys", keys) and keys else None,  # as they are: a key may end in a space
         of_run=(run_id or "").strip() or None,
-        case=case.strip(),
+        case=check_case(case) if case.strip() else "",
         destination=_destination(destination_uri),
         version=AudioVersion(version),
         as_pcm=as_pcm,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recordings.errors import Changed, Skipped
 from recordings.formatting import plural
-from recordings.holds import cases_by_key
+from recordings.holds import cases_by_key, held_for
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
 from recordings.provenance import UNVERSIONED
@@ -24,7 +24,7 @@ from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
+from recordings.table.reading import STATE_COLUMNS, Only, last_attempts, rows_of_days, states_or_attempts
 from recordings.table.rows import DESTROYED, STATES, AuditRow, Status
 from recordings.versions import in_order, versions_below
 
@@ -126,10 +126,7 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
 
 def _newest_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The current state of each recording; the last attempt on those that have none."""
-    states = current(rows)
-    others = rows[~rows["key"].isin(states["key"]) & rows["status"].isin(_LOOKED_AT) & rows["etag_before"].notna()]
-    last = others.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
-    return pd.concat([states, last])
+    return states_or_attempts(rows, rows[rows["status"].isin(_LOOKED_AT) & rows["etag_before"].notna()])
 
 
 def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
@@ -141,7 +138,7 @@ def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
         return
     today = job.started_at.date()
     keeping = {str(in_retention(rule)) for rule in job.rules if not rule.has_ended(day.date, today)}
-    last = rows.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+    last = last_attempts(rows)
     yield from last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]["key"]
 
 
@@ -173,7 +170,7 @@ class _Comparison:
         except (Skipped, Changed) as error:
             return self._differs(row or bare_row(key, self._day.date, self._job, status=Status.SKIPPED), error)
         if cases := told.cases.get(key):
-            return _left(row, self._job, Skipped("held", f"held for {', '.join(sorted(cases))}"))
+            return _left(row, self._job, held_for(cases))
         return row
 
     def _differs(self, row: AuditRow, error: Skipped | Changed) -> AuditRow:

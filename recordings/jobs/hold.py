@@ -186,4 +186,4 @@ class Holding(Work):
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to its end: {error}")
             return
-        (self.notes if self._job.missing_ok else self.problems).extend(search.in_vain)
+        self._asked_in_vain(search.in_vain)

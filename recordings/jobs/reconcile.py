@@ -21,7 +21,7 @@ from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import open_table
-from recordings.table.reading import STATE_COLUMNS, Only, current, rows_of_days
+from recordings.table.reading import STATE_COLUMNS, Only, current, last_attempts, rows_of_days
 from recordings.table.records import Kind
 from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
 from recordings.versions import versions_below
@@ -84,7 +84,7 @@ def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
     Leaves out recordings that somebody else wrote or deleted during the run, and objects that are not recordings.
     """
-    last = attempts.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+    last = last_attempts(attempts)
     for key, status, reason in last[["key", "status", "reason"]].itertuples(index=False):
         code = code_of(reason if isinstance(reason, str) else None)
         if status != Status.CHANGED and code != "not-a-recording":

@@ -44,7 +44,7 @@ def portion_name(portion: Portion) -> str:
 
 
 def job_name(kind: Kind, parameters: Mapping[str, Any], scheduled_on: date) -> str:
-    """Of a restore, a release or a reconciliation: ``dry run: restore 3 contacts``."""
+    """Of a job that follows archiving, or an export: ``dry run: restore 3 contacts``."""
     if kind is Kind.RECONCILE:
         verb = "repair" if parameters["repair"] else "compare"
         return f"{verb} table and {parameters['bucket']}, {_days_compared(parameters, scheduled_on)}"
@@ -86,6 +86,13 @@ def _hold(parameters: Mapping[str, Any]) -> str:
     return f"{verb} {_selected(parameters) or 'nothing selected'} for {parameters['case'].strip()}"
 
 
+def _export(parameters: Mapping[str, Any]) -> str:
+    case = f"case {parameters['case'].strip()}" if (parameters["case"] or "").strip() else ""
+    selected = _selected(parameters)
+    said = f"{selected} for {case}" if selected and case else selected or case or "nothing selected"
+    return f"export {said}"
+
+
 def _selected(parameters: Mapping[str, Any]) -> str:
     contacts, keys = parameters["contact_ids"] or [], parameters.get("keys") or []
     run_id = (parameters.get("run_id") or "").strip()
@@ -118,4 +125,5 @@ _SUBJECT: Mapping[Kind, Callable[[Mapping[str, Any]], str]] = {
     Kind.EXPIRE: _expiry,
     Kind.ERASE: _erasure,
     Kind.HOLD: _hold,
+    Kind.EXPORT: _export,
 }

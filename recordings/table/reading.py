@@ -67,6 +67,17 @@ def current(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[last.index.sort_values()]
 
 
+def last_attempts(rows: pd.DataFrame) -> pd.DataFrame:
+    """The row of the last run that worked on each recording, by the clock of the machines that ran it."""
+    return rows.sort_values("started_at", kind="stable").drop_duplicates("key", keep="last")
+
+
+def states_or_attempts(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
+    """One row per recording of one bucket: its current state; where it has none, the last of these attempts, if any."""
+    states = current(rows)
+    return pd.concat([states, last_attempts(attempts[~attempts["key"].isin(states["key"])])])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Only:
     """The rows of a day to read; the files' statistics exclude most others. Both keys are inclusive."""

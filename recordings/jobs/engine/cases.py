@@ -10,9 +10,9 @@ from datetime import date
 
 import pandas as pd
 
-from recordings.errors import InvalidRequest, Skipped
+from recordings.errors import InvalidRequest
 from recordings.formatting import plural
-from recordings.holds import BEFORE, case_of, cases_by_key
+from recordings.holds import BEFORE, case_of, cases_by_key, held_for
 from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
@@ -47,7 +47,7 @@ class Cases:
     def check(self, key: str) -> None:
         """Raises Skipped where a case holds the recording."""
         if held_by := self.of(key):
-            raise Skipped("held", f"held for {', '.join(sorted(held_by))}")
+            raise held_for(held_by)
 
 
 def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_id: str) -> Cases:

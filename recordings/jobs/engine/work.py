@@ -54,6 +54,10 @@ class Work:
     def conclude(self) -> None:
         """Write down what later jobs have to know. To be called after the end record."""
 
+    def _asked_in_vain(self, sentences: Sequence[str]) -> None:
+        """What was asked for in vain is a problem, or a note if the job says ``missing_ok``."""
+        (self.notes if self._job.missing_ok else self.problems).extend(sentences)
+
     def _batched(self, *groups: Sequence[AuditRow]) -> Iterator[list[BatchRows]]:
         """The rows in batches, each of one group, without the keys to leave alone."""
         batches: list[BatchRows] = []
