@@ -30,8 +30,9 @@ def hold_recordings(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Hold all versions of the selected objects for a case, so that no flow deletes or replaces them.
+    """Hold all versions of the selected objects for a case, so that no flow deletes any of them.
 
+    Archiving replaces a held recording only with include_held; the original stays beneath it, and both are held.
     In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
     cases may hold one recording: the recording is free when the last case is lifted.
 

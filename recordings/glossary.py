@@ -28,7 +28,7 @@ STATUSES: Mapping[str, Term] = {
     "released": Term("The original was deleted; only the small recording is left."),
     "expired": Term("Its retention had ended: the run deleted the recording, all versions of it."),
     "erased": Term("The run deleted all versions of the object, as a request to erase asked."),
-    "held": Term("A case holds the object: nothing of ours deletes or replaces it."),
+    "held": Term("A case holds the object: no run deletes it, and only `include_held` lets archiving replace it."),
     "lifted": Term("The hold of a case has ended."),
     "skipped": Term("The recording was left as it is on purpose; the reason says why."),
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),

@@ -86,6 +86,22 @@ class FaultyProxy(Proxy):
         return self._faults[index] if index < len(self._faults) else "none"
 
 
+EVENT_HOLD = {"x-amz-object-lock-event-hold": "ON", "x-amz-object-lock-event-hold-duration-days": "30"}
+
+
+class AddingProxy(FaultyProxy):
+    """Adds headers to each answer to a GET or HEAD of an object whose path has ``what`` in it."""
+
+    def __init__(self, upstream: str, headers: dict[str, str], what: str = "") -> None:
+        super().__init__(upstream, probability=0)
+        self._headers, self._what = headers, what
+
+    async def _forward(self, request: web.Request) -> tuple[int, dict[str, str], bytes]:
+        status, headers, body = await super()._forward(request)
+        is_met = request.method in ("GET", "HEAD") and self._what in request.path
+        return status, {**headers, **(self._headers if is_met else {})}, body
+
+
 _WHO = "arn:aws:sts::123456789012:assumed-role/archive/demo"
 _KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/demo"
 

@@ -54,15 +54,17 @@ def read_audit(
 def current(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
 
-    Of two rows about one version, the row of the run that wrote the version counts, then the later one. Order is kept.
+    S3's clock has whole seconds: within one, a destruction counts as the last, whichever run worked beside it. Of two
+    rows about one version, the row of the run that wrote the version counts, then the later one. Order is kept.
     """
     clock = frame[["state_at", "started_at"]].assign(
         bucket=pd.factorize(frame["bucket"])[0],  # numbers, because sorting whole keys is slow
         key=pd.factorize(frame["key"])[0],
+        destroyed=frame["status"].isin(DESTROYED),
         wrote=frame["status"].ne(Status.ALREADY_ARCHIVED),
     )
     states = clock.reset_index(drop=True)[frame["status"].isin(STATES).to_numpy(bool)]
-    ordered = states.sort_values(["state_at", "wrote", "started_at"], kind="stable")
+    ordered = states.sort_values(["state_at", "destroyed", "wrote", "started_at"], kind="stable")
     last = ordered.drop_duplicates(["bucket", "key"], keep="last")
     return frame.iloc[last.index.sort_values()]
 

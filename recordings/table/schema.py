@@ -9,7 +9,7 @@ from glob import escape
 from recordings import glossary
 from recordings.table.files import PARTITION, audit_location
 from recordings.table.parquet import arrow_schema
-from recordings.table.rows import SCHEMA_VERSION, STATES
+from recordings.table.rows import DESTROYED, SCHEMA_VERSION, STATES
 
 # Arrow's names -> (Athena's, DuckDB's)
 _SQL_TYPES = {
@@ -21,8 +21,11 @@ _SQL_TYPES = {
     "date32[day]": ("date", "DATE"),
 }
 _STATES = ", ".join(f"'{state}'" for state in STATES)
-# Newest first; of two rows about one version, that of the run that wrote it.
-CURRENT_ORDER = "state_at DESC NULLS FIRST, status <> 'already_archived' DESC, started_at DESC"
+_DESTROYED = ", ".join(f"'{state}'" for state in DESTROYED)
+# Newest first; within a second of S3's clock a destruction, and of two rows about one version that of its writer.
+CURRENT_ORDER = (
+    f"state_at DESC NULLS FIRST, status IN ({_DESTROYED}) DESC, status <> 'already_archived' DESC, started_at DESC"
+)
 
 
 def columns() -> Iterator[tuple[str, str, bool, str]]:
@@ -160,9 +163,9 @@ record lists the file with its digest, and `verify_audit` checks it. Where there
 `changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
 no longer holds the recording, or a check found the bytes as they were judged. What is true of a recording is its last
 state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of the
-run that wrote the version counts. `recordings.table.reading.current(frame)` gives these rows, and so does the view
-`audit_current` below. Of a recording whose last state is `expired` or `erased`, no version is left: that row certifies
-it.
+run that wrote the version counts. S3's clock has whole seconds: within one, a destruction counts as the last state.
+`recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below. Of a recording
+whose last state is `expired` or `erased`, no version is left: that row certifies it.
 
 ## Glossary
 

@@ -1,4 +1,4 @@
-"""In a release, restore or reconciliation, an answer that S3 hides, refuses or rewords affects only one recording."""
+"""An answer that S3 hides, refuses or rewords affects one recording only, in every job that changes the bucket."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +10,14 @@ import pytest
 from aiohttp import web
 
 from demo.servers import Server
+from flows.erase import erase_recordings
+from flows.expire import expire_recordings
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed
+from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -109,9 +112,65 @@ def test_a_hidden_hold_is_not_taken_for_none(
     ).counts == {"skipped": 1}
 
 
+def destroy(flow: str, bucket: Bucket, audit_uri: str, *, dry_run: bool = False) -> JobSummary:
+    """Release, expire or erase the day's three recordings."""
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "dry_run": dry_run}
+    summary: JobSummary
+    if flow == "release":
+        summary = release_originals(**place, everything=True, grace_days=0)
+    elif flow == "expire":
+        summary = expire_recordings(**place, prefixes=[PREFIX], rules=[RetentionRule(keep_days=30)])
+    else:
+        contacts = [contact(number) for number in range(3)]
+        summary = erase_recordings(**place, prefixes=[PREFIX], contact_ids=contacts, case="1", missing_ok=True)
+    return summary
+
+
+DESTROYED = {"expire": "expired", "erase": "erased"}
+
+
+@pytest.mark.parametrize("what", ["hold", "lock"])
+@pytest.mark.parametrize("flow", DESTROYED)
+def test_a_hold_that_nothing_shows_costs_no_version(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str, what: str
+) -> None:
+    """S3 refuses the deletion of the original, which goes first: so the replacement stays, too."""
+    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": archived[KEY]}
+    bucket.client.put_object_lock_configuration(
+        Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
+    )
+    if what == "hold":
+        bucket.client.put_object_legal_hold(**names, LegalHold={"Status": "ON"})
+    else:
+        until = datetime.now(UTC) + timedelta(days=1)
+        bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    before = bucket.versions(KEY)
+    with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
+        destroy(flow, bucket, audit_uri)
+    assert failed.value.summary.counts == {"failed": 1, DESTROYED[flow]: 2}
+    assert [each["VersionId"] for each in bucket.versions(KEY)] == [each["VersionId"] for each in before]
+    assert destroy(flow, bucket, audit_uri).counts == {"skipped": 1}
+
+
+@pytest.mark.parametrize("flow", DESTROYED)
+def test_a_destruction_that_is_refused_costs_one_and_is_made_up_for(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str
+) -> None:
+    with through(refusing("DELETE", contact(1))), pytest.raises(JobFailed) as failed:
+        destroy(flow, bucket, audit_uri)
+    assert failed.value.summary.counts == {"failed": 1, DESTROYED[flow]: 2}
+    assert {key for key in archived if bucket.versions(key)} == {KEY}
+    destroy(flow, bucket, audit_uri)
+    assert bucket.snapshot() == []
+    told = read_audit(audit_uri).query("status == @DESTROYED[@flow]")
+    assert sorted(told["key"]) == sorted(archived)
+    assert verify_audit(audit_uri).discrepancies == ()
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("flow", ["release", *DESTROYED])
 def test_mfa_delete_is_said_before_anything_is_done(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, dry_run: bool
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str, dry_run: bool
 ) -> None:
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
 
@@ -120,7 +179,7 @@ def test_mfa_delete_is_said_before_anything_is_done(
         return web.Response(text=MFA, content_type="application/xml") if asks else None
 
     with through(answer), pytest.raises(InvalidRequest, match="MFA Delete enabled: no role can delete"):
-        release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=dry_run)
+        destroy(flow, bucket, audit_uri, dry_run=dry_run)
     assert (bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))) == before
 
 

@@ -18,9 +18,11 @@ import pytest
 
 from demo.servers import Server
 from flows.archive import archive_recordings
+from flows.erase import erase_recordings
 from flows.estimate import estimate_savings
 from flows.expire import expire_recordings
 from flows.fixity import check_fixity
+from flows.hold import hold_recordings
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.report import report_savings
@@ -29,6 +31,7 @@ from recordings import errors
 from recordings.conversion.audio import convert
 from recordings.jobs.engine.aftermath import PARTLY
 from recordings.jobs.engine.result import JobFailed
+from recordings.keys import contact_of
 from recordings.profiles import PROFILES
 from recordings.retention_rules import RetentionRule
 from recordings.summary import RunFailed
@@ -76,6 +79,8 @@ REQUESTS = {
     },
     "release": {"HeadObject": 3, "GetObjectTagging": 1, "DeleteObject": 1},
     "expire": {"HeadObject": 3, "GetObjectTagging": 4, "DeleteObject": 2},
+    "erase": {"HeadObject": 3, "GetObjectTagging": 3, "DeleteObject": 2},
+    "hold": {"HeadObject": 1, "GetObjectTagging": 8, "PutObjectTagging": 2},
     "check": {"HeadObject": 1, "GetObject": 1},
     "reconcile rows": {"HeadObject": 1, "GetObjectTagging": 1, "PutObjectTagging": 1},
     "reconcile tags": {"GetObjectTagging": 2, "PutObjectTagging": 1},
@@ -88,6 +93,7 @@ LISTED = {
     "archive": ("ListObjectsV2",),  # without ListObjectVersions each recording is proved by itself
     "estimate": ("ListObjectsV2",),
 }
+DESTROYING = ("expire", "erase")  # all versions of a recording
 RARE = [
     Case(flow="restore", operation="CopyObject", lost=True),
     Case(flow="restore", operation="CopyObject", error=INVALID_REQUEST),
@@ -95,6 +101,8 @@ RARE = [
     Case(flow="release", operation="DeleteObject", lost=True),
     Case(flow="expire", operation="DeleteObject", lost=True),
     Case(flow="expire", operation="DeleteObject", nth=1, lost=True),
+    Case(flow="erase", operation="DeleteObject", lost=True),
+    Case(flow="hold", operation="PutObjectTagging", lost=True),
     Case(flow="archive", operation="PutObject", lost=True),
     Case(flow="archive", operation="PutObject", error=KMS_DISABLED),
     Case(flow="archive", operation="PutObject", error=INVALID_TAG),
@@ -138,6 +146,10 @@ class World:
 
     def rows(self, day: date) -> pd.DataFrame:
         return read_audit(self.audit_uri, day, day)
+
+    def tags(self, key: str, version_id: str) -> dict[str, str]:
+        answer = self.bucket.client.get_object_tagging(Bucket=self.bucket.name, Key=key, VersionId=version_id)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
     def original(self, number: int) -> bytes:
         return self._calls[number]
@@ -216,6 +228,25 @@ def run(flow: str, world: World, first: date, last: date) -> Any:
         case "expire":
             rules = [RetentionRule(keep_days=1)]
             return expire_recordings(**place, **days, prefixes=[PREFIX], rules=rules, dry_run=False)
+        case "erase":
+            return erase_recordings(
+                **place,
+                **days,
+                contact_ids=[str(contact_of(key_of(n, first))) for n in range(RECORDINGS)],
+                prefixes=[PREFIX],
+                case="A",
+                missing_ok=True,
+                dry_run=False,
+            )
+        case "hold":
+            return hold_recordings(
+                **place,
+                **days,
+                contact_ids=[str(contact_of(key_of(n, first))) for n in range(RECORDINGS)],
+                prefixes=[PREFIX],
+                case="A",
+                dry_run=False,
+            )
         case "estimate":
             return estimate_savings(name, [PREFIX], audit, **days)
         case _:
@@ -233,7 +264,7 @@ def is_red(flow: str, world: World, first: date, last: date) -> tuple[bool, Any]
 def is_done(flow: str, world: World, day: date, number: int) -> bool:
     """Whether the bucket shows the recording as the flow should leave it."""
     key = key_of(number, day)
-    if flow == "expire":
+    if flow in DESTROYING:
         return not world.bucket.versions(key)
     versions, body, tags = world.bucket.versions(key), world.bucket.body(key), world.bucket.tags(key)
     converted = body == world.converted[number] and tags.get("converted") == "True"
@@ -242,6 +273,9 @@ def is_done(flow: str, world: World, day: date, number: int) -> bool:
             return body == world.original(number) and tags["archive"] == "exempt"
         case "release":
             return converted and len(versions) == 1
+        case "hold":
+            held = [world.tags(key, version["VersionId"]).get("legal-hold") for version in versions]
+            return converted and held == ["A", "A"]
         case _:
             return converted and len(versions) == 2
 
@@ -251,7 +285,7 @@ def check_nothing_is_lost(flow: str, world: World, day: date) -> None:
     for number in range(RECORDINGS):
         key = key_of(number, day)
         bodies = [world.bucket.body(key, version["VersionId"]) for version in world.bucket.versions(key)]
-        if flow == "expire":
+        if flow in DESTROYING:
             assert world.converted[number] in bodies or not bodies, "the newest version goes last"
             continue
         assert world.bucket.body(key) in (world.original(number), world.converted[number])
@@ -268,6 +302,8 @@ DONE = {
     "restore": {"restored"},
     "release": {"released"},
     "expire": {"expired"},
+    "erase": {"erased"},
+    "hold": {"held"},
     "check": {"checked"},
     "reconcile rows": {"already_archived"},
     "reconcile tags": {"already_archived"},
@@ -317,7 +353,7 @@ def test_the_others_are_done_and_written(case: Case, world: World, monkeypatch: 
     if bad in rows.index and rows.loc[bad, "status"] in DONE[case.flow]:  # proved in another way, or by a lost answer
         assert is_done(case.flow, world, day, BAD)
     elif bad in rows.index:
-        is_partly = case.flow == "expire" and str(rows.loc[bad, "reason"]).startswith(PARTLY)
+        is_partly = case.flow in DESTROYING and str(rows.loc[bad, "reason"]).startswith(PARTLY)
         assert rows.loc[bad, "status"] == ("released" if is_partly else "failed")
         assert all(words in str(rows.loc[bad, "reason"]) for words in told(case))
         assert red

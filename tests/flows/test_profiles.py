@@ -42,5 +42,5 @@ def test_from_archiving_to_release_and_back(
     assert (checked.counts, checked.reading.recordings) == ({"checked": 1}, 1)
     assert reconcile_audit(**day).drifts == {}
     rows = current(read_audit(audit_uri)).set_index("key")
-    assert dict(rows["status"]) == {restored: "restored", released: "released"}
+    assert dict(zip(rows.index, rows["status"], strict=True)) == {restored: "restored", released: "released"}
     assert rows.loc[released, ["codec_after", "channels_after"]].tolist() == [codec, 2]

@@ -1,5 +1,8 @@
 """An erasure of a key with any history: all of its versions go, or none does."""
 
+import os
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recordings.holds import reason_of
+from recordings.jobs.engine.intents import open_intents
 from recordings.jobs.engine.job import batches_of, plan_job
-from recordings.jobs.engine.object_search import rows_of_keys
-from recordings.jobs.erase import erase_batch
+from recordings.jobs.engine.object_search import ObjectSearch, Wanted, rows_of_keys
+from recordings.jobs.erase import Erasure, erase_batch
+from recordings.keys import contact_of
 from recordings.pool import Budget, Pool
-from recordings.s3.deleting import DeletingStore
+from recordings.s3.deleting import DeletingStore, Removable
+from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
-from recordings.table.records import Kind
+from recordings.table.reading import read_audit
+from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import Status
-from tests.bucket import PREFIX, Bucket, key_of
+from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 STEPS = st.lists(st.sampled_from(["put", "hide", "hold", "free", "tag", "untag", "delete"]), min_size=1, max_size=8)
 
@@ -84,3 +92,69 @@ def _take(bucket: Bucket, key: str, model: Model, step: str, data: st.DataObject
         elif "hold" not in held:
             bucket.client.delete_object(**asked)
             del model.versions[version]
+
+
+CONTACT = str(contact_of(key_of(1)))
+
+
+def erase_all(bucket: Bucket, audit: Path) -> Erasure:
+    """A whole run over the contact, as the flow has it."""
+    store, files, pool = DeletingStore(bucket.name, Settings()), LocalFiles(audit), Pool(1, Budget(1024))
+    asked: dict[str, Any] = {
+        "bucket": bucket.name,
+        "audit_uri": str(audit),
+        "prefixes": [PREFIX],
+        "contact_ids": [CONTACT],
+    }
+    job = plan_job(Kind.ERASE, **asked, case="2026-GDPR-1")
+    record_start(files, job)
+    erasure = Erasure(job, store, files)
+    for batches in erasure:
+        erasure.add(batches, [erase_batch(store, files, batch, job, pool) for batch in batches])
+    record_end(files, job, totals={}, manifest=erasure.sums.files)
+    erasure.conclude()
+    return erasure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [1, 2, 4, 5])
+def test_two_erasures_at_once(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    """The second runs from its beginning to its end before the first one's n-th deletion."""
+    keys = [f"{PREFIX}2026/01/12/{CONTACT}_20260112T0{hour}:00_UTC.wav" for hour in range(3)]
+    for key in (*keys, *keys):
+        bucket.put(key, b"a call")
+    delete, deletions, others = DeletingStore.delete_version, list[str](), list[Erasure]()
+
+    def meanwhile(store: DeletingStore, removable: Removable) -> datetime:
+        deletions.append(removable.key)
+        if len(deletions) == moment and not others:
+            others.append(erase_all(bucket, tmp_path))
+        return delete(store, removable)
+
+    monkeypatch.setattr(DeletingStore, "delete_version", meanwhile)
+    first = erase_all(bucket, tmp_path)
+    assert others
+    assert (first.problems, others[0].problems) == ([], [])
+    assert bucket.snapshot() == []
+    rows = read_audit(str(tmp_path))
+    assert set(rows[rows["status"].eq("erased")]["key"]) == set(keys)
+    assert not rows["reason"].str.startswith("bug").any()
+    assert open_intents(LocalFiles(tmp_path), bucket.name) == []
+    assert verify_audit(str(tmp_path)).discrepancies == ()
+
+
+@pytest.mark.slow
+def test_a_folder_of_more_keys_than_a_listing_has(bucket: Bucket, tmp_path: Path) -> None:
+    """Each key is found once, also where a page of the listing ends between two versions of it."""
+    count = int(os.environ.get("FULL_KEYS", "500"))
+    keys = [f"Analysis/Voice/2026/01/12/{CONTACT}_analysis_2026-01-12T00:00:00Z.json"]
+    keys += [f"{PREFIX}2026/01/12/{CONTACT}-{n:05d}_20260112T00:00_UTC.wav" for n in range(count)]
+    for key in (keys[1], *keys, *keys):
+        bucket.put(key, b"1")
+    contacts = tuple(str(contact_of(key)) for key in keys)
+    wanted = Wanted(bucket=bucket.name, prefixes=(PREFIX,), contact_ids=contacts, start_date=DAY, end_date=DAY)
+    everywhere = replace(wanted, start_date=None, end_date=None)
+    for each in (everywhere,) if count > 500 else (everywhere, wanted):
+        search = ObjectSearch(each, Store(bucket.name, Settings()), LocalFiles(tmp_path))
+        assert sorted(key for some in search for key in some) == sorted(keys)
+        assert search.in_vain == []

@@ -8,17 +8,29 @@ from typing import Any
 
 import pytest
 
+from demo.servers import Server
 from recordings.errors import StoreRefused
+from recordings.holds import reason_of
 from recordings.jobs.engine import intents
 from recordings.jobs.engine.aftermath import PARTLY
 from recordings.jobs.engine.intents import open_intents
+from recordings.jobs.engine.job import batches_of, plan_job
+from recordings.jobs.engine.object_search import rows_of_keys
+from recordings.jobs.erase import erase_batch
+from recordings.jobs.release import release_batch
+from recordings.keys import contact_of
 from recordings.marks import EXEMPT_METADATA
+from recordings.pool import Pool
 from recordings.retention_rules import RetentionRule
-from recordings.s3.deleting import Removable
+from recordings.s3.deleting import DeletingStore, Removable
+from recordings.settings import Settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
+from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import AuditRow, Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, Bucket, key_of
+from tests.faults import EVENT_HOLD, AddingProxy, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.expiring import KEEP_30, Archive
 from tests.recordings.tables import NOW
 
@@ -118,6 +130,21 @@ def test_a_recording_stays_for_each_reason(archive: Archive, reason: str) -> Non
                and each.started_at > NOW and each.status in (Status.SKIPPED, Status.CHANGED)]  # fmt: skip
     assert str(told.reason).startswith(said)
     assert open_intents(archive.files, archive.bucket.name) == []
+
+
+def test_an_event_hold_alone_keeps_an_expiry_and_an_erasure_off(
+    bucket: Bucket, s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server to be had has event holds: a proxy shows one on each version, and nothing else holds it."""
+    with faulty_proxy(AddingProxy(s3.url, EVENT_HOLD, contact_of(KEY) or "")) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        archive = Archive(bucket, tmp_path / "audit")
+        row, _ = archive.archived(1), archive.archived(2)
+        assert archive.expire().reasons == {"held": 1}
+        job = plan_job(Kind.ERASE, bucket=bucket.name, audit_uri=str(archive.root), keys=[KEY], case="1")
+        [batch] = batches_of(rows_of_keys([KEY], job, reason_of("1")))
+        assert erase_batch(archive.store, archive.files, batch, job, archive.pool).reasons == {"held": 1}
+    assert (archive.left(1), archive.left(2)) == ([row.version_after, row.version_before], [])
 
 
 def test_what_the_table_does_not_know_stays(archive: Archive) -> None:
@@ -434,6 +461,62 @@ def test_two_expiries_at_once(archive: Archive, monkeypatch: pytest.MonkeyPatch)
     assert others[0].problems == []
     assert all(archive.left(number) == [] for number in range(4))
     assert current(read_audit(str(archive.root)))["status"].tolist() == ["expired"] * 4
+    assert verify_audit(str(archive.root)).discrepancies == ()
+
+
+@ON_MINISTACK
+@pytest.mark.parametrize("moment", ["checked, and nothing deleted", "in the middle of a recording"])
+@pytest.mark.parametrize("other", ["release", "archive"])
+def test_beside_a_release_or_an_archiving_run(
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    run_stages: Stages,
+    plan: PlanRun,
+    pool: Pool,
+    a_call: MakeCall,
+    other: str,
+    moment: str,
+) -> None:
+    """The other one runs from its beginning to its end: nothing goes without a row, nothing stays half deleted."""
+    keys = [key_of(number) for number in range(3)]
+    for number, key in enumerate(keys):
+        archive.bucket.put(key, a_call(number, 0.5))
+    archive.tell(*run_stages(plan(archive.bucket.name)))
+    archive.bucket.put(key_of(9), a_call(9, 0.5))  # that the archiving run of the day will find
+
+    def runs_meanwhile() -> None:
+        if other == "archive":
+            archive.tell(*run_stages(plan(archive.bucket.name)))
+            return
+        job = plan_job(
+            Kind.RELEASE, bucket=archive.bucket.name, audit_uri=str(archive.root), grace_days=0, everything=True
+        )
+        record_start(archive.files, job)
+        archived = [row for row in archive.rows() if row.status is Status.ARCHIVED]
+        [batch] = batches_of(archived)
+        done = release_batch(DeletingStore(archive.bucket.name, Settings()), archive.files, batch, job, pool)
+        record_end(archive.files, job, totals={}, manifest=done.files)
+
+    delete, begun = archive.store.delete_version, list[str]()
+
+    def deleted(removable: Removable) -> datetime:
+        begun.append(removable.key)
+        if len(begun) == (1 if moment.startswith("checked") else 4):
+            runs_meanwhile()
+        return delete(removable)
+
+    monkeypatch.setattr(archive.store, "delete_version", deleted)
+    archive.pool = Archive(archive.bucket, archive.root, threads=1).pool
+    archive.expire()
+    told = {row.key for row in archive.rows() if row.status in (Status.RELEASED, Status.EXPIRED)}
+    assert {key for number, key in enumerate(keys) if len(archive.left(number)) < 2} <= told
+    archive.expire()
+    assert all(archive.left(number) == [] for number in range(3))
+    assert bool(archive.left(9)) == (other == "release"), "what no run has archived stays"
+    last = current(read_audit(str(archive.root))).set_index("key")["status"]
+    assert set(last) == {"expired"}
+    assert not [row for row in archive.rows() if str(row.reason).startswith("bug")]
+    assert open_intents(archive.files, archive.bucket.name) == []
     assert verify_audit(str(archive.root)).discrepancies == ()
 
 

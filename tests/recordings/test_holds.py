@@ -24,7 +24,7 @@ from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.records import Kind, record_start
 from recordings.table.rows import BatchRows
-from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
+from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
 
 pytestmark = pytest.mark.slow
 
@@ -293,6 +293,53 @@ def test_a_killed_lift_is_finished_by_the_next(
         assert desk.lift("A").counts == {"lifted": 1}
     assert desk.held() == [False, False]
     assert desk.erase().counts == {"erased": 1}
+
+
+def test_a_killed_lift_may_free_what_another_case_has_just_begun_to_hold(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The race that is left: the table keeps the recording from our runs, and holding it again mends S3's side."""
+    other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)
+    desk.hold("A")
+    name = "put_hold" if desk.locks else "put_tags"
+    put, calls = getattr(desk.store, name), list[Any]()
+
+    def dies(*args: Any, **named: Any) -> None:
+        if not calls:
+            other.hold("B")
+        calls.append(args)
+        put(*args, **named)
+        if len(calls) == 2:
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, name, dies)
+        with pytest.raises(Died):
+            desk.lift("A")
+    assert False in desk.held()
+    _settle(desk)
+    assert desk.erase().reasons["held"] == 1
+    assert desk.hold("B").counts == {"held": 1}
+    assert (desk.held(), desk.cases()) == ([True, True], {"B"})
+
+
+@ON_MINISTACK
+def test_requests_of_a_hold_and_of_its_end(desk: Desk) -> None:
+    """What decision 60 says, of an object with two versions."""
+    counts = []
+    for lift in (False, True):
+        before = len(desk.bucket.requests())
+        desk.hold("A", lift=lift)
+        asked = desk.bucket.requests_by_kind(before)
+        asked.pop("GET", None)  # once per run: whether the bucket has Object Lock
+        counts.append(dict(asked))
+    held, lifted = counts
+    if desk.locks:
+        assert held == {"LIST versions": 4, "HEAD": 1 + 4 * 2, "PUT": 2}
+        assert lifted == {"LIST versions": 3, "HEAD": 1 + 2, "GET tags": 2, "PUT": 2}
+    else:
+        assert held == {"LIST versions": 4, "HEAD": 1, "GET tags": 4 * 2, "PUT tags": 2}
+        assert lifted == {"LIST versions": 3, "HEAD": 1, "GET tags": 3 * 2, "PUT tags": 2}
 
 
 def _let_die(desk: Desk, patch: pytest.MonkeyPatch, number: int, *, after: bool) -> None:

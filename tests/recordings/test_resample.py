@@ -23,7 +23,7 @@ from recordings.settings import Settings
 from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.faults import FaultyProxy, faulty_proxy
+from tests.faults import EVENT_HOLD, AddingProxy, FaultyProxy, faulty_proxy
 from tests.fixtures import Listed, MakeCall, PlanRun
 
 KEY = key_of(1)
@@ -163,27 +163,14 @@ def test_skips_what_it_could_not_carry(
     assert bucket.snapshot() == before
 
 
-class AddingProxy(FaultyProxy):
-    """Passes everything on, and adds headers to each answer to a GET."""
-
-    def __init__(self, upstream: str, headers: dict[str, str]) -> None:
-        super().__init__(upstream, probability=0)
-        self._headers = headers
-
-    async def _forward(self, request: Any) -> tuple[int, dict[str, str], bytes]:
-        status, headers, body = await super()._forward(request)
-        return status, {**headers, **(self._headers if request.method == "GET" else {})}, body
-
-
 def test_an_event_hold_is_a_hold_and_is_carried(
     s3: Server, bucket: Bucket, plan: PlanRun, listed: Listed, a_call: MakeCall
 ) -> None:
     """No server to be had has event holds: a proxy shows one, and what is sent is looked at."""
     bucket.put(KEY, a_call())
-    hold = {"x-amz-object-lock-event-hold": "ON", "x-amz-object-lock-event-hold-duration-days": "30"}
     run, holding = plan(bucket.name), plan(bucket.name, include_held=True)
     (recording,) = listed(run)
-    with faulty_proxy(AddingProxy(s3.url, hold)) as address, pytest.MonkeyPatch.context() as patch:
+    with faulty_proxy(AddingProxy(s3.url, EVENT_HOLD)) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
         store = Store(bucket.name, Settings())
         sent: list[Any] = []
@@ -191,7 +178,7 @@ def test_an_event_hold_is_a_hold_and_is_carried(
         assert str(resample_recording(store, recording, run).reason).startswith("held: ")
         assert not sent
         resample_recording(store, recording, holding)
-    assert {name: sent[0].headers[name].decode() for name in hold} == hold
+    assert {name: sent[0].headers[name].decode() for name in EVENT_HOLD} == EVENT_HOLD
 
 
 def test_skips_what_others_may_read_by_a_grant(bucket: Bucket, plan: PlanRun, resample: Any, a_call: MakeCall) -> None:

@@ -91,7 +91,9 @@ def confirmed(
             lost = replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
             says_why = looked.status in _SAY_WHY
             return replace(lost, reason=f"{named[row.key].reason}; {lost.reason}") if says_why else lost
-        return row if looked.status is Status.SKIPPED else ended(row, Status.FAILED, f"unknown: {looked.reason}")
+        if looked.status is Status.SKIPPED:
+            return row
+        return ended(row, Status.FAILED, f"unknown: {looked.reason}; its last attempt ended as {row.reason}")
 
     return pool.map(confirm, rows)
 
