@@ -70,7 +70,7 @@ class Tally:
             return None
         self.cpu_s += time.process_time() - start
         self.minutes += len(frames) / HZ / 60
-        self.counts["at 64 kb/s" if result.note else "at 32 kb/s"] += 1
+        self.counts[f"at 64 kb/s: {result.note.rpartition(', ')[2]}" if result.note else "at 32 kb/s"] += 1
         found = result.fidelity
         assert found  # noqa: S101 (for mypy)
         self.worst.append(max(found.worst_error_left or 0, found.worst_error_right or 0))
