@@ -1,6 +1,7 @@
 """CPU per minute of audio, for our conversion and for its alternatives: ``python -m benchmarks.convert``.
 
-``python -m benchmarks.convert profiles`` compares only the profiles with each other.
+``python -m benchmarks.convert profiles`` compares only the profiles with each other: the best and the worst of three
+rounds, since other work on the same cores makes CPU time longer.
 
 Every way converts a WAV file in Connect's format to a mono A-law WAV file. CPU is user and system time of the process
 and its children; the best of three rounds counts. For comparison: the CPU that boto3 needs to GET and PUT the same
@@ -157,19 +158,30 @@ def write_call(path: Path, seconds: int) -> Path:
 
 
 def by_profile() -> Table:
-    """CPU and size of every profile in one run: convert, judge and hash, of ten seconds and of five minutes.
+    """CPU and size of every profile in one run: convert, judge and hash ten seconds and five minutes, and read back.
 
     The sound is that of the real calls in ``../shared/calls``, if they are there; otherwise it is synthetic.
     """
     lengths = {name: CALLS[name] for name in ("10 s", "5 min")}
-    table = Table("", *lengths, "size", title="Profiles: CPU, ms per minute of audio", title_justify="left")
+    columns = (*lengths, "5 min, to read back", "size")
+    table = Table("", *columns, title="Profiles: CPU, ms per minute of audio", title_justify="left")
     with tempfile.TemporaryDirectory() as folder:
         sources = {name: write_voices(Path(folder) / f"{name}.wav", seconds) for name, seconds in lengths.items()}
+        result = Path(folder) / "5 min.result.wav"
         for name in PROFILES:
-            costs = [_cost(_converting(name), sources[each], 2) * 60_000 / lengths[each] for each in lengths]
-            share = (Path(folder) / "5 min.result.wav").stat().st_size / sources["5 min"].stat().st_size
-            table.add_row(name, *_formatted(np.array(costs)), f"{share:.1%}")
+            costs = [_costs_of_rounds(_converting(name), sources[each], 60 // lengths[each] + 1) for each in lengths]
+            costs.append(_costs_of_rounds(_reading_back, result, 1))
+            minutes = np.array([lengths["10 s"], lengths["5 min"], lengths["5 min"]]) / 60
+            least, most = (_formatted(1_000 * np.array([*map(of, costs)]) / minutes) for of in (min, max))
+            share = result.stat().st_size / sources["5 min"].stat().st_size
+            table.add_row(name, *(f"{low} to {high}" for low, high in zip(least, most, strict=True)), f"{share:.1%}")
+    table.caption = "load average {:.1f}, {:.1f}, {:.1f}".format(*os.getloadavg())
     return table
+
+
+def _reading_back(source: Path, _: Path) -> None:
+    with source.open("rb") as stream:
+        audio.inspect(stream, source.stat().st_size)
 
 
 def _converting(profile: str) -> Way:
@@ -203,16 +215,20 @@ def _formatted(numbers: np.ndarray) -> list[str]:
 
 
 def _cost(way: Way, source: Path, calls: int) -> float:
-    """CPU seconds per call; the first call is not counted."""
-    result = source.with_suffix(".result.wav")
+    """CPU seconds per call, in the best round."""
+    return min(_costs_of_rounds(way, source, calls, ROUNDS))
+
+
+def _costs_of_rounds(way: Way, source: Path, calls: int, rounds: int = 3) -> list[float]:
+    """CPU seconds per call, of each round; the first call is not counted."""
+    result, costs_s = source.with_suffix(".result.wav"), []
     way(source, result)
-    rounds = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         before = _cpu_s()
         for _ in range(calls):
             way(source, result)
-        rounds.append((_cpu_s() - before) / calls)
-    return min(rounds)
+        costs_s.append((_cpu_s() - before) / calls)
+    return costs_s
 
 
 def _cpu_s() -> float:
