@@ -7,9 +7,10 @@ from playwright.sync_api import Page
 
 
 def open_run_form(page: Page, url: str, deployment: str) -> None:
-    """From the start page: Deployments, this one, Run, Custom run."""
+    """From the start page: Deployments, this one by its name, since a page lists ten; then Run, Custom run."""
     page.goto(url)
     page.get_by_role("link", name="Deployments", exact=True).first.click()
+    page.get_by_placeholder("Search deployments").fill(deployment)
     page.get_by_role("link", name=deployment, exact=True).first.click()  # a flow of the same name follows
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").click()
