@@ -43,4 +43,4 @@ def test_from_archiving_to_release_and_back(
     assert reconcile_audit(**day).drifts == {}
     rows = current(read_audit(audit_uri)).set_index("key")
     assert rows["status"].to_dict() == {restored: "restored", released: "released"}
-    assert rows.loc[released, ["codec_after", "channels_after"]].tolist() == [codec, 2]
+    assert (rows.loc[released, "codec_after"], rows.loc[released, "channels_after"]) == (codec, 2)
