@@ -66,8 +66,8 @@ _ROWS = (
         size_ratio=0.4,
         size_ratios=(0.25, 0.6),
         held_ratio=0.6,
-        cpu_s_per_minute=0.035,
-        decoding_cpu_s_per_minute=0.02,
+        cpu_s_per_minute=0.034,
+        decoding_cpu_s_per_minute=0.015,
     ),
     Profile(
         name="opus-dual",
@@ -78,7 +78,7 @@ _ROWS = (
         size_ratio=OPUS_RATIO,
         size_ratios=(0.07, 0.115),
         held_ratio=0.9,
-        cpu_s_per_minute=0.72,
+        cpu_s_per_minute=0.7,
         decoding_cpu_s_per_minute=0.1,
     ),
 )

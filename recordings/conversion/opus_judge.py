@@ -33,7 +33,7 @@ GAIN_BELOW_CORRELATION = 0.35
 LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
 MOST_DELAY = 0.4  # frames
 PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
-MOST_CROSSTALK = 0.08
+MOST_CROSSTALK = 0.15
 WHOLE_GAIN = (0.75, 1.25)  # energy of a whole channel to what of it is the source: Opus loses both alike
 
 Floats = NDArray[np.float32]

@@ -43,7 +43,7 @@ def encoded(frames: Int16s) -> Encoded:
     return encode_opus([frames], channels=frames.shape[1], bits_per_s=BITS_PER_S)
 
 
-def is_accepted(frames: Int16s, made: Encoded, body: bytes | None = None) -> bool:
+def is_accepted(frames: Int16s, made: Encoded, body: bytes | bytearray | None = None) -> bool:
     try:
         judge_opus([frames], body or made.body, frames=len(frames), packets_sha256=made.packets_sha256)
     except Rejected:
