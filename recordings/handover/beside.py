@@ -18,7 +18,7 @@ from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Side, Status
 
-_FEW_CONTACTS = 20  # of a day; of more, the whole folders of the day are listed
+_FEW_CONTACTS = 3  # of a day; of more, the whole folders of the day are listed, which takes fewer requests
 
 
 def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
