@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from recordings.jobs.job import Job
-from recordings.keys import all_places, contact_of, date_of, outermost, places_of
+from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -98,7 +98,7 @@ class Finding:
         return list(
             outermost(
                 place
-                for each in contacts
+                for each in few_or_all(contacts)
                 for prefix in self._wanted.prefixes
                 for place in places_of(each, prefix, dates)
             )

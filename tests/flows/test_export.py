@@ -21,8 +21,8 @@ from flows.export import export_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
+from recordings import keys
 from recordings.errors import InvalidRequest
-from recordings.handover import beside
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
 from recordings.table.evidence import verify_audit
@@ -112,7 +112,7 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
     assert set(index) == {*lens, KEY, key_of(0)}
     assert f"contact {other}: Contact Lens has nothing of it" in (bag / "data" / "missing.txt").read_text()
     bagit.Bag(str(bag)).validate()
-    monkeypatch.setattr(beside, "_FEW_CONTACTS", 0)  # whole days are listed then
+    monkeypatch.setattr(keys, "_FEW_CONTACTS", 0)  # whole days are listed then
     export(contact_ids=[CONTACT, other], destination_uri=str(tmp_path / "listed"))
     assert index_of(tmp_path / "listed").keys() == index.keys()
     analysis = next(iter(lens))
