@@ -43,6 +43,7 @@ bench: $(READY) ## Measure what docs/performance.md claims
 	@$(BIN)/python -m benchmarks.report
 	@$(BIN)/python -m benchmarks.upkeep
 	@$(BIN)/python -m benchmarks.releasing
+	@$(BIN)/python -m benchmarks.fixity
 	@$(BIN)/python -m benchmarks.pipeline
 	@$(BIN)/python -m benchmarks.floor
 	@$(BIN)/python -m benchmarks.processes

@@ -77,9 +77,11 @@ def check(root: str, sample_percent: float) -> None:
     job = plan_job(Kind.FIXITY, bucket=BUCKET, audit_uri=root, sample_percent=sample_percent)
     job = replace(job, run_id=f"{job.run_id}{sample_percent:.0f}")  # several may begin within a second
     files, store, found, checked = open_table(root), Store(BUCKET, Settings()), Found(), 0
+    first = 1
     found.add(look_through(job, files, [DAY]))
     for part in packed(found.parts):
-        for batch in batches_of(rows_of_part(job, files, part)):
+        for batch in batches_of(rows_of_part(job, files, part), first=first):
+            first += 1
             done = check_batch(store, files, batch, job, shared_pool())
             assert set(done.counts) == {"checked"}, done.failures  # noqa: S101 (a measurement of nothing else)
             checked += done.counts["checked"]

@@ -12,13 +12,11 @@ import pandas as pd
 
 from recordings.handover.export import Export
 from recordings.handover.item import Item
-from recordings.keys import OF_CONTACT_LENS, contact_of, date_of, layout_of, outermost, places_of, prefix_of
+from recordings.keys import OF_CONTACT_LENS, contact_of, date_of, few_or_all, layout_of, outermost, places_of, prefix_of
 from recordings.pool import Pool
 from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Side, Status
-
-_FEW_CONTACTS = 20  # of a day; of more, the whole folders of the day are listed
 
 
 def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
@@ -35,7 +33,7 @@ def _places(rows: pd.DataFrame) -> Iterator[str]:
     for key, contact, day in named[["key", "contact_id", "recording_date"]].itertuples(index=False):
         by_day[prefix_of(key), day].add(contact)
     for (prefix, day), contacts in by_day.items():
-        for contact in contacts if len(contacts) <= _FEW_CONTACTS else ("",):
+        for contact in few_or_all(contacts):
             yield from places_of(contact, prefix, [day], OF_CONTACT_LENS)
 
 

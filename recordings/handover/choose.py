@@ -36,7 +36,8 @@ def choose(export: Export, files: AuditFiles, held: Sequence[str] = ()) -> Chose
     rows = _rows(export, files, keys)
     count = rows["key"].nunique()
     if count > MAX_RECORDINGS:
-        raise InvalidRequest(f"{count:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: narrow the dates")
+        way_out = "give its keys to several runs" if export.is_by_case else "narrow the dates"
+        raise InvalidRequest(f"{count:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: {way_out}")
     now = list(rows_of(_last(rows))) if len(rows) else []
     found = [_item(row, export.version) for row in now]
     return Chosen(

@@ -27,6 +27,7 @@ SHOWN = {
         "0 discrepancies",
         "680 days finished",
     ),
+    "fixity": ("read in full", "50 checked: 50 GetObject, 50 HeadObject"),
     "releasing": ("a release of 1,470 originals", "task runs, events, log lines", "the longest artifact"),
     "orchestration": ("Prefect's share of CPU", "task runs, events, log lines", "all the work"),
 }

@@ -21,6 +21,7 @@ from flows.export import export_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
+from recordings import keys
 from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
@@ -77,7 +78,12 @@ def test_a_contact_is_handed_over_with_all_that_is_known_of_it(
 
 
 def test_what_contact_lens_wrote_goes_into_the_bag(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket,
+    archived: dict[str, str],
+    export: Any,
+    audit_uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Transcripts, redacted ones too, of the day before or after; not those of another contact whose id begins alike.
 
@@ -106,6 +112,9 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
     assert set(index) == {*lens, KEY, key_of(0)}
     assert f"contact {other}: Contact Lens has nothing of it" in (bag / "data" / "missing.txt").read_text()
     bagit.Bag(str(bag)).validate()
+    monkeypatch.setattr(keys, "_FEW_CONTACTS", 0)  # whole days are listed then
+    export(contact_ids=[CONTACT, other], destination_uri=str(tmp_path / "listed"))
+    assert index_of(tmp_path / "listed").keys() == index.keys()
     analysis = next(iter(lens))
     hold_recordings(
         bucket=bucket.name, audit_uri=audit_uri, prefixes=[PREFIX], dry_run=False, case="A", keys=[analysis]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from recordings.jobs.engine.job import Job, bare_row
-from recordings.keys import all_places, contact_of, date_of, outermost, places_of
+from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -99,7 +99,7 @@ class ObjectSearch:
         return list(
             outermost(
                 place
-                for each in contacts
+                for each in few_or_all(contacts)
                 for prefix in self._wanted.prefixes
                 for place in places_of(each, prefix, dates)
             )
