@@ -41,8 +41,8 @@ def export_recordings(
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         run_id: Only recordings that this run wrote rows of. Empty: all runs.
-        case: The name of the case, which the bag names. If all fields above are empty, the bag has everything that the
-            case holds now; if one is filled in, the case selects nothing. Empty: no case.
+        case: The name of the case, which the bag names. If contacts, keys, dates and run_id are empty, the bag has
+            everything that the case holds now; if one of them is filled in, the case selects nothing. Empty: no case.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
         as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.

@@ -20,7 +20,7 @@ def export_bag(export: Export) -> ExportSummary:
     place, bucket = workplace(export), export.destination.bucket
     destination = None if bucket is None else place.destination_store(bucket)
     check_table(place.files, export.audit_uri)
-    held = keys_held_for(export.case, place.files, export.bucket) if export.is_by_case else ()
+    held = keys_held_for(export.case, place.files, export.bucket, export.prefixes) if export.is_by_case else ()
     told = None if export.dry_run else circumstances()
     return hand_over(export, place.store, place.files, shared_pool(), destination, held, told)
 

@@ -60,8 +60,9 @@ class Export:
 
     @property
     def is_by_case(self) -> bool:
-        """Whether the case selects: nothing else does."""
-        return bool(self.case) and not self._selected
+        """Whether the case selects: nothing else does, and prefixes only narrow."""
+        dates = self.start_date or self.end_date
+        return bool(self.case) and not (self.contact_ids or self.keys or self.of_run or dates)
 
     @property
     def names_few(self) -> bool:
@@ -71,7 +72,8 @@ class Export:
     @property
     def selection(self) -> str:
         """What was asked for, in words."""
-        return f"all that case {self.case} holds" if self.is_by_case else self._selected
+        held = f"all that case {self.case} holds" if self.is_by_case else ""
+        return "; ".join(filter(None, [held, self._selected]))
 
     @property
     def _selected(self) -> str:

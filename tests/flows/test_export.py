@@ -283,6 +283,10 @@ def test_a_case_alone_hands_over_what_it_holds_now(
     assert (summary.problems, sorted(index)) == ((), sorted({*archived, UNKNOWN} - {key_of(0)}))
     assert (tmp_path / "bag" / "data" / index[UNKNOWN]["file"]).read_bytes() == unknown
     assert bagit.Bag(str(tmp_path / "bag")).info["External-Description"] == "all that case A holds"
+    below = export(case="A", prefixes=[PREFIX], dry_run=True, destination_uri=str(tmp_path / "n"))
+    assert below.recordings == 3, "prefixes narrow what the case holds: they select nothing beside it"
+    with pytest.raises(InvalidRequest, match="case A holds nothing below connect/other/: leave prefixes out"):
+        export(case="A", prefixes=["connect/other"], destination_uri=str(tmp_path / "n"))
     labelled = export(case="A", keys=[key_of(0)], destination_uri=str(tmp_path / "labelled"))
     assert labelled.recordings == 1, "beside a selection, the case is a label"
 

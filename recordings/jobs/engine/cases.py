@@ -82,8 +82,8 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
     )
 
 
-def keys_held_for(case: str, files: AuditFiles, bucket: str) -> tuple[str, ...]:
-    """The keys that the case holds now, or that a run has set out to hold for it, in order.
+def keys_held_for(case: str, files: AuditFiles, bucket: str, prefixes: tuple[str, ...] = ("",)) -> tuple[str, ...]:
+    """The keys below the prefixes that the case holds now, or that a run has set out to hold for it, in order.
 
     Reads the table's rows of all days. Raises AuditDamaged, and InvalidRequest where the case holds nothing.
     """
@@ -94,7 +94,12 @@ def keys_held_for(case: str, files: AuditFiles, bucket: str) -> tuple[str, ...]:
     held = begun | {key for key, cases in cases_by_key(events).items() if case in cases}
     if not held:
         raise InvalidRequest(f"{_holds_nothing(case, events)}, so nothing was read: give contact_ids, keys or dates")
-    return tuple(sorted(held))
+    below = tuple(sorted(key for key in held if key.startswith(prefixes)))
+    if not below:
+        raise InvalidRequest(
+            f"case {case} holds nothing below {', '.join(prefixes)}: leave prefixes out, or correct them"
+        )
+    return below
 
 
 def _holds_nothing(case: str, events: pd.DataFrame) -> str:
