@@ -344,8 +344,9 @@ def is_material(frames: Int16s, changed: np.ndarray, expected: np.ndarray | None
 
 @functools.cache
 def speech() -> dict[str, Int16s]:
-    """Of the clips, those of speech; in the short run, every third of them."""
-    found = [(key, each) for key, each in all_clips().items() if "-" not in key or key.startswith("speech-like")]
+    """Clips of speech of at least a second, over which the judge measures delays; in the short run, every third."""
+    spoken = [(key, each) for key, each in all_clips().items() if "-" not in key or key.startswith("speech-like")]
+    found = [(key, each) for key, each in spoken if len(each) >= 8_000]
     return dict(found if CLIPS >= 1_000 else found[::3])
 
 
@@ -362,15 +363,19 @@ def test_no_material_damage_to_speech_is_accepted(name: str) -> None:
 
 @pytest.mark.parametrize("name", GAINS)
 def test_speech_that_becomes_quieter_or_louder_as_a_whole_is_refused(name: str) -> None:
-    for key, frames in speech().items():
+    loud = {key: each for key, each in speech().items() if (_high_passed(each) ** 2).mean(axis=0).max() >= 100}
+    assert loud
+    for key, frames in loud.items():
         assert not is_accepted(frames, encoded(GAINS[name](frames))), key
 
 
 @pytest.mark.parametrize("name", UNDETECTABLE)
 def test_what_is_not_detected_is_not_material(name: str) -> None:
-    """The page says that these are not detected; whoever makes the judge stricter changes it."""
-    assert not any(is_material(frames, UNDETECTABLE[name](frames)) for frames in speech().values())
-    assert any(is_accepted(frames, encoded(UNDETECTABLE[name](frames))) for frames in speech().values())
+    """docs/decisions/0053-opus-dual.md names these; whoever makes the judge stricter changes it."""
+    changed = [(frames, UNDETECTABLE[name](frames)) for frames in speech().values()]
+    accepted = [(frames, other) for frames, other in changed if is_accepted(frames, encoded(other))]
+    assert accepted
+    assert not any(is_material(frames, other) for frames, other in accepted)
 
 
 def pages_of(body: bytes | bytearray) -> list[bytes]:
