@@ -32,7 +32,7 @@ def export_recordings(
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
     Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest. With
-    contacts, keys or a case, the bag also has what Contact Lens wrote of the contacts, transcripts too.
+    contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with transcripts.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -42,12 +42,12 @@ def export_recordings(
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         run_id: Only recordings that this run wrote rows of. Empty: all runs.
         case: The name of the case, which the bag names. If all fields above are empty, the bag has everything that the
-            case holds now; if one is filled in, the case selects nothing. Empty: no case.
+            case holds now; if any is filled in, the case selects nothing. Empty: no case.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
         as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.
         destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this. In the
-            audit bucket, the deployed role may write below _exports/ only.
+            audit bucket, the deployed role may write bags only below folders named _exports/.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. Records of the run there say who was handed what.
 

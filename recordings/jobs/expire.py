@@ -79,7 +79,7 @@ def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version]
 
 
 class Expiry(Work):
-    """The recordings whose retention may have ended, a day of calls after the other."""
+    """The recordings whose retention may have ended, one day of calls after the other."""
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
         super().__init__(job, store, files, leave)
