@@ -32,7 +32,7 @@ def export_recordings(
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
     Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest. With
-    contacts, keys or a case, the bag also has what Contact Lens wrote of the contacts, transcripts too.
+    contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with transcripts.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -47,7 +47,7 @@ def export_recordings(
         as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.
         destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this. In the
-            audit bucket, the deployed role may write below _exports/ only.
+            audit bucket, the deployed role may write bags only below folders named _exports/.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. Records of the run there say who was handed what.
 

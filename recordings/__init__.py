@@ -23,13 +23,13 @@ Four other folders use the modules above, and none of the four uses another:
 - ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
-- ``jobs``, after archiving, each with its module: ``restore``, ``release``, ``expire`` with ``expiring_day``,
-  ``erase``, ``hold``, ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. What they share is in
-  ``jobs/engine``: ``job``, ``kinds``, ``work``, ``result``; the recordings, by the table, by their provenance or by
-  a listing: ``selection``, ``vain``, ``left``, ``search``, ``by_provenance``, ``object_search``; deeds that no crash
-  leaves without a row: ``intents``, ``aftermath``, ``settlement``, ``cases``, ``deletion``
-- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by
-  ``hand``
+- ``jobs``, what follows archiving: ``restore``, ``release``, ``expire`` with ``expiring_day``, ``erase``, ``hold``,
+  ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. The code that they share is in ``jobs/engine``. A job
+  and its outcome: ``job``, ``kinds``, ``work``, ``result``. The search for recordings, in the table, by their
+  provenance or in a listing: ``selection``, ``vain``, ``left``, ``search``, ``by_provenance``, ``object_search``.
+  Changes to the bucket, each of which gets a row even after a crash: ``intents``, ``aftermath``, ``settlement``,
+  ``cases``, ``deletion``
+- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by ``hand``
 
 Two folders say to people what came of all this; the second uses the first:
 

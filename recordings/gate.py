@@ -14,7 +14,7 @@ from recordings.profiles import DEFAULT, Profile
 from recordings.s3.objects import KMS
 
 # Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert to A-law, judge and hash a minute;
-# and all that a run does about a recording of next to no length, Prefect's share included.
+# and everything that a run does for a recording of next to no length, Prefect's share included.
 CPU_S_PER_MINUTE = DEFAULT.cpu_s_per_minute
 CPU_S_PER_RECORDING = 0.005
 # Of its release and of its reconciliation: 0.7 and 0.14 times what archiving a call of two seconds took beside them.

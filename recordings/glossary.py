@@ -211,7 +211,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "no-room-for-hold": Term(
         "A version has ten tags already, as many as S3 allows, so none is left for the tag `legal-hold`.",
-        "Take a tag away that is no longer needed, and hold the object again.",
+        "Remove a tag that is no longer needed, and hold the object again.",
     ),
     "tag-limit": Term(
         "The object has ten tags already, as many as S3 allows, so only its metadata says it is converted."

@@ -108,7 +108,7 @@ class KeepingCost:
 def recommended(costs: Sequence[KeepingCost], terms: Terms) -> KeepingCost:
     """The cheapest of doing nothing, a lifecycle rule, and the profile and grace period of ``terms``.
 
-    No other profile is recommended, however cheap: only the operator knows which players must open the results.
+    No other profile is recommended, even if it costs less: only the operator knows which players must open the results.
     """
     return min(
         (each for each in of_grace(costs, terms) if each.way.profile in (None, terms.profile.name)),

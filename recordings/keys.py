@@ -21,7 +21,7 @@ from recordings.settings import KeyPattern, settings
 
 # It checks shapes only: the calendar decides whether a day or time exists.
 _DAY_FOLDER = re.compile(r"(?P<above>(?:.*/)?)(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/(?P<name>[^/]*)\Z", re.DOTALL)
-_FEW_CONTACTS = 3  # one takes some sixty listings a day, all of a large centre's day two hundred
+_FEW_CONTACTS = 3  # one takes some 60 listings per day; a whole day of a large centre takes 200
 _CONTACT_FIRST = "(?P<contact_id>"
 _TO_THE_MINUTE = (r"[0-9]{8}T[0-9]{2}:[0-9]{2}", "%Y%m%dT%H:%M")
 _TO_THE_SECOND = (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", "%Y-%m-%dT%H:%M:%S")
@@ -193,7 +193,7 @@ def places_of(
 
 
 def few_or_all(contact_ids: Collection[str]) -> Collection[str]:
-    """The contacts to ask ``places_of`` for: of more than a few, the empty id, since listing whole days takes less."""
+    """The ids to give ``places_of``: for many contacts the empty id, since listing whole days takes fewer requests."""
     return contact_ids if len(contact_ids) <= _FEW_CONTACTS else ("",)
 
 

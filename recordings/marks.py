@@ -1,4 +1,4 @@
-"""The marks on objects: tags that people and runs set, and metadata where an object has no room for a further tag."""
+"""The marks on objects: tags that people and runs set, and metadata where an object has no room for another tag."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def check_not_exempt(tags: Mapping[str, str], metadata: Mapping[str, str]) -> No
 
 
 def without_converted(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags without the mark: no object says ``converted=True`` before it is verified."""
+    """The tags without ``converted=True``, which no object may have before it is verified."""
     return {name: value for name, value in tags.items() if (name, value) != CONVERTED_TAG}
 
 

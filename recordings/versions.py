@@ -1,4 +1,4 @@
-"""The versions of keys: how they are listed, by as few requests as that needs, and in which order they are deleted."""
+"""The versions of keys: how to list them with few requests, and in which order to delete them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ def _walk(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
 
 
 def versions_below(store: Store, prefixes: Iterable[str]) -> Mapping[str, list[Version]]:
-    """All versions and delete markers below the prefixes by key, as S3 lists them; without folders' placeholders."""
+    """All versions and delete markers below the prefixes, by key, in S3's order; without folders' placeholders."""
     found: dict[str, list[Version]] = defaultdict(list)
     for prefix in prefixes:
         for page in store.list_versions(prefix):
@@ -80,7 +80,7 @@ def versions_of(store: Store, key: str) -> list[Version]:
 def in_order(versions: Sequence[Version]) -> list[Version]:
     """The versions of one key in the order in which to delete them. ``versions`` is as S3 lists them: newest first.
 
-    Their order counts where two were written in the same second, so never order what is ordered already.
+    S3's order decides between two versions of the same second, so never order what is ordered already.
     """
     oldest_first = list(reversed(versions))
     return sorted(oldest_first, key=lambda version: (version.is_current, version.last_modified))

@@ -19,7 +19,7 @@ BatchTask = Task[[BatchRows, Job], JobResult]
 def _on_batches(
     name: str, work: Callable[..., JobResult], task_run_name: str = "", *, deletes: bool = False
 ) -> BatchTask:
-    """A task that does a job's work on a batch; ``work`` takes a store, that deletes if it has to, and the rest."""
+    """A task that does a job's work on a batch; if ``deletes``, ``work`` gets a store that can delete."""
 
     def on_batch(batch: BatchRows, job: Job) -> JobResult:
         place = workplace(job)

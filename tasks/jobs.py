@@ -108,10 +108,10 @@ def carry_out(
     *,
     report: Callable[[W], None] = lambda _: None,
 ) -> JobSummary:
-    """Do the whole job: settle what died, find the recordings, work on them in mapped task runs, and end.
+    """Do the whole job: settle dead runs, find the recordings, work on them in mapped task runs, and end.
 
-    ``report`` publishes more than each job does. Raises InvalidRequest if the job cannot succeed, JobFailed, carrying
-    the summary, unless all went well.
+    ``report`` publishes what this job alone reports. Raises InvalidRequest if the job cannot succeed, and JobFailed,
+    which carries the summary, unless everything went well.
     """
     with at_work(job):
         begin_job(job)

@@ -131,6 +131,6 @@ def days_left(run: Run, portions: Portions) -> list[Day]:
 
 
 def days_to_sample(portions: Iterable[Portion]) -> list[date]:
-    """Some days of these portions, spread evenly over all: what a forecast looks at."""
+    """Some days of these portions, spread evenly: a forecast looks at these days only."""
     days = sorted({portion.date for portion in portions})
     return days[:: max(1, ceil(len(days) / _DAYS_SAMPLED))]

@@ -34,7 +34,7 @@ LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
 MOST_DELAY = 0.4  # frames
 PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
 MOST_CROSSTALK = 0.15
-WHOLE_GAIN = (0.75, 1.25)  # energy of a whole channel to what of it is the source: Opus loses both alike
+WHOLE_GAIN = (0.75, 1.25)  # of a whole channel: its energy by its product with the source; Opus lowers both alike
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -113,7 +113,7 @@ class _Judgement:
         """The figures of the whole file; raises ``Rejected`` unless all of it was compared."""
         if self._seen != frames:
             raise Rejected("unfaithful", f"{self._seen} frames were compared, and there should be {frames}")
-        self._seen = 0  # what follows is about the whole
+        self._seen = 0  # the findings below are about the whole file, from its first frame on
         signal, result, noise, shared = self._totals
         for channel in range(len(self._worst)):
             if signal[channel] >= 16 * frames:
@@ -188,7 +188,7 @@ class _Judgement:
     def _check_crosstalk(self, piece: _Piece) -> None:
         """Explain each channel of the result by both of the source; the share of the other one must be small.
 
-        Mains hum is often the same on both lines, so it is filtered out: each difference takes 26 dB off 60 Hz.
+        Mains hum is often the same on both lines, so it is filtered out: each of two differences takes 26 dB off 60 Hz.
         """
         if piece.source.shape[1] < 2:
             return

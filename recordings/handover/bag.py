@@ -89,7 +89,7 @@ def seal(folder: Path, export: Export) -> None:
 
 
 def digest(folder: Path) -> str:
-    """The SHA-256 of the bag's manifest, and so of all that it lists: a bag with another one is another bag."""
+    """The SHA-256 of the bag's manifest, and so of all that it lists: another bag has another one."""
     return hashlib.sha256((folder / "manifest-sha256.txt").read_bytes()).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""What Contact Lens has written of the contacts of an export: analyses with transcripts, and redacted recordings.
+"""The files of Contact Lens for the contacts of an export: analyses with transcripts, and redacted recordings.
 
-They have no row in the audit table, so the bucket is asked. Contact Lens may not have been on: nothing of a contact is
-no error.
+These files have no rows in the audit table, so the export lists the bucket. A contact without such files is no error,
+since Contact Lens may have been off.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from recordings.table.rows import AuditRow, Side, Status
 
 
 def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
-    """The current objects of Contact Lens of the contacts that the rows name, in key order."""
+    """The current objects that Contact Lens wrote for the contacts that the rows name, in key order."""
     contacts = set(rows["contact_id"].dropna())
     listed = pool.map(lambda place: patience()(_listed, store, place), list(outermost(_places(rows))))
     found = (_item(export, key, size_bytes, of_class) for page in listed for key, size_bytes, of_class in page)

@@ -19,12 +19,12 @@ _ALL_COLUMNS = tuple(each.name for each in fields(AuditRow))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What is handed over, all rows about it, what was asked for in vain, and of whom Contact Lens has nothing."""
+    """What is handed over, all rows about it, what was not found, and the contacts without files of Contact Lens."""
 
     items: tuple[Item, ...]
     rows: pd.DataFrame  # every row of these recordings: states, attempts and checks
     problems: tuple[str, ...]
-    without_analysis: tuple[str, ...] | None = None  # contacts; None: nobody asked the bucket
+    without_analysis: tuple[str, ...] | None = None  # contacts; None: the bucket was not listed
 
 
 def choose(export: Export, files: AuditFiles, held: Sequence[str] = ()) -> Chosen:

@@ -98,7 +98,7 @@ class ExportSummary:
     destination: str
     recordings: int  # in the bag
     analyses: int  # objects of Contact Lens in the bag
-    without_analysis: int  # contacts of which Contact Lens has nothing
+    without_analysis: int  # contacts for which Contact Lens has no files
     size_bytes: int  # as it is read
     usd: float  # requests and retrieval at list prices, without data transfer out of AWS
     problems: tuple[str, ...]  # recordings that were asked for and are not in the bag, and contacts without any
@@ -155,7 +155,7 @@ def plan_export(
         start_date=start_date,
         end_date=end_date,
         contact_ids=_entries("contact_ids", contact_ids),
-        keys=tuple(keys) if _entries("keys", keys) and keys else None,  # as they are: a key may end in a space
+        keys=tuple(keys) if _entries("keys", keys) and keys else None,  # not stripped: a key may end in a space
         of_run=(run_id or "").strip() or None,
         case=check_case(case) if case.strip() else "",
         destination=_destination(destination_uri),
@@ -173,7 +173,7 @@ def plan_export(
 
 
 def _named(noun: str, names: Sequence[str] | None) -> str:
-    """The names, as many as a person reads: the list becomes part of a command and of the bag's description."""
+    """The first names and how many more: the list becomes part of a command and of the bag's description."""
     more = len(names or ()) - _MAX_NAMED
     return f"{noun} {', '.join((names or ())[:_MAX_NAMED])}{f' and {more:,} more' if more > 0 else ''}" if names else ""
 

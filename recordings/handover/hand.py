@@ -28,7 +28,7 @@ def hand_over(
     held: Sequence[str] = (),
     circumstances: Circumstances | None = None,
 ) -> ExportSummary:
-    """Choose the recordings and, unless it is a dry run, write the bag; records under ``_runs/`` say what it has.
+    """Choose the recordings and, unless it is a dry run, write the bag; records under ``_runs/`` list its objects.
 
     ``destination`` is None for a local folder; ``held`` are the keys that the case holds, where the case selects.
 

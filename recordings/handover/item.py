@@ -12,7 +12,7 @@ class Item:
     """One object to hand over: which version, and the SHA-256 that it must have (None: the table knows none)."""
 
     row: AuditRow
-    what: str  # "replacement" or "original"; what an object of Contact Lens holds, as "analysis"
+    what: str  # "replacement" or "original"; for an object of Contact Lens its content, as "analysis"
     side: Side
 
     @property

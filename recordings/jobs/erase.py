@@ -63,7 +63,7 @@ class Erasure(Work):
                 self.problems.append(f"the bucket could not be listed for the requests of {runs}: {error}")
 
     def conclude(self) -> None:
-        """Say of each request of which nothing is left that it is finished."""
+        """Record as finished each request for which nothing is left."""
         for request in self._finished:
             record_erased(self._files, request, self._job)
 

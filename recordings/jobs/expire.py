@@ -79,7 +79,7 @@ def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version]
 
 
 class Expiry(Work):
-    """The recordings whose retention may have ended, a day of calls after the other."""
+    """The recordings whose retention may have ended, one day of calls after the other."""
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
         super().__init__(job, store, files, leave)
@@ -114,5 +114,5 @@ class Expiry(Work):
             return []
         days: list[date] = [day for day in dates_asked_for(self._job, self._files) if day <= last]
         if not days:
-            self.notes.append(f"the audit table has no calls of {last} or before, in the dates asked for")
+            self.notes.append(f"the audit table has no calls up to {last} in the dates asked for")
         return [Day(prefix=prefix, date=day) for day in days for prefix in self._job.prefixes]

@@ -49,7 +49,7 @@ class DayToExpire:
 
     @property
     def folders(self) -> list[list[AuditRow]]:
-        """The rows, those of one folder together: one listing then shows the versions of many."""
+        """The rows by folder: one listing of a folder shows the versions of many recordings."""
         ordered = sorted(self.rows, key=lambda row: row.key)
         return [list(rows) for _, rows in groupby(ordered, key=lambda row: row.key.rpartition("/")[0])]
 

@@ -73,7 +73,7 @@ def check_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, poo
 
 
 def check_recording(store: Store, row: AuditRow, job: Job, *, is_turn: bool) -> AuditRow:
-    """The row of the check; ``row`` is the current row, ``is_turn`` says whether to read the recording, too."""
+    """The row of the check; ``row`` is the current row; ``is_turn`` says whether to read the recording, too."""
     started = _started(row, job)
     return accounted(started, lambda: _checked(store, started, is_turn=is_turn))
 

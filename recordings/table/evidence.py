@@ -166,9 +166,9 @@ def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
 
 
 def _records(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> Iterator[Discrepancy]:
-    """The records that are gone, unreadable, or not as they were when their runs ended; of runs that began since then.
+    """The records of runs since then that are gone, unreadable, or not as they were when the runs ended.
 
-    Those that list files are not among them.
+    Records that list files are not among them.
     """
     names = names_since(files, (START, ERASURE, ERASED, LEFT, COVERED), since)
     yield from (_missing(name, {digests[name]}) for name in digests.keys() - set(names))

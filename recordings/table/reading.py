@@ -54,7 +54,7 @@ def read_audit(
 def current(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per recording: its last state-changing row by S3's clock. Recordings never archived are not in it.
 
-    S3's clock has whole seconds: within one, a destruction counts as the last, whichever run worked beside it. Of two
+    S3's clock has whole seconds: within one second, a destruction counts as the last state. Of two
     rows about one version, the row of the run that wrote the version counts, then the later one. Order is kept.
     """
     clock = frame[["state_at", "started_at"]].assign(

@@ -277,7 +277,7 @@ def record_end(
 
 
 def _digest(files: AuditFiles, name: str) -> str | None:
-    """Who asked for what cannot be changed unseen then. None where there is no such record."""
+    """The record's digest, so that nobody can change unnoticed who asked for what. None if there is no such record."""
     try:
         return digest_of(files.read(f"{RUNS}/{name}"))
     except (FileNotFoundError, Changed):

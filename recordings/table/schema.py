@@ -163,9 +163,9 @@ record lists the file with its digest, and `verify_audit` checks it. Where there
 `changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
 no longer holds the recording, or a check found the bytes as they were judged. What is true of a recording is its last
 state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of the
-run that wrote the version counts. S3's clock has whole seconds: within one, a destruction counts as the last state.
-`recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below. Of a recording
-whose last state is `expired` or `erased`, no version is left: that row certifies it.
+run that wrote the version counts. S3's clock has whole seconds: within one second, a destruction counts as the last
+state. `recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below. If a
+recording's last state is `expired` or `erased`, no version is left: that row is the certificate.
 
 ## Glossary
 
@@ -243,17 +243,17 @@ Spark infers that the partition is a date, unless `spark.sql.sources.partitionCo
 
 Every row of a conversion holds the SHA-256 of the original and of the replacement. S3 itself checked the latter when
 the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
-and so does a batch's `.done.json`. If a run dies after it acted and before it wrote its rows, the next restore,
-release or repair writes them in that run's name (reason `settled`), as `<run_id>-<batch>.parquet`, or beside it
-as `-2`, `-3`.
-`print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates) and names
-every file that is missing, changed, or listed by no run, every record that is damaged, and every start record or
-request to erase that was changed after its run ended.
-It reads every file, or with `start=` and `end=` those of these dates of calls. Whoever may overwrite files *and*
-records could still forge both, or delete a run's files together with its records, and the table would not show it:
-Object Lock on the audit bucket prevents that. A reconciliation that is killed leaves its file of differences
-`uncommitted`. Of each such file, it says the path below the table, what was expected and what was found, so that the
-file can be compared with a backup.
+and so does a batch's `.done.json`. If a run dies after it acted and before it wrote its rows, the next job that may
+write (any but a dry run, a reconciliation without repair, and an export) writes these rows in the dead run's name
+(reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
+
+`print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates). It names
+every file that is missing, changed, or listed by no run; every record that is damaged; and every start record or
+request to erase that was changed after its run ended. For each of these flaws, it gives the path below the table, what
+was expected and what was found, so that the file can be compared with a backup. `verify_audit` reads every file, or
+with `start=` and `end=` those of these dates of calls. A reconciliation that is killed leaves its file of differences
+`uncommitted`. Whoever may overwrite files *and* records could still forge both, or delete a run's files together with
+its records, and the table would not show it: Object Lock on the audit bucket prevents that.
 
 The bytes of the recordings are checked by `check_fixity`, which writes a row `checked` for each that is intact; if
 `read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,

@@ -14,7 +14,7 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Store
 from recordings.table.rows import DESTROYED, AuditRow, Side, Status
 
-FOUND_GONE = "found-gone"  # the reason of a released row whose original had been deleted by somebody else
+FOUND_GONE = "found-gone"  # the reason of a released row if somebody else had deleted the original
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
 
 

@@ -24,10 +24,10 @@ _FEW_CONTACTS = 10  # whose keys are listed one by one, which costs a request ea
 
 
 class ByProvenance:
-    """The recordings of a bucket that the table does not know: in the words of their own provenance, for a restore.
+    """The recordings of a bucket that the table does not know, as their own provenance describes them, for a restore.
 
-    What an earlier restore of this kind wrote does not make the table know the bucket. What the table says that a run
-    destroyed does not come back, though somebody may have copied it back.
+    Rows of an earlier restore of this kind do not make the table know the bucket. A recording that a run destroyed, as
+    the table says, is not restored, even if somebody has copied the recording back.
     """
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, pool: Pool) -> None:
@@ -35,10 +35,10 @@ class ByProvenance:
         self._names: set[str | None] = set()
         self._found = 0
         self._destroyed = dict[str, str]()
-        self._keys = set[str]()  # of the destroyed ones, those that are there again
+        self._keys = set[str]()  # of the destroyed recordings that are there again
 
     def __iter__(self) -> Iterator[list[AuditRow]]:
-        """The rows, so many at a time; what is no replacement is passed over."""
+        """The rows, some thousands at a time; objects that are no replacements are left out."""
         days = dates_asked_for(self._job, self._files)
         self._destroyed = destroyed_recordings(self._files, days, only_of(self._job))
         keys = list(_keys_asked_for(self._job, self._store))
@@ -105,7 +105,7 @@ def _keys_asked_for(job: Job, store: Store) -> Iterator[str]:
 
 
 def _places(job: Job) -> list[str]:
-    """What is listed: with both dates and prefixes, day by day, and of a few contacts only what begins with theirs."""
+    """The prefixes to list: with dates and prefixes, those of each day, and for a few contacts, those of their ids."""
     start, end = job.start_date, job.end_date
     if start is None or end is None or job.prefixes == ("",):
         return list(job.prefixes)

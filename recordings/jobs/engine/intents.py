@@ -75,9 +75,9 @@ def confirmed(
     *,
     look: Callable[[Store, AuditRow], AuditRow] | None = None,
 ) -> list[AuditRow]:
-    """The rows as they may be written: none says "not done" of a deed whose answer may have been lost before that.
+    """The rows as they may be written: no row says "not done" if the answer to a request may have been lost.
 
-    ``look`` looks for the deed's trace; if omitted, as for a run that died.
+    ``look`` looks in the bucket for a trace of the deed; if omitted, the function of the kind that settles dead runs.
     """
     named, look = {row.key: row for row in intent.rows}, look or TRACES[intent.kind]
 
@@ -110,7 +110,7 @@ def is_definite(status: str, reason: str | None) -> bool:
 
 
 def write_and_close(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
-    """Write the batch's rows; close the intent if each that it names has a known end, else a later run looks first."""
+    """Write the batch's rows; close the intent if each recording in it has a known end; else a later run looks."""
     written = write_untold(files, intent, rows)
     known = {row.key for row in rows if is_definite(row.status, row.reason)}
     if all(row.key in known for row in intent.rows):

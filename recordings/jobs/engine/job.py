@@ -27,7 +27,7 @@ from recordings.table.files import audit_location
 from recordings.table.records import Kind, run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
-LONGEST_RUN = timedelta(days=8)  # a run that began less long ago may still write rows
+LONGEST_RUN = timedelta(days=8)  # a run that began more recently than this may still write rows
 BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its days; small files make reports slow
 
 
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def takes_up_requests(self) -> bool:
-        """Whether the job makes no request of its own, and takes up those that earlier jobs had to leave open."""
+        """Whether the job makes no request of its own, but takes up those that earlier jobs had to leave open."""
         return self.traits.resumes and self.names is None
 
     @property

@@ -33,8 +33,8 @@ class Traits:
     asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
     wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
     looks_only: bool = False  # without repair, too, the job is recorded, and people do not call it a dry run
-    resumes: bool = False  # without contacts and keys, takes up what earlier jobs of the kind had to leave
-    has_rules: bool = False  # goes by retention rules
+    resumes: bool = False  # without contacts and keys, takes up the requests that earlier jobs had to leave open
+    has_rules: bool = False  # works by retention rules
     has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
     relies_on_table: bool = False  # refuses to start with a damaged audit table, unless it repairs the table
     deletes_versions: bool = False
@@ -44,7 +44,7 @@ class Traits:
     needs_original: bool = True  # leaves out recordings whose row names no original
     losses: tuple[str, ...] = ()  # the codes of rows that say that a recording is lost
     done: Status | None = None  # of a row with which the job succeeded; None: it has no status of its own
-    trace: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket whether the deed was done
+    trace: Callable[[Store, AuditRow], AuditRow] | None = None  # looks in the bucket for a trace of the deed
 
 
 TRAITS: Mapping[Kind, Traits] = {

@@ -1,7 +1,7 @@
 """Everything that a bucket holds of contacts, keys, days or a run: for holds and erasures.
 
-They list the bucket: analyses, transcripts and recordings never archived have no row in the audit table. Only what a
-run archived is looked up there.
+Both list the bucket, because analyses, transcripts and recordings that no run archived have no rows in the audit table.
+Only a selection by run reads the table.
 """
 
 from collections.abc import Iterable, Iterator

@@ -24,7 +24,7 @@ TakeUp = Callable[[Part], list[AuditRow] | BaseException]  # a part's rows
 
 
 class Search(Work):
-    """The recordings that the audit table has of what is asked for; in a restore without a table, the bucket's.
+    """The recordings asked for that the audit table knows; for a restore without a table, those in the bucket.
 
     The two functions read the audit table; the caller gives them, so that it decides where they run.
     """
@@ -54,7 +54,7 @@ class Search(Work):
             self.problems, self.notes = of_unknown_bucket(self._job)
 
     def conclude(self) -> None:
-        """Tell the next release when to look again, by day of calls that this one has looked at."""
+        """Write down, for each day of calls that this release has looked at, when the next one must look again."""
         days = self._again.keys() | self.sums.again.keys()
         again = {day: min(each[day] for each in (self._again, self.sums.again) if day in each) for day in days}
         record_left(self._files, self._job, self._days, again)

@@ -1,4 +1,4 @@
-"""What was asked for in vain, and why, in sentences; and what people should know of the rest."""
+"""Sentences: what was asked for and not found, and why, and what people should know about the rest."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -46,12 +46,12 @@ def _done_before(found: Found, job: Job) -> Iterator[str]:
 
 
 def _told(job: Job, nothing: list[str]) -> tuple[list[str], list[str]]:
-    """As asked in vain, or as a note: a release of all that is due has nothing to do on most days."""
+    """As a problem, or as a note: on most days, a release of everything that is due has nothing to do."""
     return (nothing, []) if job.narrows or job.traits.wants_all else ([], nothing)
 
 
 def of_unknown_bucket(job: Job) -> tuple[list[str], list[str]]:
-    """The same of a table that does not know the bucket, for what is no restore."""
+    """Problems and notes of any job but a restore, for a table that does not know the bucket."""
     return sorted_by_leniency(job, *_told(job, [knows_nothing(job)]))
 
 
@@ -83,7 +83,7 @@ def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
 
 
 def _cannot_come_back(found: Found, job: Job) -> Iterator[str]:
-    """Each by its name where that was asked for, else how many, by which run and when."""
+    """Each recording that was asked for by name; otherwise how many, by which run and when."""
     yield from found.released
     count = sum(each.recordings for (status, _), each in found.others.items() if status in CANNOT_COME_BACK)
     if found.released and count > len(found.released):

@@ -1,4 +1,4 @@
-"""The work of a job: its recordings, a few batches at a time, and what has come of them so far."""
+"""The work of a job: its recordings, a few batches at a time, and the results so far."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -14,15 +14,15 @@ from recordings.waves import in_waves
 class Work:
     """The recordings that a job works on, and the results so far.
 
-    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones; then it
-    writes the end record, and calls ``conclude``.
+    The caller that iterates must hand the outcomes of the batches to ``add`` before it asks for the next ones. After
+    the last batch, the caller writes the end record, and calls ``conclude``.
 
     Args:
         job: Its parameters.
         store: The bucket.
         files: The audit table.
-        leave: Keys to leave alone, each with the day of its call: a dead run may have changed them, and nobody could
-            look. A later job takes them up.
+        leave: Keys to leave alone, each with the day of its call: a dead run may have changed these objects, and nobody
+            could look yet. A later job takes them up.
     """
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
@@ -34,7 +34,7 @@ class Work:
         self._batches = 0
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        """As many batches at a time as are worked on at once; each kind of work finds them in its own way."""
+        """Lists of batches to work on at once; each kind of work finds its recordings in its own way."""
         raise NotImplementedError
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
@@ -55,7 +55,7 @@ class Work:
         """Write down what later jobs have to know. To be called after the end record."""
 
     def _asked_in_vain(self, sentences: Sequence[str]) -> None:
-        """What was asked for in vain is a problem, or a note if the job says ``missing_ok``."""
+        """Add these as problems, or as notes if the job says ``missing_ok``."""
         (self.notes if self._job.missing_ok else self.problems).extend(sentences)
 
     def _batched(self, *groups: Sequence[AuditRow]) -> Iterator[list[BatchRows]]:
