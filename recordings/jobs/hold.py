@@ -170,7 +170,8 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
         if shows_hold(store, row.key, version.version_id, case) is not held:
             shown = "not held" if held else "held"
             raise Unproven(
-                "hold-differs", f"S3 shows version {version.version_id} as {shown}, though the run asked for the opposite"
+                "hold-differs",
+                f"S3 shows version {version.version_id} as {shown}, the opposite of what the run asked for",
             )
     return row
 
