@@ -30,6 +30,7 @@ def submit(page: Page) -> str:
     """Submit the form, look at the run until it has ended, and return its state."""
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("button", name="View run").click()
+    page.get_by_role("tab", name="Artifacts").wait_for()  # until then, the deployment's page shows how others ended
     ended = page.get_by_text("Completed", exact=True).or_(page.get_by_text("Failed", exact=True)).first
     ended.wait_for()
     return ended.inner_text()

@@ -358,6 +358,8 @@ def test_no_material_damage_to_speech_is_accepted(name: str) -> None:
         if is_material(frames, changed):
             judged += 1
             assert not is_accepted(frames, encoded(changed)), key
+    if not judged and not clips.VOICES.exists():
+        pytest.skip("material to real voices alone, and none are beside the repository (../shared/calls)")
     assert judged
 
 
