@@ -31,7 +31,7 @@ test: $(READY) ## Run all tests; with FULL=1 those of flows on both S3 servers, 
 WORKERS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(READY) ## The long versions: 100,000 broken files, 2,000 clips with every kind of damage
-	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py
+	@FUZZ_FILES=100000 JUDGE_CLIPS=2000 $(BIN)/python -m pytest -s tests/recordings/test_fuzz_audio.py tests/recordings/test_judge.py tests/recordings/test_opus.py
 
 soak: $(READY) ## The long versions: 200 runs of each flow killed, 2,000 recordings with a third of requests failing, a backfill's worker killed
 	@FULL=1 KILLS=200 FAULT_RECORDINGS=2000 $(BIN)/python -m pytest -s -o timeout=5000 tests/flows/test_kills.py tests/flows/test_job_kills.py tests/flows/test_faults.py

@@ -71,7 +71,7 @@ _ROWS = (
     ),
     Profile(
         name="opus-dual",
-        description="Opus, 8 kHz, both speakers apart: a tenth of the size; not WAV, though the key ends in .wav",
+        description="Opus, 8 kHz, both speakers apart: a ninth of the size; not WAV, though the key ends in .wav",
         codec="opus",
         max_channels=2,
         content_type="audio/ogg",
