@@ -19,6 +19,7 @@ from typing import Any
 from demo.program import STOPS
 
 HOST = "127.0.0.1"
+_S3_PYTHON = Path(sys.prefix) / "s3-server" / "bin" / "python"  # with an older botocore than ours (Makefile)
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -44,7 +45,7 @@ def s3_server(
     access_log = folder / "access.log"
     listening = socket.create_server((HOST, 0))  # passed on open, so that no other process can take the port
     url = f"http{'s' if tls else ''}://{HOST}:{listening.getsockname()[1]}"
-    serve = [sys.executable, "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
+    serve = [str(_S3_PYTHON), "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listening.fileno()}"]
     log = ["--access-logfile", str(access_log), "--access-logformat", "%(s)s %(m)s %(U)s?%(q)s"]
     env = {
         "SERVICES": services,

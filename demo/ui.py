@@ -43,11 +43,8 @@ def deployment_env(s3: Server, prefect: Server, audit_uri: str) -> dict[str, str
 
 
 def deploy(env: dict[str, str]) -> None:
-    """Create the local work pool, install automations, register all deployments of ``prefect.yaml`` and their forms."""
-    run_to_end([*PREFECT, "work-pool", "create", env["ARCHIVE_WORK_POOL"], "--type", "process", "--overwrite"], env)
-    run_to_end([sys.executable, "-m", "deployments.automations"], env)
-    run_to_end([*PREFECT, "--no-prompt", "deploy", "--all"], env)
-    run_to_end([sys.executable, "-m", "deployments.forms"], env)
+    """Create the local work pool, the automations and all deployments of ``prefect.yaml``, as ``make deploy`` does."""
+    run_to_end([sys.executable, "-m", "deployments.deploy", "--local"], env)
 
 
 def main() -> None:
@@ -61,7 +58,7 @@ def main() -> None:
         os.environ.update(env)
         _say("Putting calls into the bucket ...")
         first, last = _fill(env["ARCHIVE_AUDIT_URI"])
-        _say("Registering the deployments, which takes up to a minute ...")
+        _say("Registering the deployments ...")
         deploy(env)
         _say("Starting a worker ...")
         worker = [*PREFECT, "worker", "start", "--pool", POOL]

@@ -1,87 +1,140 @@
-"""``make deploy``: the work pool, the automations and all deployments, on the Prefect server of PREFECT_API_URL."""
+"""Deploy the work pool, the automations and all deployments to the Prefect server of PREFECT_API_URL.
 
-import json
+First it says what it is about to change, and what it keeps because people set it in Prefect:
+docs/decisions/0070-a-deploy-keeps-what-people-set.md. Deployed twice, nothing changes.
+"""
+
+import argparse
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from string import Template
-from typing import Any
 
-from prefect.client.orchestration import get_client
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.workers.process import ProcessWorker
 
-from deployments import automations, forms
-from deployments.automations import NOTIFY
+from deployments.automations import left_over_automations, plan_automations
+from deployments.environment import base_job_template, missing, without_secret
+from deployments.estate import OF_INSTANCE, Estate, places, read_estate
+from deployments.plan import Plan
+from deployments.pools import plan_pool
+from deployments.refused import Refused
+from deployments.registration import Declared, declared, left_over, plan_deployment, refused_parameters
 
-TEMPLATE = Path(__file__).parent / "ecs-base-job-template.json"
+IMAGE = Path(__file__).parent / "image.sh"
 CODE_IN_IMAGE = "/opt/archive"  # the same path as in the Dockerfile
-PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
-NEEDED = {
-    "PREFECT_API_URL": "the Prefect server, as https://prefect.example.com/api",
-    "AWS_DEFAULT_REGION": "the region of the recordings",
-    "ARCHIVE_WORK_POOL": "name of the ECS work pool, created if need be",
-    "ARCHIVE_IMAGE": "the image, as <ARCHIVE_REPOSITORY>:<a tag never used before>",
-    "ARCHIVE_BUCKET": "the bucket that Amazon Connect writes to",
-    "ARCHIVE_PREFIX": "where its recordings lie, as connect/<alias>/CallRecordings/",
-    "ARCHIVE_AUDIT_URI": "the audit table (printed by deployments.stack, as the next ones are)",
-    "ARCHIVE_ROLE_PREFIX": "ARN of the task roles up to the policy's name",
-    "ARCHIVE_EXECUTION_ROLE_ARN": "the role that ECS itself uses",
-    "ARCHIVE_LOG_GROUP": "log group of the runs",
-    "ARCHIVE_SECURITY_GROUPS": "security groups of the tasks, with commas between",
-    "ARCHIVE_CLUSTER": "ECS cluster",
-    "ARCHIVE_SUBNETS": "subnets of the tasks, with commas between",
-}
-OPTIONAL = {
-    "ARCHIVE_API_KEY_SECRET_ARN": "",  # of the secret with the Prefect API key
-    "ARCHIVE_ARCHITECTURE": "ARM64",  # or X86_64, with ARCHIVE_PLATFORM=linux/amd64
-}
+EVERYTHING = "1"  # as in RESET=1
+AUTOMATIONS = "automations"
 
 
-def missing(env: Mapping[str, str]) -> Iterator[str]:
-    """A line for each required variable that is not set."""
-    return (f"  {name}: {what}" for name, what in NEEDED.items() if not env.get(name))
+def plans(
+    client: SyncPrefectClient, wanted: Sequence[Declared], estate: Estate | None, reset: Sequence[str], local: bool
+) -> Iterator[Plan]:
+    """What a deploy does, in the order in which it does it."""
+    pool, given_back = os.environ["ARCHIVE_WORK_POOL"], _given_back(wanted, reset)
+    kind = "process" if local else "ecs"
+    template = ProcessWorker.get_default_base_job_template() if local else base_job_template(os.environ)
+    yield plan_pool(client, pool, kind, template, reset=given_back(pool))
+    yield from plan_automations(client, os.environ, places(estate, os.environ), reset=given_back(AUTOMATIONS))
+    planned = {each.name: plan_deployment(client, each, reset=given_back(each.name)) for each in wanted}
+    if lines := list(refused_parameters(planned)):
+        sentence = "This release does not take these parameters as people set them. Correct them in Prefect,"
+        raise Refused("\n".join([f"{sentence} or give them back to the release by RESET=<deployment>:", *lines]))
+    yield from planned.values()
 
 
-def base_job_template(env: Mapping[str, str]) -> dict[str, Any]:
-    """The reviewed template with this account's names filled in."""
-    template: dict[str, Any] = _filled(json.loads(TEMPLATE.read_text()), {**OPTIONAL, **env})
-    return template
-
-
-def _filled(node: Any, env: Mapping[str, str]) -> Any:
-    if isinstance(node, dict):
-        return {key: _filled(value, env) for key, value in node.items()}
-    if isinstance(node, list):
-        return [part for each in node for part in _split(_filled(each, env))]
-    return Template(node).substitute(env) if isinstance(node, str) else node
-
-
-def _split(value: Any) -> list[Any]:
-    """The names in a list; one variable may hold several."""
-    return value.split(",") if isinstance(value, str) and "," in value and " " not in value else [value]
-
-
-def main() -> None:
-    lines = list(missing(os.environ))
-    if lines:
-        sys.exit(
-            "\n".join(["These variables are not set:", *lines, "deployments/README.md says where they come from."])
+def _given_back(wanted: Sequence[Declared], reset: Sequence[str]) -> Callable[[str], bool]:
+    """Whether RESET names this thing."""
+    known = [os.environ["ARCHIVE_WORK_POOL"], AUTOMATIONS, *(each.name for each in wanted)]
+    if unknown := {*reset} - {EVERYTHING, *known}:
+        raise Refused(
+            f"RESET does not know {', '.join(sorted(unknown))}. It takes 1 for everything, {', '.join(known)}"
         )
-    pool = os.environ["ARCHIVE_WORK_POOL"]
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(base_job_template(os.environ), file)
-        file.flush()
-        create = ["work-pool", "create", pool, "--type", "ecs", "--base-job-template", file.name, "--overwrite"]
-        subprocess.run([*PREFECT, *create], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 (our own command)
-    print(f"work pool {pool!r} is as {TEMPLATE.name} says", flush=True)
-    with get_client(sync_client=True) as client:
-        print("\n".join(automations.install(client, os.environ.get(NOTIFY, ""))), flush=True)
-        env = {**os.environ, "ARCHIVE_CODE": CODE_IN_IMAGE}
-        subprocess.run([*PREFECT, "deploy", "--all"], check=True, env=env)  # noqa: S603 (our own command)
-        print("\n".join(forms.install(client)), flush=True)
+    return lambda name: bool({EVERYTHING, name} & {*reset})
+
+
+def deploy(
+    client: SyncPrefectClient, estate: Estate | None, *, diff_only: bool, reset: Sequence[str], local: bool
+) -> None:
+    """Say what differs from this release, and make Prefect equal to it but for what people set."""
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        client.read_work_pools(limit=1)  # whether the server answers at all
+    wanted = declared(estate, os.environ)
+    planned = list(plans(client, wanted, estate, reset, local))
+    lines = [line for each in planned for line in each.lines()]
+    left = [*left_over(client, os.environ["ARCHIVE_WORK_POOL"], wanted), *left_over_automations(client, planned)]
+    for line in [*lines, *left]:
+        print(line)
+    if any(line.startswith("  = ") for line in lines):
+        print("= is kept as people set it; make deploy RESET=1, or RESET=<name>, gives it back to the release")
+    changed = [each for each in planned if each.changed]
+    print(f"{len(changed)} of {len(planned)} differ" if changed else "nothing to change", flush=True)
+    if diff_only:
+        return
+    if not local:
+        subprocess.run([IMAGE], check=True)  # noqa: S603 (our own script)
+    for each in planned:
+        try:
+            each.carry_out()
+        except (httpx.HTTPStatusError, PrefectException) as error:
+            rest = "What was done stays; make deploy goes on with the rest."
+            raise Refused(f"{each.thing}: {_words(error)}\n{rest}") from error
+    if changed:
+        print("done")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="make deploy", description=__doc__)
+    parser.add_argument("--diff", action="store_true", help="only say what would change")
+    parser.add_argument(
+        "--reset", nargs="+", default=[], help="what goes back to the release: 1 for everything, or names"
+    )
+    parser.add_argument("--local", action="store_true", help="to processes of this machine, as make ui does")
+    options = parser.parse_args(arguments)
+    try:
+        estate = None if options.local else read_estate()
+    except Refused as refused:
+        sys.exit(str(refused))
+    if not options.local:
+        if lines := [*missing(os.environ, OF_INSTANCE if estate else ()), *without_secret(os.environ)]:
+            where = "deployments/README.md says where they come from."
+            sys.exit("\n".join(["These variables are not set:", *lines, where]))
+        os.environ["ARCHIVE_CODE"] = CODE_IN_IMAGE
+    url = os.environ["PREFECT_API_URL"]
+    try:
+        with get_client(sync_client=True) as client:
+            deploy(client, estate, diff_only=options.diff, reset=options.reset, local=options.local)
+    except Refused as refused:
+        sys.exit(str(refused))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{IMAGE.name} failed ({error.returncode}): nothing was deployed")
+    except httpx.TransportError as error:
+        sys.exit(f"no Prefect server answers at PREFECT_API_URL={url}: {error or type(error).__name__}")
+    except httpx.HTTPStatusError as error:
+        sys.exit(f"the Prefect server at PREFECT_API_URL={url} refuses: {_words(error)}{_way_out(error)}")
+
+
+def _words(error: Exception) -> str:
+    """What the server says."""
+    refused = getattr(error, "http_exc", error)
+    if not isinstance(refused, httpx.HTTPStatusError):
+        return str(error)
+    try:
+        answer = refused.response.json()
+    except ValueError:
+        answer = {}
+    return f"{refused.response.status_code} {answer.get('detail') or answer.get('exception_message') or ''}".strip()
+
+
+def _way_out(error: httpx.HTTPStatusError) -> str:
+    if error.response.status_code in (401, 403):
+        return ". Set PREFECT_API_KEY (Prefect Cloud), or PREFECT_API_AUTH_STRING=user:password (your own server)"
+    return ". Does the address end in /api?" if error.response.status_code in (404, 405) else ""
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,94 +1,123 @@
 """``python -m deployments.stack NAME Parameter=value ...``: create or update the project's part of the AWS account.
 
-Without arguments it prints the template, for review or for another tool.
+On an update, parameters that are not given stay as they are. With ``--instance emea``, the stack is that of an instance
+of deployments/estate.yaml, named after it; with ``--worker``, that of the worker. Without a name, the template is
+printed, for review or for another tool.
 """
 
+import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import boto3
-import yaml  # type: ignore[import-untyped]
+from botocore.exceptions import ClientError
 
-HERE = Path(__file__).parent
-KEY_STATEMENT = "UseTheRecordingsKey"
+from deployments.cloudformation import StackFailed, body, follow, newest_event, read_stack, say, why_it_failed
+from deployments.estate import EXECUTION_ROLE, FILE, read_estate, stack_parameters, tasks_of
+from deployments.refused import Refused
+from deployments.retained import take_over
+from deployments.template import read_template, template
 
-
-def template() -> dict[str, Any]:
-    """stack.yaml, with a role for each policy in policies/."""
-    stack: dict[str, Any] = yaml.load((HERE / "stack.yaml").read_text(), _WithFunctions)  # noqa: S506 (a SafeLoader)
-    assumed_by = stack["Resources"]["ExecutionRole"]["Properties"]["AssumeRolePolicyDocument"]
-    for path in sorted((HERE / "policies").glob("*.json")):
-        stack["Resources"][f"{path.stem.title()}Role"] = _role(path, assumed_by)
-    return stack
+_NEVER_CREATED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS")
 
 
-def _role(policy: Path, assumed_by: Mapping[str, Any]) -> dict[str, Any]:
-    document = json.loads(policy.read_text())
-    statements = [_statement(each) for each in document["Statement"]]
-    return {
-        "Type": "AWS::IAM::Role",
-        "Properties": {
-            "RoleName": {"Fn::Sub": f"${{AWS::StackName}}-{policy.stem}"},
-            "AssumeRolePolicyDocument": assumed_by,
-            "Policies": [{"PolicyName": policy.stem, "PolicyDocument": {**document, "Statement": statements}}],
-        },
-    }
+Template = Mapping[str, Any]
+_OF_WORKER = {  # the parameters of the worker's stack that the shell has for make deploy, too
+    **{"WorkPool": "ARCHIVE_WORK_POOL", "Cluster": "ARCHIVE_CLUSTER", "Subnets": "ARCHIVE_SUBNETS"},
+    **{"SecurityGroups": "ARCHIVE_SECURITY_GROUPS", "Image": "ARCHIVE_IMAGE", "LogGroup": "ARCHIVE_LOG_GROUP"},
+    **{"ExecutionRoleArn": EXECUTION_ROLE, "PrefectApiUrl": "PREFECT_API_URL"},
+    **{"ApiKeySecretArn": "ARCHIVE_API_KEY_SECRET_ARN", "AuthStringSecretArn": "ARCHIVE_AUTH_STRING_SECRET_ARN"},
+    **{"Architecture": "ARCHIVE_ARCHITECTURE"},
+}
 
 
-def _statement(statement: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The statement with the stack's parameters filled in; the statement on the KMS key only where there is a key."""
-    resource = statement["Resource"].replace("arn:aws:", "arn:${AWS::Partition}:")
-    filled = {**statement, "Resource": {"Fn::Sub": resource}}
-    if statement["Sid"] != KEY_STATEMENT:
-        return filled
-    return {"Fn::If": ["HasKey", {**filled, "Resource": {"Ref": "RecordingsKeyArn"}}, {"Ref": "AWS::NoValue"}]}
+def install(name: str, parameters: Mapping[str, str], *, of_worker: bool = False) -> dict[str, str]:
+    """Create or update the stack and wait for it; returns its outputs as the variables that make deploy needs.
 
-
-class _WithFunctions(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads CloudFormation's short forms (!Ref, !Sub) as the long ones, which JSON requires."""
-
-
-def _long_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
+    Shows the stack's events as they happen. Raises StackFailed with the reasons.
+    """
+    client, document = boto3.client("cloudformation"), read_template("worker.yaml") if of_worker else template()
+    stack = read_stack(client, name)
+    if stack and stack["StackStatus"] in _NEVER_CREATED:
+        _clear_away(client, stack)
+        stack = None
+    given = {**parameters, **_without_second_endpoint(client, stack, parameters)}
+    if stack is None and not of_worker and take_over(client, name, given):
+        stack = read_stack(client, name)
+    if stack is None:
+        client.create_stack(StackName=name, **_asked(document, given))
+        follow(client, name)
     else:
-        raise ValueError(f"!{suffix} of a mapping: write its long form")
-    if suffix == "GetAtt":
-        value = value.split(".")
-    return {suffix if suffix == "Ref" else f"Fn::{suffix}": value}
+        _update(client, stack, document, given)
+    outputs = (read_stack(client, name) or {}).get("Outputs", [])
+    return {_variable(each["OutputKey"]): each["OutputValue"] for each in outputs}
 
 
-_WithFunctions.add_multi_constructor("!", _long_form)
-
-
-def install(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Create or update the stack and wait for it; returns its outputs as the variables that make deploy needs."""
-    client = boto3.client("cloudformation")
-    known = {
-        each["StackName"] for page in client.get_paginator("describe_stacks").paginate() for each in page["Stacks"]
+def _asked(document: Template, given: Mapping[str, str], *kept: Mapping[str, Any]) -> dict[str, Any]:
+    named = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
+    return {
+        "TemplateBody": body(document),
+        "Parameters": [*named, *kept],
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
     }
-    change, waiter = (client.update_stack, "update") if name in known else (client.create_stack, "create")
+
+
+def _update(client: Any, stack: Mapping[str, Any], document: Template, given: Mapping[str, str]) -> None:
+    """Update the stack; what it has been given before and is not given now stays as it is."""
+    has = {each["ParameterKey"] for each in stack.get("Parameters", [])} & document["Parameters"].keys()
+    kept = [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(has - given.keys())]
+    last = newest_event(client, stack["StackId"])
     try:
-        change(
-            StackName=name,
-            TemplateBody=json.dumps(template()),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-        )
-    except client.exceptions.ClientError as error:
+        client.update_stack(StackName=stack["StackId"], **_asked(document, given, *kept))
+    except ClientError as error:
         if "No updates are to be performed" not in str(error):
             raise
+        say("nothing to change")
     else:
-        client.get_waiter(f"stack_{waiter}_complete").wait(StackName=name)
-    (stack,) = client.describe_stacks(StackName=name)["Stacks"]
-    return {_variable(each["OutputKey"]): each["OutputValue"] for each in stack.get("Outputs", [])}
+        follow(client, stack["StackId"], after=last)
+
+
+def _clear_away(client: Any, stack: Mapping[str, Any]) -> None:
+    """Delete a stack whose creation failed: CloudFormation does not update one that was never complete."""
+    said = f"stack {stack['StackName']} is {stack['StackStatus']}: its creation failed, so it is deleted and made anew"
+    say("\n  ".join([said, *why_it_failed(client, stack["StackId"])]))
+    last = newest_event(client, stack["StackId"])
+    client.delete_stack(StackName=stack["StackId"])
+    follow(client, stack["StackId"], ("DELETE_COMPLETE",), after=last)
+
+
+def _without_second_endpoint(
+    client: Any, stack: Mapping[str, Any] | None, given: Mapping[str, str]
+) -> Mapping[str, str]:
+    """The route tables without those that have an S3 gateway endpoint, of which each can have only one."""
+    if not given.get("RouteTableIds"):
+        return {}
+    asked, there = given["RouteTableIds"].split(","), dict(_endpoints(_own_endpoint(client, stack)))
+    for table in asked:
+        if table in there:
+            say(f"route table {table} has the S3 gateway endpoint {there[table]} already, and gets no second one")
+    return {"RouteTableIds": ",".join(table for table in asked if table not in there)}
+
+
+def _endpoints(own: str | None) -> Iterator[tuple[str, str]]:
+    """Each route table with an S3 gateway endpoint that is not the stack's ``own``, and that endpoint."""
+    for page in boto3.client("ec2").get_paginator("describe_vpc_endpoints").paginate():
+        for each in page["VpcEndpoints"]:
+            is_of_s3 = each["VpcEndpointType"] == "Gateway" and each["ServiceName"].endswith(".s3")
+            if is_of_s3 and each["VpcEndpointId"] != own:
+                yield from ((table, each["VpcEndpointId"]) for table in each.get("RouteTableIds", []))
+
+
+def _own_endpoint(client: Any, stack: Mapping[str, Any] | None) -> str | None:
+    if stack is None:
+        return None
+    pages = client.get_paginator("list_stack_resources").paginate(StackName=stack["StackName"])
+    resources = (each for page in pages for each in page["StackResourceSummaries"])
+    return next((each["PhysicalResourceId"] for each in resources if each["LogicalResourceId"] == "S3Endpoint"), None)
 
 
 def _variable(output: str) -> str:
@@ -96,12 +125,74 @@ def _variable(output: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", output).upper()
 
 
+def instance_stack(stack: str, wanted: str, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The name and the parameters of the stack of an instance of the estate; ``stack`` is that of the tasks.
+
+    This process works in the instance's region from now on, if the stack has its table. Raises Refused.
+    """
+    estate = read_estate()
+    names = [each.name for each in estate.instances] if estate else []
+    if not estate or wanted not in names:
+        raise Refused(f"{FILE.name} has no instance {wanted}: it has {', '.join(names) or 'none, or is not there'}")
+    instance = estate.instances[names.index(wanted)]
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    found = stack_parameters(instance, stack, account, os.environ)
+    if instance.region and "RecordingsAccount" not in found:
+        os.environ["AWS_DEFAULT_REGION"] = instance.region
+    return f"{stack}{instance.suffix}", {**found, **given}
+
+
+def worker_parameters(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of the worker's stack: those given, and those that the shell has. The image is named by digest.
+
+    Raises Refused.
+    """
+    of_shell = {name: os.environ[variable] for name, variable in _OF_WORKER.items() if os.environ.get(variable)}
+    found = {**of_shell, **given}
+    if "ExecutionRoleArn" in found:
+        tasks = tasks_of({EXECUTION_ROLE: found["ExecutionRoleArn"]})
+        found = {"RolePrefix": tasks.roles, "RolePath": tasks.path, **found}
+    image = found.get("Image", "")
+    return {**found, "Image": _by_digest(image)} if image and "@" not in image else found
+
+
+def _by_digest(image: str) -> str:
+    repository, _, tag = image.rpartition(":")
+    registry, _, name = repository.partition("/")
+    try:
+        found = boto3.client("ecr").describe_images(repositoryName=name, imageIds=[{"imageTag": tag}])["imageDetails"]
+    except ClientError as error:
+        found, said = [], str(error)
+    else:
+        said = "the repository does not have it"
+    if not found:
+        raise Refused(f"Image={image}: {said}. Run make deploy first, which builds and pushes the image")
+    return f"{registry}/{name}@{found[0]['imageDigest']}"
+
+
 def main(arguments: Sequence[str]) -> None:
-    if not arguments:
-        print(json.dumps(template(), indent=1))
+    parser = argparse.ArgumentParser(prog="python -m deployments.stack", description=__doc__)
+    parser.add_argument("name", nargs="?", help="of the stack; with --instance, of the tasks' stack")
+    parser.add_argument("parameters", nargs="*", metavar="Parameter=value", help="those that change")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--instance", help="of deployments/estate.yaml: its stack, with its parameters")
+    kind.add_argument("--worker", action="store_true", help="the stack of the worker")
+    options = parser.parse_intermixed_args(arguments)
+    if not options.name:
+        print(json.dumps(read_template("worker.yaml") if options.worker else template(), indent=1))
         return
-    name, *given = arguments
-    for variable, value in install(name, dict(each.split("=", 1) for each in given)).items():
+    if flaws := [each for each in options.parameters if "=" not in each]:
+        parser.error(f"{flaws[0]} is no parameter: write it as Parameter=value")
+    name, given = options.name, dict(each.split("=", 1) for each in options.parameters)
+    try:
+        if options.instance:
+            name, given = instance_stack(name, options.instance, given)
+        if options.worker:
+            given = worker_parameters(given)
+        outputs = install(name, given, of_worker=options.worker)
+    except (Refused, StackFailed, ClientError) as error:
+        sys.exit(str(error))
+    for variable, value in outputs.items():
         print(f"export {variable}={value}")
 
 

@@ -15,11 +15,13 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from demo.servers import Server, child, prefect_server
 from demo.ui import PREFECT
-from deployments.deploy import NEEDED, base_job_template
+from deployments import automations
+from deployments.environment import NEEDED, base_job_template
 from tests.deployed import deployment, eventually
 
 ROOT = Path(__file__).parents[2]
 DECLARED = [each["name"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+THINGS = 1 + len(automations.names()) + len(DECLARED)  # the work pool is the first
 # By prefect.yaml: whom each deployment acts as.
 POLICY = {
     **{"archive-daily": "archive", "archive-day": "archive", "backfill": "archive", "inspect": "inspect"},
@@ -34,7 +36,8 @@ MUST_BE_GIVEN = {
     "export": {"destination_uri": "s3://handover/case-1"},
 }
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
-SECRET = "arn:aws:secretsmanager:us-east-1:000000000000:secret:prefect-api-key"  # noqa: S105 (a name)
+SECRETS = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
+API_KEY, AUTH_STRING = SECRETS + "prefect-api-key", SECRETS + "prefect-auth-string"
 
 
 def prefect_commands() -> list[str]:
@@ -60,23 +63,36 @@ def env(aws: Server, server: Server, outputs: dict[str, str]) -> dict[str, str]:
     ours = {
         **{"ARCHIVE_WORK_POOL": "ecs", "ARCHIVE_CLUSTER": "calls", "ARCHIVE_SUBNETS": ",".join(subnets[:2])},
         **{"ARCHIVE_BUCKET": "calls", "ARCHIVE_PREFIX": "connect/acme/CallRecordings/"},
-        **{"ARCHIVE_IMAGE": outputs["ARCHIVE_REPOSITORY"] + ":1", "ARCHIVE_API_KEY_SECRET_ARN": SECRET},
+        **{"ARCHIVE_IMAGE": outputs["ARCHIVE_REPOSITORY"] + ":1", "ARCHIVE_API_KEY_SECRET_ARN": API_KEY},
+        **{"ARCHIVE_AUTH_STRING_SECRET_ARN": AUTH_STRING},
     }
     return {**aws.env, **server.env, **outputs, **ours}
 
 
 @pytest.fixture(scope="module")
-def deployed(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """make deploy, with a stand-in for Docker, of which there is none here; what it printed."""
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a stand-in for Docker, of which there is none here; the file ``asked`` has what it was asked."""
     folder = tmp_path_factory.mktemp("bin")
     (folder / "docker").write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
     (folder / "docker").chmod(0o755)
-    with_docker = {**os.environ, **env, "PATH": f"{folder}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "deployments.deploy"]
+    return folder
+
+
+def make_deploy(env: dict[str, str], docker: Path, *options: str) -> str:
+    """What make deploy printed."""
+    with_docker = {**os.environ, **env, "PATH": f"{docker}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "deployments.deploy", *options]
     done = subprocess.run(command, cwd=ROOT, env=with_docker, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"manifest inspect {env['ARCHIVE_IMAGE']}" in (folder / "asked").read_text()
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def deployed(env: dict[str, str], docker: Path) -> str:
+    """make deploy; what it printed."""
+    printed = make_deploy(env, docker)
+    assert f"manifest inspect {env['ARCHIVE_IMAGE']}" in (docker / "asked").read_text()
+    return printed
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +101,15 @@ def tasks(
 ) -> Iterator[dict[str, Any]]:
     """The ECS task that the worker started for each deployment, by the deployment's name."""
     worker = {"PREFECT_API_KEY": "pnu_not-a-real-key", "PREFECT_WORKER_QUERY_SECONDS": "1", "ARCHIVE_SECRET": "leaks?"}
+    worker |= {"PREFECT_API_AUTH_STRING": "operator:not-a-real-password"}
     queue = {"PREFECT_INTEGRATIONS_AWS_ECS_OBSERVER_SQS_QUEUE_NAME": "prefect-ecs-events"}
     log = tmp_path_factory.mktemp("worker") / "worker.log"
     command = [*PREFECT, "worker", "start", "--pool", "ecs"]
     with child(command, {**env, **worker, **queue}, log), client_of(server) as client:
         runs = {name: start(client, name) for name in DECLARED}
         runs["on x86"] = start(client, "inspect", architecture="X86_64")
+        runs["without its secret"] = start(client, "inspect", prefect_api_auth_string_secret_arn="")
+        runs["without its key"] = start(client, "inspect", prefect_api_key_secret_arn="")
         found = eventually(lambda: tasks_of(runs))
         yield found
 
@@ -134,11 +153,42 @@ def test_deploy_says_what_is_missing() -> None:
     assert all(f"  {name}: " in done.stderr for name in NEEDED if name != "PREFECT_API_URL")
 
 
+def test_deploy_asks_for_the_secret_of_each_credential_that_its_shell_has() -> None:
+    bare = {"PATH": os.environ["PATH"], "PREFECT_API_AUTH_STRING": "operator:password"}
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.deploy"], cwd=ROOT, env=bare, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "  ARCHIVE_AUTH_STRING_SECRET_ARN: this shell has PREFECT_API_AUTH_STRING" in done.stderr
+    assert "operator:password" not in done.stderr
+
+
 def test_deploy_says_what_it_did(deployed: str) -> None:
-    assert "work pool 'ecs' is as ecs-base-job-template.json says" in deployed
-    assert "automation 'recording archive, dead runs' installed" in deployed
-    assert "automation 'recording archive, a run failed' is off" in deployed
-    assert all(f"Deploying {name}" in deployed and f"run form of '{name}' installed" in deployed for name in DECLARED)
+    assert "work pool ecs\n  + new" in deployed
+    assert "automation 'recording archive, dead runs'\n  + new" in deployed
+    assert "automation 'recording archive, a run failed'\n  is off: ARCHIVE_NOTIFY_BLOCK names no block" in deployed
+    assert all(re.search(rf"^deployment [a-z-]+/{name}\n  \+ new$", deployed, re.M) for name in DECLARED)
+    assert f"\n18 of {THINGS} differ\n" in deployed
+    assert deployed.endswith("\ndone\n")
+
+
+@pytest.mark.usefixtures("deployed")
+def test_deployed_again_nothing_changes(env: dict[str, str], docker: Path) -> None:
+    assert "\nnothing to change\n" in make_deploy(env, docker)
+
+
+@pytest.mark.usefixtures("tasks")
+def test_a_new_image_and_new_subnets_change_these_and_nothing_else(
+    env: dict[str, str], docker: Path, server: Server
+) -> None:
+    newer = {"ARCHIVE_IMAGE": env["ARCHIVE_IMAGE"].replace(":1", ":2"), "ARCHIVE_SUBNETS": "subnet-9"}
+    asked = (docker / "asked").read_text()
+    shown = make_deploy({**env, **newer}, docker, "--diff")
+    assert (docker / "asked").read_text() == asked
+    changes = [line.partition(":")[0] for line in shown.splitlines() if line.startswith("  ~ ")]
+    assert sorted(changes) == ["  ~ defaults.subnets", *["  ~ job_variables.image"] * 15, *["  ~ version"] * 15]
+    with client_of(server) as client:
+        assert client.read_work_pool("ecs").base_job_template == base_job_template(env)
 
 
 @pytest.mark.parametrize("name", DECLARED)
@@ -153,22 +203,29 @@ def test_each_deployment_is_a_task_that_acts_as_its_role(tasks: Any, env: dict[s
     assert definition["ephemeralStorage"] == {"sizeInGiB": 30}
     assert definition["requiresCompatibilities"] == ["FARGATE"]
     assert (container["image"], container["stopTimeout"]) == (env["ARCHIVE_IMAGE"], 120)
+    assert container["readonlyRootFilesystem"] is True
+    (mounted,) = container["mountPoints"]
+    assert mounted["sourceVolume"] in [volume["name"] for volume in definition["volumes"]]
+    assert mounted["containerPath"] in re.findall(r"^VOLUME (\S+)$", (ROOT / "Dockerfile").read_text(), re.M)
     assert container["logConfiguration"]["options"]["awslogs-group"] == env["ARCHIVE_LOG_GROUP"]
-    assert container["secrets"] == [{"name": "PREFECT_API_KEY", "valueFrom": SECRET}]
+    assert container["secrets"] == [
+        {"name": "PREFECT_API_KEY", "valueFrom": API_KEY},
+        {"name": "PREFECT_API_AUTH_STRING", "valueFrom": AUTH_STRING},
+    ]
     assert tags(task)["project"] == "recording-archive"
     assert tags(task)["prefect.io/deployment-name"] == name
     (override,) = task["overrides"]["containerOverrides"]
     assert override["command"] == ["prefect", "flow-run", "execute"]
 
 
-@pytest.mark.parametrize("name", DECLARED)
+@pytest.mark.parametrize("name", [*DECLARED, "without its secret", "without its key"])
 def test_nothing_of_the_worker_leaks_into_the_task(tasks: Any, env: dict[str, str], name: str) -> None:
     (override,) = tasks[name]["overrides"]["containerOverrides"]
     given = {each["name"]: each["value"] for each in override["environment"]}
     assert given["PREFECT_API_URL"] == env["PREFECT_API_URL"]
-    assert not [each for each in given.values() if "not-a-real-key" in each or each == "leaks?"]
+    assert not [each for each in given.values() if "not-a-real" in each or each == "leaks?"]
     allowed = {"PREFECT_API_URL", "PREFECT_WORKER_QUERY_SECONDS"}
-    assert {each for each in given if not each.startswith("PREFECT__")} <= allowed
+    assert {each for each, value in given.items() if value and not each.startswith("PREFECT__")} <= allowed
 
 
 def test_the_same_pool_makes_tasks_for_x86(tasks: Any, env: dict[str, str]) -> None:
@@ -206,11 +263,19 @@ def test_an_image_that_is_not_there_is_built_and_pushed_once(tmp_path: Path) -> 
     subprocess.run([ROOT / "deployments" / "image.sh"], env=env, check=True)
     asked = (tmp_path / "asked").read_text().splitlines()
     (build,) = asked[1:]
-    commit, named = (
-        "--build-arg ARCHIVE_COMMIT=([0-9a-f]{40}(-dirty)?)?",
-        "--build-arg ARCHIVE_IMAGE=repository/archive:7",
+    assert build.startswith(
+        "buildx build --platform linux/arm64 --provenance=mode=max --sbom=true --output type=image,"
     )
-    built = f"buildx build --platform linux/arm64 {commit} {named} --tag repository/archive:7 --push \\."
-    assert re.fullmatch(built, build)
+    assert (
+        "--output type=image,name=repository/archive:7,push=true,rewrite-timestamp=true,oci-mediatypes=true," in build
+    )
+    assert ",compression=zstd,compression-level=12,force-compression=true " in build
+    told = (
+        "ARCHIVE_COMMIT=([0-9a-f]{40}(-dirty)?)?",
+        r"ARCHIVE_VERSION=\d+\.\d+\.\d+",
+        "ARCHIVE_IMAGE=repository/archive:7",
+        r"SOURCE_DATE_EPOCH=\d+",
+    )
+    assert re.search("".join(f" --build-arg {each}" for each in told) + r" \.$", build)
     subprocess.run([ROOT / "deployments" / "image.sh"], env={"PATH": env["PATH"]}, check=True)
     assert len((tmp_path / "asked").read_text().splitlines()) == 2
