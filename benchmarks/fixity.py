@@ -68,7 +68,7 @@ def fill(root: str, recordings: int, size_bytes: int) -> None:
 
     with ThreadPoolExecutor(_WRITERS) as threads:
         rows = sorted(threads.map(put, range(recordings)), key=lambda row: row.key)
-    write_rows(open_table(root), rows, run_id=rows[0].run_id, wave=1)
+    write_rows(open_table(root), rows, run_id=rows[0].run_id, number=1)
 
 
 def check(root: str, sample_percent: float) -> None:

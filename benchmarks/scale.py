@@ -110,7 +110,7 @@ def make_final(audit_uri: str, shard: str, keys: int) -> None:
     ]
     for wave, start in enumerate(range(0, len(rows), ROWS_A_FILE)):
         name = f"{run.run_id}-{shard}"
-        write_rows(LocalFiles(Path(audit_uri)), rows[start : start + ROWS_A_FILE], run_id=name, wave=wave)
+        write_rows(LocalFiles(Path(audit_uri)), rows[start : start + ROWS_A_FILE], run_id=name, number=wave)
 
 
 def plan_shard(audit_uri: str, shard: str) -> None:

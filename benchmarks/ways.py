@@ -28,6 +28,7 @@ from recordings.pool import shared_pool
 from recordings.recording import Batch, Day
 from recordings.resample import resample_batch
 from recordings.run import Run, plan_run
+from recordings.s3.objects import Sight
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
@@ -41,7 +42,7 @@ def ours(bucket: str, day: date) -> None:
     with tempfile.TemporaryDirectory() as audit_uri:
         run = planned(bucket, day, audit_uri)
         store, files = Store(bucket, settings()), LocalFiles(Path(audit_uri))
-        store.shows_tag_counts = True  # a run proves this before its first recording
+        store.sight = Sight(shows_tag_counts=True)  # a run proves this before its first recording
         of_day = Day(prefix=PREFIX, date=day)
         plan = Plan([of_day], [list_day(store, of_day, run)], run)
         ledger = Ledger(files, run)

@@ -15,12 +15,21 @@ from recordings.conversion.ogg import HEAD_BYTES, OpusInfo, channels_of, read_op
 from recordings.conversion.opus_judge import decoded, judge_opus
 from recordings.conversion.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
 from recordings.conversion.spool import Spool
-from recordings.conversion.wav import ByteStream, ObjectStream, WavHead, alaw_wav, alaw_wav_bytes, read_head, read_tail
+from recordings.conversion.wav import (
+    MAX_WHOLE_BYTES,
+    ByteStream,
+    ObjectStream,
+    WavHead,
+    alaw_wav,
+    alaw_wav_bytes,
+    read_head,
+    read_tail,
+)
 from recordings.errors import Rejected
 from recordings.profiles import OPUS_RATIO, AudioFormat, Profile
 
 _CONNECT_BYTES_PER_S = 16_000  # of one channel in Connect's own format
-_OPUS_BYTES_PER_S = 2 * _CONNECT_BYTES_PER_S * OPUS_RATIO
+_OPUS_BYTES_PER_S = _CONNECT_BYTES_PER_S * OPUS_RATIO  # of one channel
 _OPUS_HEAD_BYTES = 128
 
 
@@ -65,9 +74,9 @@ def convert(stream: ByteStream, size_bytes: int, profile: Profile) -> Conversion
     The stream need not seek and may return less than asked for; exceptions of its ``read`` pass through.
     """
     source = ObjectStream(stream, size_bytes)
-    if profile.codec == "flac" and _is_flac(source):
+    if profile.codec == "flac" and is_flac(source):
         return _already(source, _inspect_flac(source))
-    if profile.codec == "opus" and _is_ogg(source):
+    if profile.codec == "opus" and is_ogg(source):
         return _already(source, _inspect_opus(source))
     head = read_head(source)
     if _is_already(head, profile):
@@ -82,12 +91,14 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     Only the audio itself can show that it is truncated, or that the judge refuses it; neither is foreseen.
     """
     source = ObjectStream(stream, size_bytes)
-    if profile.codec == "flac" and _is_flac(source):
+    if profile.codec == "flac" and is_flac(source):
+        _check_fits_memory(source)
         info = flac.read_flac_info(source.peek(min(size_bytes, flac.INFO_BYTES)))
         return Foresight(already=True, bytes_after=size_bytes, duration_s=info.frames / info.sample_rate_hz)
-    if profile.codec == "opus" and _is_ogg(source):
-        channels_of(source.peek(min(size_bytes, HEAD_BYTES)))
-        return Foresight(already=True, bytes_after=size_bytes, duration_s=size_bytes / _OPUS_BYTES_PER_S)
+    if profile.codec == "opus" and is_ogg(source):
+        _check_fits_memory(source)
+        per_s = channels_of(source.peek(min(size_bytes, HEAD_BYTES))) * _OPUS_BYTES_PER_S
+        return Foresight(already=True, bytes_after=size_bytes, duration_s=size_bytes / per_s)
     head = read_head(source)
     duration_s = head.frames / head.sample_rate_hz
     if _is_already(head, profile):
@@ -99,7 +110,8 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
         _check_is_no_conversion(head)
     channels, frames = _shape_at_8khz(head, profile)
     if profile.codec == "opus":
-        bytes_after = round(duration_s * channels * _CONNECT_BYTES_PER_S * profile.size_ratio)
+        ratio = profile.size_ratio * opus.rate_of(frames) / opus.BITS_PER_S
+        bytes_after = round(duration_s * channels * _CONNECT_BYTES_PER_S * ratio)
         return Foresight(already=False, bytes_after=bytes_after + _OPUS_HEAD_BYTES, duration_s=duration_s)
     return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
 
@@ -107,9 +119,9 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
 def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
     """Parse and decode an object of the bucket in full, WAV, FLAC or Opus; raises ``Rejected`` if it is not sound."""
     source = ObjectStream(stream, size_bytes)
-    if _is_flac(source):
+    if is_flac(source):
         return _inspect_flac(source)
-    if _is_ogg(source):
+    if is_ogg(source):
         return _inspect_opus(source)
     head = read_head(source)
     source.forget()
@@ -157,22 +169,23 @@ def _to_flac(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
     result = AudioFormat(codec=profile.codec, sample_rate_hz=found.sample_rate_hz, channels=found.channels)
     if (found.md5, found.frames) != (md5, head.frames) or result != replace(_format_of(head), codec=profile.codec):
         raise Rejected("unfaithful", f"the source's {head.frames} frames have the MD5 {md5}, and the result is {found}")
-    return _converted(source, head, body, result, LOSSLESS)
+    fidelity = LOSSLESS if head.channels > 1 else replace(LOSSLESS, gain_right=None)
+    return _converted(source, head, body, result, fidelity)
 
 
 def _to_opus(source: ObjectStream, head: WavHead, profile: Profile) -> Conversion:
     """Encode, and judge the finished file; if the judge refuses it, once more with twice the bits."""
     _check_is_no_conversion(head)
     channels, frames = _shape_at_8khz(head, profile)
-    spool = Spool(channels)
-    made = opus.encode_opus(spool.passing(blocks_at_8khz(source, head)), channels=channels, bits_per_s=opus.BITS_PER_S)
+    spool, rate = Spool(channels), opus.rate_of(frames)
+    made = opus.encode_opus(spool.passing(blocks_at_8khz(source, head)), channels=channels, bits_per_s=rate)
     read_tail(source, head)
     try:
-        fidelity = judge_opus(spool.blocks(), made.body, frames=frames, packets_sha256=made.packets_sha256)
+        fidelity = judge_opus(spool.blocks(), made, frames=frames)
     except Rejected as error:
-        made = opus.encode_opus(spool.blocks(), channels=channels, bits_per_s=opus.MORE_BITS_PER_S)
+        made = opus.encode_opus(spool.blocks(), channels=channels, bits_per_s=2 * rate)
         source.oddities.append(f"encoded with twice the bits, since at first {error}")
-        fidelity = judge_opus(spool.blocks(), made.body, frames=frames, packets_sha256=made.packets_sha256)
+        fidelity = judge_opus(spool.blocks(), made, frames=frames)
     result = AudioFormat(codec="opus", sample_rate_hz=TELEPHONE_HZ, channels=channels)
     return _converted(source, head, made.body, result, fidelity)
 
@@ -180,7 +193,7 @@ def _to_opus(source: ObjectStream, head: WavHead, profile: Profile) -> Conversio
 def _check_is_no_conversion(head: WavHead) -> None:
     """Refuse A-law, which is itself what archiving leaves: one loss is not heaped upon another."""
     if head.codec == "pcm_alaw":
-        raise Rejected("only-a-law", "the original is gone, and Opus is made of originals only")
+        raise Rejected("only-a-law", "it is A-law, as conversions are, and Opus is made of originals only")
 
 
 _CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac, "opus": _to_opus}
@@ -229,9 +242,20 @@ def _inspect_wav(source: ObjectStream, head: WavHead) -> Inspection:
     return _inspection(_format_of(head), head.frames, source)
 
 
-def _inspect_flac(source: ObjectStream) -> Inspection:
+def read_whole(source: ObjectStream) -> bytearray:
+    """All bytes; raises ``Rejected`` for more than a process can hold."""
+    _check_fits_memory(source)
     source.skip(source.left)
-    info = flac.check_flac(source.kept)
+    return source.kept
+
+
+def _check_fits_memory(source: ObjectStream) -> None:
+    if source.size_bytes > MAX_WHOLE_BYTES:
+        raise Rejected("too-large", f"{source.size_bytes:,} bytes, more than {MAX_WHOLE_BYTES:,}")
+
+
+def _inspect_flac(source: ObjectStream) -> Inspection:
+    info = flac.check_flac(read_whole(source))
     return _inspection(
         AudioFormat(codec="flac", sample_rate_hz=info.sample_rate_hz, channels=info.channels), info.frames, source
     )
@@ -239,8 +263,7 @@ def _inspect_flac(source: ObjectStream) -> Inspection:
 
 def _inspect_opus(source: ObjectStream) -> Inspection:
     """Read all pages and packets, and decode them by another library than the encoder's."""
-    source.skip(source.left)
-    info = read_opus(source.kept)
+    info = read_opus(read_whole(source))
     _check_decodes(source.kept, info)
     held = AudioFormat(codec="opus", sample_rate_hz=TELEPHONE_HZ, channels=info.channels)
     return _inspection(held, info.frames, source)
@@ -260,9 +283,11 @@ def _format_of(head: WavHead) -> AudioFormat:
     return AudioFormat(codec=head.codec, sample_rate_hz=head.sample_rate_hz, channels=head.channels)
 
 
-def _is_ogg(source: ObjectStream) -> bool:
+def is_ogg(source: ObjectStream) -> bool:
+    """Whether the object begins as Ogg files do."""
     return source.size_bytes >= 4 and source.peek(4).startswith(b"OggS")
 
 
-def _is_flac(source: ObjectStream) -> bool:
+def is_flac(source: ObjectStream) -> bool:
+    """Whether the object begins as FLAC files do."""
     return source.size_bytes >= 4 and source.peek(4).startswith(b"fLaC")

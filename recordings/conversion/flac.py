@@ -11,7 +11,7 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 from numpy.typing import NDArray
 
 from recordings.conversion.pcm import raw_blocks, to_16_bits, widened
-from recordings.conversion.wav import ObjectStream, WavHead
+from recordings.conversion.wav import MAX_HOURS, MAX_WHOLE_BYTES, SAMPLE_RATES_HZ, ObjectStream, WavHead
 from recordings.errors import Rejected
 
 INFO_BYTES = 42  # up to the end of STREAMINFO, the first block
@@ -32,7 +32,7 @@ class FlacInfo:
 def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
     """The recording's audio as a FLAC file, and the MD5 of its 16-bit or 24-bit samples, by which to check the FLAC.
 
-    Raises ``Rejected`` for audio that FLAC cannot hold.
+    Raises ``Rejected`` for audio that FLAC cannot hold, or whose FLAC would take too much memory.
     """
     check_fits_flac(head)
     wide, digest, result = head.codec == "pcm_s24le", hashlib.md5(usedforsecurity=False), io.BytesIO()
@@ -46,6 +46,8 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
         compression_level=_COMPRESSION_LEVEL,
     ) as encoder:
         for raw in raw_blocks(source, head):
+            if result.tell() > MAX_WHOLE_BYTES:
+                raise Rejected("too-large", f"its FLAC takes more than {MAX_WHOLE_BYTES:,} bytes")
             if wide:
                 digest.update(raw)
                 encoder.write(np.frombuffer(widened(raw), "<i4").reshape(-1, head.channels))
@@ -57,7 +59,7 @@ def to_flac(source: ObjectStream, head: WavHead) -> tuple[bytes, str]:
 
 
 def read_flac_info(body: bytes | bytearray) -> FlacInfo:
-    """The STREAMINFO of a FLAC; raises ``Rejected`` if the body is no FLAC, or lacks its length or its MD5."""
+    """The STREAMINFO of a FLAC; raises ``Rejected`` if it is none of a recording, or lacks its length or its MD5."""
     if len(body) < INFO_BYTES or body[:5] not in (b"fLaC\x00", b"fLaC\x80"):
         raise Rejected("bad-flac", "there is no STREAMINFO at the beginning")
     fields = int.from_bytes(body[18:26], "big")
@@ -68,22 +70,28 @@ def read_flac_info(body: bytes | bytearray) -> FlacInfo:
         frames=fields & 0xF_FFFF_FFFF,
         md5=bytes(body[26:42]).hex(),
     )
-    if not info.frames or not info.sample_rate_hz or info.bits not in (16, 24) or not int(info.md5, 16):
+    if not info.frames or info.bits not in (16, 24) or not int(info.md5, 16):
         raise Rejected("bad-flac", f"its head cannot be checked: {info}")
+    if info.sample_rate_hz not in SAMPLE_RATES_HZ:
+        raise Rejected("unsupported", f"{info.sample_rate_hz} Hz are no call recording")
+    if info.frames > MAX_HOURS * 3600 * info.sample_rate_hz:
+        raise Rejected("too-long", f"{info.frames / info.sample_rate_hz / 3600:.1f} hours, more than {MAX_HOURS}")
     return info
 
 
 def check_flac(body: bytes | bytearray) -> FlacInfo:
     """Decode a FLAC in full and compare with the MD5 that it carries; raises ``Rejected``."""
     info = read_flac_info(body)
-    digest, count = hashlib.md5(usedforsecurity=False), 0
+    digest, left = hashlib.md5(usedforsecurity=False), info.frames * info.channels * info.bits // 8
     try:
         for samples in _decoded(body, info):
             digest.update(samples)
-            count += len(samples)
+            left -= len(samples)
+            if left < 0:  # a few bytes can stand for any number of equal samples
+                break
     except (av.FFmpegError, ValueError) as error:
         raise Rejected("bad-flac", f"it does not decode: {error}") from error
-    if count != info.frames * info.channels * info.bits // 8 or digest.hexdigest() != info.md5:
+    if left or digest.hexdigest() != info.md5:
         raise Rejected("bad-flac", f"its samples have the MD5 {digest.hexdigest()}, and its head says {info}")
     return info
 

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from recordings.conversion.alaw import Codes
+from recordings.conversion.wav import MAX_HOURS
 from recordings.errors import Rejected
 
 GRANULES_PER_FRAME = 6  # positions are counted at 48 kHz, frames at 8 kHz
@@ -21,6 +22,7 @@ PACKET_GRANULES = 480  # each packet holds 10 ms
 PRE_SKIPS = (312, 120)  # what decoders drop at the beginning: with SILK 6.5 ms, with CELT alone 2.5 ms
 TOCS = (0x00, 0x90)  # one frame of 10 ms, mono, narrow-band: SILK or CELT
 LEAST_FRAME_BYTES = 2  # less is a frame that was lost or left out
+MAX_PACKETS = MAX_HOURS * 3600 * 100 + 1  # the pre-skip needs one more
 HEAD_BYTES = 128  # that suffice to read ``OpusHead``
 _PAGE_HEAD_BYTES = 27
 _FIRST, _LAST = 2, 4  # flags of a page
@@ -39,6 +41,7 @@ class OpusInfo:
 @dataclass(frozen=True, slots=True)
 class _Page:
     granule: int
+    is_last: bool
     starts: NDArray[np.int64]  # of the packets
     sizes: NDArray[np.int64]
 
@@ -64,19 +67,22 @@ def read_opus(body: bytes | bytearray) -> OpusInfo:
     data = np.frombuffer(body, np.uint8)
     channels = channels_of(bytes(body[:HEAD_BYTES]))
     pre_skip = struct.unpack_from("<H", body, 38)[0]
-    head, comments, *pages = _pages(data)
-    _require(bytes(data[head.starts[0] :][: head.sizes.sum()]) == opus_head(channels, pre_skip), "its head is odd")
-    _require(bytes(data[comments.starts[0] :][:8]) == b"OpusTags", "there are no comments after the head")
-    _require(len(head.sizes) == len(comments.sizes) == 1, "head and comments are no pages of their own")
-    digest, packets = hashlib.sha256(), 0
-    for number, page in enumerate(pages, start=1):
+    pages = _walk(data)
+    _require(_only_packet(data, next(pages, None)) == opus_head(channels, pre_skip), "its head is odd")
+    _check_comments(_only_packet(data, next(pages, None)))
+    digest, packets, ends_at = hashlib.sha256(), 0, 0
+    for number, page in enumerate(pages, start=2):
         packets += len(page.sizes)
+        if packets > MAX_PACKETS:
+            raise Rejected("too-long", f"more than {MAX_HOURS} hours")
         _check_packets(data, page, channels)
         for start, size in zip(page.starts.tolist(), page.sizes.tolist(), strict=True):
             digest.update(size.to_bytes(4, "little") + body[start : start + size])
         is_whole = page.granule == packets * PACKET_GRANULES
-        _require(is_whole or number == len(pages), f"page {number + 1} ends at {page.granule}, with {packets} packets")
-    ends_at, held = pages[-1].granule - pre_skip, packets * PACKET_GRANULES
+        _require(is_whole or page.is_last, f"page {number} ends at {page.granule}, with {packets} packets")
+        ends_at = page.granule - pre_skip
+    _require(packets > 0, "there is no audio")
+    held = packets * PACKET_GRANULES
     _require(ends_at > 0 and not ends_at % GRANULES_PER_FRAME, f"it ends at {ends_at}, which is no whole frame")
     _require(0 <= held - ends_at - pre_skip < PACKET_GRANULES, f"{packets} packets are too many or too few")
     return OpusInfo(
@@ -84,10 +90,17 @@ def read_opus(body: bytes | bytearray) -> OpusInfo:
     )
 
 
-def _pages(data: Codes) -> list[_Page]:
-    pages = list(_walk(data))
-    _require(len(pages) > 2, "there is no audio")
-    return pages
+def _only_packet(data: Codes, page: _Page | None) -> bytes:
+    """The packet of a page that has no other, and no audio."""
+    if page is None or len(page.sizes) != 1 or page.granule:
+        raise Rejected("bad-opus", "head and comments are no pages of their own")
+    return bytes(data[page.starts[0] : page.starts[0] + page.sizes[0]])
+
+
+def _check_comments(packet: bytes) -> None:
+    """OpusTags (RFC 7845, section 5.2), of which some tell players to change the gain: R128_TRACK_GAIN."""
+    _require(packet.startswith(b"OpusTags"), "there are no comments after the head")
+    _require(b"_GAIN=" not in packet.upper(), "its comments tell players to change the gain")
 
 
 def _walk(data: Codes) -> Iterator[_Page]:
@@ -109,7 +122,7 @@ def _walk(data: Codes) -> Iterator[_Page]:
         _require(_crc(data[at:end], _CRC_TABLE) == crc, f"page {number} does not have its CRC")
         ends = start + np.cumsum(lacing)[lacing < 255]
         sizes = np.diff(ends, prepend=start)
-        yield _Page(granule, ends - sizes, sizes)
+        yield _Page(granule, is_last, ends - sizes, sizes)
         at, number = end, number + 1
 
 

@@ -1,9 +1,9 @@
 """The judge of Opus: decides from a result's bytes, just before they are uploaded, whether they are the recording.
 
-The result is decoded by another build of libopus (libsndfile's) than the one that encoded it. Structure is exact:
-``recordings.conversion.ogg``. The sound is compared with the source second by second, each channel by itself, after a
-high-pass at 130 Hz, since Opus removes direct current. docs/decisions/0053-opus-dual.md gives the margins of the
-thresholds, and says what no judge of a lossy codec can detect.
+The result is decoded by another build of libopus (libsndfile's) than the one that encoded it, and by ffmpeg's own
+decoder, which many players have. Structure is exact: ``recordings.conversion.ogg``. The sound is compared with the
+source second by second, each channel by itself, after a high-pass at 130 Hz, since Opus removes direct current.
+docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says what no judge of a lossy codec detects.
 """
 
 import io
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import av
 import numpy as np
 import soundfile  # type: ignore[import-untyped]  # has no stubs
 from numba import njit
@@ -19,22 +20,43 @@ from numpy.typing import NDArray
 from recordings.conversion.alaw import Int16s
 from recordings.conversion.judge import Fidelity
 from recordings.conversion.ogg import read_opus
+from recordings.conversion.opus import MORE_BITS_PER_S, Encoded
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.errors import Rejected
 
 HOP, SECOND = 40, 8_000  # frames: 5 ms and a second
+WINDOW = 4 * HOP  # 20 ms
+QUARTER = 50  # hops, of a second
+VOICE, NO_DC = np.float32(0.9), np.float32(1 - 6.3 * 3 / 8_000)  # high-passes at 130 Hz, and at 3 Hz as in libopus
+PACKETS = 4  # hops, two packets: as far as a step reaches
+MAX_MISSING = 8  # frames, at the end: ffmpeg's own decoder leaves out up to three, and counts late by one
+LEAST_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
 NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
-# Thresholds. A window of 20 ms may err by this share of its energy, of a tenth of the loudest energy near it, and of
-# the quantisation that the encoder cannot avoid.
-WORST_ERROR = 0.8
-LEAST_KEPT = 0.04  # of the energy of any 10 ms that stand out
-LEAST_CORRELATION = 0.35  # squared, in any second
+# Thresholds at every rate; docs/decisions/0053-opus-dual.md says how near right conversions come.
+LEAST_CORRELATION = 0.5  # squared, in any second
 GAIN_BELOW_CORRELATION = 0.35
 LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
-MOST_DELAY = 0.4  # frames
+MOST_DELAY = 0.25  # frames
 PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
 MOST_CROSSTALK = 0.15
-WHOLE_GAIN = (0.75, 1.25)  # of a whole channel: its energy by its product with the source; Opus lowers both alike
+LEAST_TREBLE = 0.2  # of the energy of what is high, in any second
+# Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
+GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The thresholds that depend on the rate."""
+
+    # A window of 20 ms may err by this share of its energy, of a tenth of the loudest energy near it, and of the
+    # quantisation that the encoder cannot avoid.
+    worst_error: float
+    whole_error: float  # energy of the error by that of the source, in all
+    least_kept: float  # of the energy of any 10 ms that stand out
+
+
+LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04)
+STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2)  # from ``MORE_BITS_PER_S`` on
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -56,19 +78,16 @@ class _Piece:
 
     source: Floats
     result: Floats
-    hops: Sums  # (hops, channels, 4): energy of source, result and error; and of the source as it is
+    hops: Sums  # (hops, channels, 4): energy of source, result and error; and of the source without direct current
 
 
-def judge_opus(source: Iterable[Int16s], body: bytes | bytearray, *, frames: int, packets_sha256: str) -> Fidelity:
-    """Compare a finished file with its source, blocks ``(n, channels)`` at 8 kHz; raises ``Rejected``.
-
-    ``packets_sha256`` is of the packets that the encoder made, as ``ogg.OpusInfo`` has it.
-    """
-    info = read_opus(body)
-    if (info.frames, info.packets_sha256) != (frames, packets_sha256):
+def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
+    """Compare a finished file with its source, blocks ``(n, channels)`` at 8 kHz; raises ``Rejected``."""
+    info = read_opus(made.body)
+    if (info.frames, info.packets_sha256) != (frames, made.packets_sha256):
         raise Rejected("unfaithful", f"the file holds {info}, and not the encoder's packets for {frames} frames")
-    judged = _Judgement(info.channels)
-    for before, piece, after in _with_neighbours(_pieces(source, body, info.channels)):
+    judged = _Judgement(info.channels, STRICT if made.bits_per_s >= MORE_BITS_PER_S else LIMITS)
+    for before, piece, after in _with_neighbours(_pieces(source, made.body, info.channels)):
         judged.look(before, piece, after)
     return judged.verdict(frames)
 
@@ -89,11 +108,58 @@ def decoded(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
         raise Rejected("bad-opus", f"it does not decode: {error}") from error
 
 
+def _as_players_hear(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
+    """As ``decoded``; raises ``Rejected`` where ffmpeg's own decoder plays another sound, as of some tones it does.
+
+    Each sixth sample of its 48 kHz is what libopus decodes at 8 kHz; in SILK frames it comes six samples later.
+    """
+    blocks, left = _by_ffmpeg(body), np.empty((channels, 0), np.float32)
+    at, loudest = 0, np.zeros(channels, np.float32)
+    for block in decoded(body, channels):
+        parts, found = [left], left.shape[1]
+        while found <= 6 * len(block) and (more := next(blocks, None)) is not None:
+            parts.append(more)
+            found += more.shape[1]
+        theirs = np.concatenate(parts, axis=1)
+        left = theirs[:, 6 * len(block) :]
+        errors = []
+        for delay in (0, 6):
+            other = np.float32(32_768) * theirs[:, delay : delay + 6 * len(block) : 6].T
+            if len(other) < len(block) - MAX_MISSING:
+                raise Rejected("unfaithful", f"ffmpeg's own decoder ends in the second from frame {at} on")
+            error = other - block[: len(other)]
+            errors.append(_energies(np.pad(error, ((0, len(block) - len(error)), (0, 0)))))
+        sound = _energies(block)
+        loudest = np.maximum(loudest, sound.max(axis=0))
+        if (np.minimum(*errors) > 0.5 * (sound + 0.1 * loudest + 100 * WINDOW)).any():
+            raise Rejected("unfaithful", f"in the second from frame {at} on, ffmpeg's own decoder plays another sound")
+        yield block
+        at += len(block)
+
+
+def _by_ffmpeg(body: bytes | bytearray) -> Iterator[Floats]:
+    """Blocks ``(channels, n)`` at 48 kHz; full scale is 1."""
+    try:
+        with av.open(io.BytesIO(body), "r") as container:
+            for frame in container.decode(audio=0):
+                yield frame.to_ndarray().astype(np.float32, copy=False)
+    except av.FFmpegError as error:
+        raise Rejected("bad-opus", f"ffmpeg's own decoder does not read it: {error}") from error
+
+
+def _energies(samples: Floats) -> Floats:
+    """Of each window and channel; what is left at the end counts as one."""
+    energies: Floats = np.add.reduceat(samples**2, range(0, len(samples), WINDOW), axis=0)
+    return energies
+
+
 class _Judgement:
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, limits: Limits) -> None:
+        self._limits = limits
         self._worst = [_Worst() for _ in range(channels)]
         self._seen = 0
-        self._totals = np.zeros((4, channels))  # energies of source, result, error; products of source and result
+        # Energies of source, result, error; products of source and result; the source without direct current.
+        self._totals = np.zeros((5, channels))
         self._peak = 0.0
 
     def look(self, before: _Piece | None, piece: _Piece, after: _Piece | None) -> None:
@@ -103,9 +169,15 @@ class _Judgement:
         for channel, worst in enumerate(self._worst):
             hops = np.concatenate([each.hops[:, channel] for each in around])
             self._check_windows(hops, lead, len(piece.hops), channel, worst)
+            self._check_loudness(hops, lead, len(piece.hops), channel)
             loudest = max(_power(each.source[:, channel]) for each in around)
             self._check_second(piece.source[:, channel], piece.result[:, channel], piece, loudest, channel, worst)
-        self._check_crosstalk(piece)
+        # Direct current begins and ends in both channels alike.
+        within = slice(0 if before else PACKETS * HOP, None if after else -PACKETS * HOP)
+        if len(piece.source[within]) >= LEAST_HIGH:
+            source, result = (np.diff(each[within].astype(float), n=2, axis=0) for each in (piece.source, piece.result))
+            self._check_treble(source, result)
+            self._check_crosstalk(source, result, piece.hops[:, :, 3].sum(axis=0))
         self._add(piece)
         self._seen += len(piece.source)
 
@@ -114,12 +186,14 @@ class _Judgement:
         if self._seen != frames:
             raise Rejected("unfaithful", f"{self._seen} frames were compared, and there should be {frames}")
         self._seen = 0  # the findings below are about the whole file, from its first frame on
-        signal, result, noise, shared = self._totals
+        signal, result, noise, shared, raw = self._totals
         for channel in range(len(self._worst)):
-            if signal[channel] >= 16 * frames:
+            if signal[channel] >= max(16 * frames, 0.01 * raw[channel]):
                 self._check_gain(signal[channel], result[channel], shared[channel], channel)
                 gain = result[channel] / shared[channel]
                 self._require(WHOLE_GAIN[0] <= gain <= WHOLE_GAIN[1], 0, channel, "is quieter or louder as a whole")
+                most = self._limits.whole_error * signal[channel]
+                self._require(noise[channel] <= most or frames < WINDOW, 0, channel, "errs too much as a whole")
         gains = [
             None if energy < 16 * frames else float(product / energy)
             for energy, product in zip(signal, shared, strict=True)
@@ -143,20 +217,31 @@ class _Judgement:
 
     def _check_windows(self, hops: Sums, lead: int, count: int, channel: int, worst: _Worst) -> None:
         """Errors in 20 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on."""
-        if len(hops) >= 4:
-            source, _, error, raw = _running_sums(hops, 4).T
-            allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + 4 * HOP
-            share = (error / allowed)[lead : lead + count]
-            if len(share):
-                worst.error = max(worst.error, float(share.max()))
-                self._require(worst.error <= WORST_ERROR, int(share.argmax()) * HOP, channel, "errs too much")
-        if len(hops) >= 2:
-            source, result, _, raw = _running_sums(hops, 2).T
-            stands_out = (source > 0.03 * _loudest_near(source)) & (source > 8 * HOP) & (source > 0.02 * raw)
-            kept = np.where(stands_out, result / np.maximum(source, 1), math.inf)[lead : lead + count]
-            if len(kept):
-                worst.kept = min(worst.kept, float(kept.min()))
-                self._require(worst.kept >= LEAST_KEPT, int(kept.argmin()) * HOP, channel, "drops out")
+        width = min(4, len(hops))  # less where the whole file is shorter
+        source, _, error, raw = _running_sums(hops, width).T
+        allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + width * HOP
+        share = (error / allowed)[lead : lead + count]
+        if len(share):
+            worst.error = max(worst.error, float(share.max()))
+            self._require(worst.error <= self._limits.worst_error, int(share.argmax()) * HOP, channel, "errs too much")
+        width = min(2, len(hops))
+        source, result, _, raw = _running_sums(hops, width).T
+        stands_out = (source > 0.03 * _loudest_near(source)) & (source > 4 * width * HOP) & (source > 0.02 * raw)
+        kept = np.where(stands_out, result / np.maximum(source, 1), math.inf)[lead : lead + count]
+        if len(kept):
+            worst.kept = min(worst.kept, float(kept.min()))
+            self._require(worst.kept >= self._limits.least_kept, int(kept.argmin()) * HOP, channel, "drops out")
+
+    def _check_loudness(self, hops: Sums, lead: int, count: int, channel: int) -> None:
+        """How much louder or quieter a quarter of a second is, as far as it is the same sound."""
+        width = min(QUARTER, len(hops))
+        source, result, error, raw = _running_sums(hops, width).T
+        counts = (source > 16 * width * HOP) & (source > 0.06 * source.max()) & (source > 0.01 * raw)
+        shared = (source + result - error) / 2  # the products of both
+        gain = np.divide(result, shared, out=np.where(counts, 0.0, 1.0), where=counts & (shared > 0))
+        gain = gain[lead : lead + count]
+        wrong = np.flatnonzero((gain < GAINS[0]) | (gain > GAINS[1]))
+        self._require(not len(wrong), int(wrong[0]) * HOP if len(wrong) else 0, channel, "is quieter or louder")
 
     def _check_second(
         self, source: Floats, result: Floats, piece: _Piece, loudest: float, channel: int, worst: _Worst
@@ -185,19 +270,26 @@ class _Judgement:
         self._require(LEVELS[0] <= math.sqrt(heard / signal) <= LEVELS[1], 0, channel, "is too quiet or too loud")
         return correlation
 
-    def _check_crosstalk(self, piece: _Piece) -> None:
+    def _check_treble(self, source: Sums, result: Sums) -> None:
+        """Whether noise has lost what is high in it, which changes neither its level nor its windows very much."""
+        before, after = (source**2).sum(axis=0), (result**2).sum(axis=0)
+        for channel in range(len(before)):
+            is_heard = before[channel] > 400 * len(source)  # as white noise of 8 RMS has
+            kept = not is_heard or after[channel] >= LEAST_TREBLE * before[channel]
+            self._require(kept, 0, channel, "has lost what is high")
+
+    def _check_crosstalk(self, source: Sums, result: Sums, raw: Sums) -> None:
         """Explain each channel of the result by both of the source; the share of the other one must be small.
 
-        Mains hum is often the same on both lines, so it is filtered out: each of two differences takes 26 dB off 60 Hz.
+        Both come with two differences taken: mains hum is often the same on both lines, and each takes 26 dB off 60 Hz.
         """
-        if piece.source.shape[1] < 2:
+        if source.shape[1] < 2:
             return
-        source, result = (np.diff(each.astype(np.float64), n=2, axis=0) for each in (piece.source, piece.result))
         energies = source.T @ source
         first, second = energies[0, 0], energies[1, 1]
         alone = first * second - energies[0, 1] ** 2
-        if min(first, second) <= 16 * len(source) or alone < 0.5 * first * second:
-            return
+        if (energies.diagonal() <= 16 * len(source) + 1e-5 * raw).any() or alone < 0.5 * first * second:
+            return  # the step that direct current begins with is the same in both
         shares = np.linalg.solve(energies, source.T @ result)
         for channel, (own, other) in enumerate([(first, second), (second, first)]):
             found = abs(float(shares[1 - channel, channel])) * math.sqrt(other / (own + 0.1 * other))
@@ -209,7 +301,8 @@ class _Judgement:
         error = result - source
         self._peak = max(self._peak, float(np.abs(error).max()))
         pairs = ((source, source), (result, result), (error, error), (source, result))
-        self._totals += [(first * second).sum(axis=0) for first, second in pairs]
+        self._totals[:4] += [(first * second).sum(axis=0) for first, second in pairs]
+        self._totals[4] += piece.hops[:, :, 3].sum(axis=0)
 
     def _require(self, is_so: bool, frame: int, channel: int, words: str) -> None:
         if not is_so:
@@ -236,8 +329,8 @@ def _loudest_near(energies: Sums) -> Sums:
 
 def _running_sums(hops: Sums, count: int) -> Sums:
     """The sums of each ``count`` hops that follow each other."""
-    end = len(hops) - count + 1
-    return np.asarray(sum(hops[at : at + end] for at in range(count)))
+    sums = np.concatenate([np.zeros((1, hops.shape[1])), np.cumsum(hops, axis=0)])
+    return np.asarray(sums[count:] - sums[:-count])
 
 
 def _with_neighbours(pieces: Iterable[_Piece]) -> Iterator[tuple[_Piece | None, _Piece, _Piece | None]]:
@@ -252,9 +345,9 @@ def _with_neighbours(pieces: Iterable[_Piece]) -> Iterator[tuple[_Piece | None, 
 
 def _pieces(source: Iterable[Int16s], body: bytes | bytearray, channels: int) -> Iterator[_Piece]:
     """Whole seconds of both; what is left at the end joins the last second."""
-    filters = np.zeros((2, channels, 2), np.float32)  # the last input and output of each channel of both
+    filters = np.zeros((3, channels, 2), np.float32)  # the last input and output of each channel, by filter
     held: tuple[Int16s, Floats] | None = None
-    for heard, result in _side_by_side(source, decoded(body, channels)):
+    for heard, result in _side_by_side(source, _as_players_hear(body, channels)):
         if held is not None and len(heard) < SECOND:
             held = np.concatenate([held[0], heard]), np.concatenate([held[1], result])
             continue
@@ -262,7 +355,7 @@ def _pieces(source: Iterable[Int16s], body: bytes | bytearray, channels: int) ->
             yield _piece(*held, filters)
         held = heard, result
     if held is not None:
-        yield _piece(*held, filters)
+        yield _piece(*held, filters, is_last=True)
 
 
 def _side_by_side(source: Iterable[Int16s], result: Iterator[Floats]) -> Iterator[tuple[Int16s, Floats]]:
@@ -287,24 +380,27 @@ def _seconds(blocks: Iterable[Int16s]) -> Iterator[Int16s]:
         yield left
 
 
-def _piece(source: Int16s, result: Floats, filters: Floats) -> _Piece:
+def _piece(source: Int16s, result: Floats, filters: Floats, *, is_last: bool = False) -> _Piece:
+    """The last packets count a hop of silence more as their own: the encoder hears direct current end with a step."""
     plain = source.astype(np.float32)
-    heard, found = _high_passed(plain, filters[0]), _high_passed(result, filters[1])
-    energies = np.stack([heard**2, found**2, (found - heard) ** 2, plain**2], axis=-1)
+    heard, found = _high_passed(plain, filters[0], VOICE), _high_passed(result, filters[1], VOICE)
+    raw = _high_passed(np.pad(plain, ((0, HOP * is_last), (0, 0))), filters[2], NO_DC)
+    energies = np.stack([heard**2, found**2, (found - heard) ** 2, raw[: len(plain)] ** 2], axis=-1)
     padded = np.pad(energies, ((0, -len(source) % HOP), (0, 0), (0, 0)))
     hops = padded.reshape(-1, HOP, *energies.shape[1:]).sum(axis=1, dtype=np.float64)
+    hops[-PACKETS:, :, 3] += (raw[len(plain) :] ** 2).sum(axis=0, dtype=np.float64)
     return _Piece(heard, found, hops)
 
 
 @njit(nogil=True)
-def _high_passed(samples: Floats, state: Floats) -> Floats:
-    """``y[i] = x[i] - x[i-1] + 0.9 y[i-1]`` per channel; ``state`` carries x and y from block to block."""
+def _high_passed(samples: Floats, state: Floats, decay: np.float32) -> Floats:
+    """``y[i] = x[i] - x[i-1] + decay y[i-1]`` per channel; ``state`` carries x and y from block to block."""
     result = np.empty_like(samples)
     for channel in range(samples.shape[1]):
         last, out = state[channel, 0], state[channel, 1]
         for at in range(len(samples)):
             now = samples[at, channel]
-            out = now - last + np.float32(0.9) * out
+            out = now - last + decay * out
             last = now
             result[at, channel] = out
         state[channel, 0], state[channel, 1] = last, out

@@ -11,6 +11,8 @@ import soundfile  # type: ignore[import-untyped]  # has no stubs
 
 from recordings.conversion.alaw import Int16s
 from recordings.conversion.pcm import TELEPHONE_HZ
+from recordings.conversion.wav import MAX_WHOLE_BYTES
+from recordings.errors import Rejected
 
 BLOCK_FRAMES = 32_768
 
@@ -23,11 +25,13 @@ class Spool:
         self._flac = io.BytesIO()
 
     def passing(self, blocks: Iterable[Int16s]) -> Iterator[Int16s]:
-        """The same blocks; each is kept."""
+        """The same blocks; each is kept. Raises ``Rejected`` for more than a process can hold."""
         with soundfile.SoundFile(
             self._flac, "w", TELEPHONE_HZ, self._channels, "PCM_16", format="FLAC", compression_level=0.5
         ) as file:
             for block in blocks:
+                if self._flac.tell() > MAX_WHOLE_BYTES:
+                    raise Rejected("too-large", f"its samples take more than {MAX_WHOLE_BYTES:,} bytes as FLAC")
                 file.write(block)
                 yield block
 

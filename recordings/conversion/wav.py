@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 from recordings.errors import Rejected
 
 MAX_HOURS = 12
+MAX_WHOLE_BYTES = 512 * 2**20  # of what must be in memory as a whole: FLAC and Opus
 MAX_CHUNKS = 1_000  # before or after the audio; real files have five
 MAX_HEAD_BYTES = 16 * 2**20  # of everything that precedes the audio
 MAX_CHANNELS = 8

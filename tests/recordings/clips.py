@@ -83,8 +83,8 @@ def voices() -> dict[str, Int16s]:
     return {path.name[:8]: soundfile.read(path, dtype="int16")[0] for path in paths}
 
 
-def synthetic(count: int, seed: int = 1) -> Iterator[tuple[str, Int16s]]:
-    """``count`` named stereo clips of half a second to two, of every kind in turn, each at a level of its own.
+def synthetic(count: int, seed: int = 1, *, seconds: tuple[float, float] = (0.5, 2)) -> Iterator[tuple[str, Int16s]]:
+    """``count`` named stereo clips of so many seconds, of every kind in turn, each at a level of its own.
 
     The levels reach from full scale 66 dB down; every fifth clip has one silent channel.
     """
@@ -92,7 +92,7 @@ def synthetic(count: int, seed: int = 1) -> Iterator[tuple[str, Int16s]]:
     kinds = list(KINDS.items())
     for number in range(count):
         name, make = kinds[number % len(kinds)]
-        frames = int(random.integers(HZ // 2, 2 * HZ))
+        frames = int(random.integers(int(seconds[0] * HZ), int(seconds[1] * HZ)))
         level = 32767 * 10 ** (-random.uniform(0, 66) / 20)
         sound = np.stack([make(random, frames), make(random, frames)], axis=1) * level
         if number % 5 == 4:

@@ -10,9 +10,9 @@ from recordings.jobs.engine.job import Job, plan_job
 from recordings.jobs.engine.settlement import close_settled, settle
 from recordings.jobs.expire import Expiry, expire_batch
 from recordings.pool import Budget, Pool
-from recordings.provenance import UNVERSIONED
 from recordings.retention_rules import RetentionRule, checked_rules
 from recordings.s3.deleting import DeletingStore
+from recordings.s3.objects import UNVERSIONED
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
@@ -83,7 +83,7 @@ class Archive:
         run = replace(self.job(), run_id=run_id, started_at=datetime(2026, 1, 20, 3, tzinfo=UTC))
         record_start(self.files, run)
         rows = tuple(replace(row, run_id=run_id) for row in rows)
-        record_end(self.files, run, totals={}, manifest=write_rows(self.files, rows, run_id=run_id, wave=1))
+        record_end(self.files, run, totals={}, manifest=write_rows(self.files, rows, run_id=run_id, number=1))
 
     def job(self, rules: Sequence[RetentionRule] = KEEP_30, **changes: Any) -> Job:
         asked = {"bucket": self.bucket.name, "audit_uri": str(self.root), "prefixes": [PREFIX]}

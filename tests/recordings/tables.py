@@ -59,7 +59,7 @@ def write_table(root: Path, rows: list[AuditRow]) -> LocalFiles:
     files = LocalFiles(root)
     files.create("_runs/r1.start.json", b"{}")
     for wave, row in enumerate(rows):
-        write_rows(files, [row], run_id=row.run_id, wave=wave)
+        write_rows(files, [row], run_id=row.run_id, number=wave)
     return files
 
 

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from recordings.conversion import alaw, flac
 from recordings.conversion.alaw import encode
-from recordings.conversion.audio import Conversion, convert, inspect
+from recordings.conversion.audio import Conversion, convert, foresee, inspect
+from recordings.conversion.expand import expand
 from recordings.errors import Rejected
 from recordings.profiles import PROFILES, AudioFormat, Profile
 from tests.recordings import clips
@@ -344,6 +346,105 @@ def test_a_flac_cut_short_is_refused() -> None:
 def test_the_beginning_of_a_flac_is_no_recording(cut: int) -> None:
     with pytest.raises(Rejected):
         converted((b"fLaC" + bytes(60))[:cut], FLAC)
+
+
+class Vast:
+    """An object that begins as given and goes on for ever; counts what is read of it."""
+
+    def __init__(self, start: bytes) -> None:
+        self._start, self.read_bytes = start, 0
+
+    def read(self, size: int) -> bytes:
+        at, self.read_bytes = self.read_bytes, self.read_bytes + size
+        return self._start[at : at + size].ljust(size, b"\0")
+
+
+@pytest.mark.parametrize("profile", ["flac-stereo", "opus-dual"])
+def test_what_must_be_read_whole_and_is_vast_is_not_read(profile: str) -> None:
+    once = converted(wav(noise(8_000)), PROFILES[profile]).body
+    stream = Vast(bytes(once))
+    with pytest.raises(Rejected, match=r"too-large: 5,000,000,000 bytes"):
+        convert(stream, 5_000_000_000, PROFILES[profile])
+    with pytest.raises(Rejected, match=r"too-large"):
+        inspect(Vast(bytes(once)), 5_000_000_000)
+    with pytest.raises(Rejected, match=r"too-large"):
+        foresee(Vast(bytes(once)), 5_000_000_000, PROFILES[profile])
+    assert stream.read_bytes < 1_000
+
+
+@pytest.mark.parametrize(("profile", "part"), [("flac-stereo", "flac"), ("opus-dual", "spool")])
+def test_what_becomes_too_large_for_memory_is_left(profile: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"recordings.conversion.{part}.MAX_WHOLE_BYTES", 300_000)
+    with pytest.raises(Rejected, match=r"too-large"):
+        converted(wav(noise(500_000)), PROFILES[profile])
+
+
+def with_frames(body: bytes | bytearray, frames: int, rate_hz: int = 8_000) -> bytes:
+    """A FLAC whose head claims another length and rate."""
+    fields = int.from_bytes(body[18:26], "big") & 0xFF << 36 | frames | rate_hz << 44
+    return bytes(body[:18]) + fields.to_bytes(8, "big") + bytes(body[26:])
+
+
+def test_a_flac_is_decoded_no_further_than_its_head_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes can stand for hours of equal samples."""
+    body = converted(wav(np.zeros((400_000, 2), np.int16)), FLAC).body
+    assert len(body) < 4_000
+    decoded, read = flac._decoded, []
+
+    def counted(body: bytes, info: flac.FlacInfo) -> Iterator[bytes]:
+        for block in decoded(body, info):
+            read.append(len(block))
+            yield block
+
+    monkeypatch.setattr(flac, "_decoded", counted)
+    with pytest.raises(Rejected, match=r"bad-flac"):
+        inspect(Trickle(with_frames(body, 16)), len(body))
+    assert len(read) == 1
+
+
+def test_a_flac_longer_than_any_call_is_refused_by_its_head() -> None:
+    body = converted(wav(noise(800)), FLAC).body
+    for data, words in (
+        (with_frames(body, 12 * 3600 * 8_000 + 1), r"too-long: 12\.0 hours"),
+        (with_frames(body, 800, rate_hz=400_000), r"unsupported: 400000 Hz"),
+    ):
+        with pytest.raises(Rejected, match=words):
+            inspect(Trickle(data), len(data))
+        with pytest.raises(Rejected, match=words):
+            foresee(Trickle(data), len(data), FLAC)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_right_channel_has_a_gain_where_there_is_one(channels: int) -> None:
+    for profile in PROFILES.values():
+        found = converted(wav(noise(16_000, channels)), profile).fidelity
+        assert found
+        assert (found.gain_right is None) == (channels == 1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_length_of_an_opus_is_foreseen_by_its_channels(channels: int) -> None:
+    body = converted(wav(noise(88_000, channels)), PROFILES["opus-dual"]).body
+    found = foresee(Trickle(body), len(body), PROFILES["opus-dual"])
+    assert found.duration_s == pytest.approx(11, rel=0.4)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+@pytest.mark.parametrize("bits", [16, 24])
+def test_every_result_expands_to_what_ffmpeg_decodes(profile: Profile, bits: int) -> None:
+    audio = np.random.default_rng(bits).integers(-4_000, 4_000, (20_001, 2)).astype("<i2")
+    source = wav(audio if bits == 16 else b"".join(b"\7" + each.tobytes() for each in audio.ravel()), bits=bits)
+    body, out = converted(source, profile).body, io.BytesIO()
+    assert expand(Trickle(body), len(body), out) == hashlib.sha256(body).hexdigest()
+    expanded = soundfile.read(io.BytesIO(out.getvalue()), dtype="int16", always_2d=True)[0].astype(int)
+    theirs = clips.ffmpeg("-i pipe: -f s32le pipe:", body)
+    expected = np.frombuffer(theirs, "<i4").reshape(-1, expanded.shape[1]) >> 16
+    assert len(out.getvalue()) == 44 + expanded.size * 2
+    if profile.codec == "opus":  # at 48 kHz there, and by another decoder
+        assert expanded.shape == (20_001, 2)
+        assert abs(len(expected) / 6 - 20_001) < 160
+    else:
+        assert np.array_equal(expanded, expected)
 
 
 class Broken(Trickle):

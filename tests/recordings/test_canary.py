@@ -12,7 +12,7 @@ from demo.servers import Server
 from recordings.finding import PreflightFailed
 from recordings.preflight import canary
 from recordings.preflight.canary import NAME, check_sight
-from recordings.s3.objects import Encryption
+from recordings.s3.objects import Encryption, Sight
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -61,11 +61,10 @@ def codes_of(error: pytest.ExceptionInfo[PreflightFailed]) -> list[str]:
     return [finding.code for finding in error.value.findings]
 
 
-def test_all_is_seen_and_the_store_knows_it(bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall) -> None:
+def test_all_is_seen_and_so_said(bucket: Bucket, plan: PlanRun, store: Store, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())
-    check_sight(store, plan(bucket.name))
-    assert store.shows_tag_counts
-    assert store.owner is None  # where ACLs are disabled nobody needs to know
+    sight = check_sight(store, plan(bucket.name))
+    assert sight == Sight(shows_tag_counts=True, owner=None)  # where ACLs are disabled nobody needs to know
     assert bucket.tags(PREFIX + NAME) == {"canary": "of the recording archive"}
 
 
@@ -74,13 +73,11 @@ def test_whose_the_replacements_will_be_is_known_where_it_matters(
 ) -> None:
     bucket.enable_acls()
     bucket.put(KEY, a_call())
-    check_sight(store, plan(bucket.name))
-    assert store.owner
+    assert check_sight(store, plan(bucket.name)).owner
 
 
 def test_nothing_is_written_where_nothing_lies(bucket: Bucket, plan: PlanRun, store: Store) -> None:
-    check_sight(store, plan(bucket.name))
-    assert not store.shows_tag_counts
+    assert not check_sight(store, plan(bucket.name)).shows_tag_counts
     assert bucket.versions("") == []
 
 
@@ -131,8 +128,7 @@ def test_one_odd_object_blocks_nothing(bucket: Bucket, plan: PlanRun, store: Sto
     own = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
     bucket.put(key_of(0), a_call(), **own)
     bucket.put(KEY, a_call())
-    check_sight(store, plan(bucket.name))
-    assert store.shows_tag_counts
+    assert check_sight(store, plan(bucket.name)).shows_tag_counts
 
 
 def test_a_key_that_is_disabled_blocks_only_if_no_other_can_be_used(
@@ -157,8 +153,7 @@ def test_counts_that_are_never_shown_are_no_proof(
     """As from a server that does not send them: then each recording is asked for its tags."""
     bucket.put(KEY, a_call())
     store = through("x-amz-tagging-count")
-    check_sight(store, plan(bucket.name))
-    assert not store.shows_tag_counts
+    assert not check_sight(store, plan(bucket.name)).shows_tag_counts
 
 
 def test_the_canary_is_held_no_longer_than_it_takes(

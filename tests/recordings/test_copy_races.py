@@ -8,7 +8,7 @@ from recordings.errors import Changed
 from recordings.s3.store import Store
 from tests.bucket import Bucket, key_of
 
-pytestmark = pytest.mark.s3_servers("seaweed")
+pytestmark = [pytest.mark.slow, pytest.mark.s3_servers("seaweed")]
 KEY = key_of(1)
 
 

@@ -108,7 +108,7 @@ def test_a_copy_of_what_a_run_destroyed_is_neither_read_nor_archived(
     etag = bucket.put("else", b"as it was")["ETag"]  # the same bytes have the same ETag under any key
     was = replace(ARCHIVED, bucket=bucket.name, key=KEY, etag_after=etag)
     gone = replace(was, run_id="r9", status=status, verified=False, tagged=False, state_at=NOW)
-    write_rows(files, [was, gone], run_id="r9", wave=1)
+    write_rows(files, [was, gone], run_id="r9", number=1)
     asked = len(bucket.requests())
     look, row = decided(copy, {}, overwrite_converted=overwrite_converted)
     assert look.reason == "destroyed"

@@ -7,7 +7,8 @@ import pytest
 
 from recordings.holds import reason_of
 from recordings.jobs.engine.job import Job, batches_of, plan_job
-from recordings.jobs.engine.result import Freed, JobResult, JobSums, summarize
+from recordings.jobs.engine.result import Freed, JobResult, JobSums
+from recordings.jobs.engine.summary import summarize
 from recordings.reports.job import job_report
 from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind
@@ -31,7 +32,7 @@ def planned(kind: Kind, **changes: Any) -> Job:
 def page(job: Job, rows: list[AuditRow], freed: Freed | None = FREED) -> str:
     sums = JobSums(job)
     sums.add(batches_of(rows), [JobResult(job, rows, [], freed=freed)])
-    summary = summarize(job, sums, drifts={}, settled=0, manifest=[], notes=[], problems=[])
+    summary = summarize(job, sums, drifts={}, lost={}, settled=0, manifest=[], notes=[], problems=[])
     return job_report(job, summary, sums)
 
 
@@ -44,20 +45,28 @@ def test_an_expirys_page_says_what_it_freed_by_rule_and_what_proves_it() -> None
     job = planned(Kind.EXPIRE, rules=RULES)
     said = page(job, expired())
     assert said.startswith("# Expiry of recordings in calls: 4 recordings expired\n")
-    assert "It freed **5 MB** of all versions (5,000,000 bytes), for which S3 charges **$0.50 a month** at" in said
-    assert "| 90 days after the call, as what is tagged retention=short | 2 |" in said
-    assert "| 2190 days after the call, as every other recording | 2 |" in said
+    assert "This freed **5 MB** (5,000,000 bytes), all versions counted. S3 charged **$0.50 a month** for them" in said
+    assert "| 90 days after the call (rule for what is tagged retention=short) | 2 |" in said
+    assert "| 2190 days after the call (rule for all other recordings) | 2 |" in said
     assert f"The rows of run `{job.run_id}` in the audit table certify the destruction: of each recording," in said
     assert "| held | 1 |" in said
     assert "| in-retention | 1 |" in said
     assert "| retention |" not in said  # why it was done is no reason to do anything
 
 
+def test_what_a_deletion_left_as_it_is_is_no_loss() -> None:
+    """A check calls it one: the kinds have losses of their own."""
+    left = [*expired(), row(6, Status.SKIPPED, "changed-since: another version is current")]
+    assert page(planned(Kind.EXPIRE, rules=RULES), left).startswith("# Expiry of recordings in calls: 4 recordings")
+    overwritten = [row(6, Status.FAILED, "changed-since: another version is current")]
+    assert "**something is lost**" in page(planned(Kind.FIXITY), overwritten, freed=None)
+
+
 def test_a_dry_run_certifies_nothing() -> None:
     said = page(planned(Kind.EXPIRE, rules=RULES, dry_run=True), expired())
     assert said.startswith("# Expiry of recordings in calls, a dry run: 4 recordings would be expired\n")
     assert "Nothing was written: to expire 4 recordings, run it again with dry_run=False." in said
-    assert "It would free **5 MB**" in said
+    assert "This would free **5 MB**" in said
     assert "certify" not in said
 
 

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from recordings.holds import reason_of
 from recordings.jobs.engine.intents import open_intents
 from recordings.jobs.engine.job import batches_of, plan_job
-from recordings.jobs.engine.object_search import ObjectSearch, Wanted, rows_of_keys
+from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
+from recordings.jobs.engine.settlement import settle
 from recordings.jobs.erase import Erasure, erase_batch
 from recordings.keys import contact_of
 from recordings.pool import Budget, Pool
+from recordings.request import Selection
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.store import Store
 from recordings.settings import Settings
@@ -25,7 +27,8 @@ from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import Status
-from tests.bucket import DAY, PREFIX, Bucket, key_of
+from recordings.versions import versions_of
+from tests.bucket import DAY, ON_BOTH, PREFIX, Bucket, key_of
 
 STEPS = st.lists(st.sampled_from(["put", "hide", "hold", "free", "tag", "untag", "delete"]), min_size=1, max_size=8)
 
@@ -147,7 +150,7 @@ def test_a_folder_of_more_keys_than_a_listing_has(bucket: Bucket, tmp_path: Path
     for key in (keys[1], *keys, *keys):
         bucket.put(key, b"1")
     contacts = tuple(str(contact_of(key)) for key in keys)
-    wanted = Wanted(bucket=bucket.name, prefixes=(PREFIX,), contact_ids=contacts, start_date=DAY, end_date=DAY)
+    wanted = Selection(bucket=bucket.name, prefixes=(PREFIX,), contact_ids=contacts, start_date=DAY, end_date=DAY)
     everywhere = replace(wanted, start_date=None, end_date=None)
     store = Store(bucket.name, Settings())
     for each in (everywhere, wanted):
@@ -155,3 +158,60 @@ def test_a_folder_of_more_keys_than_a_listing_has(bucket: Bucket, tmp_path: Path
         assert sorted(key for some in search for key in some) == sorted(keys)
         assert search.in_vain == []
     assert store.requests["ListObjectVersions"] < 200, "not a listing for each contact"
+
+
+class Died(BaseException):
+    """The process ends here: nobody catches it."""
+
+
+@pytest.mark.slow
+@ON_BOTH
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("what", ["marker", "unversioned"])
+def test_a_dead_erasure_is_settled_by_what_is_listed(
+    bucket: Bucket,
+    unversioned_bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    after: bool,
+) -> None:
+    """No HEAD shows a delete marker: it would look as if it were gone."""
+    there = bucket if what == "marker" else unversioned_bucket
+    key = f"{PREFIX}2026/01/12/{CONTACT}_20260112T00:00_UTC.wav"
+    if what == "marker":
+        there.client.delete_object(Bucket=there.name, Key=key)
+    else:
+        there.put(key, b"a call")
+    delete = DeletingStore.delete_version
+
+    def dying(store: DeletingStore, removable: Removable) -> datetime:
+        if after:
+            delete(store, removable)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeletingStore, "delete_version", dying)
+        with pytest.raises(Died):
+            erase_all(there, tmp_path)
+    store, files, pool = DeletingStore(there.name, Settings()), LocalFiles(tmp_path), Pool(1, Budget(1024))
+    assert settle(store, files, pool, abandoned_after=timedelta(0)).rows == int(after)
+    assert bool(there.snapshot()) is not after
+
+
+@pytest.mark.slow
+def test_a_short_key_is_found_without_listing_all_that_begins_alike(bucket: Bucket) -> None:
+    for number in range(30):
+        bucket.put(f"a/{number}", b"1")
+    bucket.put("a", b"1")
+    store = Store(bucket.name, Settings())
+    pages, listing = list[str](), store.list_versions
+
+    def small(prefix: str, **more: Any) -> Any:
+        for page in listing(prefix, **{**more, "page_size": 3}):
+            pages.append(prefix)
+            yield page
+
+    store.list_versions = small  # type: ignore[method-assign]
+    assert ([each.key for each in versions_of(store, "a")], len(pages)) == (["a"], 1)
+    assert (versions_of(store, "a/"), len(pages)) == ([], 2)

@@ -20,6 +20,7 @@ from recordings.pool import Pool
 from recordings.preflight.canary import check_sight
 from recordings.preflight.checks import check_bucket
 from recordings.pricing import GB, MONTH_DAYS, load_prices
+from recordings.profiles import PROFILES
 from recordings.recording import Day, Recording
 from recordings.reports.forecast import forecast_report
 from recordings.resample import resample_batch
@@ -74,6 +75,26 @@ def test_a_forecast_of_everything_is_what_then_happens(
     assert ahead.originals_month.expected == pytest.approx(sums.usd_per_month_originals)
     assert ahead.bytes_after.low == ahead.bytes_after.high
     assert "exact" in forecast_report(ahead, 6)
+
+
+@pytest.mark.parametrize("profile", ["flac-stereo", "opus-dual"])
+def test_a_size_that_depends_on_the_sound_is_never_exact(
+    bucket: Bucket, estimate: Any, plan: PlanRun, a_call: MakeCall, profile: str
+) -> None:
+    """Not even if each recording was looked at; and what would be saved is as unsure as the sizes."""
+    for n in range(3):
+        bucket.put(key_of(n), a_call(n, 60.0))
+    ahead = estimate(plan(bucket.name, profile=profile, storage_class="STANDARD", archive_unprofitable=True))
+    least, most = PROFILES[profile].size_ratios
+    before = ahead.bytes_before.expected
+    assert (ahead.bytes_after.low, ahead.bytes_after.high) == pytest.approx((least * before, most * before), rel=0.01)
+    saved = [PRICES.storage_month(before * (1 - share), "STANDARD") for share in (most, least)]
+    tags = PRICES.tags_month(3)
+    assert (ahead.saved_month.low + tags, ahead.saved_month.high + tags) == pytest.approx(saved, rel=0.01)
+    text = forecast_report(ahead, 6)
+    assert "| exact |" not in next(line for line in text.splitlines() if line.startswith("| bytes after"))
+    assert "| exact |" not in next(line for line in text.splitlines() if line.startswith("| **saved a month"))
+    assert "| exact |" in next(line for line in text.splitlines() if line.startswith("| bytes before"))
 
 
 def test_nothing_is_written_and_nothing_but_heads_is_read(
@@ -215,7 +236,7 @@ def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
 def _archived(store: Store, pool: Pool, run: Run, days: list[Day]) -> Iterator[AuditRow]:
     """As the flow does it, preflight and canary included."""
     check_bucket(store, run.prefixes, oldest_days=run.oldest_days, may_write=True, accept=[])
-    check_sight(store, run)
+    store.sight = check_sight(store, run)
     for wave in Plan(days, [list_day(store, day, run) for day in days], run).waves:
         for batch in wave:
             yield from tag_batch(store, verify_batch(store, resample_batch(store, batch, run, pool), pool), pool)

@@ -52,8 +52,8 @@ def table(files: AuditFiles, plan: Callable[..., Run], tmp_path: Path) -> Path:
 def _run(files: AuditFiles, run: Run, *, ends: bool = True) -> None:
     record_start(files, run)
     written = [
-        *write_rows(files, [ROW], run_id=run.run_id, wave=1),
-        *write_rows(files, [ROW], run_id=run.run_id, wave=2),
+        *write_rows(files, [ROW], run_id=run.run_id, number=1),
+        *write_rows(files, [ROW], run_id=run.run_id, number=2),
     ]
     if ends:
         record_end(files, run, totals={}, manifest=written)
@@ -71,7 +71,7 @@ def test_a_range_of_dates_is_verified_alone(files: AuditFiles, plan: Callable[..
     """Of files and of records: those of runs that began before the first day of calls are not read."""
     day = ROW.recording_date + timedelta(days=30)
     later = replace(plan(), run_id="20260301T030405Z-0a1b2c3d")
-    written = write_rows(files, [replace(ROW, recording_date=day)], run_id=later.run_id, wave=1)
+    written = write_rows(files, [replace(ROW, recording_date=day)], run_id=later.run_id, number=1)
     record_end(files, later, totals={}, manifest=written)
     _file(table).write_bytes(b"changed")
     found = verify_audit(str(table), start=day)

@@ -12,11 +12,12 @@ from demo.servers import Server
 from recordings.errors import StoreRefused
 from recordings.holds import reason_of
 from recordings.jobs.engine import intents
-from recordings.jobs.engine.aftermath import PARTLY
 from recordings.jobs.engine.intents import open_intents
 from recordings.jobs.engine.job import batches_of, plan_job
 from recordings.jobs.engine.object_search import rows_of_keys
+from recordings.jobs.engine.traces import PARTLY
 from recordings.jobs.erase import erase_batch
+from recordings.jobs.fixity import check_batch
 from recordings.jobs.release import release_batch
 from recordings.keys import contact_of
 from recordings.marks import EXEMPT_METADATA
@@ -52,7 +53,7 @@ def test_all_versions_go_and_the_row_certifies_it(archive: Archive) -> None:
     kept = ("sha256_before", "sha256_after", "bytes_before", "bytes_after", "version_before", "version_after")
     assert [getattr(told, name) for name in kept] == [getattr(row, name) for name in kept]
     assert (told.run_id, told.original_kept) == (ended.job.run_id, False)
-    assert told.reason == "retention: kept 30 days after the call, as every other recording"
+    assert told.reason == "retention: kept 30 days after the call (rule for all other recordings)"
     assert verify_audit(str(archive.root)).discrepancies == ()
     assert archive.expire().counts == {}, "and nothing is left to look at"
 
@@ -192,6 +193,7 @@ def test_what_a_lifecycle_rule_deletes_is_no_difference(archive: Archive) -> Non
     assert ended.expiry.notes == ["1 recording had been deleted before, as the bucket's lifecycle rules say"]
 
 
+@pytest.mark.slow
 @pytest.mark.s3_servers("seaweed")  # ministack shows no tags of versions below a delete marker
 def test_a_delete_marker_on_top_goes_last(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a lifecycle rule hides a recording: in between, nobody sees it again."""
@@ -544,3 +546,34 @@ def test_a_folder_of_which_the_table_knows_a_part(archive: Archive) -> None:
     ended = archive.expire(stop_above_percent=5.0)
     assert "60 of 63 recordings" in ended.problems[0]
     assert archive.expire().counts == {"expired": 3, "skipped": 60}
+
+
+def test_a_check_takes_no_work_of_ours_for_a_loss(archive: Archive) -> None:
+    """It reads its rows hours before it comes to the last of them."""
+    later = DAY + timedelta(days=1)
+    for number, day in enumerate((DAY, DAY, later, later)):
+        archive.archived(number, day)
+    [batch] = batches_of(archive.rows())
+    asked: dict[str, Any] = {"bucket": archive.bucket.name, "audit_uri": str(archive.root)}
+    checking, erasing = plan_job(Kind.FIXITY, **asked), plan_job(Kind.ERASE, **asked, keys=[key_of(3, later)], case="1")
+    archive.expire(end_date=DAY)
+    lost, erased = batch.rows[2:]
+    intents.set_out(archive.files, erasing, batch, [replace(erased, run_id=erasing.run_id, status=Status.ERASED)])
+    for row in (lost, erased):
+        for version in (row.version_before, row.version_after):
+            archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=version)
+    result = check_batch(archive.store, archive.files, batch, checking, archive.pool)
+    assert result.reasons == {"changed": 2, "vanished": 1, "underway": 1}
+    assert result.counts == {"changed": 2, "failed": 1, "skipped": 1}
+    assert all(str(row.reason).endswith(" expired it during this run") for row in archive.rows(Status.CHANGED))
+
+
+def test_a_prefix_that_nothing_has_is_named_with_its_rule(archive: Archive) -> None:
+    """If it is mistyped, the next rule decides, and deletes what the rule was to keep."""
+    archive.archived(1)
+    vip = RetentionRule(prefix="conect/vip/", keep_days=None)
+    noted = "no key begins with 'conect/vip/', so rule 1 covers nothing: correct it if it is mistyped"
+    assert archive.expire((vip, *KEEP_30), dry_run=True).expiry.notes == [noted]
+    right = RetentionRule(prefix="connect/acme/", keep_days=None)
+    ended = archive.expire((right, *KEEP_30), dry_run=True)
+    assert (ended.counts, ended.expiry.notes) == ({}, [])

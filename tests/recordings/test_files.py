@@ -110,7 +110,7 @@ def written_to(audit_uri: str) -> str | None:
         files = open_table(audit_uri)
     except InvalidRequest:
         return None
-    write_rows(files, [replace(ROW, key=key)], run_id="r", wave=1)
+    write_rows(files, [replace(ROW, key=key)], run_id="r", number=1)
     return key
 
 
@@ -182,14 +182,14 @@ def put_locally(root: Path, name: str, data: bytes) -> None:
 
 def test_strays_in_a_folder_are_no_rows(tmp_path: Path) -> None:
     root = tmp_path / "audit"
-    write_rows(LocalFiles(root), [ROW], run_id="r", wave=1)
+    write_rows(LocalFiles(root), [ROW], run_id="r", number=1)
     strays(lambda name, data: put_locally(root, name, data))
     check_strays(str(root))
 
 
 def test_strays_in_a_bucket_are_no_rows(bucket: Bucket) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
-    write_rows(open_table(audit_uri), [ROW], run_id="r", wave=1)
+    write_rows(open_table(audit_uri), [ROW], run_id="r", number=1)
     strays(lambda name, data: bucket.put(f"audit/{name}", data))
     bucket.put(f"audit/recording_date={DAY}/", b"")  # a folder, as the console makes one
     check_strays(audit_uri)

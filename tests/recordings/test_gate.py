@@ -130,7 +130,7 @@ def test_what_is_priced_is_what_is_asked(
     rows = run_stages(run)
     assert each_of(3, store.requests) == +Counter(archiving_requests("STANDARD", has_tags=True))
 
-    write_rows(files, rows, run_id=run.run_id, wave=1)
+    write_rows(files, rows, run_id=run.run_id, number=1)
     of_day: dict[str, Any] = {"bucket": bucket.name, "audit_uri": run.audit_uri, "start_date": DAY, "end_date": DAY}
     releasing, (batch,) = DeletingStore(bucket.name, Settings()), batches_of(rows)
     released = release_batch(releasing, files, batch, plan_job(Kind.RELEASE, grace_days=0, **of_day), pool)
@@ -139,7 +139,7 @@ def test_what_is_priced_is_what_is_asked(
 
     store.requests.clear()
     compared = plan_job(Kind.RECONCILE, prefixes=[PREFIX], **of_day)
-    assert reconcile_day(store, Day(prefix=PREFIX, date=DAY), compared, pool, retention_years=6) == []
+    assert reconcile_day(store, files, Day(prefix=PREFIX, date=DAY), compared, pool) == []
     assert each_of(3, store.requests) == RECONCILING
 
 
@@ -276,7 +276,7 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
 
     rows = run_stages(run)
     assert {(row.reason or "").partition(":")[0] for row in rows} == {"not-worth-it"}
-    write_rows(files, rows, run_id=run.run_id, wave=1)
+    write_rows(files, rows, run_id=run.run_id, number=1)
     assert counted(run) == (1, 1)
     for other in (
         {"archive_unprofitable": True},

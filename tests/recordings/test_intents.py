@@ -122,7 +122,7 @@ def world(bucket: Bucket, run_stages: Stages, plan: Any, a_call: Any, tmp_path: 
     files = LocalFiles(tmp_path / "audit")
     run = replace(plan(bucket.name), run_id=rows[0].run_id)
     record_start(files, run)
-    record_end(files, run, totals={}, manifest=write_rows(files, rows, run_id=run.run_id, wave=1))
+    record_end(files, run, totals={}, manifest=write_rows(files, rows, run_id=run.run_id, number=1))
     return World(bucket, tmp_path / "audit", rows)
 
 
@@ -367,10 +367,10 @@ def test_what_was_read_back_stays_so(world: World) -> None:
     proof = prove_released(world.store, first, world.job(Kind.RELEASE))
     assert isinstance(proof, Proof)
     assert proof.row.read_back
-    write_rows(world.files, [second], run_id="r9", wave=1)
+    write_rows(world.files, [second], run_id="r9", number=1)
     world.bucket.client.delete_object_tagging(Bucket=world.bucket.name, Key=second.key)
     day = Day(prefix=PREFIX, date=second.recording_date)
-    (drift,) = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, world.files, day, world.job(Kind.RECONCILE), world.pool)
     assert (drift.code, drift.row and drift.row.read_back) == ("tag-missing", True)
 
 
@@ -379,9 +379,9 @@ def test_an_original_that_is_there_again_after_its_release_is_a_loss(world: Worl
     released = replace(
         world.rows[0], status=Status.RELEASED, original_kept=False, run_id="r9", state_at=datetime.now(UTC)
     )
-    write_rows(world.files, [released], run_id="r9", wave=1)
+    write_rows(world.files, [released], run_id="r9", number=1)
     day = Day(prefix=PREFIX, date=DAY)
-    (drift,) = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6)
+    (drift,) = reconcile_day(world.store, world.files, day, world.job(Kind.RECONCILE), world.pool)
     assert (drift.code, drift.key, drift.is_loss) == ("resurrected", released.key, True)
     assert drift.sentence == f"run r9 says that it deleted version {released.version_before}, but it is there"
 
@@ -437,7 +437,7 @@ def test_reconcile_names_the_run_that_set_out(world: World) -> None:
     dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
     day = Day(prefix=PREFIX, date=DAY)
     runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
-    drifts = reconcile_day(world.store, day, world.job(Kind.RECONCILE), world.pool, retention_years=6, runs=runs)
+    drifts = reconcile_day(world.store, world.files, day, world.job(Kind.RECONCILE), world.pool, runs)
     assert [drift.code for drift in drifts] == ["release-untold"] * (RECORDINGS // 2)
     assert all(dead in drift.sentence for drift in drifts)
 
@@ -446,7 +446,7 @@ def test_reconcile_names_the_run_that_set_out(world: World) -> None:
 def test_an_intent_is_read_as_it_was_written(bucket: Bucket, tmp_path: Path, where: str) -> None:
     uri = str(tmp_path / "audit") if where == "local" else f"s3://{bucket.name}/audit"
     files = open_files(uri, lambda name: Store(name, Settings()))
-    write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", wave=1)
+    write_rows(files, [replace(ROW, bucket=bucket.name, state_at=datetime.now(UTC))], run_id="r", number=1)
     rows = list(rows_of(read_audit(uri)))
     job = plan_job(Kind.RELEASE, bucket=bucket.name, audit_uri=uri, everything=True)
     intent = set_out(files, job, batches_of(rows)[0], rows)

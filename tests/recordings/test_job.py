@@ -14,7 +14,8 @@ from recordings.glossary import DIFFERENCES
 from recordings.jobs.drifts import Drift, Drifts
 from recordings.jobs.engine.job import Job, batches_of, plan_job
 from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS
-from recordings.jobs.engine.result import JobFailed, JobResult, JobSummary, JobSums, summarize
+from recordings.jobs.engine.result import JobResult, JobSums
+from recordings.jobs.engine.summary import JobFailed, JobSummary, summarize
 from recordings.reports.differences import differences_report
 from recordings.reports.job import job_report
 from recordings.table.files import LocalFiles, digest_of
@@ -37,8 +38,8 @@ def planned(kind: Kind, **changes: Any) -> Job:
     "blank",
     [
         {},
-        {"run_id": ""},
-        {"run_id": " "},
+        {"of_run": ""},
+        {"of_run": " "},
         {"contact_ids": None, "prefixes": None},
     ],
 )
@@ -46,7 +47,7 @@ def test_what_a_form_sends_for_a_field_left_out_never_means_all(kind: Kind, blan
     with pytest.raises(InvalidRequest, match=r"nothing is selected, so nothing was touched.*everything=True"):
         plan_job(kind, **PLACE, **blank)
     wanted = plan_job(kind, **PLACE, **blank, start_date=DAY)
-    assert (wanted.narrows, wanted.contact_ids, wanted.of_run, wanted.prefixes) == (True, None, None, ("",))
+    assert (wanted.narrows, wanted.contact_ids, wanted.of_run, wanted.prefixes) == (True, (), None, ("",))
 
 
 @pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
@@ -73,7 +74,7 @@ def test_what_changes_nothing_needs_no_selection() -> None:
 
 @pytest.mark.parametrize(
     "selection",
-    [{"contact_ids": ["a"]}, {"run_id": "r"}, {"end_date": DAY}, {"prefixes": ["connect/"]}, {"everything": True}],
+    [{"contact_ids": ["a"]}, {"of_run": "r"}, {"end_date": DAY}, {"prefixes": ["connect/"]}, {"everything": True}],
 )
 def test_each_way_to_select_is_one(selection: dict[str, Any]) -> None:
     assert plan_job(Kind.RESTORE, **PLACE, **selection)
@@ -101,7 +102,7 @@ def ended(job: Job, rows: list[AuditRow], **more: Any) -> tuple[JobSummary, str]
     """The summary and the report of a job of one batch."""
     sums = JobSums(job)
     sums.add(batches_of(rows), [JobResult(job, rows, [])] if rows else [])
-    said = {"drifts": {}, "settled": 0, "manifest": [], "notes": [], "problems": [], **more}
+    said = {"drifts": {}, "lost": {}, "settled": 0, "manifest": [], "notes": [], "problems": [], **more}
     summary = summarize(job, sums, **said)
     return summary, job_report(job, summary, sums)
 

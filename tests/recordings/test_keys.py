@@ -108,10 +108,10 @@ def test_settings_add_the_layouts_of_imported_recordings() -> None:
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
-        ({"file_name": "("}, r"file_name '\(' is no regular expression"),
-        ({"file_name": r".*\.wav"}, r"names no contact: put \(\?P<contact_id>"),
-        ({"folder": "/imported"}, "folder '/imported' is no folder: begin it without a slash"),
-        ({"time_format": "%Y%Y"}, "time_format '%Y%Y' is none of strptime's"),
+        ({"file_name": "("}, r"file_name '\(' is not a regular expression"),
+        ({"file_name": r".*\.wav"}, r"has no group contact_id: put \(\?P<contact_id>"),
+        ({"folder": "/imported"}, "folder '/imported' is not a folder: begin it without a slash"),
+        ({"time_format": "%Y%Y"}, "time_format '%Y%Y' is not a format of strptime"),
         ({"tiem_format": "%Y"}, "tiem_format"),
     ],
 )

@@ -25,7 +25,7 @@ DAYS = [DAY + timedelta(days=n) for n in range(4)]
 def files(tmp_path: Path) -> LocalFiles:
     """A table with rows of four days."""
     files = LocalFiles(tmp_path)
-    write_rows(files, [replace(ROW, recording_date=day, bucket="calls") for day in DAYS], run_id="r", wave=1)
+    write_rows(files, [replace(ROW, recording_date=day, bucket="calls") for day in DAYS], run_id="r", number=1)
     return files
 
 
@@ -60,7 +60,7 @@ def archives(
     run = replace(run, started_at=began, run_id=f"{began:%Y%m%dT%H%M%SZ}-{run.run_id[-8:]}")
     record_start(files, run)
     rows = [replace(ROW, recording_date=day if writes == "its day" else writes, bucket="calls")] if writes else []
-    written = write_rows(files, rows, run_id=run.run_id, wave=1)
+    written = write_rows(files, rows, run_id=run.run_id, number=1)
     if not dies:
         record_end(files, run, totals={}, manifest=written)
 

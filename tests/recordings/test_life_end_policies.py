@@ -120,7 +120,7 @@ def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Calla
         run = plan(recordings.name, audit_uri=world.audit_uri, accept=["unversioned"])
         world.rows.extend(archived(world.store, run, pool))
         assert {row.status for row in world.rows} == {Status.ARCHIVED}, world.rows[0].reason
-        write_rows(world.files, world.rows, run_id=run.run_id, wave=1)
+        write_rows(world.files, world.rows, run_id=run.run_id, number=1)
         return world
 
     return make

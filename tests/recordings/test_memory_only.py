@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 WATCHED = """
 import sys
 from recordings.conversion.audio import convert, inspect

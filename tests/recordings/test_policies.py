@@ -18,7 +18,7 @@ from demo.servers import Server, s3_server
 from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
 from recordings.handover.export import plan_export
-from recordings.handover.hand import hand_over
+from recordings.handover.hand_over import hand_over
 from recordings.jobs.drifts import Drift, write_differences
 from recordings.jobs.engine.deletion import check_may_delete
 from recordings.jobs.engine.intents import set_out
@@ -172,7 +172,7 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     findings = check_bucket(store, [PREFIX], oldest_days=13, may_write=True, accept=accept)
     assert not [finding.code for finding in findings if finding.code.startswith("cannot-see")]
     listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
-    check_sight(store, run)
+    store.sight = check_sight(store, run)
     resampled = resample_batch(store, Batch(DAY, 1, listing.open), run, pool)
     asked_one_by_one = store.requests["HeadObject"]
     rows = verify_batch(store, resampled, pool, 100)
@@ -181,7 +181,7 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     assert [(row.status, row.tagged) for row in rows] == [(Status.ARCHIVED, True)] * 2, rows[0].reason
     again = resample_batch(store, Batch(DAY, 1, list_day(store, listing.day, run).open), run, pool)
     assert {row.status for row in again} == {Status.ARCHIVED}
-    write_rows(world.files, rows, run_id=run.run_id, wave=1)
+    write_rows(world.files, rows, run_id=run.run_id, number=1)
     assert list_day(store, listing.day, run).final_count == 2
     return rows
 
@@ -218,7 +218,7 @@ def reconcile(world: World, rows: list[AuditRow], pool: Pool) -> None:
     (batch,) = batches_of(rows)
     set_out(world.files, replace(wanted, kind=Kind.RELEASE), batch, rows)  # and died
     assert settle(world.store, world.files, pool, abandoned_after=timedelta(0)).problems == []
-    drifts = reconcile_day(world.store, Day(prefix=PREFIX, date=DAY), wanted, pool, retention_years=6)
+    drifts = reconcile_day(world.store, world.files, Day(prefix=PREFIX, date=DAY), wanted, pool)
     assert drifts == []
     assert write_differences(
         world.files, wanted, [Drift(code="vanished", key=rows[0].key, sentence="nothing is there")]
@@ -229,7 +229,7 @@ def reconcile(world: World, rows: list[AuditRow], pool: Pool) -> None:
     again = tag_batch(world.store, verify_batch(world.store, begun_rows, pool), pool)
     assert all(row.verified and row.tagged for row in again)
     world.store.head(rows[0].key)
-    write_rows(world.files, again, run_id=f"r{uuid.uuid4().hex}", wave=1)
+    write_rows(world.files, again, run_id=f"r{uuid.uuid4().hex}", number=1)
 
 
 def actions_of(policy: str) -> list[str]:

@@ -89,7 +89,7 @@ FAILURE = rows(1, Status.FAILED, "refused: GetObject was refused (AccessDenied);
 
 def test_failures_are_grouped_by_reason_with_what_to_do() -> None:
     report = failures_report([*REJECTS, *FAILURE], {"truncated": 1234})
-    assert report.startswith("# What did not become small: 1,235 recordings")
+    assert report.startswith("# What was not archived: 1,235 recordings")
     assert f"| truncated | 1,234 | {meaning('truncated')} | {way_out('truncated')} |" in report
     assert report.index("## refused (failed): 1") < report.index("## truncated (rejected): 1,234")
     assert f"- 9 bytes &lt;are> left: `{key_of(19)}`\n- and 1,214 more, in the audit table" in report

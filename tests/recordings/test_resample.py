@@ -18,6 +18,7 @@ from recordings.provenance import provenance_of
 from recordings.recording import Day
 from recordings.resample import resample_recording
 from recordings.run import Run
+from recordings.s3.objects import Sight
 from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.rows import AuditRow, Status
@@ -198,11 +199,11 @@ def test_skips_what_somebody_else_owns(
     """In a bucket where each writer owns what it writes; whose the canary is, is the other one's word here."""
     bucket.enable_acls()
     bucket.put(KEY, a_call())
-    store.owner = "another account"
+    store.sight = Sight(owner="another account")
     assert resample(plan(bucket.name)).reason.startswith("other-owner: ")
     acl = store.acl(KEY, None)
     assert acl
-    store.owner = acl.owner
+    store.sight = Sight(owner=acl.owner)
     assert resample(plan(bucket.name)).status is Status.ARCHIVED
 
 
@@ -262,7 +263,7 @@ def test_sends_two_requests_for_an_untagged_recording(
 ) -> None:
     bucket.put(KEY, a_call())
     run = plan(bucket.name)
-    check_sight(store, run)
+    store.sight = check_sight(store, run)
     before = len(bucket.requests())
     resample(run)
     of_bucket = 1  # its lifecycle rules, once for a run

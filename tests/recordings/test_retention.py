@@ -7,8 +7,9 @@ import pytest
 
 from recordings.decision import weighed_by
 from recordings.estimate import look_at
+from recordings.lifecycle_rules import Rule, Stored
 from recordings.pool import Pool
-from recordings.retention import Retention, Rule, Stored, retention_of
+from recordings.retention import Retention, retention_of
 from recordings.retention_rules import RetentionRule
 from recordings.s3.store import Store
 from recordings.settings import Settings
@@ -114,8 +115,9 @@ def test_the_operators_own_rules_decide_what_is_worth_it_and_are_part_of_the_dig
     current_settings.cache_clear()
     assert len(digests) == 3
     assert said == (
-        "No lifecycle rule deletes recordings: they count as kept for ever, as what is tagged a=b; for 90 days after "
-        "the call, as every other recording, as ARCHIVE_RETENTION_RULES says (for ever counts as for 6 years)."
+        "No lifecycle rule deletes recordings: they count as kept for ever (rule for what is tagged a=b); for 90 days "
+        "after the call (rule for all other recordings), as ARCHIVE_RETENTION_RULES says (for ever counts as "
+        "for 6 years)."
     )
 
 

@@ -129,7 +129,7 @@ def test_the_setting_takes_them_as_json(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[{", " is no JSON (Expecting property name"),
+        ("[{", " is not valid JSON (Expecting property name"),
         ("90", ": Input should be a list, found 90"),
         ('{"keep_days": 90}', ": Input should be a list, found {'keep_days': 90}"),
         ('[{"keep": 90}]', ": rule 1, keep_days: Field required; rule 1, keep: Unexpected keyword argument, found 90"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -47,7 +48,7 @@ def later(row: AuditRow, days: float, status: Status, **changes: Any) -> AuditRo
 def sum_up(files: AuditFiles, tmp_path: Path) -> SumUp:
     def of(*rows: AuditRow, start: date | None = None, end: date | None = None) -> Savings:
         for wave, row in enumerate(rows):
-            write_rows(files, [row], run_id="r", wave=wave)
+            write_rows(files, [row], run_id="r", number=wave)
         return savings(files, PRICES, start, end)
 
     return of
@@ -66,6 +67,15 @@ def test_a_released_original_is_saved_from_its_release_on(sum_up: SumUp) -> None
     days = saved_by_day(result, AS_OF)
     assert days.index[0] == pd.Timestamp(2026, 1, 20)
     assert days.iloc[-1] == pytest.approx((30 * (-AFTER - TAG) + 10 * (BEFORE - AFTER - TAG)) / MONTH_DAYS)
+
+
+def test_an_original_is_overdue_once_its_grace_and_a_week_have_passed(sum_up: SumUp) -> None:
+    waits = replace(ROW, key="waits.wav")
+    result = sum_up(waits, ROW, later(ROW, 8, Status.RELEASED, original_kept=False))
+    archived_on = ARCHIVED_AT.date()
+    found = [figures(result, PRICES, archived_on + timedelta(days=days), 6) for days in (8, 14, 15)]
+    assert [each.originals_waiting for each in found] == [1, 1, 1]
+    assert [each.originals_overdue for each in found] == [0, 0, 1]
 
 
 def test_a_restored_recording_saves_nothing_and_leaves_its_replacement_to_be_paid(sum_up: SumUp) -> None:
@@ -159,7 +169,7 @@ def test_the_projection_ends_when_the_last_recording_has_been_kept_long_enough(s
 def test_a_column_that_no_file_has_is_null(tmp_path: Path, folder: str) -> None:
     """As in a table that an older version wrote, wherever it lies."""
     files = LocalFiles(tmp_path / folder)
-    (file,) = write_rows(files, [ROW], run_id="r", wave=1)
+    (file,) = write_rows(files, [ROW], run_id="r", number=1)
     path = tmp_path / folder / file.name
     kept = ["run_id", "bucket", "key", "status", "state_at", "started_at"]
     pq.write_table(pq.read_table(path, partitioning=None).select(kept), path)
@@ -311,6 +321,7 @@ def test_a_long_list_is_cut_on_the_page_and_says_so(sum_up: SumUp) -> None:
     assert len(result.not_small) == 103
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "labels"), [(1, ["12 Jan"]), (3, ["12 Jan", "13 Jan", "14 Jan"]), (40, ["Feb"])], ids=str
 )
@@ -322,6 +333,7 @@ def test_a_chart_of_few_days_names_each(sum_up: SumUp, days: int, labels: list[s
     assert not [text for text in texts if re.fullmatch(r"\d\d:\d\d", text)]
 
 
+@pytest.mark.slow
 def test_runs_close_together_or_alone_stand_side_by_side(sum_up: SumUp) -> None:
     started = pd.to_datetime(["2026-01-20 03:00", "2026-01-20 03:01", "2026-03-01 00:00"], utc=True)
     measured = dict.fromkeys(("wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"), 100.0)
@@ -344,6 +356,7 @@ def test_charts_of_years_are_drawn_by_month_and_are_the_same_each_time(sum_up: S
     assert first == again
 
 
+@pytest.mark.slow
 def test_many_runs_are_drawn_by_month(sum_up: SumUp) -> None:
     started = pd.date_range("2025-01-01", periods=200, tz="UTC")
     measured = dict.fromkeys(("wall_s", "cpu_s", "minutes", "marginal_usd", "waiting_usd"), 100.0)
@@ -395,7 +408,7 @@ def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: An
     rows = [row for row in rows if row.state_at or row.status not in SMALL_STATES]
     root = tmp_path_factory.mktemp("audit")
     for wave, row in enumerate(rows):
-        write_rows(LocalFiles(root), [row], run_id="r", wave=wave)
+        write_rows(LocalFiles(root), [row], run_id="r", number=wave)
     result = savings(LocalFiles(root), PRICES)
     by_pandas = pd.concat(
         [current(day) for _, day in read_audit(str(root)).groupby("recording_date")] or [read_audit(str(root))]
@@ -421,7 +434,7 @@ def test_the_documented_view_pandas_and_streaming_hold_the_same_rows(
     rows = [replace(row, bucket=("recordings", "elsewhere")[row.bytes_before % 2]) for row in rows if row.bytes_before]
     root, names = tmp_path_factory.mktemp("audit"), ["recording_date", "bucket", "key", "status", "started_at"]
     for wave in range(0, len(rows), rows_a_file):
-        write_rows(LocalFiles(root), rows[wave : wave + rows_a_file], run_id="r", wave=wave)
+        write_rows(LocalFiles(root), rows[wave : wave + rows_a_file], run_id="r", number=wave)
     streamed = sorted(tuple(getattr(row, name) for name in names) for row in _streamed(LocalFiles(root)))
     whole = read_audit(str(root))
     by_pandas = [current(day)[names] for _, day in whole.groupby("recording_date")]
@@ -461,3 +474,19 @@ def test_the_reports_table_of_ways_is_the_gates_to_the_cent(sum_up: SumUp) -> No
     key_figures = figures(result, PRICES, AS_OF, 6)
     assert "Recommended: `alaw-mono`" in savings_report(key_figures, {})
     assert "<p>Recommended: alaw-mono in GLACIER_IR" in page(result, key_figures, PRICES, [], "audit", {})
+
+
+def test_duckdb_writes_what_memory_does_not_hold_into_the_temporary_folder(
+    sum_up: SumUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default, into the folder in which the process was started: in a task on ECS, nobody may write there."""
+    connect, folders = duckdb.connect, list[str]()
+
+    def listening(**options: Any) -> Any:
+        folders.append(options["config"]["temp_directory"])
+        return connect(**options)
+
+    monkeypatch.setattr(duckdb, "connect", listening)
+    sum_up(ROW)
+    assert folders
+    assert all(Path(folder).parent == Path(gettempdir()) for folder in folders)

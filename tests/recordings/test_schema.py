@@ -13,15 +13,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recordings.conversion.judge import Fidelity
+from recordings.jobs.engine.traces import swapped
 from recordings.table.files import AuditFiles, open_table
 from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, current, read_audit
-from recordings.table.rows import AuditRow, Status
+from recordings.table.rows import MEASURED, AuditRow, Status
 from recordings.table.schema import athena_table, columns, current_view, document, duckdb_view
 from tests.bucket import DAY, Bucket
 from tests.recordings.tables import NOW, ROW
 
 NAMES = [field.name for field in fields(AuditRow)]
+
+
+def test_one_list_names_the_figures_of_the_judge_and_a_restored_row_has_none_of_them() -> None:
+    assert [field.name for field in fields(Fidelity)] == list(MEASURED)
+    measured: dict[str, Any] = dict.fromkeys(MEASURED, 1)
+    judged = replace(ROW, **measured)
+    restored = swapped(judged, judged.after)
+    assert [getattr(restored, name) for name in MEASURED] == [None] * len(MEASURED)
 
 
 @pytest.fixture
@@ -56,7 +66,7 @@ def table_in_s3(bucket: Bucket) -> str:
     """Three days, the last of another year."""
     audit_uri = f"s3://{bucket.name}/recordings"
     rows = [ROW, replace(ROW, recording_date=date(2026, 1, 13)), replace(ROW, recording_date=date(2027, 1, 1))]
-    write_rows(open_table(audit_uri), rows, run_id="r", wave=1)
+    write_rows(open_table(audit_uri), rows, run_id="r", number=1)
     return audit_uri
 
 
@@ -90,7 +100,7 @@ def test_duckdb_gets_real_dates_of_arrow_as_shown(table_in_s3: str) -> None:
 def test_duckdb_gets_real_dates_of_a_folder_as_shown(
     files: AuditFiles, audit_uri: str, sql: duckdb.DuckDBPyConnection
 ) -> None:
-    write_rows(files, [ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r", wave=1)
+    write_rows(files, [ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r", number=1)
     sql.execute(shown("sql", "read_parquet(").replace("<audit folder>", audit_uri))
     asked = "SELECT typeof(recording_date), recording_date FROM audit_current WHERE recording_date = DATE '2026-01-12'"
     assert sql.execute(asked).fetchall() == [("DATE", DAY)]
@@ -108,7 +118,7 @@ def test_athena_and_spark_are_told_of_dates() -> None:
 @pytest.mark.parametrize("folder", ["audit [old]", "o'audit", "a*b?/{c}"])
 def test_a_view_is_of_the_folder_that_is_named(tmp_path: Path, folder: str, sql: duckdb.DuckDBPyConnection) -> None:
     audit_uri = str(tmp_path / folder)
-    write_rows(open_table(audit_uri), [ROW], run_id="r", wave=1)
+    write_rows(open_table(audit_uri), [ROW], run_id="r", number=1)
     sql.execute(duckdb_view(audit_uri))
     assert sql.execute("SELECT key FROM audit").fetchall() == [(ROW.key,)]
 
@@ -129,7 +139,7 @@ def test_duckdb_runs_its_views(files: AuditFiles, audit_uri: str, sql: duckdb.Du
     confirmed = replace(ROW, status=Status.ALREADY_ARCHIVED, key="b.wav")
     rejected = replace(ROW, status=Status.REJECTED, key="c.wav")
     for wave, row in enumerate((ROW, released, confirmed, replace(ROW, key="b.wav"), rejected)):
-        write_rows(files, [row], run_id="r", wave=wave)
+        write_rows(files, [row], run_id="r", number=wave)
     files.create("_runs/r.end.json", b"{}")
     sql.execute(duckdb_view(audit_uri))
     sql.execute(current_view())
@@ -141,13 +151,13 @@ def test_duckdb_runs_its_views(files: AuditFiles, audit_uri: str, sql: duckdb.Du
 
 
 def test_duckdb_reads_a_dataset_of_arrow(files: AuditFiles, audit_uri: str, sql: duckdb.DuckDBPyConnection) -> None:
-    write_rows(files, [ROW], run_id="r", wave=1)
+    write_rows(files, [ROW], run_id="r", number=1)
     sql.register("audit", audit_dataset(audit_uri, DAY, DAY))
     assert sql.execute("SELECT recording_date, count(*) FROM audit GROUP BY ALL").fetchall() == [(DAY, 1)]
 
 
 def _written(files: AuditFiles, audit_uri: str) -> Path:
-    (file,) = write_rows(files, [ROW], run_id="r", wave=1)
+    (file,) = write_rows(files, [ROW], run_id="r", number=1)
     return Path(audit_uri) / file.name
 
 
@@ -177,7 +187,7 @@ def test_a_file_of_a_newer_version_is_read(files: AuditFiles, audit_uri: str, sq
 
 def test_files_are_compressed_and_say_which_keys_they_hold(files: AuditFiles, audit_uri: str) -> None:
     rows = [replace(ROW, key=f"{number:05d}.wav") for number in range(100)]
-    (file,) = write_rows(files, rows, run_id="r", wave=1)
+    (file,) = write_rows(files, rows, run_id="r", number=1)
     group = pq.read_metadata(Path(audit_uri) / file.name).row_group(0)
     by_name = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
     assert {column.compression for column in by_name.values()} == {"ZSTD"}
@@ -189,7 +199,7 @@ def test_files_are_compressed_and_say_which_keys_they_hold(files: AuditFiles, au
 
 def test_duckdb_skips_other_days(files: AuditFiles, audit_uri: str, sql: duckdb.DuckDBPyConnection) -> None:
     for day in range(1, 6):
-        write_rows(files, [replace(ROW, recording_date=DAY.replace(day=day))], run_id="r", wave=1)
+        write_rows(files, [replace(ROW, recording_date=DAY.replace(day=day))], run_id="r", number=1)
     sql.execute(duckdb_view(audit_uri))
     ((_, plan),) = sql.execute(
         "EXPLAIN ANALYZE SELECT key FROM audit WHERE recording_date = DATE '2026-01-03'"

@@ -46,7 +46,7 @@ RELEASED = f"its original was released by run r2 {WHEN_LATER}"
 
 @pytest.fixture
 def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path) -> Callable[..., Selected]:
-    write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", wave=1)
+    write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", number=1)
 
     def asked(kind: Kind = Kind.RESTORE, **wanted: Any) -> Selected:
         job = plan_job(kind, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **{"grace_days": 0, **wanted})
@@ -83,13 +83,13 @@ def contacts_of(found: Selected) -> list[str | None]:
             [],
         ),
         (
-            {"contact_ids": ["c1"], "run_id": "r9"},
+            {"contact_ids": ["c1"], "of_run": "r9"},
             [],
             [f"contact c1: the audit table has no archived recording of it by run r9; run r1 left it archived {WHEN}"],
             [],
         ),
-        ({"run_id": "r9"}, [], ["run r9: the audit table knows no such run"], []),
-        ({"run_id": "r2"}, [], ["run r2 archived nothing"], []),
+        ({"of_run": "r9"}, [], ["run r9: the audit table knows no such run"], []),
+        ({"of_run": "r2"}, [], ["run r2 archived nothing"], []),
         (
             {"start_date": DAY, "end_date": DAY},
             ["c1"],
@@ -122,7 +122,7 @@ def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., S
         row(6, Status.ERASED, "r9", LATER, reason="case: 2026-GDPR-1"),
         row(6, Status.HELD, "r7", LATER + timedelta(hours=1), reason="case: 2026-CV-1"),
     ]
-    write_rows(files, [replace(each, bucket=bucket.name) for each in since], run_id="r8", wave=1)
+    write_rows(files, [replace(each, bucket=bucket.name) for each in since], run_id="r8", number=1)
     selecting: Callable[..., Selected] = select
     return selecting
 
@@ -132,7 +132,7 @@ def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., S
     [
         ({"contact_ids": ["c1"]}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
         ({"keys": [key_of(1)]}, f"{key_of(1)}: it was expired by run r8 {WHEN_LATER}"),
-        ({"run_id": "r1"}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
+        ({"of_run": "r1"}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
         (
             {"contact_ids": ["c6"]},
             "contact c6: the audit table has no archived recording of it; "
@@ -172,7 +172,7 @@ def test_a_table_that_knows_only_of_a_destruction_brings_nothing_back(
         bucket.put(key_of(1), a_call())
         run_stages(plan(bucket.name))
     gone = row(1, Status.ERASED, "r9", LATER, bucket=bucket.name, contact_id=contact_of(key_of(1)))
-    write_rows(files, [gone], run_id="r9", wave=1)
+    write_rows(files, [gone], run_id="r9", number=1)
     job = plan_job(Kind.RESTORE, bucket=bucket.name, audit_uri=str(tmp_path / "audit"), **asked)
     found = selected(job, store, files, pool)
     said = "run r9 erased it on 2026-01-21"
@@ -184,7 +184,7 @@ def test_a_table_that_knows_only_of_a_destruction_brings_nothing_back(
 
 
 def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Any) -> None:
-    found = select(run_id="r1")
+    found = select(of_run="r1")
     assert contacts_of(found) == ["c1"]
     assert found.problems == (f"contact c2: {RELEASED}",)
 
@@ -222,7 +222,7 @@ def test_a_table_that_does_not_know_the_bucket(
 def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Bucket) -> None:
     rows = [row(n, Status.RELEASED, f"run-{n}", AT + timedelta(days=n), bucket=bucket.name) for n in range(10, 18)]
     write_rows(files, [*rows, *(replace(each, status=Status.ARCHIVED, run_id="r1", state_at=AT) for each in rows)],
-               run_id="r4", wave=1)  # fmt: skip
+               run_id="r4", number=1)  # fmt: skip
     (problem,) = select(prefixes=[PREFIX]).problems
     assert problem.endswith("others by 4 earlier runs"), problem
 

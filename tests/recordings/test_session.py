@@ -30,6 +30,8 @@ from recordings.table.reading import audit_dataset, audit_parts, final_recording
 from tests.bucket import DAY
 from tests.recordings.tables import ROW
 
+pytestmark = pytest.mark.slow
+
 TO_TABLE = ("s3:ListBucket", "s3:GetObject", "s3:PutObject")
 NOWHERE = "http://127.0.0.1:9"  # the port of discard, on which nobody listens
 WRONG = {"AWS_ACCESS_KEY_ID": "AKIANOBODY", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -176,7 +178,7 @@ def reads(world: World, session: Any = None) -> dict[str, Any]:
 
 
 def write(world: World, session: Any = None, **changes: Any) -> None:
-    write_rows(open_table(world.audit_uri, session), [replace(ROW, key=KEY, **changes)], run_id="r", wave=1)
+    write_rows(open_table(world.audit_uri, session), [replace(ROW, key=KEY, **changes)], run_id="r", number=1)
 
 
 @pytest.mark.parametrize("way", [*WAYS, by_process])
@@ -201,7 +203,7 @@ def test_keys_that_change_in_a_long_run_are_renewed(world: World) -> None:
     told = Path(os.environ["AWS_CONFIG_FILE"]).with_name("told.json")
     files = open_table(world.audit_uri, own_session())
     days = [DAY + timedelta(days=n) for n in range(3)]
-    write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r", wave=1)
+    write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r", number=1)
     read = []
     for part in audit_parts(files, days=1):
         read.append(part.count_rows())
@@ -209,7 +211,7 @@ def test_keys_that_change_in_a_long_run_are_renewed(world: World) -> None:
         tell(told, new)
         world.dismiss({"aws_access_key_id": old["AccessKeyId"]})
     assert read == [1, 1, 1]
-    write_rows(files, [ROW], run_id="r", wave=2)
+    write_rows(files, [ROW], run_id="r", number=2)
 
 
 def test_a_role_that_was_assumed_is_assumed_again_before_it_ends(world: World) -> None:
@@ -319,6 +321,6 @@ def test_tls_is_checked_against_the_bundle_that_boto3_is_told_of(
             monkeypatch.setenv(name, server.env[name])
         with closing(boto3.client("s3")) as client:
             client.create_bucket(Bucket="audit")
-        write_rows(open_table("s3://audit"), [ROW], run_id="r", wave=1)
+        write_rows(open_table("s3://audit"), [ROW], run_id="r", number=1)
         assert len(read_audit("s3://audit")) == 1
         gc.collect()  # ends our connections: over TLS the server would wait for them

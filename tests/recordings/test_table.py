@@ -50,7 +50,7 @@ def audit_uri(tmp_path: Path) -> str:
 
 def test_pandas_reads_the_table_as_it_lies(files: AuditFiles, audit_uri: str) -> None:
     rejected = replace(ROW, key="b.wav", status=Status.REJECTED, bytes_before=None, state_at=None)
-    write_rows(files, [rejected, ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r1", wave=1)
+    write_rows(files, [rejected, ROW, replace(ROW, recording_date=date(2026, 1, 13))], run_id="r1", number=1)
     files.create("_runs/r1.end.json", b"{}")
     frame = pd.read_parquet(audit_uri)
     assert read_audit(audit_uri).drop(columns="recording_date").equals(frame.drop(columns="recording_date"))
@@ -63,7 +63,7 @@ def test_pandas_reads_the_table_as_it_lies(files: AuditFiles, audit_uri: str) ->
 
 def test_read_audit_gives_every_row_of_the_dates(files: AuditFiles, audit_uri: str) -> None:
     days = [DAY + timedelta(days=n) for n in range(4)]
-    write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
+    write_rows(files, [replace(ROW, recording_date=day) for day in days], run_id="r1", number=1)
     frame = read_audit(audit_uri, start=days[1], end=days[2])
     assert frame["recording_date"].tolist() == days[1:3]
     assert (frame["recording_date"] == days[1]).tolist() == [True, False]
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_named_with_the_way_out(where: str, tmp_path: Path, re
     bucket = request.getfixturevalue("bucket") if where == "bucket" else None
     audit_uri = f"s3://{bucket.name}/audit" if bucket else str(tmp_path / "audit")
     rows = [replace(ROW, key=KEY, recording_date=DAY + timedelta(days=n)) for n in range(2)]
-    _, file = write_rows(files := open_table(audit_uri), rows, run_id="r1", wave=1)
+    _, file = write_rows(files := open_table(audit_uri), rows, run_id="r1", number=1)
     data = files.read(file.name)
     for damaged in (b"", b"garbage", data[:200], data[:-40]):
         if bucket:
@@ -110,7 +110,7 @@ def test_every_column_is_described_and_knows_whether_it_may_be_null() -> None:
 
 
 def test_files_are_listed_with_rows_and_digest(files: AuditFiles, audit_uri: str) -> None:
-    (file,) = write_rows(files, [ROW, replace(ROW, key="b.wav")], run_id="r1", wave=7)
+    (file,) = write_rows(files, [ROW, replace(ROW, key="b.wav")], run_id="r1", number=7)
     path = Path(audit_uri) / file.name
     assert file.name == "recording_date=2026-01-12/r1-0007.parquet"
     assert (file.rows, pq.read_metadata(path).num_rows) == (2, 2)
@@ -119,15 +119,15 @@ def test_files_are_listed_with_rows_and_digest(files: AuditFiles, audit_uri: str
 
 
 def test_a_file_is_never_written_twice(files: AuditFiles) -> None:
-    write_rows(files, [ROW], run_id="r1", wave=1)
+    write_rows(files, [ROW], run_id="r1", number=1)
     with pytest.raises(FileExistsError):
-        write_rows(files, [replace(ROW, key="b.wav")], run_id="r1", wave=1)
+        write_rows(files, [replace(ROW, key="b.wav")], run_id="r1", number=1)
 
 
 def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
     files = open_files(audit_uri, lambda name: Store(name, Settings()))
-    write_rows(files, [replace(ROW, key=KEY)], run_id="r1", wave=1)
+    write_rows(files, [replace(ROW, key=KEY)], run_id="r1", number=1)
     assert read_audit(audit_uri)["key"].tolist() == [KEY]
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
     done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
@@ -137,7 +137,7 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
 def test_a_file_in_s3_is_one_request(bucket: Bucket) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
     days = [DAY + timedelta(days=n) for n in range(3)]
-    write_rows(open_table(audit_uri), [replace(ROW, recording_date=day) for day in days], run_id="r1", wave=1)
+    write_rows(open_table(audit_uri), [replace(ROW, recording_date=day) for day in days], run_id="r1", number=1)
     before = len(bucket.requests())
     assert read_audit(audit_uri, days[1], days[2], ["key", "bytes_before"]).shape == (2, 2)
     assert bucket.requests_by_kind(since=before) == {"LIST": 3, "GET": 2}
@@ -150,7 +150,7 @@ def _later(row: AuditRow, hours: float, **changes: Any) -> AuditRow:
 def _current(files: AuditFiles, audit_uri: str) -> Callable[..., list[tuple[str, str]]]:
     def of(*rows: AuditRow) -> list[tuple[str, str]]:
         for wave, row in enumerate(rows):
-            write_rows(files, [row], run_id="r", wave=wave)
+            write_rows(files, [row], run_id="r", number=wave)
         frame = current(read_audit(audit_uri))
         return list(zip(frame["key"], frame["status"], strict=True))
 
@@ -172,7 +172,7 @@ def test_current_prefers_the_run_that_wrote_it(files: AuditFiles, audit_uri: str
 
 def test_current_keeps_buckets_apart_and_the_order_of_any_frame(files: AuditFiles, audit_uri: str) -> None:
     rows = [replace(ROW, key="b.wav"), ROW, replace(ROW, bucket="elsewhere"), replace(ROW, key="c.wav")]
-    write_rows(files, [*rows, *(_later(row, 1, status=Status.RELEASED) for row in rows)], run_id="r", wave=1)
+    write_rows(files, [*rows, *(_later(row, 1, status=Status.RELEASED) for row in rows)], run_id="r", number=1)
     frame = read_audit(audit_uri)
     chosen = frame[frame["key"] != "c.wav"]
     released = chosen[chosen["status"] == "released"]
@@ -202,7 +202,7 @@ def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
 def test_final_is_what_needs_no_further_look(
     files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
-    write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", wave=1)
+    write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", number=1)
     done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == Final(frozenset(expected), ())
 
@@ -214,7 +214,7 @@ def test_destroyed_is_what_the_last_state_says_and_no_content_of_it_is_final(fil
     erased = _later(rows[2], 1, status=Status.ERASED, verified=False, tagged=False, etag_after=None)
     lifted = _later(rows[0], 3, status=Status.LIFTED, verified=False, tagged=False)
     back = _later(rows[1], 2, status=Status.RESTORED)
-    write_rows(files, [*rows, *expired, erased, lifted, back], run_id="r", wave=1)
+    write_rows(files, [*rows, *expired, erased, lifted, back], run_id="r", number=1)
     done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     on = "on 2026-02-01"
     assert done.destroyed == {rows[0].key: f"run r1 expired it {on}", rows[2].key: f"run r1 erased it {on}"}
@@ -239,7 +239,7 @@ def test_final_is_of_the_day_and_its_shard(files: AuditFiles, audit_uri: str, sh
         "ivr-0": "calls/ivr/2026/01/12/0.wav",
         "other prefix": "other/2026/01/12/a.wav",
     }
-    write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", wave=1)
+    write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", number=1)
     day = Day(prefix="calls/", date=DAY, shard=shard)
     done = final_recordings(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
     assert sorted(key for key, _ in done.recordings) == sorted(keys[name] for name in expected)
@@ -262,7 +262,7 @@ def test_a_damaged_file_costs_only_what_it_made_final(
     uri = f"s3://{request.getfixturevalue('bucket').name}/audit" if in_s3 else audit_uri
     files = open_table(uri)
     for number in range(3):
-        write_rows(files, [replace(ROW, key=f"{FOLDER}{number}.wav")], run_id=f"r{number}", wave=1)
+        write_rows(files, [replace(ROW, key=f"{FOLDER}{number}.wav")], run_id=f"r{number}", number=1)
     names = sorted(files.names(f"recording_date={DAY}"))
     whole = files.read(names[1])
     if in_s3:

@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from recordings.pool import Pool
 from recordings.preflight.canary import check_sight
+from recordings.recording import Batch
+from recordings.resample import resample_batch
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
@@ -57,15 +61,39 @@ def test_what_has_no_room_for_the_tag_is_final_all_the_same(
 ) -> None:
     bucket.put(KEY, a_call(), Tagging="&".join(f"tag{number}=x" for number in range(10)))
     run = plan(bucket.name)
-    write_rows(files, run_stages(run), run_id=run.run_id, wave=1)
+    write_rows(files, run_stages(run), run_id=run.run_id, number=1)
     assert listed(run) == []
+
+
+@pytest.mark.parametrize("profile", ["alaw-mono", "flac-stereo", "opus-dual"])
+@pytest.mark.parametrize("next_profile", ["alaw-mono", "opus-dual"])
+def test_what_a_run_wrote_and_did_not_tag_is_verified_and_tagged_under_any_profile(
+    bucket: Bucket,
+    plan: PlanRun,
+    store: Store,
+    pool: Pool,
+    listed: Listed,
+    run_stages: Stages,
+    a_call: MakeCall,
+    profile: str,
+    next_profile: str,
+) -> None:
+    bucket.put(KEY, a_call())
+    died = plan(bucket.name, profile=profile)
+    resample_batch(store, Batch(died.start_date, 1, listed(died)), died, pool)
+    result = bucket.body(KEY)
+    assert bucket.tags(KEY) == {}
+    (row,) = run_stages(plan(bucket.name, profile=next_profile, readback_percent=100))
+    assert (row.status, row.verified, row.tagged) == (Status.ALREADY_ARCHIVED, True, True)
+    assert bucket.body(KEY) == result
+    assert bucket.tags(KEY) == {"converted": "True"}
 
 
 def test_sends_two_requests(bucket: Bucket, plan: PlanRun, store: Store, run_stages: Stages, a_call: MakeCall) -> None:
     for number in range(5):
         bucket.put(key_of(number), a_call(number))
     run = plan(bucket.name)
-    check_sight(store, run)
+    store.sight = check_sight(store, run)
     before = len(bucket.requests())
     run_stages(run)
     expected = {
