@@ -8,7 +8,7 @@ from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
 from recordings.run import plan_run
 from recordings.summary import RunSummary
 from tasks.names import run_namer
-from tasks.run import Progress, begin_run, end_run, open_ledger, preflight, runs_that_died, this_flow_run
+from tasks.run import WATCHED, Progress, begin_run, end_run, open_ledger, preflight, runs_that_died, this_flow_run
 from tasks.runner import bounded, chunks_of
 from tasks.stages import day_by_day, enter_wave, list_recordings, resample_recordings, tag_recordings, verify_recordings
 from tasks.workplace import at_work
@@ -19,6 +19,7 @@ from tasks.workplace import at_work
     flow_run_name=run_namer("archive"),
     task_runner=bounded(),
     persist_result=False,
+    **WATCHED,
 )
 def archive_recordings(
     bucket: str,
@@ -48,7 +49,8 @@ def archive_recordings(
         start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
-        accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
+        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty:
+            none.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
             that end in .wav.

@@ -61,7 +61,8 @@ def backfill_recordings(
         end_date: Last UTC day of calls.
         dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
         max_parallel: How many days are archived at once.
-        accept: Codes of the risks found by preflight that you accept, such as unversioned. Empty: none is accepted.
+        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty:
+            none.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
             that end in .wav.

@@ -5,16 +5,22 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.jobs.erase import Erasure
 from recordings.table.records import Kind
 from tasks.batches import erase_batch
-from tasks.jobs import carry_out
+from tasks.jobs import WATCHED, carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="erase-recordings", flow_run_name=job_namer(Kind.ERASE), task_runner=bounded(), persist_result=False)
+@flow(
+    name="erase-recordings",
+    flow_run_name=job_namer(Kind.ERASE),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def erase_recordings(
     *,
     contact_ids: list[str] | None = None,
@@ -35,10 +41,10 @@ def erase_recordings(
     week at least, so that a transcript that is written late goes, too.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field. Empty: not asked; if keys is empty, too, the run only
+        contact_ids: Contact ids of the calls, one in each field. Empty: none; if keys is empty, too, the run only
             takes up earlier requests.
-        keys: Keys of further objects to erase, whatever their names say. Empty: not asked.
-        case: The name of the request, as 2026-GDPR-0031. Each row names it.
+        keys: Keys of further objects to erase, whatever their names say. Empty: none.
+        case: A name for this request, such as 2026-GDPR-0031. Each row names it.
         start_date: First UTC day of the calls, if it is known: with both days, only the folders of these days and of
             the days beside them are listed. Empty: everything below the prefixes is listed.
         end_date: Last UTC day of the calls. Empty: it is not known.

@@ -5,17 +5,23 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.jobs.expire import Expiry
 from recordings.retention_rules import RetentionRule
 from recordings.table.records import Kind
 from tasks.batches import expire_batch
-from tasks.jobs import carry_out
+from tasks.jobs import WATCHED, carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="expire-recordings", flow_run_name=job_namer(Kind.EXPIRE), task_runner=bounded(), persist_result=False)
+@flow(
+    name="expire-recordings",
+    flow_run_name=job_namer(Kind.EXPIRE),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def expire_recordings(
     *,
     start_date: Day = None,
@@ -31,6 +37,7 @@ def expire_recordings(
 
     Retention counts in whole UTC days after the day of the call. A recording stays if any version of it is under a
     legal hold or locked, if it is tagged archive=exempt, if a case holds it, or if it is not what the table says.
+    Analyses and transcripts stay, too.
 
     Args:
         start_date: First UTC day of calls. Empty: no earliest day.

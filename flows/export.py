@@ -40,11 +40,12 @@ def export_recordings(
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
-        run_id: Only recordings that this run wrote rows of. Empty: all runs.
+        run_id: Only recordings of which the run with this id wrote rows. Empty: all runs.
         case: The name of the case, which the bag names. If contacts, keys, dates and run_id are empty, the bag has
             everything that the case holds now; if one of them is filled in, the case selects nothing. Empty: no case.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
-        as_pcm: Expand A-law to 16-bit PCM, which every program plays. The index has the checksum of what was stored.
+        as_pcm: Expand A-law, FLAC and Opus to 16-bit PCM, which every program plays. The index has the checksum of
+            what was stored.
         dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.
         destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this. In the
             audit bucket, the deployed role may write bags only below folders named _exports/.
@@ -66,7 +67,7 @@ def export_recordings(
         start_date=start_date,
         end_date=end_date,
         prefixes=prefixes,
-        run_id=run_id,
+        of_run=run_id,
         case=case,
         version=version,
         as_pcm=as_pcm,

@@ -5,15 +5,21 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, Percent
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.table.records import Kind
 from tasks.batches import check_batch
-from tasks.jobs import carry_out, search
+from tasks.jobs import WATCHED, carry_out, search
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="check-fixity", flow_run_name=job_namer(Kind.FIXITY), task_runner=bounded(), persist_result=False)
+@flow(
+    name="check-fixity",
+    flow_run_name=job_namer(Kind.FIXITY),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def check_fixity(
     *,
     start_date: Day = None,
@@ -34,8 +40,8 @@ def check_fixity(
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         sample_percent: Read this share of the recordings in full, another share at each check: with 20, five checks
-            read every recording once. With 0, nothing is read. Reading from GLACIER_IR costs $0.03 per GB:
-            docs/costs.md has the figures for a year.
+            read every recording once. It counts as a whole fraction: 60 reads a half. With 0, nothing is read. Reading
+            from GLACIER_IR costs $0.03 per GB: docs/costs.md has the figures for a year.
         dry_run: Only say how many recordings would be checked and what S3 would charge for it. Switch it off to check.
         missing_ok: Succeed even if nothing in the selection was ever archived.
         bucket: The bucket that Amazon Connect writes to.

@@ -5,16 +5,22 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.jobs.hold import Holding
 from recordings.table.records import Kind
 from tasks.batches import hold_batch
-from tasks.jobs import carry_out
+from tasks.jobs import WATCHED, carry_out
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="hold-recordings", flow_run_name=job_namer(Kind.HOLD), task_runner=bounded(), persist_result=False)
+@flow(
+    name="hold-recordings",
+    flow_run_name=job_namer(Kind.HOLD),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def hold_recordings(
     *,
     contact_ids: list[str] | None = None,
@@ -34,15 +40,17 @@ def hold_recordings(
 
     Archiving replaces a held recording only with include_held; the original stays beneath it, and both are held.
     In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
-    cases may hold one recording: the recording is free when the last case is lifted.
+    cases may hold one recording: the recording is free when the hold of the last case is lifted. What is written
+    later is not held: run the hold again.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field: all that the bucket holds of them. Empty: not asked.
-        keys: Keys of objects to hold. Empty: not asked.
+        contact_ids: Contact ids of the calls, one in each field: all that the bucket holds of them. Empty: none.
+        keys: Keys of objects to hold. Empty: none.
         start_date: First UTC day of calls; with contacts, the first day to look for them. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
-        run_id: Hold the recordings that this run archived; give no contacts, keys or dates with it. Empty: not asked.
-        case: The name of the case, as 2026-CV-0147. Each row names it.
+        run_id: Hold the recordings that the run with this id archived; give no contacts, keys or dates with it.
+            Empty: none.
+        case: The name of the case, such as 2026-CV-0147. Each row names it.
         lift: End the hold of this case instead.
         dry_run: Only say what would be held, and write nothing. Switch it off to hold.
         missing_ok: Succeed even if the bucket has nothing of a contact or under a key, or if something cannot be held.
@@ -65,7 +73,7 @@ def hold_recordings(
         keys=keys,
         start_date=start_date,
         end_date=end_date,
-        run_id=run_id,
+        of_run=run_id,
         case=case,
         dry_run=dry_run,
         missing_ok=missing_ok,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from recordings.handover.export import AudioVersion
 from recordings.profiles import PROFILES
@@ -40,3 +40,17 @@ AgeDays = Annotated[int, Field(ge=0)]
 LookbackDays = Annotated[int, Field(ge=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 BatchSize = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Table(BaseModel):
+    """The audit table of an instance."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, description="What people call the instance")
+    audit_uri: str = Field(description="The audit table: s3://bucket/prefix or a local folder")
+    role_arn: str = Field("", description="ARN of the role that may read the table. Empty: the run's own role")
+    price_list: str = Field("", description="JSON file of the instance's prices. Empty: those of the settings")
+
+
+Tables = Annotated[list[Table], Field(min_length=1)]

@@ -5,16 +5,22 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day
 from recordings.jobs.engine.job import days_to_compare, plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.table.records import Kind
-from tasks.jobs import carry_out
+from tasks.jobs import WATCHED, carry_out
 from tasks.names import job_namer
 from tasks.reconcile import compare, publish_differences, repair_batch
 from tasks.runner import bounded
 from tasks.schedule import scheduled_on
 
 
-@flow(name="reconcile-audit", flow_run_name=job_namer(Kind.RECONCILE), task_runner=bounded(), persist_result=False)
+@flow(
+    name="reconcile-audit",
+    flow_run_name=job_namer(Kind.RECONCILE),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def reconcile_audit(
     *,
     start_date: Day = None,

@@ -5,15 +5,21 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Count, Day
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.table.records import Kind
 from tasks.batches import release_batch
-from tasks.jobs import carry_out, search
+from tasks.jobs import WATCHED, carry_out, search
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="release-originals", flow_run_name=job_namer(Kind.RELEASE), task_runner=bounded(), persist_result=False)
+@flow(
+    name="release-originals",
+    flow_run_name=job_namer(Kind.RELEASE),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def release_originals(
     *,
     start_date: Day = None,
@@ -38,7 +44,7 @@ def release_originals(
             To look at a day at once, give its date. A dry run needs no selection.
         dry_run: Only say what would be released, and delete nothing. Switch it off to delete.
         grace_days: Keep the originals of recordings that were archived less than this many days ago. Empty: as
-            ARCHIVE_GRACE_DAYS says, 7 unless it is set. Of all that archiving costs, keeping originals costs most:
+            ARCHIVE_GRACE_DAYS says, 7 unless it is set. Originals cost more for every day that they stay:
             docs/costs.md has the figures.
         grace_days_read_back: The same for recordings that were read back and decoded in full, as readback_percent of
             the archiving run says. Empty: the same number.

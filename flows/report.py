@@ -1,14 +1,15 @@
-"""Report what archiving has saved, from the audit table alone."""
+"""Report what archiving has saved, from the audit table alone: in one instance, or in all of them."""
 
 from prefect import flow
 
-from flows.parameters import Day
+from flows.parameters import Day, Tables
+from recordings.savings.estate import InstanceFigures
 from recordings.savings.figures import Figures
-from tasks.names import name_of_savings
-from tasks.report import publish_report, sum_up
+from tasks.names import name_of_estate, name_of_savings
+from tasks.report import WATCHED, figures_of, publish_estate, publish_report, sum_up
 
 
-@flow(name="report-savings", flow_run_name=name_of_savings, persist_result=False)
+@flow(name="report-savings", flow_run_name=name_of_savings, persist_result=False, **WATCHED)
 def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None) -> Figures:
     """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 
@@ -27,3 +28,24 @@ def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None)
     """
     savings = sum_up(audit_uri, start_date, end_date)
     return publish_report(audit_uri, savings)
+
+
+@flow(name="report-estate", flow_run_name=name_of_estate, persist_result=False)
+def report_estate(tables: Tables, start_date: Day = None, end_date: Day = None) -> list[InstanceFigures]:
+    """Publish a page with a line for each instance and the sum, beside the first table and as an artifact.
+
+    Args:
+        tables: The audit tables, one for each instance.
+        start_date: First UTC day of calls. Empty: the first in each table.
+        end_date: Last UTC day of calls. Empty: the last in each table.
+
+    Returns:
+        The key figures of each instance.
+
+    Raises:
+        InvalidRequest: The parameters make no sense. Nothing was written.
+        EstateIncomplete: The page lacks instances whose tables cannot be read; the error names them and says why.
+    """
+    instances = [figures_of(**table.model_dump(), start=start_date, end=end_date) for table in tables]
+    beside = next((table for table, each in zip(tables, instances, strict=True) if each.figures), tables[0])
+    return publish_estate(beside.audit_uri, beside.role_arn, instances)

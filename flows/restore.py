@@ -5,15 +5,21 @@ from prefect.runtime import flow_run
 
 from flows.parameters import Day, Words
 from recordings.jobs.engine.job import plan_job
-from recordings.jobs.engine.result import JobSummary
+from recordings.jobs.engine.summary import JobSummary
 from recordings.table.records import Kind
 from tasks.batches import restore_batch
-from tasks.jobs import carry_out, search
+from tasks.jobs import WATCHED, carry_out, search
 from tasks.names import job_namer
 from tasks.runner import bounded
 
 
-@flow(name="restore-recordings", flow_run_name=job_namer(Kind.RESTORE), task_runner=bounded(), persist_result=False)
+@flow(
+    name="restore-recordings",
+    flow_run_name=job_namer(Kind.RESTORE),
+    task_runner=bounded(),
+    persist_result=False,
+    **WATCHED,
+)
 def restore_recordings(
     *,
     contact_ids: list[str] | None = None,
@@ -38,7 +44,7 @@ def restore_recordings(
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
-        run_id: Only what this archiving run archived. Empty: all runs.
+        run_id: Only what the archiving run with this id archived. Empty: all runs.
         everything: Restore all that is archived, if nothing above is filled in.
         dry_run: Only say what would be restored, and write nothing. Switch it off to restore.
         missing_ok: Succeed even if some of what was selected does not exist or cannot come back.
@@ -61,7 +67,7 @@ def restore_recordings(
         start_date=start_date,
         end_date=end_date,
         prefixes=prefixes,
-        run_id=run_id,
+        of_run=run_id,
         everything=everything,
         dry_run=dry_run,
         missing_ok=missing_ok,

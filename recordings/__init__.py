@@ -7,7 +7,8 @@ Read the modules of this folder in this order:
 - proof and commit: ``marks``, ``holds``, ``versions``, ``verify``, ``tag``, ``ledger``, ``provenance``, ``dead_runs``,
   ``checksums``
 - the result, and the words for it: ``summary``, ``glossary``, ``formatting``
-- what it costs: ``pricing``, ``retention_rules``, ``retention``, ``gate``, ``keeping``, ``estimate``
+- what it costs: ``pricing``, ``retention_rules``, ``lifecycle_rules``, ``retention``, ``gate``, ``keeping``,
+  ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``,
   ``build``
 
@@ -24,19 +25,20 @@ Four other folders use the modules above, and none of the four uses another:
   ``checks``; ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, what follows archiving: ``restore``, ``release``, ``expire`` with ``expiring_day``, ``erase``, ``hold``,
-  ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. The code that they share is in ``jobs/engine``. A job
-  and its outcome: ``job``, ``kinds``, ``work``, ``result``. The search for recordings, in the table, by their
-  provenance or in a listing: ``selection``, ``vain``, ``left``, ``search``, ``by_provenance``, ``object_search``.
-  Changes to the bucket, each of which gets a row even after a crash: ``intents``, ``aftermath``, ``settlement``,
-  ``cases``, ``deletion``
-- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by ``hand``
+  ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. The code that they share is in ``jobs/engine``. A job,
+  its outcome and its course: ``job``, ``kinds``, ``work``, ``due``, ``result``, ``summary``, ``course``. The search for
+  recordings, in the table, by their provenance or in a listing: ``selection``, ``vain``, ``left``, ``search``,
+  ``by_provenance``, ``object_search``. Changes to the bucket, each of which gets a row even after a crash: ``intents``,
+  ``traces``, ``settlement``, ``cases``, ``meanwhile``, ``deletion``
+- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``contact_lens``, ``bag``, all used by
+  ``hand_over``
 
 Two folders say to people what came of all this; the second uses the first:
 
 - ``reports``, pages, tables and names of runs: ``run``, ``cost``, ``failures``, ``findings``, ``markdown``;
   ``backfill``; ``job``, ``originals``, ``endings``, ``differences``, ``export``; ``forecast``, ``keeping``; ``names``
-- ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``;
-  ``scenarios``, ``cost_chart``
+- ``savings``, what archiving saved: ``sums``, ``figures``, ``charts``, ``page``, ``excel``, ``files``,
+  ``estate``; ``scenarios``, ``cost_chart``
 """
 
 __version__ = "0.1.0"

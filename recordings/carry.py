@@ -5,8 +5,7 @@ from urllib.parse import unquote_plus
 
 from recordings.errors import Unproven
 from recordings.marks import MAX_TAGS, without_converted
-from recordings.provenance import UNVERSIONED
-from recordings.s3.objects import StoredObject, Written
+from recordings.s3.objects import UNVERSIONED, StoredObject, Written
 from recordings.s3.store import Store
 
 

@@ -30,6 +30,7 @@ from recordings.table.rows import STATES
 
 _LINES_AT_ONCE = 50_000
 _FIELDS = 7
+_SHA256_BYTES = 32
 _MAX_NAMED = 1000  # objects of each kind that a comparison names; it counts all
 _SIDES = ("version_before", "sha256_before", "version_after", "sha256_after")
 _COLUMNS = (*STATE_COLUMNS, *_SIDES)
@@ -52,7 +53,7 @@ class Computed:
 
 
 @dataclass(slots=True, kw_only=True)
-class Comparison:
+class ReportComparison:
     """What became of comparing a report with the audit table."""
 
     report: str
@@ -72,7 +73,7 @@ class Comparison:
         return "\n".join([f"{self.report}: {', '.join(counts)}", *self.named])
 
 
-def compare_checksums(report: str | Path, audit_uri: str, session: Session | None = None) -> Comparison:
+def compare_checksums(report: str | Path, audit_uri: str, session: Session | None = None) -> ReportComparison:
     """Compare a CSV file of the report, on this machine, with the table. Memory does not grow with the report.
 
     Raises InvalidRequest where the file is not such a report, or there is no audit table; AuditDamaged, naming the
@@ -80,9 +81,9 @@ def compare_checksums(report: str | Path, audit_uri: str, session: Session | Non
     """
     files, path = open_table(audit_uri, session), Path(report)
     check_table(files, audit_uri)
-    found = Comparison(report=str(report))
+    found = ReportComparison(report=str(report))
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             computed = computed_in(lines, str(report))
             while some := list(islice(computed, _LINES_AT_ONCE)):
                 _compare(found, some, files)
@@ -93,15 +94,27 @@ def compare_checksums(report: str | Path, audit_uri: str, session: Session | Non
 
 def computed_in(lines: Iterable[str], report: str) -> Iterator[Computed]:
     """What each line of a report says; ``report`` is its name. Raises InvalidRequest for what is no such line."""
-    for number, line in enumerate(csv.reader(lines), start=1):
+    for number, line in enumerate(_fields_of(lines, report), start=1):
         if len(line) < _FIELDS:
-            raise InvalidRequest(
-                f"report {report!r}, line {number} has {plural(len(line), 'field')}, not {_FIELDS}: give a CSV file of "
-                "the results folder that the report's manifest.json names"
-            )
+            raise _no_report(report, f"line {number} has {plural(len(line), 'field')}, not {_FIELDS}")
         bucket, key, version_id, status, _, _, *message = line  # where a task failed, not all quotes are doubled
         sha256, trouble = _result(status, ",".join(message))
         yield Computed(bucket=bucket, key=key, version_id=version_id, sha256=sha256, trouble=trouble)
+
+
+def _fields_of(lines: Iterable[str], report: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines)
+    except UnicodeDecodeError as error:
+        raise _no_report(report, "is not text: unpack it if it is compressed") from error
+    except csv.Error as error:
+        raise _no_report(report, f"is not CSV: {error}") from error
+
+
+def _no_report(report: str, flaw: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"report {report!r}, {flaw}: give a CSV file of the results folder that the report's manifest.json names"
+    )
 
 
 def _result(status: str, message: str) -> tuple[str | None, str | None]:
@@ -112,13 +125,18 @@ def _result(status: str, message: str) -> tuple[str | None, str | None]:
         told: Mapping[str, Any] = json.loads(message)
         algorithm, kind = told["checksumAlgorithm"], told["checksumType"]
         if (algorithm, kind) == ("SHA256", "FULL_OBJECT"):
-            return base64.b64decode(told["checksum_base64"]).hex(), None
+            digest = base64.b64decode(told["checksum_base64"], validate=True)
+            return (digest.hex(), None) if len(digest) == _SHA256_BYTES else _not_understood(message)
     except (ValueError, TypeError, KeyError):
-        return None, f"its message is not understood: {message}"
+        return _not_understood(message)
     return None, f"the report has {algorithm} ({kind}): ask for SHA256 of the full object"
 
 
-def _compare(found: Comparison, computed: Sequence[Computed], files: AuditFiles) -> None:
+def _not_understood(message: str) -> tuple[None, str]:
+    return None, f"its message is not understood: {message}"
+
+
+def _compare(found: ReportComparison, computed: Sequence[Computed], files: AuditFiles) -> None:
     for (bucket, day), objects in _by_day(computed).items():
         hashes = _hashes(files, bucket, day) if day else {}
         for each in objects:
@@ -151,7 +169,7 @@ def _expected(hashes: Hashes, computed: Computed) -> str | None:
     return next((hashes[name] for name in names if name in hashes), None)
 
 
-def _count(found: Comparison, computed: Computed, expected: str | None) -> None:
+def _count(found: ReportComparison, computed: Computed, expected: str | None) -> None:
     if computed.sha256 is None:
         found.not_computed += 1
         _name(found, f"{computed}: {computed.trouble}")
@@ -164,6 +182,6 @@ def _count(found: Comparison, computed: Computed, expected: str | None) -> None:
         _name(found, f"{computed}: expected SHA-256 {expected}, found {computed.sha256}")
 
 
-def _name(found: Comparison, sentence: str) -> None:
+def _name(found: ReportComparison, sentence: str) -> None:
     if len(found.named) < _MAX_NAMED:
         found.named.append(sentence)

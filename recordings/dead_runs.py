@@ -7,6 +7,7 @@ from recordings.recording import Window
 from recordings.run import Run
 from recordings.table.records import Kind, StartRecord, began_at
 
+Asked = Run | StartRecord  # what an archiving run was asked for, by itself or by its record
 DeadRuns = Mapping[str, Sequence[Window]]  # by run id: the windows it left undone
 
 
@@ -23,8 +24,20 @@ def is_old(start: StartRecord, run: Run, age: timedelta) -> bool:
     return run.started_at - began_at(start.run_id) > age
 
 
-def is_like(start: StartRecord, run: Run) -> bool:
-    """The same conversion of recordings that this run may touch, too."""
+def is_like(run: Asked, other: Asked) -> bool:
+    """Whether ``run`` was asked for the same conversion, of recordings that ``other`` may touch, too.
+
+    ``other`` finishes whatever such a run began. What only the options of ``run`` would have archived stays as it is,
+    and its rows say why.
+    """
     ours = (run.bucket, run.profile_name, run.storage_class)
-    theirs = (start.bucket, start.profile_name, start.storage_class)
-    return ours == theirs and set(start.prefixes) <= set(run.prefixes)
+    theirs = (other.bucket, other.profile_name, other.storage_class)
+    return ours == theirs and set(run.prefixes) <= set(other.prefixes)
+
+
+def does_no_more(run: Asked, other: Asked) -> bool:
+    """Whether ``run``, on the same days, would archive nothing that ``other`` does not."""
+    has_no_more_options = (
+        run.include_held <= other.include_held and run.archive_unprofitable <= other.archive_unprofitable
+    )
+    return is_like(run, other) and has_no_more_options

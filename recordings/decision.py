@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
 from recordings.holds import check_no_case_holds
+from recordings.lifecycle_rules import Stored
 from recordings.marks import CONVERTED_TAG, check_not_exempt
 from recordings.pricing import MONTH_DAYS, costs_more, prices
 from recordings.provenance import check_room_for_provenance, provenance_of
 from recordings.recording import Recording
-from recordings.retention import Retention, Stored
+from recordings.retention import Retention
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store, tagging
@@ -58,7 +59,7 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
 
 def _tags(store: Store, current: StoredObject) -> dict[str, str]:
     """The object's tags. They are not requested where S3 is known to report tag counts, and reports none."""
-    if current.tag_count == 0 or (current.tag_count is None and store.shows_tag_counts):
+    if current.tag_count == 0 or (current.tag_count is None and store.sight.shows_tag_counts):
         return {}
     return store.tags(current.key, current.version_id)
 
@@ -68,8 +69,9 @@ def _check_ownership(store: Store, current: StoredObject) -> None:
     if acl and acl.grants:
         whom = ", ".join(f"{grantee} ({permission})" for grantee, permission in acl.grants)
         raise Skipped("acl-grants", f"a replacement would not be open to {whom}; disable ACLs on the bucket")
-    if acl and store.owner and acl.owner != store.owner:
-        raise Skipped("other-owner", f"{acl.owner} owns it, but {store.owner} would own a replacement; disable ACLs")
+    ours = store.sight.owner
+    if acl and ours and acl.owner != ours:
+        raise Skipped("other-owner", f"{acl.owner} owns it, but {ours} would own a replacement; disable ACLs")
 
 
 def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:

@@ -9,7 +9,7 @@ import heapq
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -256,10 +256,15 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
 
     convertible = [look.convertible for look in looks]
     kept = [price_list.object_month(look.recording.size_bytes, look.recording.storage_class) for look in looks]
-    saved = [
-        was - price_list.object_month(look.bytes_after, run.storage_class) - price_list.tags_month(1)
-        for was, look in zip(kept, looks, strict=True)
-    ]
+
+    def saved_at(share: float) -> list[float]:
+        """Of each recording a month, where the profile leaves so much of the size that is expected of it."""
+        return [
+            was - price_list.object_month(round(look.bytes_after * share), run.storage_class) - price_list.tags_month(1)
+            for was, look in zip(kept, looks, strict=True)
+        ]
+
+    saved = saved_at(1)
     return Forecast(
         terms=run.terms,
         recordings=survey.count,
@@ -269,9 +274,9 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
         usd_month_listed=sum(price_list.storage_month(size, name) for name, size in survey.billed_by_class.items()),
         archived=by_count(map(float, archived)),
         bytes_before=by_size(sizes),
-        bytes_after=_spread(by_size(look.bytes_after for look in looks), run.profile),
+        bytes_after=_spread(lambda share: by_size(look.bytes_after * share for look in looks), run.profile),
         minutes=by_size(look.minutes for look in looks),
-        saved_month=by_size(saved),
+        saved_month=_spread(lambda share: by_size(saved_at(share)), run.profile),
         originals_month=by_size(kept),
         cost=by_count(_cost(look, run, price_list) for look in looks).plus(
             _cost_of_runs(survey, run, price_list, runs)
@@ -293,10 +298,15 @@ def forecast(survey: Survey, looks: Sequence[Look], run: Run, price_list: PriceL
     )
 
 
-def _spread(expected: Interval, profile: Profile) -> Interval:
-    """The interval, wider by how much the size that a profile leaves differs from bucket to bucket."""
-    least, most = (ratio / profile.size_ratio for ratio in profile.size_ratios)
-    return Interval(low=expected.low * least, expected=expected.expected, high=expected.high * most)
+def _spread(estimate: Callable[[float], Interval], profile: Profile) -> Interval:
+    """An estimate, wider by how much the size that a profile leaves differs from bucket to bucket.
+
+    ``estimate`` takes the share of the expected size.
+    """
+    expected = estimate(1)
+    ends = [estimate(ratio / profile.size_ratio) for ratio in profile.size_ratios]
+    low, high = min(each.low for each in ends), max(each.high for each in ends)
+    return Interval(low=low, expected=expected.expected, high=high)
 
 
 def _cost(look: Look, run: Run, price_list: PriceList) -> float:

@@ -45,7 +45,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
     "being-deleted": Term(
-        "A run had set out to delete the object before it was tagged, and S3 does not keep it from doing so.",
+        "A run had set out to delete the object before it was tagged, and S3 does not prevent the deletion.",
         "Hold it again when that run has ended.",
     ),
     "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
@@ -88,7 +88,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "hold-differs": Term(
         "S3 does not show the hold as the run had set it.",
-        "Run it again; if that does not help, look at the role's permissions.",
+        "Run the same flow again; if that does not help, look at the role's permissions.",
     ),
     "in-grace": Term("The recording was archived less than grace_days ago, so its original is kept for now."),
     "in-retention": Term(
@@ -118,7 +118,7 @@ REASONS: Mapping[str, Term] = {
     "not-deleted": Term(
         "A release ended before it deleted the original, which is still there.", "Run the release again."
     ),
-    "not-done": Term("A run ended before it had set or lifted the hold.", "Run it again."),
+    "not-done": Term("A run ended before it had set or lifted the hold.", "Run hold_recordings again."),
     "not-held": Term("The case does not hold the object.", "Check the name of the case."),
     "not-in-table": Term(
         "The audit table does not know the recording, so nobody can say what it is.",
@@ -159,7 +159,7 @@ REASONS: Mapping[str, Term] = {
     "partial-frame": Term("The sound ends in the middle of a sample.", _LISTEN),
     "partly-deleted": Term(
         "The run was to delete the whole recording; the original is gone, and the replacement is still there.",
-        "Run it again.",
+        "Run the expiry or the erasure again.",
     ),
     "provenance-differs": Term(
         "The replacement does not name this original as the one it was made from, so the original was kept.",
@@ -191,7 +191,8 @@ REASONS: Mapping[str, Term] = {
     ),
     "retention": Term("The rule by which the retention had ended."),
     "row-missing": Term(
-        "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
+        "The object was archived by a run whose row is not in the audit table.",
+        "Run reconcile_audit with repair=True: it writes the row.",
     ),
     "settled": Term("A run ended before it could write this row; a later run looked and wrote it under that run's id."),
     "short-read": Term(
@@ -200,7 +201,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "speakers-cancel": Term(
         "Mixing the two channels to one would erase speech, because one is the inverse of the other.",
-        "Archive the day with the profile alaw-stereo, which keeps the channels apart.",
+        "Archive the day with a profile that keeps the channels apart, such as alaw-stereo.",
     ),
     "stage-failed": Term(
         "A whole batch failed in one stage; the sentence has the error.",
@@ -216,12 +217,15 @@ REASONS: Mapping[str, Term] = {
     "tag-limit": Term(
         "The object has ten tags already, as many as S3 allows, so only its metadata says it is converted."
     ),
-    "tag-missing": Term("The replacement is not tagged converted=True.", "Reconcile with repair=True sets the tag."),
+    "tag-missing": Term(
+        "The replacement is not tagged converted=True.", "Run reconcile_audit with repair=True: it sets the tag."
+    ),
     "tags-differ": Term(
         "The replacement does not have the tags that the original had.",
         "Compare the tags of the two versions and set those that are missing.",
     ),
     "tags-too-long": Term("The object's tags are too long to be sent with a replacement.", _LEFT_ALONE),
+    "too-large": Term("The object, or what it would become, takes more memory than a run has.", _LEFT_ALONE),
     "too-long": Term("The recording is longer than a call can be.", _LISTEN),
     "too-many-cases": Term(
         "The names of so many cases do not fit into one tag.",
@@ -238,7 +242,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "unproven": Term(
         "The audit table does not prove that the original may be deleted, so it was kept.",
-        "Reconcile with repair=True, then release again.",
+        "Run reconcile_audit with repair=True, then release again.",
     ),
     "underway": Term(
         "A run has set out to delete the recording, or to bring it back, and has not said how that ended.",
@@ -266,11 +270,11 @@ DIFFERENCES: Mapping[str, Term] = {
     ),
     "erase-untold": Term(
         "An erasure deleted the recording, or a part of it, and ended before it wrote its row.",
-        "Reconcile with repair=True writes the row; the next erasure deletes the rest.",
+        "Run reconcile_audit with repair=True: it writes the row; the next erasure deletes the rest.",
     ),
     "expire-untold": Term(
         "An expiry deleted the recording, or a part of it, and ended before it wrote its row.",
-        "Reconcile with repair=True writes the row; the next expiry deletes the rest.",
+        "Run reconcile_audit with repair=True: it writes the row; the next expiry deletes the rest.",
     ),
     "new-since": Term(
         "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
@@ -286,11 +290,11 @@ DIFFERENCES: Mapping[str, Term] = {
     ),
     "release-untold": Term(
         "A release deleted the original and ended before it wrote its row.",
-        "Reconcile with repair=True writes the row.",
+        "Run reconcile_audit with repair=True: it writes the row.",
     ),
     "restore-untold": Term(
         "A restore brought the original back and ended before it wrote its row.",
-        "Reconcile with repair=True writes the row.",
+        "Run reconcile_audit with repair=True: it writes the row.",
     ),
     "resurrected": Term(
         "The audit table says that a run deleted the original, or the whole recording, but it is there.",
@@ -301,9 +305,12 @@ DIFFERENCES: Mapping[str, Term] = {
         "Let expire_recordings delete it; what is held, locked or exempt stays.",
     ),
     "row-missing": Term(
-        "The object was archived by a run whose row is not in the audit table.", "Reconcile with repair=True writes it."
+        "The object was archived by a run whose row is not in the audit table.",
+        "Run reconcile_audit with repair=True: it writes the row.",
     ),
-    "tag-missing": Term("The replacement is not tagged converted=True.", "Reconcile with repair=True sets the tag."),
+    "tag-missing": Term(
+        "The replacement is not tagged converted=True.", "Run reconcile_audit with repair=True: it sets the tag."
+    ),
     "unavailable": Term("S3 or the network failed during the comparison.", _RERUN),
     "unreadable": Term("S3 refused to show the object; the sentence has its answer.", "Grant what the sentence names."),
     "vanished": Term(

@@ -6,6 +6,7 @@ cases between spaces. Every flow that deletes or replaces a recording asks for b
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -68,12 +69,29 @@ def case_of(reason: str | None) -> str | None:
 
 def cases_by_key(rows: pd.DataFrame) -> dict[str, frozenset[str]]:
     """The cases that hold each recording, by the rows of its day: those that held it, and have not lifted it since."""
+    return {key: frozenset(held.cases) for key, held in _told(rows).items() if held.cases}
+
+
+def held_before(rows: pd.DataFrame) -> frozenset[str]:
+    """The keys that others had held before ours: as the row says with which the present series of our holds began."""
+    return frozenset(key for key, held in _told(rows).items() if held.was_before)
+
+
+@dataclass(slots=True)
+class _Held:
+    cases: set[str] = field(default_factory=set)
+    was_before: bool = False
+
+
+def _told(rows: pd.DataFrame) -> dict[str, _Held]:
+    """What the held and lifted rows come to, each recording's in the order of their runs."""
     told = rows[rows["status"].isin((Status.HELD, Status.LIFTED))].sort_values("started_at", kind="stable")
-    held: dict[str, set[str]] = {}
+    found: dict[str, _Held] = {}
     for key, status, reason in told[["key", "status", "reason"]].itertuples(index=False):
-        case = case_of(reason)
+        held, case = found.setdefault(key, _Held()), case_of(reason)
         if case and status == Status.HELD:
-            held.setdefault(key, set()).add(case)
+            held.was_before = f"; {BEFORE}" in reason or (bool(held.cases) and held.was_before)
+            held.cases.add(case)
         elif case:
-            held.setdefault(key, set()).discard(case)
-    return {key: frozenset(cases) for key, cases in held.items() if cases}
+            held.cases.discard(case)
+    return found

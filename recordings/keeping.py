@@ -1,4 +1,4 @@
-"""Ways of keeping recordings, among which the person who pays decides: what each costs, and what it gives up."""
+"""Ways of keeping recordings: what each costs and what it gives up, so that the person who pays can choose."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Convertible:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Archived recordings that count as alike; byte counts are of one recording, as S3 bills it."""
+    """Archived recordings that are treated as equal; byte counts are of one recording, as S3 bills it."""
 
     recordings: int
     kept: Kept
@@ -89,7 +89,7 @@ class WayOfKeeping:
 
 
 def ways_of_keeping(terms: Terms) -> Iterator[WayOfKeeping]:
-    """All ways: no change, a lifecycle rule, and each profile with each grace period, that of ``terms`` included."""
+    """All ways: no change, a lifecycle rule, and each profile with each grace period, including that of ``terms``."""
     yield WayOfKeeping(profile=None, terms=None)
     yield WayOfKeeping(profile=None, terms=terms)
     for name, profile in PROFILES.items():

@@ -77,7 +77,7 @@ class Ledger:
         for row in self._waiting:
             by_day.setdefault(row.recording_date, []).append(row)
         for day, rows in sorted(by_day.items()):
-            self.files += write_rows(self._files, rows, run_id=self.run.run_id, wave=number)
+            self.files += write_rows(self._files, rows, run_id=self.run.run_id, number=number)
             self.tally += tally(rows)
             failed = [row for row in rows if row.status in (Status.FAILED, Status.REJECTED, Status.CHANGED)]
             self.failures = failed_first([*self.failures, *failed])[:_FAILURES_SHOWN]  # failed rows first

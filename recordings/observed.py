@@ -1,7 +1,7 @@
-"""Rows by what lies in the bucket: a recording as it is listed, a replacement as its own provenance describes it."""
+"""Rows by what is known: a key only, what a listing shows, or what a replacement's own provenance says."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from recordings.build import SOFTWARE_VERSION
 from recordings.errors import Rejected
@@ -14,21 +14,47 @@ from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Side, Status
 
 
+def bare_row(
+    key: str,
+    day: date,
+    *,
+    bucket: str,
+    run_id: str,
+    status: Status = Status.FAILED,
+    reason: str | None = None,
+    profile: str = "none",
+    software_version: str = SOFTWARE_VERSION,
+) -> AuditRow:
+    """The row of an object of which only the key is known, and the UTC day under which its rows lie."""
+    return AuditRow(
+        run_id=run_id,
+        recording_date=day,
+        bucket=bucket,
+        key=key,
+        contact_id=contact_of(key),
+        status=status,
+        reason=reason,
+        profile=profile,
+        started_at=datetime.now(UTC),
+        software_version=software_version,
+    )
+
+
 def listed_row(recording: Recording, run: Run) -> AuditRow:
     """The row of a recording with what the listing alone shows."""
-    return AuditRow(
-        run_id=run.run_id,
-        recording_date=recording.recording_date,
+    row = bare_row(
+        recording.key,
+        recording.recording_date,
         bucket=recording.bucket,
-        key=recording.key,
-        contact_id=recording.contact_id,
-        status=Status.FAILED,
+        run_id=run.run_id,
         profile=run.profile_name,
+        software_version=run.software_version,
+    )
+    return replace(
+        row,
         bytes_before=recording.size_bytes,
         etag_before=recording.etag,
         storage_class_before=recording.storage_class,
-        started_at=datetime.now(UTC),
-        software_version=run.software_version,
     )
 
 
@@ -39,17 +65,7 @@ def found_row(store: Store, key: str) -> AuditRow | None:
     day = date_of(key)
     if provenance is None or day is None:
         return None
-    row = AuditRow(
-        run_id=provenance.run_id,
-        recording_date=day,
-        bucket=store.bucket,
-        key=key,
-        contact_id=contact_of(key),
-        status=Status.FAILED,
-        profile=provenance.profile,
-        started_at=datetime.now(UTC),
-        software_version=SOFTWARE_VERSION,
-    )
+    row = bare_row(key, day, bucket=store.bucket, run_id=provenance.run_id, profile=provenance.profile)
     return confirmed_row(store, row, current)
 
 

@@ -54,7 +54,7 @@ _ROWS = (
         size_ratio=0.5,
         size_ratios=(0.5, 0.5),
         held_ratio=0.5,
-        cpu_s_per_minute=0.0048,
+        cpu_s_per_minute=0.0068,
         decoding_cpu_s_per_minute=0.0048,
     ),
     Profile(
@@ -78,7 +78,7 @@ _ROWS = (
         size_ratio=OPUS_RATIO,
         size_ratios=(0.08, 0.12),
         held_ratio=0.9,
-        cpu_s_per_minute=0.7,
+        cpu_s_per_minute=0.9,
         decoding_cpu_s_per_minute=0.1,
     ),
 )

@@ -8,7 +8,6 @@ from recordings.errors import Skipped
 from recordings.marks import EXEMPT_METADATA
 from recordings.table.rows import Side
 
-UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
 _PREFIX = "archive-"
 _MAX_METADATA_BYTES = 2048  # "Working with object metadata" in the S3 user guide
 

@@ -1,7 +1,8 @@
-"""Checks of what people type, before anything is touched. Each refusal names the parameter and the way out."""
+"""What people ask for, checked before anything is touched. Each refusal names the parameter and the way out."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from recordings.errors import InvalidRequest
@@ -17,6 +18,26 @@ MIN_AGE_DAYS = 7  # until analytics are done, unless another number is asked for
 LOOKBACK_DAYS = 7  # so that the next runs pick up a day that was missed
 FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which recordings are asked for. Dates are of the calls, UTC, inclusive. None and empty do not narrow."""
+
+    bucket: str
+    prefixes: tuple[str, ...]  # ("",): the whole bucket
+    start_date: date | None = None
+    end_date: date | None = None
+    contact_ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    of_run: str | None = None  # the run that archived them
+
+    @property
+    def names(self) -> tuple[str, tuple[str, ...]] | None:
+        """The column by which recordings are asked for by name, and the names: keys, or contacts; None if neither."""
+        if self.keys:
+            return "key", self.keys
+        return ("contact_id", self.contact_ids) if self.contact_ids else None
 
 
 def check_bucket_name(bucket: str) -> None:
@@ -54,6 +75,26 @@ def _check_prefix(prefix: str) -> None:
         raise InvalidRequest(f"prefixes has {prefix!r}: give what follows the bucket's name, as 'connect/<alias>/...'")
     if prefix.startswith("/"):
         raise InvalidRequest(f"prefixes has {prefix!r}: keys begin without a slash, as {prefix.lstrip('/')!r}")
+
+
+def check_entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, ...]:
+    """The entries, each once; none if the parameter was left out.
+
+    Raises InvalidRequest for a list without an entry, or with a blank one: a mistake must not come to mean all. Forms
+    leave the field out, and a program that computed an empty list found nobody.
+    """
+    if entries is None:
+        return ()
+    if not entries:
+        raise InvalidRequest(f"{parameter} is an empty list, which selects nothing: fill it in, or leave it out")
+    if not all(each.strip() for each in entries):
+        raise InvalidRequest(f"{parameter} has an empty entry: fill it in or take it out")
+    return tuple(dict.fromkeys(entries))
+
+
+def check_contacts(contact_ids: Sequence[str] | None) -> tuple[str, ...]:
+    """The same of contacts, without spaces around them; a key, in contrast, may end in a space."""
+    return tuple(dict.fromkeys(each.strip() for each in check_entries("contact_ids", contact_ids)))
 
 
 def check_dates(start_date: date | None, end_date: date | None) -> None:

@@ -25,11 +25,11 @@ from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING
 from recordings.profiles import AudioFormat
-from recordings.provenance import UNVERSIONED, Provenance, provenance_of
+from recordings.provenance import Provenance, provenance_of
 from recordings.recording import Batch, Recording
 from recordings.retention import retention_of
 from recordings.run import Run
-from recordings.s3.objects import StoredObject, Written
+from recordings.s3.objects import UNVERSIONED, StoredObject, Written
 from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Side, Status
 

@@ -7,29 +7,27 @@ until a rule on noncurrent versions deletes them ("Lifecycle configuration eleme
 expiration counts only together with such a rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Any
 
 from recordings.formatting import plural
+from recordings.lifecycle_rules import (
+    Rule,
+    Stored,
+    covers,
+    hidden_at,
+    is_enabled,
+    name_of,
+    noncurrent_days,
+    rules_that_concern,
+)
 from recordings.pricing import MONTH_DAYS
 from recordings.retention_rules import RetentionRule, rule_for
 from recordings.s3.store import Store
 from recordings.settings import settings
 
-Rule = Mapping[str, Any]  # as GetBucketLifecycleConfiguration answers it
 _YEAR_DAYS = 12 * MONTH_DAYS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What a lifecycle rule looks at in an object."""
-
-    key: str
-    size_bytes: int
-    tags: Mapping[str, str]
-    written_at: datetime  # the rule's days count from then on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +41,8 @@ class Retention:
     def ends_at(self, stored: Stored, recorded_at: datetime) -> datetime:
         """When the object's bytes are deleted."""
         covering = [rule for rule in self.rules or () if covers(rule, stored)]
-        hidden = [end for rule in covering if (end := _hidden_at(rule, stored.written_at))]
-        deleted = [days for rule in covering if (days := _noncurrent_days(rule)) is not None]
+        hidden = [end for rule in covering if (end := hidden_at(rule, stored.written_at))]
+        deleted = [days for rule in covering if (days := noncurrent_days(rule)) is not None]
         ends = [min(hidden) + timedelta(days=min(deleted))] if hidden and deleted else []
         if self.own_rules:
             keep_days = rule_for(self.own_rules, stored.key, stored.tags).keep_days
@@ -59,7 +57,7 @@ class Retention:
             return f"The bucket's lifecycle rules cannot be read: recordings count as kept {setting}."
         concerning = rules_that_concern(self.rules, prefixes)
         hiding = [rule for rule in concerning if rule.get("Expiration", {}).keys() & {"Days", "Date"}]
-        deleting = [rule for rule in concerning if _noncurrent_days(rule) is not None]
+        deleting = [rule for rule in concerning if noncurrent_days(rule) is not None]
         if not hiding:
             return f"No lifecycle rule deletes recordings: they count as kept {setting}."
         named = "; ".join(_told(rule) for rule in hiding)
@@ -68,7 +66,7 @@ class Retention:
                 f"{named}. But no rule deletes noncurrent versions, so what is hidden then is still paid for: "
                 f"recordings count as kept {setting}."
             )
-        later = "; ".join(f"{name_of(rule)}: {plural(_noncurrent_days(rule) or 0, 'day')} later" for rule in deleting)
+        later = "; ".join(f"{name_of(rule)}: {plural(noncurrent_days(rule) or 0, 'day')} later" for rule in deleting)
         return f"{named}. Their bytes are deleted by {later}. What no rule deletes counts as kept {setting}."
 
     @property
@@ -95,73 +93,8 @@ def lifecycle_may_expire(retention: Retention, prefixes: Sequence[str]) -> bool:
     return any(rule.get("Expiration", {}).keys() & {"Days", "Date"} for rule in concerning)
 
 
-def _hidden_at(rule: Rule, written_at: datetime) -> datetime | None:
-    expiration = rule.get("Expiration", {})
-    if expiration.get("Days"):
-        return written_at + timedelta(days=expiration["Days"])
-    on: datetime | None = expiration.get("Date")
-    return on
-
-
-def _noncurrent_days(rule: Rule) -> int | None:
-    """Days after which noncurrent versions are deleted; None where the rule deletes none, or keeps the newest."""
-    expiration = rule.get("NoncurrentVersionExpiration", {})
-    days: int | None = expiration.get("NoncurrentDays")
-    return None if expiration.get("NewerNoncurrentVersions") else days
-
-
 def _told(rule: Rule) -> str:
     expiration = rule["Expiration"]
     days, on = expiration.get("Days"), expiration.get("Date")
     when = f"{plural(days, 'day')} after they were written" if days else f"on {on:%Y-%m-%d}"
     return f"{name_of(rule)} hides recordings {when}"
-
-
-def is_enabled(rule: Rule) -> bool:
-    """Whether the rule is enabled, so that S3 acts on it."""
-    return bool(rule.get("Status") == "Enabled")
-
-
-def covers(rule: Rule, stored: Stored) -> bool:
-    """Whether an enabled rule acts on this object."""
-    wanted = _filter(rule)
-    larger, smaller = wanted.get("ObjectSizeGreaterThan", -1), wanted.get("ObjectSizeLessThan", float("inf"))
-    return (
-        stored.key.startswith(prefix_of(rule))
-        and tags_of(rule).items() <= stored.tags.items()
-        and larger < stored.size_bytes < smaller
-    )
-
-
-def rules_that_concern(rules: Sequence[Rule], prefixes: Sequence[str]) -> list[Rule]:
-    """The enabled rules that may cover something under the prefixes, whatever their filters by size or tag."""
-    return [rule for rule in rules if is_enabled(rule) and _overlaps(rule, prefixes)]
-
-
-def _overlaps(rule: Rule, prefixes: Sequence[str]) -> bool:
-    of_rule = prefix_of(rule)
-    return any(of_rule.startswith(prefix) or prefix.startswith(of_rule) for prefix in prefixes)
-
-
-def prefix_of(rule: Rule) -> str:
-    """The rule's prefix; empty where the rule covers the whole bucket."""
-    return str(_filter(rule).get("Prefix") or rule.get("Prefix") or "")
-
-
-def tags_of(rule: Rule) -> dict[str, str]:
-    """The tags that an object must have for the rule to cover it."""
-    wanted = _filter(rule)
-    tags = [wanted["Tag"]] if "Tag" in wanted else wanted.get("Tags", ())
-    return {tag["Key"]: tag["Value"] for tag in tags}
-
-
-def name_of(rule: Rule) -> str:
-    """The rule's name for people."""
-    tags = ", ".join(f"{name}={value}" for name, value in tags_of(rule).items())
-    return f"Lifecycle rule {rule.get('ID', '(unnamed)')}" + (f" (for objects tagged {tags})" if tags else "")
-
-
-def _filter(rule: Rule) -> Mapping[str, Any]:
-    """The rule's conditions: S3 puts a single one directly into the filter, several below ``And``."""
-    found: Mapping[str, Any] = rule.get("Filter", {})
-    return {**found, **found.get("And", {})}

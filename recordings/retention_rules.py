@@ -50,7 +50,7 @@ class RetentionRule:
 
     @property
     def said(self) -> str:
-        """The rule in words: ``90 days after the call, as what is tagged retention=short``."""
+        """The rule in words: ``90 days after the call (rule for what is tagged retention=short)``."""
         below, tagged = f"below {self.prefix}" if self.prefix else "", f"tagged {self.tag}" if self.tag else ""
         whom = " and ".join(filter(None, (below, tagged)))
         kept = (
@@ -58,7 +58,7 @@ class RetentionRule:
             if self.keep_days is None
             else f"{self.keep_days} day{'' if self.keep_days == 1 else 's'} after the call"
         )
-        return f"{kept}, as {f'what is {whom}' if whom else 'every other recording'}"
+        return f"{kept} (rule for {f'what is {whom}' if whom else 'all other recordings'})"
 
 
 def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:

@@ -21,9 +21,11 @@ def _file_name(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groupindex
     except re.error as error:
-        raise ValueError(f"file_name {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"file_name {pattern!r} is not a regular expression: {error}") from None
     if "contact_id" not in groups:
-        raise ValueError(f"file_name {pattern!r} names no contact: put (?P<contact_id>...) around its part of the name")
+        raise ValueError(
+            f"file_name {pattern!r} has no group contact_id: put (?P<contact_id>...) around the contact id"
+        )
     return pattern
 
 
@@ -32,14 +34,16 @@ def _time_format(form: str) -> str:
     try:
         datetime.strptime(moment.strftime(form), form)  # noqa: DTZ007 (only whether it can be read)
     except (ValueError, re.error) as error:
-        raise ValueError(f"time_format {form!r} is none of strptime's: {error}; write it as '%Y%m%dT%H%M%S'") from None
+        raise ValueError(
+            f"time_format {form!r} is not a format of strptime: {error}; write it as '%Y%m%dT%H%M%S'"
+        ) from None
     return form
 
 
 def _folder(folder: str) -> str:
     if folder and (folder.startswith("/") or not folder.endswith("/")):
         raise ValueError(
-            f"folder {folder!r} is no folder: begin it without a slash and end it with one, as 'imported/'"
+            f"folder {folder!r} is not a folder: begin it without a slash and end it with one, as 'imported/'"
         )
     return folder
 
@@ -103,6 +107,11 @@ class Settings(BaseSettings):
         description="Layouts of imported recordings: a JSON list of objects with name, folder, file_name, time_format",
     )
     aws_credentials_block: str | None = Field(None, description="Name of a Prefect AwsCredentials block to use")
+    assume_role_arn: str | None = Field(
+        None,
+        pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/.+$",
+        description="ARN of a role to act in, as of another account: for the bucket and the audit table",
+    )
 
 
 @cache
@@ -118,7 +127,7 @@ def settings() -> Settings:
         raise InvalidRequest("; ".join(said)) from error
     except SettingsError as error:  # only its text names the field
         name = next(name for name in Settings.model_fields if f'"{name}"' in str(error))
-        raise InvalidRequest(f"{_variable(name)} is no JSON ({error.__cause__}): {_way_out(name)}") from error
+        raise InvalidRequest(f"{_variable(name)} is not valid JSON ({error.__cause__}): {_way_out(name)}") from error
 
 
 def _flaw(error: ErrorDetails) -> str:

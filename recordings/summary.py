@@ -43,7 +43,7 @@ def tally(rows: Iterable[AuditRow]) -> Tally:
 
 def _of(row: AuditRow) -> Tally:
     counts = Counter([row.status.value])
-    reasons = Counter([row.reason.partition(":")[0]] if row.reason else [])
+    reasons = Counter([code_of(row.reason)] if row.reason else [])
     if row.status is not Status.ARCHIVED:
         return Tally(counts=counts, reasons=reasons, usd_reading=_reading_usd(row))
     before, after = row.bytes_before or 0, row.bytes_after or 0
@@ -97,11 +97,23 @@ class RunSummary:
     unlisted: tuple[str, ...] = ()  # days that could not be listed, each with the reason
     damaged: tuple[str, ...] = ()  # unreadable files of the audit table: their recordings were looked at again
     cost: Cost = field(default_factory=Cost)  # the same by kind, and the remaining costs on the bill
+    dry_run: bool = False
+    empty_prefix: bool = False  # nothing at all lies below one of the prefixes
 
     @property
     def recordings(self) -> int:
         """How many recordings the run looked at."""
         return sum(self.counts.values())
+
+    @property
+    def listed(self) -> int:
+        """How many recordings lie in the window."""
+        return self.recordings + self.unrecorded + self.final
+
+    @property
+    def counts_for_schedule(self) -> bool:
+        """Whether a scheduled run did its work: not if it failed, wrote nothing, or found nothing in its window."""
+        return self.succeeded and not self.dry_run and not self.empty_prefix and bool(self.listed)
 
     @property
     def succeeded(self) -> bool:
@@ -154,6 +166,7 @@ def summarize(
     requests: Mapping[str, int],
     cpu_s: float,
     wall_s: float,
+    empty_prefix: bool = False,
 ) -> RunSummary:
     """The run's sums, its files, and what it used. Worker and server are charged for a full day, as for a daily run."""
     cost = run_cost(
@@ -184,6 +197,8 @@ def summarize(
         unlisted=tuple(plan.unlisted),
         damaged=tuple(plan.damaged),
         cost=cost,
+        dry_run=run.dry_run,
+        empty_prefix=empty_prefix,
     )
 
 

@@ -9,8 +9,7 @@ from recordings.conversion.audio import inspect
 from recordings.errors import Changed, Unproven
 from recordings.outcomes import accounted
 from recordings.pool import Pool
-from recordings.provenance import UNVERSIONED
-from recordings.s3.objects import StoredObject, Version
+from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.rows import AuditRow, Status
 from recordings.versions import versions_by_key

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
 
 from recordings.errors import Changed, StoreRefused, StoreUnavailable
-from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
-from recordings.s3.objects import Version
+from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 
 _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
@@ -74,7 +73,12 @@ def versions_of(store: Store, key: str) -> list[Version]:
 
     So a crash in between leaves what a reader expects: the newest version, or nothing below a delete marker.
     """
-    return in_order([version for page in store.list_versions(key) for version in page if version.key == key])
+    found = list[Version]()
+    for page in store.list_versions(key):
+        found += (version for version in page if version.key == key)
+        if any(version.key != key for version in page):  # what begins alike comes after the key itself
+            break
+    return in_order(found)
 
 
 def in_order(versions: Sequence[Version]) -> list[Version]:

@@ -99,10 +99,10 @@ def _check_deployment(name: str, archives: str) -> None:
 
 def cut_into_portions(backfill: Backfill) -> Portions:
     """The window's portions, and those of them that no run has finished."""
-    settled = finished_since(workplace(backfill.run).files, backfill.run)
-    days, whole = days_to_cut(backfill.run, settled)
+    finished = finished_since(workplace(backfill.run).files, backfill.run)
+    days, whole = days_to_cut(backfill.run, finished)
     cut = cut_days.map(chunks_of(days), unmapped(backfill)).result()
-    return Portions([*whole, *chain.from_iterable(cut)], settled)
+    return Portions([*whole, *chain.from_iterable(cut)], finished)
 
 
 @stage(task_run_name="count recordings of {days}")
@@ -269,10 +269,10 @@ def _working(parent: UUID, client: SyncPrefectClient) -> list[UUID]:
 def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion, Ended]) -> BackfillSummary:
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
-    settled = finished_since(place.files, backfill.run)
+    finished = finished_since(place.files, backfill.run)
     stands, damaged = stand(backfill, portions, place.store.session)
-    summary = summarize_backfill(portions, settled, stands, ended, damaged)
-    report = backfill_report(backfill, portions, summary, settled, stands, ended)
+    summary = summarize_backfill(portions, finished, stands, ended, damaged)
+    report = backfill_report(backfill, portions, summary, finished, stands, ended)
     publish(report, key="backfill-report", description=str(summary))
     record_backfill_end(place.files, backfill.run, is_finished=not summary.failed)
     if summary.failed:

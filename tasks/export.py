@@ -3,7 +3,7 @@
 from prefect.logging import get_run_logger
 
 from recordings.handover.export import Export, ExportFailed, ExportSummary
-from recordings.handover.hand import hand_over
+from recordings.handover.hand_over import hand_over
 from recordings.jobs.engine.cases import keys_held_for
 from recordings.pool import shared_pool
 from recordings.reports.export import export_report

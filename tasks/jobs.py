@@ -1,37 +1,39 @@
 """What the jobs that follow archiving have in common as Prefect runs them: their beginning and their end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import date, timedelta
 from typing import ParamSpec, TypeVar
 
 from prefect import unmapped
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
+from recordings.errors import StoreRefused
 from recordings.formatting import plural
 from recordings.jobs.engine import selection, settlement
-from recordings.jobs.engine.deletion import check_may_delete
+from recordings.jobs.engine.course import begin, commit
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.result import JobFailed, JobResult, JobSummary, summarize
+from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.search import Search
-from recordings.jobs.engine.selection import Found, Part, rows_of_part
-from recordings.jobs.engine.settlement import Settlement, close_settled
+from recordings.jobs.engine.selection import Found, Part, knows_prefix, rows_of_part
+from recordings.jobs.engine.settlement import Settlement
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.jobs.engine.work import Work
 from recordings.pool import shared_pool
+from recordings.preflight.places import nothing_below
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report
+from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.settings import settings
-from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles
-from recordings.table.records import record_end, record_start
+from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.runner import Chunk
 from tasks.stages import shown, stage
+from tasks.watching import Outcome, announce, watched
 from tasks.workplace import at_work, workplace
 
 P = ParamSpec("P")
@@ -45,16 +47,6 @@ def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     To settle means to write the rows that a dead run could not write.
     """
     return lambda work: stage(task_run_name)(work).with_options(retries=0)
-
-
-def begin_job(job: Job) -> None:
-    """Record the start of the job. Raises InvalidRequest, before anything is touched, if the job cannot succeed."""
-    if job.traits.deletes_versions:
-        check_may_delete(workplace(job).deleting_store)
-    if job.traits.relies_on_table and not job.repair:  # a repair may rewrite a lost table
-        check_table(workplace(job).files, job.audit_uri)
-    if job.is_recorded:
-        record_start(workplace(job).files, job, circumstances=circumstances())
 
 
 def batch_shown(result: JobResult) -> JobResult:
@@ -114,35 +106,42 @@ def carry_out(
     which carries the summary, unless everything went well.
     """
     with at_work(job):
-        begin_job(job)
-        settled, place = settle(job), workplace(job)
+        place = workplace(job)
+        begin(job, place.files, lambda: place.deleting_store, circumstances)
+        settled = settle(job)
         work = work_of(job, place.store, place.files, settled.unsettled)
+        (work.notes if job.missing_ok else work.problems).extend(_mistyped_prefixes(job))
         for batches in work:
             work.add(batches, work_on.map(batches, unmapped(job)).result(raise_on_failure=False))
         report(work)
-        return end_job(job, settled, work)
+        return _end(job, settled, work)
 
 
-def end_job(job: Job, settled: Settlement, work: Work) -> JobSummary:
-    """Write the end record, which commits the job, publish the report, return the summary. Raises JobFailed."""
-    manifest = [*settled.files, *work.manifest, *work.sums.files]
-    summary = summarize(
-        job,
-        work.sums,
-        drifts=work.differences,
-        settled=settled.rows,
-        manifest=manifest,
-        notes=work.notes,
-        problems=[*work.problems, *settled.problems],
-    )
-    if job.is_recorded:
-        place = workplace(job)
-        record_end(place.files, job, totals=asdict(summary), manifest=manifest)
-        close_settled(place.files, settled)
-        work.conclude()
+def _mistyped_prefixes(job: Job) -> list[str]:
+    """A sentence for each prefix below which the job can find nothing: it is mistyped, or all recordings are lost."""
+    try:
+        asked = job.prefixes if job.lists_below_prefixes else ()
+        return [sentence for prefix in asked for sentence in patience()(_nothing_below, prefix, job)]
+    except StoreRefused as error:
+        return [str(error)]
+
+
+def _nothing_below(prefix: str, job: Job) -> list[str]:
+    place = workplace(job)
+    if job.lists_whole_prefixes and place.store.names_below(prefix)[0]:
+        return []
+    findings = nothing_below(place.store, [prefix])
+    if findings and job.kind is Kind.EXPIRE and knows_prefix(prefix, job, place.files):
+        return []  # all recordings may have expired
+    return [finding.sentence.rstrip(".") for finding in findings]
+
+
+def _end(job: Job, settled: Settlement, work: Work) -> JobSummary:
+    """Commit the job, publish its report, and return the summary. Raises JobFailed unless everything went well."""
+    summary = commit(job, workplace(job).files, settled, work)
     _publish(job, summary, work)
-    if work.lost:
-        _announce_losses(summary, work.lost)
+    if summary.lost:
+        announce("lost", f"run.{summary.run_id}", job.audit_uri, {"summary": str(summary), "lost": dict(summary.lost)})
     if not summary.succeeded:
         get_run_logger().error("%s", summary)
         raise JobFailed(summary)
@@ -150,10 +149,17 @@ def end_job(job: Job, settled: Settlement, work: Work) -> JobSummary:
     return summary
 
 
-def _announce_losses(summary: JobSummary, lost: Mapping[str, int]) -> None:
-    """Emit an event for automations; ``lost`` counts what is lost by code."""
-    resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
-    emit_event("recording-archive.lost", resource=resource, payload={"summary": str(summary), "lost": dict(lost)})
+def outcome_of_job(summary: JobSummary) -> Outcome:
+    """What watchers are told of a job: what a comparison or check found to be lost, what a release deleted."""
+    figures: dict[str, float] = {}
+    if summary.kind in (Kind.RECONCILE, Kind.FIXITY):
+        figures["Lost"] = sum(summary.lost.values())
+    if summary.kind is Kind.RELEASE and not summary.dry_run:
+        figures |= {"Released": summary.counts.get(Status.RELEASED, 0), "BytesReleased": summary.original_bytes}
+    return Outcome(counts=summary.counts_for_schedule, figures=figures)
+
+
+WATCHED = watched(outcome_of_job)
 
 
 def _publish(job: Job, summary: JobSummary, work: Work) -> None:

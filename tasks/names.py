@@ -22,3 +22,8 @@ def job_namer(kind: Kind) -> Callable[[], str]:
 def name_of_savings() -> str:
     """The name of a savings report."""
     return savings_name(flow_run.parameters)
+
+
+def name_of_estate() -> str:
+    """The name of a report on several instances."""
+    return f"{savings_name(flow_run.parameters)}, all instances"

@@ -5,7 +5,6 @@ from datetime import date
 
 from prefect import unmapped
 
-from recordings.errors import StoreRefused
 from recordings.formatting import plural
 from recordings.jobs.comparison import Comparison
 from recordings.jobs.drifts import DayDrifts
@@ -13,12 +12,9 @@ from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.reconcile import Runs, reconcile_day
 from recordings.pool import shared_pool
-from recordings.preflight.places import nothing_below
 from recordings.recording import Day
 from recordings.reports.differences import differences_report
-from recordings.retrying import patience
 from recordings.s3.store import Store
-from recordings.settings import settings
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
 from recordings.table.rows import BatchRows
@@ -33,15 +29,14 @@ from tasks.workplace import workplace
 @stage(task_run_name="reconcile {day}")
 def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
     """The drifts of this day: the differences between table and bucket."""
-    years, rules = settings().retention_years, settings().retention_rules
-    found = reconcile_day(workplace(job).store, day, job, shared_pool(), retention_years=years, rules=rules, runs=runs)
-    drifts = DayDrifts(day, found)
+    place = workplace(job)
+    drifts = DayDrifts(day, reconcile_day(place.store, place.files, day, job, shared_pool(), runs))
     return shown(drifts, drifts.trouble)
 
 
 def compare(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]) -> Comparison:
     """The comparison of the job's days, each in a task run of its own."""
-    comparison = Comparison(
+    return Comparison(
         job,
         store,
         files,
@@ -50,8 +45,6 @@ def compare(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]
             raise_on_failure=False
         ),
     )
-    comparison.problems += _nothing_below(job, store)
-    return comparison
 
 
 @stage(task_run_name="repair {batch}")
@@ -59,7 +52,7 @@ def repair_batch(batch: BatchRows, job: Job) -> JobResult:
     """Verify, tag, and write the missing rows: an archiving run's own stages, which load the decoder."""
     place = workplace(job)
     rows = tag_batch(place.store, verify_batch(place.store, batch.rows, shared_pool()), shared_pool())
-    written = write_rows(place.files, rows, run_id=job.run_id, wave=batch.batch.number)
+    written = write_rows(place.files, rows, run_id=job.run_id, number=batch.batch.number)
     return batch_shown(JobResult(job, rows, written))
 
 
@@ -70,12 +63,3 @@ def publish_differences(comparison: Comparison) -> None:
         said = plural(drifts.counts.total(), "difference")
         page = differences_report(drifts.examples, drifts.counts, [file.name for file in drifts.files])
         publish(page, key="reconcile-differences", description=f"{said} between table and bucket")
-
-
-def _nothing_below(job: Job, store: Store) -> list[str]:
-    """The prefixes below which no day can lie: mistyped, or all recordings are lost."""
-    try:
-        findings = patience()(lambda: nothing_below(store, job.prefixes))
-    except StoreRefused as error:
-        return [str(error)]
-    return [finding.sentence for finding in findings]

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from recordings.backfill.records import dead_backfills
@@ -28,11 +27,12 @@ from recordings.run import Run
 from recordings.settings import settings
 from recordings.summary import RunFailed, RunSummary, as_totals, summarize
 from recordings.table.records import open_records, record_covered, record_end, record_start
-from recordings.table.rows import AuditRow
+from recordings.table.rows import AuditRow, Status
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.schedule import scheduled_at
 from tasks.stages import stage
+from tasks.watching import Outcome, announce, watched
 from tasks.workplace import workplace
 
 _LEVELS = {Severity.BLOCK: logging.WARNING, Severity.WARN: logging.WARNING, Severity.INFO: logging.INFO}
@@ -53,13 +53,14 @@ def this_flow_run() -> ThisFlowRun:
 @stage(task_run_name="preflight {run.bucket}")
 def preflight(run: Run) -> list[Finding]:
     """The findings on the bucket that an operator should know. Raises PreflightFailed if it is not safe to work on."""
+    store = workplace(run).store
     findings = check_bucket(
-        workplace(run).store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept
+        store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept
     )
     for finding in findings:
         get_run_logger().log(_LEVELS[finding.severity], "%s", finding)
     if not run.dry_run:
-        check_sight(workplace(run).store, run)
+        store.sight = check_sight(store, run)
     return findings
 
 
@@ -113,7 +114,16 @@ def end_run(run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], l
     """Write the run's record, publish its report, return its summary. Raises RunFailed unless all went well."""
     sums, manifest, failures = ledger.tally, ledger.files, ledger.failures
     place = workplace(run)
-    summary = summarize(run, plan, sums, manifest, requests=place.requests, cpu_s=place.cpu_s, wall_s=place.wall_s)
+    summary = summarize(
+        run,
+        plan,
+        sums,
+        manifest,
+        requests=place.requests,
+        cpu_s=place.cpu_s,
+        wall_s=place.wall_s,
+        empty_prefix=any(finding.code == NOTHING_BELOW for finding in findings),
+    )
     if not run.dry_run:
         record_end(place.files, run, totals=as_totals(summary, sums), manifest=manifest)
         if not summary.unlisted:
@@ -125,15 +135,36 @@ def end_run(run: Run, dead: DeadRuns, plan: Plan, findings: Sequence[Finding], l
     publish(report, key="archive-report", description=str(summary))
     if failures:
         shown = failures_report(failures, sums.reasons)
-        publish(shown, key="archive-failures", description="What did not become small, and why")
-    _announce_rejects(summary)
+        publish(shown, key="archive-failures", description="What was not archived, and why")
+    _announce_rejects(summary, run.audit_uri)
     if not summary.succeeded:
         failure = RunFailed(summary, _first_of(failures, summary))
         get_run_logger().error("%s", failure)
         raise failure
     get_run_logger().info("%s", summary)
-    _announce_success(run, findings)
+    if summary.empty_prefix:
+        get_run_logger().warning("this run does not count as a success: nothing at all lies below a prefix")
     return summary
+
+
+def outcome_of_run(summary: RunSummary) -> Outcome:
+    """What watchers are told of a run: no figures of a dry run, which did nothing."""
+    if summary.dry_run:
+        return Outcome()
+    figures = {
+        "Listed": summary.listed,
+        "Archived": summary.counts.get(Status.ARCHIVED, 0),
+        "Rejected": summary.counts.get(Status.REJECTED, 0),
+        "Failed": summary.counts.get(Status.FAILED, 0) + summary.unrecorded,
+        "BytesBefore": summary.bytes_before,
+        "BytesAfter": summary.bytes_after,
+        "Minutes": summary.minutes_after,
+        "Dollars": summary.cost_usd,
+    }
+    return Outcome(counts=summary.counts_for_schedule, figures=figures)
+
+
+WATCHED = watched(outcome_of_run)
 
 
 def _first_of(failures: Sequence[AuditRow], summary: RunSummary) -> str:
@@ -145,17 +176,8 @@ def _first_of(failures: Sequence[AuditRow], summary: RunSummary) -> str:
     return f"{first}. The artifact archive-failures of {url_for('flow-run', obj_id=flow_run.id)} groups all by reason"
 
 
-def _announce_success(run: Run, findings: Sequence[Finding]) -> None:
-    """Log the line that the alarm in deployments/stack.yaml counts; not in a dry run, nor if a prefix is empty."""
-    if any(finding.code == NOTHING_BELOW for finding in findings):
-        get_run_logger().warning("this run does not count as a success: nothing at all lies below a prefix")
-    elif not run.dry_run:
-        get_run_logger().info("%s succeeded", deployment.name or "run")
-
-
-def _announce_rejects(summary: RunSummary) -> None:
+def _announce_rejects(summary: RunSummary, audit_uri: str) -> None:
     """Emit an event for automations, if more recordings are rejected than the settings permit."""
     rejected = summary.counts.get("rejected", 0)
     if 100 * rejected > settings().rejects_alarm_percent * summary.recordings:
-        resource = {"prefect.resource.id": f"recording-archive.run.{summary.run_id}"}
-        emit_event("recording-archive.many-rejected", resource=resource, payload={"summary": str(summary)})
+        announce("many-rejected", f"run.{summary.run_id}", audit_uri, {"summary": str(summary)})

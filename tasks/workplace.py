@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import cast
 
+from prefect.runtime import flow_run
 from prefect_aws import AwsCredentials
 
 from recordings.handover.export import Export
@@ -88,6 +89,19 @@ def _prepare_process() -> None:
 
 
 def session() -> Session:
+    """The session of a run, which acts in the role that the settings name."""
+    role_arn = settings().assume_role_arn
+    return session_in(role_arn) if role_arn else _session()
+
+
+def session_in(role_arn: str) -> Session:
+    """A session that acts in this role. CloudTrail shows the flow run beside the role."""
+    made = _session()
+    assume_role(made, role_arn, RoleSessionName=f"recording-archive-{flow_run.id}")
+    return made
+
+
+def _session() -> Session:
     """The session of the AwsCredentials block that the settings name; without one, boto3's default session."""
     name = settings().aws_credentials_block
     if name is None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from recordings.backfill.portions import Portion
+from recordings.dead_runs import does_no_more
 from recordings.recording import days_between
 from recordings.run import Run
 from recordings.table.files import AuditFiles
@@ -29,12 +30,8 @@ def finished_since(files: AuditFiles, run: Run) -> dict[Portion, str]:
 
 
 def _did_as_much(end: EndRecord, run: Run) -> bool:
-    theirs = end.run
     return (
-        (theirs.bucket, theirs.profile_name, theirs.storage_class) == (run.bucket, run.profile_name, run.storage_class)
-        and set(run.prefixes) <= set(theirs.prefixes)
-        and theirs.include_held >= run.include_held
-        and theirs.archive_unprofitable >= run.archive_unprofitable
+        does_no_more(run, end.run)
         and end.counts is not None
         and end.unrecorded == 0
         and not (end.counts.get("failed") or end.unlisted)

@@ -76,9 +76,9 @@ class Portions:
 
     __slots__ = ("all", "left")
 
-    def __init__(self, portions: Iterable[Portion], settled: Container[Portion]) -> None:
+    def __init__(self, portions: Iterable[Portion], finished: Container[Portion]) -> None:
         self.all = sorted(portions)
-        self.left = [portion for portion in self.all if portion not in settled]
+        self.left = [portion for portion in self.all if portion not in finished]
 
     def __str__(self) -> str:
         left = len(dates_of(self.left))
@@ -90,11 +90,11 @@ def dates_of(portions: Iterable[Portion]) -> set[date]:
     return {portion.date for portion in portions}
 
 
-def days_to_cut(run: Run, settled: Container[Portion]) -> tuple[list[date], list[Portion]]:
+def days_to_cut(run: Run, finished: Container[Portion]) -> tuple[list[date], list[Portion]]:
     """The days whose recordings have to be counted, and the portions that are known: days that were finished whole."""
     days = list(days_between(run.start_date, run.end_date))
-    whole = [Portion(date=day) for day in days if Portion(date=day) in settled]
-    return [day for day in days if Portion(date=day) not in settled], whole
+    whole = [Portion(date=day) for day in days if Portion(date=day) in finished]
+    return [day for day in days if Portion(date=day) not in finished], whole
 
 
 def find_portions(days: Sequence[date], backfill: Backfill, store: Store, pool: Pool) -> list[Portion]:

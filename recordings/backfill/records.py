@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from recordings.backfill.portions import Backfill
 from recordings.backfill.weeks import first_week_left
-from recordings.dead_runs import DeadRuns, is_like, is_old
+from recordings.dead_runs import DeadRuns, does_no_more, is_like, is_old
 from recordings.run import Run
 from recordings.table.files import AuditFiles
 from recordings.table.records import (
@@ -36,9 +36,8 @@ def record_backfill_end(files: AuditFiles, run: Run, *, is_finished: bool) -> No
 def _does_no_more(start: StartRecord, run: Run) -> bool:
     """Whether it is a backfill that would have done nothing that this one has not."""
     first, last = start.dates
-    within = start.kind is Kind.BACKFILL and is_like(start, run) and run.start_date <= first and last <= run.end_date
-    did_less = start.include_held <= run.include_held and start.archive_unprofitable <= run.archive_unprofitable
-    return within and did_less
+    within = start.kind is Kind.BACKFILL and run.start_date <= first and last <= run.end_date
+    return within and does_no_more(start, run)
 
 
 def dead_backfills(

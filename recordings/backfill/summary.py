@@ -73,14 +73,14 @@ def _list_of(names: Sequence[str]) -> str:
 
 def summarize_backfill(
     portions: Portions,
-    settled: Container[Portion],
+    finished: Container[Portion],
     stands: Mapping[Portion, Standing],
     ended: Mapping[Portion, Ended],
     damaged: Mapping[date, str],
 ) -> BackfillSummary:
     """The sums over all portions, those included that were finished before."""
     total = sum(stands.values(), Standing())
-    failed = [each for each in portions.all if each not in settled or each.date in damaged]
+    failed = [each for each in portions.all if each not in finished or each.date in damaged]
     days = dates_of(portions.all)
     return BackfillSummary(
         days=len(days),

@@ -13,32 +13,36 @@ from typing import Any
 import bagit  # type: ignore[import-untyped]  # has no stubs
 
 from recordings.conversion.expand import expand
-from recordings.errors import RecordingError, StoreRefused, Unproven
+from recordings.errors import RecordingError, StoreRefused, StoreUnavailable, Unproven
 from recordings.handover.choose import Chosen
 from recordings.handover.export import Export
 from recordings.handover.item import Item
 from recordings.pool import Pool
+from recordings.profiles import PROFILES
 from recordings.retrying import patience
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store
+from recordings.table.rows import MEASURED
 
 _BLOCK_BYTES = 256 * 1024
+_LONGEST_NAME = 200  # of a file or folder; most file systems take 255 bytes
 _UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")  # some file system refuses these, as Windows does a colon
-_FIDELITY = ("snr_db", "error_rms", "error_peak", "gain_left", "gain_right", "duration_before_s", "duration_after_s")
+_FIDELITY = (*MEASURED, "duration_before_s", "duration_after_s")
+_SMALL = {each.codec for each in PROFILES.values()}
 _README = """\
-Recordings handed over from bucket {bucket}, run {run_id}{case}.
-Selected: {selection}.
+Recordings handed over from bucket {bucket} by run {run_id}{case}.
+Selection: {selection}.
 
 audio/          the recordings{pcm}
-analyses/       what Contact Lens wrote of their contacts: transcripts and analyses, redacted ones too
-index.csv       for each of these files: key, version and SHA-256 in the bucket, and what it is
-missing.txt     what was asked for and is not here, and the contacts of which Contact Lens has nothing
-provenance.csv  what the bucket says of each object: headers and metadata, with the original that it was made from
-fidelity.csv    how faithful each small recording is to its original, as measured when it was made
+analyses/       the files of Contact Lens about the same contacts: transcripts and analyses, including redacted ones
+index.csv       for each of these files: its key, version and SHA-256 in the bucket, and what it is
+missing.txt     what was asked for but is not in this bag, and the contacts for which Contact Lens has no files
+provenance.csv  the headers and metadata of each object in the bucket, including the original that it was made from
+fidelity.csv    how faithful each small recording is to its original, as measured when the recording was made
 audit.parquet   every row of the audit table about these recordings; audit.csv has the same rows
 
-The manifests beside data/ hold the SHA-256 of each file. Any BagIt tool proves that nothing is missing or changed:
-bagit.py --validate <this folder>.
+The manifest beside data/ has the SHA-256 of each file. Any BagIt tool proves that no file is missing or changed:
+bagit.py --validate <the folder that contains data/>
 """
 
 
@@ -102,15 +106,16 @@ def bagged(folder: Path) -> Iterator[Path]:
 def _missing(chosen: Chosen, left: Sequence[str]) -> Iterator[str]:
     yield from (*chosen.problems, *left)
     if chosen.without_analysis is None:
-        yield "what Contact Lens wrote was not looked for: that takes contacts, keys or a case"
-    yield from (f"contact {each}: Contact Lens has nothing of it" for each in chosen.without_analysis or ())
+        yield "files of Contact Lens: not looked for; select by contacts, keys or a case to include them"
+    yield from (f"contact {each}: Contact Lens has no files" for each in chosen.without_analysis or ())
 
 
 def _names(items: Sequence[Item]) -> Iterator[str]:
     taken = set[str]()
     for number, item in enumerate(items, start=1):
         folder = "audio" if item.row.key.lower().endswith(".wav") or not item.is_of_contact_lens else "analyses"
-        name = f"{folder}/" + _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
+        safe = _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
+        name = "/".join([folder, *(part[-_LONGEST_NAME:] for part in safe.split("/") if part not in ("", "."))])
         if name.lower() in taken:
             name = f"{name}-{number}"
         taken.add(name.lower())
@@ -123,14 +128,14 @@ def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return patience()(_fetch, path, name, store, export, item)
-    except (RecordingError, StoreRefused) as error:
+    except (RecordingError, StoreRefused, StoreUnavailable) as error:
         path.unlink(missing_ok=True)
         return f"{item.row.key}: {error}"
 
 
 def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> Handed:
     """Raises Unproven where the bytes are not those that the table says: they are no evidence then."""
-    is_expanded = export.as_pcm and item.side.codec == "pcm_alaw"
+    is_expanded = export.as_pcm and item.side.codec in _SMALL
     with store.read(item.row.key, version_id=item.side.version) as (stored, body), path.open("wb") as out:
         sha256 = expand(body, stored.size_bytes, out) if is_expanded else _copy(body, out)
     if item.side.sha256 not in (None, sha256):
@@ -194,6 +199,6 @@ def _write_csv(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _readme(export: Export) -> str:
-    pcm = ", A-law expanded to 16-bit PCM" if export.as_pcm else ""
+    pcm = ", A-law, FLAC and Opus expanded to 16-bit PCM" if export.as_pcm else ""
     case = f", case {export.case}" if export.case else ""
     return _README.format(bucket=export.bucket, run_id=export.run_id, case=case, selection=export.selection, pcm=pcm)

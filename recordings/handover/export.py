@@ -11,7 +11,15 @@ from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
 from recordings.holds import check_case
-from recordings.request import check_bucket_name, check_dates, normal_prefixes
+from recordings.keys import date_of
+from recordings.request import (
+    Selection,
+    check_bucket_name,
+    check_contacts,
+    check_dates,
+    check_entries,
+    normal_prefixes,
+)
 from recordings.table.files import audit_location
 from recordings.table.records import Kind, run_id_of
 
@@ -37,18 +45,11 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """The parameters of an export. Dates are of the calls, UTC, inclusive; None selects all."""
+class Export(Selection):
+    """An export of evidence, and the recordings that it is asked to hand over."""
 
     run_id: str
-    bucket: str
     audit_uri: str
-    prefixes: tuple[str, ...]
-    start_date: date | None
-    end_date: date | None
-    contact_ids: tuple[str, ...] | None
-    keys: tuple[str, ...] | None
-    of_run: str | None
     case: str
     destination: Destination
     version: AudioVersion
@@ -107,7 +108,8 @@ class ExportSummary:
         would = "would be " if self.dry_run else ""
         analyses = f" and {plural(self.analyses, 'object')} of Contact Lens" if self.analyses else ""
         said = f"{plural(self.recordings, 'recording')}{analyses} ({human_bytes(self.size_bytes)}) {would}handed over"
-        none = [f"Contact Lens has nothing of {plural(self.without_analysis, 'contact')}"] * bool(self.without_analysis)
+        silent = plural(self.without_analysis, "contact")
+        none = [f"Contact Lens has no files for {silent}"] if self.without_analysis else []
         cost = f"reading them {'would cost' if self.dry_run else 'cost'} {usd(self.usd)} at list prices"
         step = ["run it again with dry_run=False to write the bag"] if self.dry_run and self.recordings else []
         dry = "dry run: " if self.dry_run else ""
@@ -135,7 +137,7 @@ def plan_export(
     end_date: date | None = None,
     contact_ids: Sequence[str] | None = None,
     keys: Sequence[str] | None = None,
-    run_id: str | None = None,
+    of_run: str | None = None,
     case: str = "",
     version: str = AudioVersion.REPLACEMENT,
     as_pcm: bool = False,
@@ -154,9 +156,9 @@ def plan_export(
         prefixes=normal_prefixes([""] if prefixes is None else prefixes),
         start_date=start_date,
         end_date=end_date,
-        contact_ids=_entries("contact_ids", contact_ids),
-        keys=tuple(keys) if _entries("keys", keys) and keys else None,  # not stripped: a key may end in a space
-        of_run=(run_id or "").strip() or None,
+        contact_ids=check_contacts(contact_ids),
+        keys=check_entries("keys", keys),
+        of_run=(of_run or "").strip() or None,
         case=check_case(case) if case.strip() else "",
         destination=_destination(destination_uri),
         version=AudioVersion(version),
@@ -164,6 +166,7 @@ def plan_export(
         dry_run=dry_run,
         started_at=started_at,
     )
+    _check_is_beside_recordings(export)
     if not export.selection:
         raise InvalidRequest(
             "nothing is selected, so nothing was read: give contact_ids, keys, start_date, end_date, prefixes, run_id "
@@ -172,18 +175,21 @@ def plan_export(
     return export
 
 
+def _check_is_beside_recordings(export: Export) -> None:
+    """Raises InvalidRequest for a folder of a day of recordings: runs would take the bag's audio for recordings."""
+    folders = export.destination.path.split("/")
+    days = (date_of(f"{'/'.join(folders[:count])}/") for count in range(3, len(folders) + 1))
+    if export.destination.bucket == export.bucket and any(days):
+        raise InvalidRequest(
+            f"destination_uri {export.destination} lies in the folder of a day of recordings, where runs would take "
+            "the bag's audio for recordings: name a folder elsewhere"
+        )
+
+
 def _named(noun: str, names: Sequence[str] | None) -> str:
     """The first names and how many more: the list becomes part of a command and of the bag's description."""
     more = len(names or ()) - _MAX_NAMED
     return f"{noun} {', '.join((names or ())[:_MAX_NAMED])}{f' and {more:,} more' if more > 0 else ''}" if names else ""
-
-
-def _entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, ...] | None:
-    if entries is None:
-        return None
-    if not entries or not all(each.strip() for each in entries):
-        raise InvalidRequest(f"{parameter} is empty, or has an empty entry: fill it in, or leave it out")
-    return tuple(each.strip() for each in entries)
 
 
 def _destination(uri: str) -> Destination:
@@ -195,7 +201,7 @@ def _destination(uri: str) -> Destination:
     if not uri.startswith("s3://"):
         if "://" in uri:
             raise InvalidRequest(f"destination_uri {uri!r} is neither s3://bucket/prefix nor a local folder")
-        return Destination(bucket=None, path=str(Path(uri).absolute()))
+        return Destination(bucket=None, path=str(Path(uri).expanduser().absolute()))
     bucket, _, prefix = uri.removeprefix("s3://").strip("/").partition("/")
     check_bucket_name(bucket)
     if not prefix:

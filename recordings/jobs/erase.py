@@ -15,11 +15,12 @@ from recordings.formatting import plural
 from recordings.holds import reason_of
 from recordings.jobs.engine.deletion import Checked, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.object_search import ObjectSearch, Wanted, rows_of_keys
+from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.work import Work
 from recordings.keys import contact_of
 from recordings.pool import Pool
+from recordings.request import Selection
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -36,8 +37,8 @@ def requested_by(job: Job) -> ErasureRecord:
         run_id=job.run_id,
         bucket=job.bucket,
         prefixes=job.prefixes,
-        contact_ids=job.contact_ids or (),
-        keys=job.keys or (),
+        contact_ids=job.contact_ids,
+        keys=job.keys,
         start_date=job.start_date,
         end_date=job.end_date,
         case=str(job.case),
@@ -109,9 +110,9 @@ class Erasure(Work):
                 self._finished.append(request)
 
 
-def _wanted(requests: Sequence[ErasureRecord]) -> Wanted:
+def _wanted(requests: Sequence[ErasureRecord]) -> Selection:
     first = requests[0]
-    return Wanted(
+    return Selection(
         bucket=first.bucket,
         prefixes=first.prefixes,
         contact_ids=tuple(dict.fromkeys(each for request in requests for each in request.contact_ids)),

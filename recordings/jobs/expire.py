@@ -10,20 +10,20 @@ from itertools import groupby
 
 from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.jobs.engine.aftermath import state_after
 from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.selection import dates_asked_for
+from recordings.jobs.engine.traces import state_after
 from recordings.jobs.engine.work import Work
 from recordings.jobs.expiring_day import DayToExpire, check_stands, in_retention, last_due, look_at_day
 from recordings.marks import check_not_exempt
 from recordings.pool import Pool
-from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
 from recordings.retention_rules import rule_for
+from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore
-from recordings.s3.objects import StoredObject, Version
+from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import HOLDS_REPLACEMENT, STATES, AuditRow, BatchRows, Status
@@ -95,6 +95,7 @@ class Expiry(Work):
             self._gone += sum(each.gone_by_lifecycle for each in found)
             for each in found:
                 yield from self._batched(*each.folders)
+        self.notes += self._rules_of_nothing()
         if self._gone:
             gone = plural(self._gone, "recording")
             self.notes.append(f"{gone} had been deleted before, as the bucket's lifecycle rules say")
@@ -105,6 +106,20 @@ class Expiry(Work):
         except (AuditDamaged, StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"calls of {day} are left out: {error}")
             return None
+
+    def _rules_of_nothing(self) -> list[str]:
+        """A note on each rule whose prefix no key begins with: if it is mistyped, a later rule decides, and deletes."""
+        return [
+            f"no key begins with {rule.prefix!r}, so rule {number} covers nothing: correct it if it is mistyped"
+            for number, rule in enumerate(self._job.rules, start=1)
+            if rule.prefix and not self._has_any(rule.prefix)
+        ]
+
+    def _has_any(self, prefix: str) -> bool:
+        try:
+            return patience()(lambda: next(iter(self._store.list_objects(prefix)), None)) is not None
+        except StoreRefused:
+            return True  # nobody knows
 
     def _days(self) -> list[Day]:
         """The table's days below each prefix that a rule may no longer keep; oldest first."""

@@ -16,12 +16,11 @@ from recordings.formatting import plural
 from recordings.holds import cases_by_key, held_for
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
-from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
 from recordings.retention import lifecycle_may_expire, retention_of
 from recordings.retention_rules import RetentionRule, may_have_ended
 from recordings.retrying import patience
-from recordings.s3.objects import Version
+from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, last_attempts, rows_of_days, states_or_attempts
@@ -158,7 +157,7 @@ class _Comparison:
 
     def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
-        is_there = any(version.etag for version in versions)
+        is_there = any(not version.is_marker for version in versions)
         if not is_there and (key not in told.rows or self._expires):
             self.gone_by_lifecycle += key in told.rows
             return None
@@ -210,7 +209,7 @@ def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
 
     A delete marker above is no difference: a lifecycle rule may have hidden what this run is to delete.
     """
-    newest = next((each for each in reversed(ordered) if each.etag), None)
+    newest = next((each for each in reversed(ordered) if not each.is_marker), None)
     if newest is None:
         raise Changed("vanished", "no version of it is left, and no run of ours deleted it")
     is_state = row.status in STATES

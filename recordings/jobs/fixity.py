@@ -14,12 +14,12 @@ from math import ceil
 
 from recordings.errors import BodyDiffers, Changed, Skipped, Unproven
 from recordings.jobs.engine.job import Job, begun
+from recordings.jobs.engine.meanwhile import without_our_own_work
 from recordings.jobs.engine.result import JobResult, Reading
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
-from recordings.provenance import UNVERSIONED
-from recordings.s3.objects import StoredObject
+from recordings.s3.objects import UNVERSIONED, StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.parquet import write_rows
@@ -68,7 +68,8 @@ def check_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, poo
         rows = [replace(_started(row, job), status=Status.CHECKED, read_back=row.key in to_read) for row in batch.rows]
         return JobResult(job, rows, [], _reading(rows))
     rows = pool.map(lambda row: check_recording(store, row, job, is_turn=row.key in to_read), batch.rows)
-    written = write_rows(files, rows, run_id=job.run_id, wave=batch.batch.number)
+    rows = without_our_own_work(files, batch, rows, job)
+    written = write_rows(files, rows, run_id=job.run_id, number=batch.batch.number)
     return JobResult(job, rows, written, _reading(rows))
 
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
-from recordings.jobs.engine.aftermath import shows_hold
-from recordings.jobs.engine.cases import Cases, cases_now
+from recordings.jobs.engine.cases import Cases, cases_now, unknown_case
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys, wanted_by
+from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
 from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.traces import shows_hold
 from recordings.jobs.engine.work import Work
 from recordings.marks import HOLD_TAG, MAX_TAGS
 from recordings.outcomes import accounted
@@ -29,12 +29,6 @@ from recordings.table.files import AuditFiles
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
 from recordings.versions import versions_of
-
-_STILL = "; still held for "
-
-
-def _said(cases: Collection[str]) -> str:
-    return ", ".join(sorted(cases)) or "others, who had held it before"
 
 
 def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
@@ -90,7 +84,7 @@ def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
 
 def _objects(store: Store, key: str) -> list[Version]:
     """The key's versions without delete markers, the newest last. Raises Changed where there are none."""
-    versions = [version for version in versions_of(store, key) if version.etag]
+    versions = [version for version in versions_of(store, key) if not version.is_marker]
     if not versions:
         raise Changed("gone", "no version of it is left")
     return versions
@@ -115,14 +109,13 @@ def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if row.status is Status.HELD:
         _hold(store, row.key, others | {case})
         return row
-    if store.locks_enabled and (others or row.key in cases.held_before):
-        return replace(row, reason=f"{row.reason}{_STILL}{_said(others)}")
+    stays = store.locks_enabled and bool(others or row.key in cases.held_before)
     for version in _objects(store, row.key):
-        if store.locks_enabled:
-            store.put_hold(row.key, version.version_id, held=False)
-        else:
-            tags = store.tags(row.key, version.version_id)
+        tags = store.tags(row.key, version.version_id)
+        if case in cases_in(tags):  # with Object Lock, too: the tag may be older than the bucket's Object Lock
             store.put_tags(row.key, version.version_id, with_cases(tags, cases_in(tags) - {case}))
+        if store.locks_enabled and not stays:
+            store.put_hold(row.key, version.version_id, held=False)
     return row
 
 
@@ -152,7 +145,8 @@ def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if others:
         _hold(store, row.key, others)
     if store.locks_enabled and (others or row.key in cases.held_before):
-        return row if _STILL in str(row.reason) else replace(row, reason=f"{row.reason}{_STILL}{_said(others)}")
+        still_for = ", ".join(sorted(others)) or "others, who had held it before"
+        return replace(row, reason=f"{row.reason}; still held for {still_for}")
     return _seen(store, row)
 
 
@@ -180,7 +174,7 @@ class Holding(Work):
     """The objects to hold, or whose hold is lifted."""
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
-        search = ObjectSearch(wanted_by(self._job), self._store, self._files)
+        search = ObjectSearch(self._job, self._store, self._files, with_markers=False)
         try:
             for keys in search:
                 yield from self._batched(rows_of_keys(keys, self._job, None))
@@ -188,3 +182,5 @@ class Holding(Work):
             self.problems.append(f"the bucket could not be listed to its end: {error}")
             return
         self._asked_in_vain(search.in_vain)
+        if self._job.kind is Kind.LIFT and not self.sums.counts[Status.LIFTED] and self.sums.reasons["not-held"]:
+            self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))

@@ -9,22 +9,22 @@ from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.formatting import label, plural
 from recordings.glossary import code_of
 from recordings.jobs.drifts import Drift
-from recordings.jobs.engine.aftermath import FOUND_GONE, trace_of_restore
+from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, begun
+from recordings.jobs.engine.traces import FOUND_GONE, trace_of_restore
 from recordings.marks import is_committed
 from recordings.observed import found_row
 from recordings.pool import Pool
-from recordings.provenance import UNVERSIONED
 from recordings.recording import Day
-from recordings.retention_rules import RetentionRule, possible_ends, rule_for
+from recordings.retention_rules import possible_ends, rule_for
 from recordings.retrying import patience
-from recordings.s3.objects import Version
+from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
-from recordings.table.files import open_table
+from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, current, last_attempts, rows_of_days
 from recordings.table.records import Kind
 from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
-from recordings.versions import versions_below
+from recordings.versions import versions_below, versions_of
 
 _YEAR_DAYS = 365.25
 
@@ -34,18 +34,23 @@ Runs = Mapping[tuple[Kind, str], str]  # by kind and key: the run that recorded 
 
 
 def reconcile_day(
-    store: Store,
-    day: Day,
-    job: Job,
-    pool: Pool,
-    *,
-    retention_years: float,
-    rules: Sequence[RetentionRule] = (),
-    runs: Runs | None = None,
+    store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs | None = None
 ) -> list[Drift]:
-    """Every drift of one day below one prefix, each kind in key order. ``rules`` count before ``retention_years``."""
-    runs = runs or {}
-    files = open_table(job.audit_uri, store.session)
+    """Every drift of one day below one prefix, each kind in key order.
+
+    A day with losses is looked at twice: another run of ours may have worked on the day in the meantime.
+    """
+
+    def look(runs: Runs) -> list[Drift]:
+        return [*_look(store, files, day, job, pool, runs), *_erased_elsewhere(store, files, day, job)]
+
+    found = look(runs or {})
+    if any(drift.is_loss for drift in found):
+        found = look({**(runs or {}), **runs_by_deed(files, open_intents(files, store.bucket))})
+    return found
+
+
+def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs) -> list[Drift]:
     only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
     left_alone = dict[str, str]()  # recordings that no run has archived: the reason that the last run gave
     deleted = set[tuple[str, str]]()
@@ -71,12 +76,33 @@ def reconcile_day(
 
     def overdue(key: str) -> list[Drift]:
         of_key = _kept(versions[key])
-        return _looked(key, known.get(key), lambda: _overdue(store, key, of_key, day, job, retention_years, rules))
+        return _looked(key, known.get(key), lambda: _overdue(store, key, of_key, day, job))
 
     drifts = [*pool.map(compared, keys), _vanished(left_alone, versions, runs), _found_gone(known, deleted)]
-    may_be_overdue = _may_be_overdue(day, job, retention_years, rules)
-    drifts += pool.map(overdue, sorted(versions)) if may_be_overdue else []
+    drifts += pool.map(overdue, sorted(versions)) if _may_be_overdue(day, job) else []
     return [drift for of_key in drifts for drift in of_key]
+
+
+def _erased_elsewhere(store: Store, files: AuditFiles, day: Day, job: Job) -> list[Drift]:
+    """Objects that a run erased beside the folders of recordings, such as analyses, and that are there again.
+
+    They lie below no prefix of the job, so each date is looked at once, with the first prefix.
+    """
+    if day.prefix != job.prefixes[0]:
+        return []
+    folders = tuple(each for prefix in job.prefixes for each in Day(prefix=prefix, date=day.date).key_prefixes)
+    erased = Only(bucket=store.bucket, statuses=(Status.ERASED,))
+
+    def beside(rows: pd.DataFrame) -> pd.DataFrame:
+        states = current(rows)
+        return states[[not key.startswith(folders) for key in states["key"]]]
+
+    rows = rows_of_days(files, [day.date], STATE_COLUMNS, erased, beside)
+
+    def again(row: AuditRow) -> list[Drift]:
+        return _looked(row.key, row, lambda: _back_again(row, versions_of(store, row.key)[::-1]))
+
+    return [drift for row in rows for drift in again(row)]
 
 
 def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -96,13 +122,18 @@ def _vanished(left_alone: Mapping[str, str], versions: Mapping[str, Sequence[Ver
     return [
         _missing(key, said, versions.get(key, []), runs)
         for key, said in sorted(left_alone.items())
-        if not any(version.is_current and version.etag for version in versions.get(key, []))
+        if _newest(versions.get(key, [])) is None
     ]
 
 
 def _kept(versions: Sequence[Version]) -> list[Version]:
     """The versions that are no delete markers, the newest first."""
-    return [version for version in versions if version.etag]
+    return [version for version in versions if not version.is_marker]
+
+
+def _newest(versions: Sequence[Version]) -> Version | None:
+    """The current version; None where the key has none, or a delete marker hides the others."""
+    return next((version for version in versions if version.is_current and not version.is_marker), None)
 
 
 def _untold(key: str, runs: Runs, *kinds: Kind, what: str) -> Drift | None:
@@ -150,7 +181,7 @@ def _compared(
     def look() -> Iterator[Drift]:
         drifts = list(_drifts(store, key, row, versions, job, runs))
         yield from drifts
-        if is_new and not drifts and any(version.is_current and version.etag for version in versions):
+        if is_new and not drifts and _newest(versions) is not None:
             yield Drift(code="new-since", key=key, sentence="no run has looked at it, though at others of its day")
 
     return _looked(key, row, look)
@@ -181,7 +212,7 @@ def _looked(key: str, row: AuditRow | None, look: Callable[[], Iterable[Drift]])
 def _drifts(
     store: Store, key: str, row: AuditRow | None, versions: Sequence[Version], job: Job, runs: Runs
 ) -> Iterator[Drift]:
-    newest = next((version for version in versions if version.is_current and version.etag), None)
+    newest = _newest(versions)
     if row is None:
         if newest is not None:
             yield from _unknown(store, key, job)
@@ -210,7 +241,7 @@ def _back_again(row: AuditRow, versions: Sequence[Version]) -> Iterator[Drift]:
 
 
 def _left(versions: Sequence[Version]) -> str:
-    left, deleted = [each for each in versions if each.etag], [each for each in versions if each.is_current]
+    left, deleted = _kept(versions), [each for each in versions if each.is_current]
     when = f", below a delete marker of {deleted[0].last_modified:%Y-%m-%d at %H:%M} UTC" if deleted else ""
     return (
         f"{plural(len(left), 'older version')} can be brought back{when}" if left else f"no older version is left{when}"
@@ -288,32 +319,24 @@ def _original(row: AuditRow, versions: Sequence[Version], runs: Runs) -> Iterato
         yield Drift(code="original-gone", key=row.key, sentence=sentence)
 
 
-def _may_be_overdue(day: Day, job: Job, retention_years: float, rules: Sequence[RetentionRule]) -> bool:
+def _may_be_overdue(day: Day, job: Job) -> bool:
     today = job.started_at.date()
-    if rules:
-        return any(rule.has_ended(day.date, today) for rule in rules)
-    return (today - day.date).days > retention_years * _YEAR_DAYS
+    if job.rules:
+        return any(rule.has_ended(day.date, today) for rule in job.rules)
+    return (today - day.date).days > job.retention_years * _YEAR_DAYS
 
 
-def _overdue(
-    store: Store,
-    key: str,
-    versions: Sequence[Version],
-    day: Day,
-    job: Job,
-    retention_years: float,
-    rules: Sequence[RetentionRule],
-) -> list[Drift]:
+def _overdue(store: Store, key: str, versions: Sequence[Version], day: Day, job: Job) -> list[Drift]:
     """What is kept, though its retention has ended, of a day that may be overdue. Its tags are read if they decide."""
     if not versions:
         return []
-    if not rules:
-        return [_overdue_by(key, f"{retention_years:g} years")]
+    if not job.rules:
+        return [_overdue_by(key, f"{job.retention_years:g} years")]
     today = job.started_at.date()
-    ends = possible_ends(rules, key, day.date, today)
+    ends = possible_ends(job.rules, key, day.date, today)
     if len(ends) > 1:
         tags = store.tags(key, versions[0].version_id)
-        ends = {rule_for(rules, key, tags).has_ended(day.date, today)}
+        ends = {rule_for(job.rules, key, tags).has_ended(day.date, today)}
     return [_overdue_by(key, "ARCHIVE_RETENTION_RULES say")] if ends == {True} else []
 
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from recordings.errors import Changed, Skipped, Unproven
-from recordings.formatting import plural
 from recordings.holds import check_no_case_holds
-from recordings.jobs.engine.aftermath import FOUND_GONE, original_version, state_after
 from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove
+from recordings.jobs.engine.due import in_grace
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.traces import FOUND_GONE, original_version, state_after
 from recordings.marks import CONVERTED_TAG, check_not_exempt, is_committed
 from recordings.pool import Pool
-from recordings.provenance import UNVERSIONED, provenance_of
+from recordings.provenance import provenance_of
 from recordings.s3.deleting import DeletingStore, Removable
-from recordings.s3.objects import StoredObject
+from recordings.s3.objects import UNVERSIONED, StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import TAG_LIMIT, AuditRow, BatchRows, Status
@@ -74,7 +74,7 @@ def _check_grace(known: AuditRow, current: StoredObject, job: Job) -> None:
     grace_days = job.grace_days_of(known)
     due = archived_at + timedelta(days=grace_days)
     if current.answered_at < due:
-        raise Skipped("in-grace", f"archived less than {plural(grace_days, 'day')} ago; due on {due:%Y-%m-%d}")
+        raise in_grace(grace_days, due)
 
 
 def _check_replacement(store: Store, known: AuditRow, current: StoredObject) -> None:

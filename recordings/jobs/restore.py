@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from recordings.errors import Changed, Rejected, Unproven
-from recordings.jobs.engine.aftermath import brought_back, found_there, swapped
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
+from recordings.jobs.engine.traces import brought_back, found_there, swapped
 from recordings.marks import CONVERTED_TAG, EXEMPT_TAG, MAX_TAGS
 from recordings.outcomes import accounted
 from recordings.pool import Pool
-from recordings.provenance import UNVERSIONED, Provenance, exempted, provenance_of
-from recordings.s3.objects import StoredObject
+from recordings.provenance import Provenance, exempted, provenance_of
+from recordings.s3.objects import UNVERSIONED, StoredObject
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, BatchRows, Side, Status

@@ -15,7 +15,7 @@ from recordings.plan import days_of
 from recordings.recording import Day
 from recordings.retrying import patience
 from recordings.run import Run
-from recordings.s3.objects import Encryption, StoredObject, Version
+from recordings.s3.objects import Encryption, Sight, StoredObject, Version
 from recordings.s3.store import Store
 
 NAME = ".recording-archive-canary"  # below each prefix and its ivr/; each run overwrites it
@@ -26,25 +26,29 @@ _SLACK = timedelta(minutes=5)  # the longest time that a run may take from looki
 _SAMPLE = 5  # recordings whose encryption is looked at
 
 
-def check_sight(store: Store, run: Run) -> None:
-    """Raise PreflightFailed, naming the missing action, if the run could lose something that its role may not see.
+def check_sight(store: Store, run: Run) -> Sight:
+    """How the run's role may read S3's answers.
 
-    Sets on the store how S3's answers may be interpreted: ``shows_tag_counts``, ``owner``.
+    Raises PreflightFailed, naming the missing action, if the run could lose something that its role may not see.
     """
-    findings = patience()(lambda: list(_findings(store, run)))
-    if findings:
+    places = patience()(lambda: list(_places(store, run)))
+    if findings := [finding for place in places for finding in place.findings]:
         raise PreflightFailed(findings)
+    owners = [place.owner for place in places if place.owner]
+    return Sight(
+        shows_tag_counts=bool(places) and all(place.shows_tag_count for place in places),
+        owner=owners[-1] if owners else None,
+    )
 
 
-def _findings(store: Store, run: Run) -> Iterator[Finding]:
-    shown = []
+def _places(store: Store, run: Run) -> Iterator["_Place"]:
+    """A canary for each folder that has recordings, tried."""
     for folder in _folders(run):
         keys = list(islice(_recordings_below(store, run, folder), _SAMPLE))
         if keys:
             place = _Place(store, folder + NAME)
-            yield from _tried(place, _encryptions(store, keys))
-            shown.append(place.shows_tag_count)
-    store.shows_tag_counts = bool(shown) and all(shown)
+            place.findings = list(_tried(place, _encryptions(store, keys)))
+            yield place
 
 
 def _folders(run: Run) -> list[str]:
@@ -83,8 +87,9 @@ class _Place:
 
     def __init__(self, store: Store, key: str) -> None:
         self.store, self.key = store, key
-        self.version_id: str | None = None
         self.shows_tag_count = False
+        self.owner: str | None = None
+        self.findings: list[Finding] = []
 
 
 def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
@@ -114,7 +119,7 @@ def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
         place.shows_tag_count = current.tag_count == len(_TAGS)
         yield from _tags(store, key, version_id)
         yield from _locks(ours) if locked_for else ()
-        yield from _owner(store, ours) if store.acls_enabled else ()
+        yield from _owner(place, ours) if store.acls_enabled else ()
     finally:
         if locked_for:
             store.put_hold(key, version_id, held=False)
@@ -142,7 +147,7 @@ def _newest_first(store: Store, key: str) -> Iterator[Version]:
     """The versions of the key, without delete markers, page by page in S3's order."""
     with suppress(StoreRefused):  # a role that may not list versions may still archive
         pages = store.list_versions(key)
-        yield from (version for page in pages for version in page if version.key == key and version.etag)
+        yield from (version for page in pages for version in page if version.key == key and not version.is_marker)
 
 
 def _lift_dead(store: Store, key: str, version: Version) -> datetime:
@@ -178,10 +183,10 @@ def _locks(ours: StoredObject) -> Iterator[Finding]:
         yield _blind("cannot-see-locks", f"{ours.key} is locked, and S3 does not say so.", "s3:GetObjectRetention")
 
 
-def _owner(store: Store, ours: StoredObject) -> Iterator[Finding]:
+def _owner(place: _Place, ours: StoredObject) -> Iterator[Finding]:
     def is_shown() -> bool:
-        acl = store.acl(ours.key, ours.version_id)
-        store.owner = acl.owner if acl else None
+        acl = place.store.acl(ours.key, ours.version_id)
+        place.owner = acl.owner if acl else None
         return True
 
     yield from _proved("cannot-see-grants", is_shown, "")
@@ -197,6 +202,8 @@ def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Fin
 
 def _blind(code: str, sentence: str, action: str = "") -> Finding:
     """A finding that blocks. ``action`` is the missing permission, where S3's sentence does not name it."""
-    granting = f"Grant the run's role {action or 'that'}: deployments/policies/archive.json has all it needs."
-    way_out = granting if action or "the role needs" in sentence else "No recording was changed: fix it, then rerun."
+    granted = action or "the missing action"
+    way_out = "No recording was changed: correct this, then run again."
+    if action or "the role needs" in sentence:
+        way_out = f"Grant the run's role {granted}: deployments/policies/archive.json has all it needs."
     return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

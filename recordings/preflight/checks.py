@@ -5,10 +5,11 @@ from typing import Any, cast
 
 from recordings.errors import Changed, InvalidRequest, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity, block
+from recordings.lifecycle_rules import rules_that_concern
 from recordings.preflight.conditional import find_conditional_writes
 from recordings.preflight.lifecycle import effects_of, moves_nothing
 from recordings.preflight.places import nothing_below
-from recordings.retention import retention_of, rules_that_concern
+from recordings.retention import retention_of
 from recordings.s3.store import Store
 
 Look = Callable[[], Iterable[Finding]]
@@ -145,7 +146,7 @@ def _object_lock(store: Store) -> Iterator[Finding]:
             code="governance-lock",
             severity=Severity.INFO,
             sentence=f"Bucket {store.bucket} locks each new version in governance mode for {period}: a replacement "
-            "without a lock to carry over is locked anew, an original stays locked until its own lock ends.",
+            "without a lock to carry over is locked anew; an original stays locked until its own lock ends.",
             way_out="Release originals after that: the role of the release does not bypass locks.",
         )
 
@@ -197,8 +198,8 @@ def kept_for(store: Store, prefixes: Sequence[str]) -> Finding:
         code="kept-for",
         severity=Severity.INFO,
         sentence=retention_of(store).sentence(prefixes),
-        way_out="What is worth archiving follows from it: set ARCHIVE_RETENTION_RULES or "
-        "ARCHIVE_RETENTION_YEARS where that is wrong.",
+        way_out="This period decides which recordings are worth archiving; if it is wrong, set "
+        "ARCHIVE_RETENTION_RULES or ARCHIVE_RETENTION_YEARS.",
     )
 
 

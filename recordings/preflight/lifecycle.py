@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from recordings.finding import Finding, Severity, block
+from recordings.lifecycle_rules import Rule, name_of, tags_of
 from recordings.marks import CONVERTED_TAG
-from recordings.retention import Rule, name_of, tags_of
 
 _MONTH_DAYS = 30
 _SHORTEST_GRACE_DAYS = 7
@@ -28,8 +28,8 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
             f"{name_of(rule)} deletes recordings {expiration['Days']} days after they were written, "
             f"and rewriting those that are {oldest_days} days old restarts that clock.",
             "Let expire_recordings delete by the day of the call, with the same period in ARCHIVE_RETENTION_RULES, and "
-            "accept this or remove the rule; or shorten the rule's period by as many days; or archive recordings "
-            "within a month of the call.",
+            f"accept this or remove the rule; or shorten the rule's period by {oldest_days} days; or archive "
+            "recordings within a month of the call.",
         )
     if "Date" in expiration:
         yield block(
@@ -48,7 +48,8 @@ def _colder(rule: Rule) -> Iterator[Finding]:
                 code="moved-colder",
                 severity=Severity.WARN,
                 sentence=f"{name_of(rule)} moves recordings to {transition['StorageClass']}, where they can cost less "
-                "unconverted than archived here. No run counts that: it compares with a rule to its own storage class.",
+                "unconverted than archived here. Runs ignore this: a run compares its cost only with a lifecycle rule "
+                "to the storage class that it archives to.",
                 way_out="Compare the ways in docs/costs.md before you archive, or have the rule move only what is "
                 "tagged converted=True.",
             )

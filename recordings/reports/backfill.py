@@ -17,13 +17,13 @@ def backfill_report(
     backfill: Backfill,
     portions: Portions,
     summary: BackfillSummary,
-    settled: Mapping[Portion, str],
+    finished: Mapping[Portion, str],
     stands: Mapping[Portion, Standing],
     ended: Mapping[Portion, Ended],
 ) -> str:
     """The backfill's page, in Markdown: what is not finished first."""
     run = backfill.run
-    lines = [_line(each, settled.get(each), stands.get(each), ended.get(each)) for each in portions.all[:_LINES_SHOWN]]
+    lines = [_line(each, finished.get(each), stands.get(each), ended.get(each)) for each in portions.all[:_LINES_SHOWN]]
     more = [f"And {plural(len(portions.all) - len(lines), 'more line')}."] if len(portions.all) > len(lines) else []
     sections = [
         f"# Backfill of {run.bucket}, {span(run.start_date, run.end_date)}: "

@@ -2,7 +2,8 @@
 
 from recordings.formatting import human_bytes, plural, usd
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.result import JobSummary, JobSums
+from recordings.jobs.engine.result import JobSums
+from recordings.jobs.engine.summary import JobSummary
 from recordings.reports.markdown import as_code, plain
 from recordings.table.records import Kind
 from recordings.table.rows import DESTROYED, EVENTS
@@ -15,15 +16,16 @@ def destroyed_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
     if job.traits.done not in DESTROYED or not summary.counts.get(job.traits.done):
         return ""
     freed = (
-        f"It {'would free' if job.dry_run else 'freed'} **{human_bytes(summary.original_bytes)}** of all versions "
-        f"({summary.original_bytes:,} bytes), for which S3 charges **{usd(summary.usd_month)} a month** at list prices."
+        f"This {'would free' if job.dry_run else 'freed'} **{human_bytes(summary.original_bytes)}** "
+        f"({summary.original_bytes:,} bytes), all versions counted. S3 {'charges' if job.dry_run else 'charged'} "
+        f"**{usd(summary.usd_month)} a month** for them at list prices."
     )
     return "\n\n".join(section for section in (freed, _by_rule(sums), _proof(job)) if section)
 
 
 def _by_rule(sums: JobSums) -> str:
     lines = [f"| {plain(rule)} | {count:,} |" for rule, count in sums.rules.most_common()]
-    return "\n".join(["| kept | recordings |", "|---|--:|", *lines]) if lines else ""
+    return "\n".join(["| rule: how long to keep | recordings |", "|---|--:|", *lines]) if lines else ""
 
 
 def _proof(job: Job) -> str:
@@ -31,7 +33,10 @@ def _proof(job: Job) -> str:
         return ""
     rows = f"The rows of run `{job.run_id}` in the audit table certify"
     if job.kind is Kind.EXPIRE:
-        return f"{rows} the destruction: of each recording, both SHA-256 sums and sizes, the rule and the time."
+        return (
+            f"{rows} the destruction: of each recording, the SHA-256 and the size of original and replacement, the "
+            "rule and the time."
+        )
     return (
         f"{rows} the erasure for {as_code(job.case or 'earlier requests')}: the key, version, contact, day and time of "
         "each object, and nothing of what was said. Copies at replication targets and in backups are not erased."

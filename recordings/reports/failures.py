@@ -1,4 +1,4 @@
-"""The recordings that did not become small, by reason: a page of their own, and a line for logs and errors."""
+"""The recordings that were not archived, by reason: a page of their own, and a line for logs and errors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ _KEYS_SHOWN = 20  # for each reason
 
 
 def failures_report(
-    rows: Sequence[AuditRow], counts: Mapping[str, int] | None = None, *, title: str = "What did not become small"
+    rows: Sequence[AuditRow], counts: Mapping[str, int] | None = None, *, title: str = "What was not archived"
 ) -> str:
     """Recordings by the code of their reason: how many, the meaning, what to do, and the first keys of each.
 

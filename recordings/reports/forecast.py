@@ -54,8 +54,8 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     stays = ["| would not be archived | of those read | what it means |", "|---|--:|---|", *reasons] if reasons else []
     return f"""## What it would come to
 
-**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last of them is deleted**, once \
-originals are released, for about {usd(cost)} once; {verdict}.
+**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last of them is deleted**, after \
+the originals are released, at a one-time cost of about {usd(cost)}; {verdict}.
 
 {plural(forecast.recordings, "recording")} left to archive ({human_bytes(forecast.bytes_listed)}, \
 now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
@@ -92,7 +92,7 @@ def _hours(hours: float) -> str:
 
 
 def _range(interval: Interval, show: Callable[[float], str], certain: str | None) -> str:
-    """The interval; ``certain`` where each recording was looked at, so that the total is exact."""
-    if certain:
+    """The interval; ``certain`` where each recording was looked at, and the profile leaves no doubt about sizes."""
+    if certain and interval.low == interval.high:
         return certain
     return f"{show(max(0, interval.low))} to {show(interval.high)}"

@@ -7,7 +7,8 @@ from recordings.glossary import meaning, way_out
 from recordings.holds import CASE
 from recordings.jobs.drifts import LOSSES
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.result import JobSummary, JobSums
+from recordings.jobs.engine.result import JobSums
+from recordings.jobs.engine.summary import JobSummary
 from recordings.recording import open_span
 from recordings.reports.differences import differences_table
 from recordings.reports.endings import destroyed_report, held_report
@@ -56,8 +57,7 @@ def _calls(job: Job) -> str:
 
 
 def _verdict(job: Job, summary: JobSummary) -> str:
-    losses = (*LOSSES, *job.traits.losses)
-    if any(code in losses for code in (*summary.drifts, *summary.reasons)):
+    if summary.drifts.keys() & set(LOSSES) or summary.reasons.keys() & set(job.traits.losses):
         return "**something is lost**"
     if not summary.succeeded:
         return "**not everything went well**"

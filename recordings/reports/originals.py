@@ -4,7 +4,8 @@ import shlex
 
 from recordings.formatting import human_bytes, plural, usd
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.result import JobSummary, JobSums
+from recordings.jobs.engine.result import JobSums
+from recordings.jobs.engine.summary import JobSummary
 from recordings.table.rows import AuditRow
 
 _MAX_LISTED = 100  # recordings in the report; the audit table has all

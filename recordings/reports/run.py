@@ -79,7 +79,7 @@ def _trouble(summary: RunSummary, failures: Sequence[AuditRow]) -> str:
     days += [f"- and {plural(more, 'more day')}"] if more > 0 else []
     first = [] if summary.succeeded else first_red(failures)
     where = (
-        ["", "The artifact `archive-failures` groups what did not become small by reason; the audit table lists each."]
+        ["", "The artifact `archive-failures` groups what was not archived by reason; the audit table lists each."]
         if failures
         else []
     )

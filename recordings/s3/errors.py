@@ -14,6 +14,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -65,7 +66,14 @@ _NOT_CONFIGURED = {
 }
 # Object Lock was never set for the bucket or the version: AWS's codes, and SeaweedFS's.
 _NOT_LOCKED = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "NoSuchObjectLegalHold"}
-_MAY_PASS = (CredentialRetrievalError, HTTPClientError, NotConnectedError, ResponseParserError, TransportError)
+_MAY_PASS = (
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NotConnectedError,
+    ResponseParserError,
+    TransportError,
+)
 # AWS's wording of a denial: "User: arn:... is not authorized to perform: kms:Decrypt on resource: arn:... because ..."
 _DENIED_ACTION = re.compile(r"not authorized to perform: (\w[\w-]*:\w+)")
 

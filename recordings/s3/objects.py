@@ -22,6 +22,7 @@ PROTECTION = (
     "ObjectLockEventHoldDurationYears",
     "WebsiteRedirectLocation",
 )
+UNVERSIONED = "null"  # S3's id for versions that are older than the bucket's versioning
 # Not an S3 operation, but counted with them: requests to KMS, one for each GET and PUT where no bucket key is in use.
 KMS = "KMS"
 _KNOWN_LOCKS = {
@@ -95,6 +96,14 @@ class Acl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """How the answers that a role gets may be read. What no canary has shown is not assumed."""
+
+    shows_tag_counts: bool = False  # so that an answer without a tag count means no tags
+    owner: str | None = None  # canonical id of the owner of what the role writes; None where ACLs are disabled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """S3's answer to a write."""
 
@@ -115,6 +124,11 @@ class Version:
     storage_class: str
     is_current: bool
     last_modified: datetime
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether it is a delete marker."""
+        return not self.etag
 
 
 def stored_object(key: str, answer: Mapping[str, Any], carriable: Collection[str]) -> StoredObject:

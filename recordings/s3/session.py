@@ -11,7 +11,12 @@ import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError, MetadataRetrievalError
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+)
 from botocore.utils import parse_timestamp
 
 from recordings.build import SOFTWARE_VERSION
@@ -68,11 +73,23 @@ def s3_client(session: Session, config: Config) -> Any:
     """
     try:
         with _one_at_a_time:
-            return session.client("s3", config=config)
+            client = session.client("s3", config=config)
     except (CredentialRetrievalError, MetadataRetrievalError) as error:
         raise StoreUnavailable(f"no client for S3: {error}") from error
     except (BotoCoreError, ValueError) as error:  # ValueError for an invalid endpoint
         raise StoreRefused(f"no client for S3: {error}") from error
+    client.meta.events.register("before-parse.s3", _check_is_whole)
+    return client
+
+
+def _check_is_whole(response_dict: Any, operation_model: Any, **_: Any) -> None:
+    """Raise IncompleteReadError for an answer that broke off: since 1.43.115, botocore does not compare its length.
+
+    It would take a broken-off error for one without a code. Bodies of recordings are streams, which check themselves.
+    """
+    body, expected = response_dict["body"], response_dict["headers"].get("content-length")
+    if isinstance(body, bytes) and expected and operation_model.http["method"] != "HEAD" and len(body) < int(expected):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(expected))
 
 
 def make_clients_with(session: Session, *, config: Config | None = None, **parameters: Any) -> None:

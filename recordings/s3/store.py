@@ -35,6 +35,7 @@ from recordings.s3.objects import (
     PROTECTION,
     Acl,
     Encryption,
+    Sight,
     StoredObject,
     Version,
     Written,
@@ -76,8 +77,7 @@ class Store:
     def __init__(self, bucket: str, settings: Settings, session: Session | None = None) -> None:
         self.bucket = bucket
         self.session = session or own_session()
-        self.shows_tag_counts = False  # True once a canary proves that an answer without a tag count means no tags
-        self.owner: str | None = None  # canonical id of the owner of what this store writes; a canary shows it
+        self.sight = Sight()  # until a canary has shown more
         self.requests: Counter[str] = Counter()  # requests sent so far, by operation, retries included
         self._counting = threading.Lock()
         config = Config(

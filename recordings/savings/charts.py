@@ -181,7 +181,9 @@ def _fidelity(result: Savings) -> tuple[str, str]:
     figure, axes = new_axes("recordings")
     axes.bar(bins.index, bins, SNR_BIN_DB * 0.9, align="edge", color=BLUE)
     axes.set_xlim(min(20, bins.index[0]), max(50, bins.index[-1] + SNR_BIN_DB))
-    axes.set_xlabel("signal to error ratio in dB: quiet calls have less,\nsilence and lossless results have none")
+    axes.set_xlabel(
+        "signal to error ratio in dB: quiet calls and Opus have less,\nsilence and lossless results have none"
+    )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.yaxis.set_major_formatter(_COUNTS)
     return "Fidelity of the replacements", svg_of(figure)

@@ -15,6 +15,7 @@ from recordings.savings.sums import DESTROYED_STATES, SMALL_STATES, Savings
 from recordings.settings import settings
 from recordings.table.rows import EVENTS, Status
 
+RELEASE_EVERY_DAYS = 7  # as prefect.yaml schedules it
 _OF_SMALL = ("verified", "read_back", "bytes_before", "bytes_after", "minutes")
 _STORED = ("usd_before", "usd_after", "usd_originals", "usd_tags", "usd_saved")
 
@@ -34,6 +35,8 @@ class Figures:
     verified: int
     read_back: int
     not_small: int  # never archived, or restored
+    originals_waiting: int  # not released yet
+    originals_overdue: int  # of these, those that a weekly release would have deleted, held ones included
     expired: int  # deleted with all versions, at the end of their retention
     erased: int  # deleted with all versions, on request
     bytes_before: int
@@ -90,6 +93,8 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         verified=int(small["verified"].sum()),
         read_back=int(small["read_back"].sum()),
         not_small=len(result.not_small),
+        originals_waiting=int(small.loc[small["kept"], "recordings"].sum()),
+        originals_overdue=_overdue(small, as_of),
         bytes_before=int(small["bytes_before"].sum()),
         bytes_after=int(small["bytes_after"].sum()),
         minutes=float(small["minutes"].sum()),
@@ -108,6 +113,12 @@ def figures(result: Savings, price_list: PriceList, as_of: date, retention_years
         minutes_by_runs=float((runs["minutes"] * runs["share"]).sum()),
         keeping_costs=keeping_costs(result, price_list, retention_years),
     )
+
+
+def _overdue(small: pd.DataFrame, as_of: date) -> int:
+    """How many originals have waited for longer than for the end of their grace and the next weekly release."""
+    planned = pd.Timestamp(as_of) - pd.Timedelta(days=settings().grace_days + RELEASE_EVERY_DAYS)
+    return int(small.loc[small["kept"] & (pd.to_datetime(small["since"]) < planned), "recordings"].sum())
 
 
 def _spent(runs: pd.DataFrame) -> pd.Series:

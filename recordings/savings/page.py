@@ -1,6 +1,7 @@
 """The savings report: a self-contained HTML page without scripts, and its key figures in Markdown."""
 
 import base64
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,6 +21,7 @@ from recordings.table.rows import STATES
 
 Row = Sequence[str]
 _MAX_LISTED = 100  # the CSV file has all of them
+_CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
 
 
 def page(
@@ -58,6 +60,11 @@ def page(
             _method(figures, price_list),
         ]
     )
+    return document(title, body)
+
+
+def document(title: str, body: str) -> str:
+    """A self-contained HTML document."""
     return _PAGE.format(title=escape(title), body=body)
 
 
@@ -292,7 +299,14 @@ def _link(address: str) -> str:
     place = audit_location(address)
     if place.bucket is None:
         return f"[`{address}`]({Path(place.path).absolute().as_uri()})"
-    return f"[{address}](https://console.aws.amazon.com/s3/object/{place.bucket}?prefix={quote(place.path)})"
+    return f"[{address}](https://{_console()}/s3/object/{place.bucket}?prefix={quote(place.path)})"
+
+
+def _console() -> str:
+    """The host of AWS's console, of which each partition has its own."""
+    region = os.environ.get("AWS_DEFAULT_REGION", "")
+    of_region = (host for start, host in _CONSOLES.items() if region.startswith(start))
+    return next(of_region, "console.aws.amazon.com")
 
 
 _PAGE = """<!doctype html>

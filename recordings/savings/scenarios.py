@@ -391,8 +391,8 @@ _DOCUMENT = """\
 ## Ways to keep six years of calls
 
 3 million minutes a month for 72 months, 6 TB a month as Connect writes it, calls of 5 minutes. Everything spends its
-first 7 days in Standard; a converted original is released after {grace_days} more. Volume discounts of Standard are
-counted. Month n stores what came in during the n-1 months before it, as the published example counts.
+first 7 days in Standard; the original of each converted recording is deleted after {grace_days} more. Volume discounts
+of Standard are counted. Month n stores what came in during the n-1 months before it, as the published example counts.
 
 {table}
 
@@ -405,10 +405,11 @@ What the table says:
   nothing. `opus-dual` keeps both speakers and is smaller than any other profile, for {opus_cpu:.2f} s of CPU per minute
   of audio, where A-law takes {alaw_cpu:.4f} s.
 - Without conversion, DEEP_ARCHIVE is the cheapest way, for recordings that may take half a day to open.
-- Each day that originals stay costs ${day:,.0f}. Where nobody releases them, they cost more than doing nothing.
+- Each further day of `grace_days` adds ${day:,.0f} to the total of six years. Where nobody releases originals,
+  they cost more than doing nothing.
 - FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Opus files are
   {opus_least:.1f} to {opus_most:.1f} % as large, depending on how much is spoken; {opus:.0f} % is assumed. Objects in
-  DEEP_ARCHIVE and GLACIER are billed 40 KB larger, and listening to any of them in GLACIER_IR costs $0.03 a GB: neither
+  DEEP_ARCHIVE and GLACIER are billed 40 KB larger, and reading a recording from GLACIER_IR costs $0.03 a GB: neither
   is counted.
 
 ## How long originals stay
@@ -420,7 +421,7 @@ The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_D
 
 Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
 {days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
-(`grace_days_read_back`): that pays for those who would otherwise wait longer.
+(`grace_days_read_back`): this pays only if you would otherwise keep originals that much longer.
 
 ## Checking the recordings at rest
 

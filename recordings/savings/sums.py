@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from glob import escape
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -182,7 +183,11 @@ def check_days(files: AuditFiles, start: date | None, end: date | None) -> None:
 def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The sums over an Arrow dataset that holds all rows of the recordings in it, and those that are not small."""
     smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
-    with duckdb.connect(config={"threads": 1, "memory_limit": _MEMORY}) as sql:
+    limits: dict[str, Any] = {"threads": 1, "memory_limit": _MEMORY}
+    with (
+        TemporaryDirectory(prefix="sums-") as folder,  # otherwise DuckDB would write where the process was started
+        duckdb.connect(config={**limits, "temp_directory": folder}) as sql,
+    ):
         sql.execute("SET TimeZone = 'UTC'")
         sql.execute("SET parquet_metadata_cache = true")  # each footer is parsed once, not twice
         sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))

@@ -64,14 +64,14 @@ def _arrow_field(name: str, hint: Any) -> pa.Field:
     return pa.field(name, _ARROW_TYPES[kind], nullable=len(kinds) > 1, metadata={"description": description})
 
 
-def write_rows(files: AuditFiles, rows: Iterable[AuditRow], *, run_id: str, wave: int) -> list[ManifestFile]:
-    """One immutable Parquet file per recording date."""
+def write_rows(files: AuditFiles, rows: Iterable[AuditRow], *, run_id: str, number: int) -> list[ManifestFile]:
+    """One immutable Parquet file per recording date. The number tells a run's files of one date apart."""
     by_date: dict[date, list[AuditRow]] = defaultdict(list)
     for row in rows:
         by_date[row.recording_date].append(row)
     written = []
     for day, day_rows in sorted(by_date.items()):
-        name, data = f"{PARTITION}={day}/{run_id}-{wave:04d}.parquet", parquet_bytes(day_rows)
+        name, data = f"{PARTITION}={day}/{run_id}-{number:04d}.parquet", parquet_bytes(day_rows)
         files.create(name, data)
         written.append(file_of(name, data))
     return written

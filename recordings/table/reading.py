@@ -82,14 +82,14 @@ def states_or_attempts(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Only:
-    """The rows of a day to read; the files' statistics exclude most others. Both keys are inclusive."""
+    """The rows of a day to read; statistics of the files exclude most others. What is empty does not narrow."""
 
     bucket: str
     prefixes: tuple[str, ...] = ("",)
-    contact_ids: tuple[str, ...] | None = None
-    keys: tuple[str, ...] | None = None
+    contact_ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
     run_id: str | None = None
-    statuses: tuple[Status, ...] | None = None
+    statuses: tuple[Status, ...] = ()
     first_key: str = ""
     last_key: str = _LAST_CHARACTER
 
@@ -129,11 +129,11 @@ def _filter(only: Only) -> pc.Expression:
         wanted &= reduce(or_, ranges)
     if only.run_id is not None:
         wanted &= ds.field("run_id") == only.run_id
-    if only.statuses is not None:
+    if only.statuses:
         wanted &= pc.is_in(ds.field("status"), pa.array([str(each) for each in only.statuses], pa.string()))
-    if only.keys is not None:
+    if only.keys:
         wanted &= (key >= min(only.keys)) & (key <= max(only.keys)) & pc.is_in(key, pa.array(only.keys, pa.string()))
-    if only.contact_ids is not None:
+    if only.contact_ids:
         among = pc.is_in(contact, pa.array(only.contact_ids, pa.string()))
         wanted &= (contact >= min(only.contact_ids)) & (contact <= max(only.contact_ids)) & among
     return wanted

@@ -56,7 +56,7 @@ class AuditRow:
     contact_id: Annotated[str | None, "Amazon Connect's contact id; null where the key has none"] = None
     status: Annotated[Status, "What became of the recording"]
     reason: Annotated[str | None, "Why, as `code: sentence`; null where the status says it all"] = None
-    note: Annotated[str | None, "What was odd about the original, and what it was read as"] = None
+    note: Annotated[str | None, "What was odd about the original and how it was read, or about its conversion"] = None
     profile: Annotated[str, "The conversion asked for, or the one found in the bucket"]
     bytes_before: Annotated[int | None, "Size of the original, in bytes; null if it is not known"] = None
     bytes_after: Annotated[int | None, "Size of the replacement, in bytes"] = None
@@ -76,22 +76,36 @@ class AuditRow:
     channels_after: Annotated[int | None, "Channels of the replacement"] = None
     duration_before_s: Annotated[float | None, "Length of the original, in seconds"] = None
     duration_after_s: Annotated[float | None, "Length of the replacement, in seconds"] = None
-    snr_db: Annotated[float | None, "Signal to error ratio of the replacement, in dB; null for digital silence"] = None
-    error_rms: Annotated[float | None, "Root mean square error of the replacement, in 16-bit steps"] = None
-    error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps"] = None
-    gain_left: Annotated[float | None, "Measured share of the left channel; null if too quiet to tell"] = None
-    gain_right: Annotated[float | None, "Measured share of the right channel; null if too quiet to tell"] = None
+    snr_db: Annotated[
+        float | None, "Signal to error ratio of the replacement, in dB (Opus: above 130 Hz); null if either is zero"
+    ] = None
+    error_rms: Annotated[
+        float | None, "Root mean square error of the replacement, in 16-bit steps (Opus: above 130 Hz)"
+    ] = None
+    error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps (Opus: above 130 Hz)"] = None
+    gain_left: Annotated[
+        float | None,
+        "Measured share of the left channel: 0.5 in a mix of two, else 1, in Opus less by what it drops; "
+        "null if too quiet to tell",
+    ] = None
+    gain_right: Annotated[float | None, "The same of the right channel; null if there is none"] = None
     worst_error_left: Annotated[
-        float | None, "Opus: largest error of the left channel in any 20 ms, as a share of what is refused above 0.8"
+        float | None,
+        "Opus: largest error energy of the left channel in any 20 ms, as a share of its energy there, a tenth of the "
+        "loudest nearby, and what no encoder can avoid; above 0.8 the result is refused",
     ] = None
     worst_error_right: Annotated[float | None, "Opus: the same of the right channel; null if there is none"] = None
     least_kept_left: Annotated[
         float | None, "Opus: least share of the left channel's energy kept in any 10 ms; null if too quiet to tell"
     ] = None
     least_kept_right: Annotated[float | None, "Opus: the same of the right channel"] = None
-    delay_left_s: Annotated[float | None, "Opus: largest delay of the left channel in any second, in seconds"] = None
+    delay_left_s: Annotated[
+        float | None, "Opus: largest delay of the left channel in any second, in seconds; negative is early"
+    ] = None
     delay_right_s: Annotated[float | None, "Opus: the same of the right channel"] = None
-    crosstalk: Annotated[float | None, "Opus: largest share of the other speaker in either channel"] = None
+    crosstalk: Annotated[
+        float | None, "Opus: largest amplitude of the other speaker in either channel, by its own; 0 where none speaks"
+    ] = None
     verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
     read_back: Annotated[bool, "The replacement was read back in full: decoded, or, in a `checked` row, hashed"] = False
@@ -158,6 +172,11 @@ _COLUMNS = {
     "channels": "channels_{}",
     "duration_s": "duration_{}_s",
 }
+# How faithful a replacement is, as its judge measured it: ``recordings.conversion.judge.Fidelity``.
+MEASURED = (
+    *("snr_db", "error_rms", "error_peak", "gain_left", "gain_right", "worst_error_left", "worst_error_right"),
+    *("least_kept_left", "least_kept_right", "delay_left_s", "delay_right_s", "crosstalk"),
+)
 HOLDS_REPLACEMENT = (Status.ARCHIVED, Status.ALREADY_ARCHIVED)  # and, as far as the row knows, the original, too
 SMALL = (*HOLDS_REPLACEMENT, Status.RELEASED)  # the replacement is the current version
 EVENTS = (Status.HELD, Status.LIFTED, Status.CHECKED)  # told beside what became of it: neither states nor attempts

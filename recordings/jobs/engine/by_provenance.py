@@ -126,7 +126,7 @@ def _is_of_run(row: AuditRow, job: Job) -> bool:
 def _may_be(job: Job) -> Callable[[str], bool]:
     """Whether a key can be of a recording asked for: no other object is looked at."""
     start, end = job.start_date or date.min, job.end_date or date.max
-    contacts = set(job.contact_ids or ())
+    contacts = set(job.contact_ids)
 
     def check(key: str) -> bool:
         day = date_of(key)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from recordings.errors import InvalidRequest
 from recordings.formatting import plural
-from recordings.holds import BEFORE, case_of, cases_by_key, held_for
+from recordings.holds import case_of, cases_by_key, held_before, held_for
 from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
@@ -77,7 +77,7 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
         told=cases_by_key(frame),
         begun=_cases(open_rows, Kind.HOLD),
         lifting=_cases(open_rows, Kind.LIFT),
-        held_before=_held_before(frame),
+        held_before=held_before(frame),
         deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
     )
 
@@ -88,8 +88,7 @@ def keys_held_for(case: str, files: AuditFiles, bucket: str, prefixes: tuple[str
     Reads the table's rows of all days. Raises AuditDamaged, and InvalidRequest where the case holds nothing.
     """
     intents = [each for each in open_intents(files, bucket) if each.kind is Kind.HOLD]
-    only = Only(bucket=bucket, statuses=(Status.HELD, Status.LIFTED))
-    events = read_days(files, audit_dates(files), _COLUMNS, only)
+    events = _events(files, bucket)
     begun = {row.key for intent in intents for row in owed(files, intent) if case_of(row.reason) == case}
     held = begun | {key for key, cases in cases_by_key(events).items() if case in cases}
     if not held:
@@ -102,6 +101,18 @@ def keys_held_for(case: str, files: AuditFiles, bucket: str, prefixes: tuple[str
     return below
 
 
+def unknown_case(case: str, files: AuditFiles, bucket: str) -> list[str]:
+    """A sentence where the table has no hold of the case at all: its name may be mistyped. Raises AuditDamaged."""
+    events = _events(files, bucket)
+    return [] if case in set(events["reason"].map(case_of, na_action="ignore")) else [_holds_nothing(case, events)]
+
+
+def _events(files: AuditFiles, bucket: str) -> pd.DataFrame:
+    """All rows of holds and of their ends."""
+    only = Only(bucket=bucket, statuses=(Status.HELD, Status.LIFTED))
+    return read_days(files, audit_dates(files), _COLUMNS, only)
+
+
 def _holds_nothing(case: str, events: pd.DataFrame) -> str:
     cases = events["reason"].map(case_of, na_action="ignore")
     if events[cases.eq(case)].empty:
@@ -110,7 +121,7 @@ def _holds_nothing(case: str, events: pd.DataFrame) -> str:
         return f"case is {case!r}: the audit table has no hold of a case of this name{others if known else ''}"
     last = events[cases.eq(case)].sort_values("started_at", kind="stable").iloc[-1]
     once = plural(events[cases.eq(case)]["key"].nunique(), "object")
-    return f"case {case} holds nothing any more: of {once} that it held, the last was freed by run {last['run_id']}"
+    return f"case {case} no longer holds anything: of {once} that it held, the last was freed by run {last['run_id']}"
 
 
 def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
@@ -127,18 +138,3 @@ def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, fro
         if intent.kind is kind and (case := case_of(row.reason)):
             found[row.key] = found.get(row.key, frozenset()) | {case}
     return found
-
-
-def _held_before(rows: pd.DataFrame) -> frozenset[str]:
-    """The keys that others had held before ours: as the row says with which the present series of our holds began."""
-    events = rows[rows["status"].isin((Status.HELD, Status.LIFTED))].sort_values("started_at", kind="stable")
-    ours: dict[str, set[str]] = {}
-    before: dict[str, bool] = {}
-    for key, status, reason in events[["key", "status", "reason"]].itertuples(index=False):
-        cases, case = ours.setdefault(key, set()), case_of(reason)
-        if case and status == Status.HELD:
-            before[key] = f"; {BEFORE}" in reason or (bool(cases) and before[key])
-            cases.add(case)
-        elif case:
-            cases.discard(case)
-    return frozenset(key for key, was in before.items() if was)

@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.holds import check_no_case_holds
-from recordings.jobs.engine.aftermath import state_of_end
 from recordings.jobs.engine.cases import Cases, cases_now
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.result import Freed, JobResult
+from recordings.jobs.engine.traces import state_of_end
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
-from recordings.provenance import UNVERSIONED
 from recordings.retrying import patience
 from recordings.s3.deleting import DeletingStore, Removable
-from recordings.s3.objects import Version
+from recordings.s3.objects import UNVERSIONED, Version
 from recordings.table.files import AuditFiles
 from recordings.table.rows import DESTROYED, AuditRow, BatchRows, Status
 from recordings.versions import newest_of
@@ -145,7 +144,7 @@ def removable(store: DeletingStore, version: Version) -> Removable:
 
     Raises Skipped also where a tag of this version says that a case holds it.
     """
-    if not version.etag:
+    if version.is_marker:
         return store.removable_marker(version)
     if store.locks_enabled:
         store.check_locks_are_shown(version.key, version.version_id)

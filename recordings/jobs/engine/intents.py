@@ -88,12 +88,13 @@ def confirmed(
         if looked.status in DONE and looked.status is not TRAITS[intent.kind].done:  # a part of it: the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
-            lost = replace(looked, reason=f"answer-lost: done, though its last attempt ended as {row.reason}")
+            lost = replace(looked, reason=f"answer-lost: done, although the last attempt ended with: {row.reason}")
             says_why = looked.status in _SAY_WHY
             return replace(lost, reason=f"{named[row.key].reason}; {lost.reason}") if says_why else lost
         if looked.status is Status.SKIPPED:
             return row
-        return ended(row, Status.FAILED, f"unknown: {looked.reason}; its last attempt ended as {row.reason}")
+        sentence = f"a second look failed: {looked.reason}; the last attempt ended with: {row.reason}"
+        return ended(row, Status.FAILED, f"unknown: {sentence}")
 
     return pool.map(confirm, rows)
 

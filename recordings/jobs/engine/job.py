@@ -5,25 +5,28 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
+from recordings import observed
 from recordings.build import SOFTWARE_VERSION
 from recordings.errors import InvalidRequest
 from recordings.holds import check_case
 from recordings.jobs.engine.kinds import TRAITS, Traits
-from recordings.keys import contact_of
 from recordings.recording import Batch
 from recordings.request import (
     LOOKBACK_DAYS,
     MAX_DAYS,
     MIN_AGE_DAYS,
+    Selection,
     check_bucket_name,
+    check_contacts,
     check_dates,
+    check_entries,
     check_range,
     normal_prefixes,
 )
 from recordings.retention_rules import RetentionRule, checked_rules
 from recordings.run import window
 from recordings.settings import settings
-from recordings.table.files import audit_location
+from recordings.table.files import PARTITION, audit_location
 from recordings.table.records import Kind, run_id_of
 from recordings.table.rows import AuditRow, BatchRows, Status
 
@@ -32,18 +35,12 @@ BATCH_SIZE = 1000  # each batch writes a file of the audit table for each of its
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A job that follows archiving, such as a restore. Dates are of the calls, UTC, inclusive; None selects all."""
+class Job(Selection):
+    """A job that follows archiving, such as a restore, and the recordings that it is asked to work on."""
 
     run_id: str
     kind: Kind
-    bucket: str
     audit_uri: str
-    prefixes: tuple[str, ...]
-    start_date: date | None
-    end_date: date | None
-    contact_ids: tuple[str, ...] | None
-    of_run: str | None
     everything: bool
     missing_ok: bool
     grace_days: int
@@ -51,9 +48,9 @@ class Job:
     repair: bool
     dry_run: bool
     started_at: datetime
-    keys: tuple[str, ...] | None = None
     case: str | None = None
     rules: tuple[RetentionRule, ...] = ()
+    retention_years: float  # for which recordings are kept where there are no rules
     stop_above_percent: float = 0  # an expiry deletes nothing more where more of a day do not stand as the table says
     sample_percent: float = 0  # share of the recordings that a check reads in full
     software_version: str = SOFTWARE_VERSION
@@ -75,11 +72,15 @@ class Job:
         return bool(named or self.start_date or self.end_date or below)
 
     @property
-    def names(self) -> tuple[str, tuple[str, ...]] | None:
-        """The column by which recordings are asked for by name, and the names: keys, or contacts; None if neither."""
-        if self.keys:
-            return "key", self.keys
-        return ("contact_id", self.contact_ids) if self.contact_ids else None
+    def lists_below_prefixes(self) -> bool:
+        """Whether the job lists what lies below its prefixes: a mistyped one would look as if nothing were there."""
+        dates = (self.start_date or self.end_date) and not (self.keys or self.of_run)
+        return bool(self.contact_ids or dates) if self.traits.asks_bucket else self.traits.lists_days
+
+    @property
+    def lists_whole_prefixes(self) -> bool:
+        """Whether the job lists all that lies below its prefixes, and not only the folders of some days."""
+        return self.traits.asks_bucket and not (self.start_date and self.end_date)
 
     @property
     def takes_up_requests(self) -> bool:
@@ -102,7 +103,7 @@ def plan_job(
     start_date: date | None = None,
     end_date: date | None = None,
     contact_ids: Sequence[str] | None = None,
-    run_id: str | None = None,
+    of_run: str | None = None,
     everything: bool = False,
     missing_ok: bool = False,
     grace_days: int | None = None,
@@ -112,20 +113,18 @@ def plan_job(
     keys: Sequence[str] | None = None,
     case: str = "",
     rules: Sequence[RetentionRule] | None = None,
+    retention_years: float | None = None,
     stop_above_percent: float = 0,
     sample_percent: float = 0,
 ) -> Job:
     """The job's parameters, checked. Raises InvalidRequest naming the parameter and the way out.
 
-    A blank text is what forms send for a field that was left out, and means the same here. An empty list is refused:
-    forms leave the field out, and a program that computed the list found nobody, which must not come to mean all.
+    A blank text is what forms send for a field that was left out, and means the same here.
     """
     check_bucket_name(bucket)
     check_dates(start_date, end_date)
-    _check_entries(kind, "contact_ids", contact_ids)
-    _check_entries(kind, "prefixes", prefixes)
-    _check_entries(kind, "keys", keys)
-    below = normal_prefixes([""] if prefixes is None else prefixes)
+    if TRAITS[kind].ways_to_select:
+        check_entries("prefixes", prefixes)
     grace = settings().grace_days if grace_days is None else grace_days
     grace_read_back = grace if grace_days_read_back is None else grace_days_read_back
     check_range("grace_days", grace, 0, MAX_DAYS)
@@ -138,11 +137,12 @@ def plan_job(
         kind=kind,
         bucket=bucket,
         audit_uri=str(audit_location(audit_uri)),
-        prefixes=below,
+        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
         start_date=start_date,
         end_date=end_date,
-        contact_ids=tuple(each.strip() for each in contact_ids) if contact_ids else None,
-        of_run=(run_id or "").strip() or None,
+        contact_ids=check_contacts(contact_ids),
+        keys=check_entries("keys", keys),
+        of_run=(of_run or "").strip() or None,
         everything=everything,
         missing_ok=missing_ok,
         grace_days=grace,
@@ -150,9 +150,9 @@ def plan_job(
         repair=repair,
         dry_run=dry_run,
         started_at=started_at,
-        keys=tuple(dict.fromkeys(keys)) if keys else None,
         case=check_case(case) if case.strip() else None,
-        rules=checked_rules(settings().retention_rules if rules is None else rules) if TRAITS[kind].has_rules else (),
+        rules=_rules(kind, settings().retention_rules if rules is None else rules),
+        retention_years=settings().retention_years if retention_years is None else retention_years,
         stop_above_percent=stop_above_percent,
         sample_percent=sample_percent,
     )
@@ -160,19 +160,14 @@ def plan_job(
     return job
 
 
+def _rules(kind: Kind, rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
+    looks_at = TRAITS[kind].needs_rules or (TRAITS[kind].has_rules and rules)
+    return checked_rules(rules) if looks_at else ()
+
+
 def days_to_compare(scheduled_on: date, start_date: date | None, end_date: date | None) -> tuple[date, date]:
     """First and last day of a reconciliation; where they are left out, the week of the last scheduled archiving run."""
     return window(scheduled_on, start_date, end_date, min_age_days=MIN_AGE_DAYS, lookback_days=LOOKBACK_DAYS)
-
-
-def _check_entries(kind: Kind, parameter: str, entries: Sequence[str] | None) -> None:
-    """Refuse a list without an entry, or with a blank one: a mistake must not come to mean all."""
-    if not TRAITS[kind].ways_to_select or entries is None:
-        return
-    if not entries:
-        raise InvalidRequest(f"{parameter} is an empty list, which selects nothing: fill it in, or leave it out")
-    if not all(each.strip() for each in entries):
-        raise InvalidRequest(f"{parameter} has an empty entry: fill it in or take it out; for all, say everything=True")
 
 
 def _check_selection(job: Job) -> None:
@@ -210,9 +205,9 @@ def _check_one_way(job: Job) -> None:
 def _check_spares_the_table(job: Job) -> None:
     """Raises InvalidRequest for a key that is a file of the audit table: the table says what was erased."""
     table = audit_location(job.audit_uri)
-    below = f"{table.path}/" if table.path else ""
-    for key in job.keys or ():
-        if table.bucket == job.bucket and below and key.startswith(below):
+    ours = (f"{table.path}/",) if table.path else ("_", f"{PARTITION}=")  # at a bucket's root, others may lie beside
+    for key in job.keys:
+        if table.bucket == job.bucket and key.startswith(ours):
             raise InvalidRequest(f"key {key!r} lies in the audit table, which keeps what was erased: take it out")
 
 
@@ -235,16 +230,13 @@ def begun(row: AuditRow, job: Job) -> AuditRow:
 
 def bare_row(key: str, day: date, job: Job, *, status: Status, reason: str | None = None) -> AuditRow:
     """The row of an object of which the job knows only the key and the day under which its rows lie."""
-    return AuditRow(
-        run_id=job.run_id,
-        recording_date=day,
+    return observed.bare_row(
+        key,
+        day,
         bucket=job.bucket,
-        key=key,
-        contact_id=contact_of(key),
+        run_id=job.run_id,
         status=status,
         reason=reason,
-        profile="none",
-        started_at=datetime.now(UTC),
         software_version=job.software_version,
     )
 

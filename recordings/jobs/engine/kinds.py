@@ -1,13 +1,15 @@
-"""What differs between the kinds of jobs: one entry per kind. All other modules read what a kind is like from here.
+"""What differs between the kinds of jobs: one entry per kind.
+
+Other modules name a kind only where no other can be like it: its own module, sentences of pages, names of runs.
 
 A new kind is a member of ``Kind``, an entry of ``TRAITS`` and a module for its work; a kind that changes the bucket
-also has a function in ``aftermath``.
+also has a function in ``traces``.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from recordings.jobs.engine.aftermath import (
+from recordings.jobs.engine.traces import (
     trace_of_destruction,
     trace_of_hold,
     trace_of_lifting,
@@ -31,10 +33,12 @@ class Traits:
     ways_to_select: str = ""  # the parameters that select recordings; empty: the job needs no selection
     dry_run_must_select: bool = False
     asks_bucket: bool = False  # finds objects by listing them, not by the table: prefixes alone select nothing
+    lists_days: bool = False  # lists the folders of days below its prefixes, whatever the table says
     wants_all: bool = False  # a selected recording that is not found or not done is a problem, unless missing_ok
     looks_only: bool = False  # without repair, too, the job is recorded, and people do not call it a dry run
     resumes: bool = False  # without contacts and keys, takes up the requests that earlier jobs had to leave open
-    has_rules: bool = False  # works by retention rules
+    has_rules: bool = False  # looks at retention rules
+    needs_rules: bool = False  # does nothing without them
     has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
     relies_on_table: bool = False  # refuses to start with a damaged audit table, unless it repairs the table
     deletes_versions: bool = False
@@ -75,9 +79,11 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Expiry of recordings",
         participle="expired",
         nothing_to_do="no retention has ended",
+        lists_days=True,
         relies_on_table=True,
         deletes_versions=True,
         has_rules=True,
+        needs_rules=True,
         done=Status.EXPIRED,
         trace=trace_of_destruction,
     ),
@@ -123,7 +129,9 @@ TRAITS: Mapping[Kind, Traits] = {
         title="Comparison of table and bucket",
         participle="mended",
         nothing_to_do="table and bucket agree",
+        lists_days=True,
         looks_only=True,
+        has_rules=True,
         relies_on_table=True,
     ),
     Kind.FIXITY: Traits(

@@ -5,58 +5,36 @@ Only a selection by run reads the table.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import date
 
 from recordings.jobs.engine.job import Job, bare_row
 from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
+from recordings.request import Selection
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days
 from recordings.table.rows import HOLDS_REPLACEMENT, AuditRow, Status
+from recordings.versions import versions_of
 
 _ROWS_AT_ONCE = 4000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What is asked for: all that is found of any of these. Dates narrow where contacts are looked for."""
-
-    bucket: str
-    prefixes: tuple[str, ...]
-    contact_ids: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    start_date: date | None = None
-    end_date: date | None = None
-    run_id: str | None = None
-
-
-def wanted_by(job: Job) -> Wanted:
-    """What a job's own parameters ask for."""
-    return Wanted(
-        bucket=job.bucket,
-        prefixes=job.prefixes,
-        contact_ids=job.contact_ids or (),
-        keys=job.keys or (),
-        start_date=job.start_date,
-        end_date=job.end_date,
-        run_id=job.of_run,
-    )
-
-
 class ObjectSearch:
-    """The objects asked for, some thousands at a time, and afterwards what was asked for in vain."""
+    """The objects asked for, some thousands at a time, and afterwards what was asked for in vain.
 
-    def __init__(self, wanted: Wanted, store: Store, files: AuditFiles) -> None:
+    With ``with_markers``, keys of which only delete markers are left count, too.
+    """
+
+    def __init__(self, wanted: Selection, store: Store, files: AuditFiles, *, with_markers: bool = True) -> None:
         self._wanted, self._store, self._files = wanted, store, files
+        self._with_markers = with_markers
         self._contacts: set[str] = set()
         self._missing: list[str] = []
         self._found = 0
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Keys, each once, whether an object or only older versions or delete markers lie there."""
+        """Keys, each once, whether an object or only older versions lie there."""
         some = list[str]()
         for key in self._keys():
             some.append(key)
@@ -74,14 +52,14 @@ class ObjectSearch:
         yield from self._named()
         if self._wanted.contact_ids:
             yield from (key for key in self._of_contacts(set(self._wanted.contact_ids)) if key not in named)
-        elif self._wanted.run_id:
-            yield from self._of_run(self._wanted.run_id)
+        elif self._wanted.of_run:
+            yield from self._of_run(self._wanted.of_run)
         elif not named and (self._wanted.start_date or self._wanted.end_date):
             yield from self._of_days()
 
     def _named(self) -> Iterator[str]:
         for key in self._wanted.keys:
-            if any(found == key for page in self._store.list_versions(key) for found in _keys_of(page)):
+            if self._keys_of(versions_of(self._store, key)):
                 yield key
             else:
                 self._missing.append(key)
@@ -130,9 +108,12 @@ class ObjectSearch:
     def _below(self, place: str) -> Iterator[str]:
         before = set[str]()  # keys of the last page: a further page may begin with more versions of them
         for page in self._store.list_versions(place):
-            keys = dict.fromkeys(_keys_of(page))
+            keys = dict.fromkeys(self._keys_of(page))
             yield from (key for key in keys if key not in before and not key.endswith("/"))  # a folder's placeholder
             before = set(keys)
+
+    def _keys_of(self, versions: Iterable[Version]) -> list[str]:
+        return [version.key for version in versions if self._with_markers or not version.is_marker]
 
     @property
     def in_vain(self) -> list[str]:
@@ -146,10 +127,6 @@ class ObjectSearch:
     def _where(self) -> str:
         below = ", ".join(each or "its root" for each in self._wanted.prefixes)
         return f"below {below}"
-
-
-def _keys_of(page: Iterable[Version]) -> Iterator[str]:
-    return (version.key for version in page)
 
 
 def rows_of_keys(keys: Iterable[str], job: Job, reason: str | None) -> list[AuditRow]:

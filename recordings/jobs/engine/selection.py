@@ -13,8 +13,8 @@ import pandas as pd
 
 from recordings.errors import AuditDamaged
 from recordings.formatting import label
+from recordings.jobs.engine.due import Due, due_on
 from recordings.jobs.engine.job import BATCH_SIZE, Job
-from recordings.jobs.engine.result import Due, due_on
 from recordings.recording import span
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.reading import Only, audit_dates, current, read_days, rows_of_days
@@ -235,6 +235,15 @@ def knows_bucket(job: Job, files: AuditFiles) -> bool:
         except AuditDamaged:
             return True
     return False
+
+
+def knows_prefix(prefix: str, job: Job, files: AuditFiles) -> bool:
+    """Whether the table has any row below the prefix, or may have."""
+    only = Only(bucket=job.bucket, prefixes=(prefix,))
+    try:
+        return any(len(read_days(files, [day], ["status"], only)) for day in reversed(audit_dates(files)))
+    except AuditDamaged:
+        return True
 
 
 def of_run(frame: pd.DataFrame, job: Job) -> pd.DataFrame:

@@ -12,11 +12,12 @@ import pandas as pd
 
 from recordings.handover.export import Export
 from recordings.handover.item import Item
-from recordings.keys import OF_CONTACT_LENS, contact_of, date_of, few_or_all, layout_of, outermost, places_of, prefix_of
+from recordings.keys import OF_CONTACT_LENS, date_of, few_or_all, layout_of, outermost, places_of, prefix_of
+from recordings.observed import bare_row
 from recordings.pool import Pool
 from recordings.retrying import patience
 from recordings.s3.store import Store
-from recordings.table.rows import AuditRow, Side, Status
+from recordings.table.rows import Side, Status
 
 
 def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
@@ -45,15 +46,5 @@ def _item(export: Export, key: str, size_bytes: int, storage_class: str) -> Item
     layout, day = layout_of(key), date_of(key)
     if layout is None or day is None or layout.holds not in OF_CONTACT_LENS:
         return None
-    row = AuditRow(
-        run_id=export.run_id,
-        recording_date=day,
-        bucket=export.bucket,
-        key=key,
-        contact_id=contact_of(key),
-        status=Status.SKIPPED,
-        profile="none",
-        started_at=export.started_at,
-        software_version=export.software_version,
-    )
+    row = bare_row(key, day, bucket=export.bucket, run_id=export.run_id, status=Status.SKIPPED)
     return Item(row=row, what=layout.holds, side=Side(size_bytes=size_bytes, storage_class=storage_class))

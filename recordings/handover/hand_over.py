@@ -1,5 +1,6 @@
 """Hand recordings over: say what it costs, or write the bag whole or not at all."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -8,8 +9,8 @@ from pathlib import Path
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.handover.bag import Handed, bagged, digest, fill, seal
-from recordings.handover.beside import look_beside
 from recordings.handover.choose import Chosen, choose
+from recordings.handover.contact_lens import look_beside
 from recordings.handover.export import Export, ExportSummary
 from recordings.handover.item import Item
 from recordings.pool import Pool
@@ -58,7 +59,6 @@ class _Bag:
 
 def _bag(export: Export, store: Store, chosen: Chosen, pool: Pool) -> _Bag:
     path = Path(export.destination.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f".{path.name}-{export.run_id}"
     try:
         bag = _write(unfinished, export, store, chosen, pool)
@@ -103,12 +103,23 @@ def _upload(folder: Path, destination: Store, export: Export) -> None:
 
 def _check_is_new(export: Export, destination: Store | None) -> None:
     if destination is None:
-        is_taken = Path(export.destination.path).exists()
+        path = Path(export.destination.path)
+        is_taken = path.exists()
+        _check_is_writable(path, export)
     else:
         below = f"{export.destination.path}/"
         is_taken = patience()(lambda: next(iter(destination.list_objects(below)), None)) is not None
     if is_taken:
         raise InvalidRequest(_taken(export))
+
+
+def _check_is_writable(path: Path, export: Export) -> None:
+    """Raises InvalidRequest where this machine lets nobody write the bag, before anything is read."""
+    above = next(each for each in path.parents if each.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise InvalidRequest(
+            f"destination_uri {export.destination}: {above} is not a folder that this run may write to: name another"
+        )
 
 
 def _taken(export: Export) -> str:

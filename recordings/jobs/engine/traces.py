@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.holds import case_of, cases_in
 from recordings.provenance import provenance_of
-from recordings.s3.objects import StoredObject
+from recordings.s3.objects import UNVERSIONED, StoredObject
 from recordings.s3.store import Store
-from recordings.table.rows import DESTROYED, AuditRow, Side, Status
+from recordings.table.rows import DESTROYED, MEASURED, AuditRow, Side, Status
+from recordings.versions import versions_of
 
 FOUND_GONE = "found-gone"  # the reason of a released row if somebody else had deleted the original
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
@@ -44,10 +45,8 @@ def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
 
     If only the original is gone, the row says so, as a released one.
     """
-    newest = row.version_after or row.version_before
-    try:
-        store.head(row.key, newest)
-    except Changed:
+    newest = row.version_after or row.version_before or UNVERSIONED  # a delete marker, too, which no HEAD shows
+    if newest not in {version.version_id for version in versions_of(store, row.key)}:
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
         state_at = state_of_end(row, row.state_at) if row.state_at else None
         return replace(row, reason=reason, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
@@ -88,8 +87,7 @@ def _settled(row: AuditRow, more: str = "") -> AuditRow:
 
 def _holds_shown(store: Store, row: AuditRow) -> list[bool]:
     """Of each version, whether S3 shows it as held for the case of the row."""
-    pages = store.list_versions(row.key)
-    versions = [each for page in pages for each in page if each.key == row.key and each.etag]
+    versions = [version for version in versions_of(store, row.key) if not version.is_marker]
     return [shows_hold(store, row.key, each.version_id, str(case_of(row.reason))) for each in versions]
 
 
@@ -127,8 +125,7 @@ def swapped(row: AuditRow, replacement: Side) -> AuditRow:
     """An archived row with its sides exchanged: from the replacement back to the original."""
     after = row.after
     original = replace(row.before, etag=after.etag, version=after.version, storage_class=after.storage_class)
-    measured = dict.fromkeys(("snr_db", "error_rms", "error_peak", "gain_left", "gain_right"))
-    return row.between(replacement, original, **measured)
+    return row.between(replacement, original, **dict.fromkeys(MEASURED))
 
 
 def brought_back(row: AuditRow, restored: StoredObject) -> AuditRow:
