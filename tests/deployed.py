@@ -1,7 +1,9 @@
 """What the tests' Prefect server knows: deployments, their runs, and what those publish."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import ArtifactSort
 
 T = TypeVar("T")
@@ -47,6 +50,33 @@ def runs_of(client: SyncPrefectClient, name: str, *states: StateType) -> list[Fl
 def final_state(client: SyncPrefectClient, run_id: UUID) -> State[Any] | None:
     state = client.read_flow_run(run_id).state
     return state if state and state.is_final() else None
+
+
+@contextmanager
+def scheduled_soon(
+    client: SyncPrefectClient, name: str, parameters: dict[str, Any], job_variables: dict[str, Any] | None = None
+) -> Iterator[Callable[..., list[FlowRun]]]:
+    """The deployment's schedule, active and every few seconds, with these parameters; as it was after the block.
+
+    Yields a function that finds the runs that it has started, or those in the given states.
+    """
+    found = deployment(client, name)
+    (schedule,) = found.schedules
+    soon = IntervalSchedule(interval=timedelta(seconds=15), anchor_date=datetime.now(UTC))
+    client.update_deployment_schedule(found.id, schedule.id, True, schedule=soon)
+    _patch(client, found, parameters, {**found.job_variables, **(job_variables or {})})
+    try:
+        yield lambda *states: [
+            run for run in runs_of(client, name, *states) if run.parameters["audit_uri"] == parameters["audit_uri"]
+        ]
+    finally:
+        client.update_deployment_schedule(found.id, schedule.id, schedule.active, schedule=schedule.schedule)
+        _patch(client, found, found.parameters, found.job_variables)
+
+
+def _patch(client: SyncPrefectClient, found: Any, parameters: dict[str, Any], job_variables: dict[str, Any]) -> None:
+    changed = {"parameters": parameters, "job_variables": job_variables}
+    client.request("PATCH", "/deployments/{id}", path_params={"id": found.id}, json=changed)
 
 
 def artifact(key: str) -> str:

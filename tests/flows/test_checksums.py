@@ -2,9 +2,11 @@
 
 import base64
 import csv
+import gzip
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -113,3 +115,40 @@ def test_what_is_no_report_is_refused(archived: dict[str, str], audit_uri: str, 
         compare_checksums(report, audit_uri)
     with pytest.raises(InvalidRequest, match="holds no audit table"):
         compare_checksums(report, str(tmp_path / "lost"))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (gzip.compress(b"recordings,key,,succeeded,200,,{}"), "is not text: unpack it if it is compressed"),
+        (b"a,b,,succeeded,200,," + b"x" * 200_000, "is not CSV: field larger than field limit"),
+        (b"bucket,key\n", "line 1 has 2 fields, not 7"),
+    ],
+    ids=["compressed", "a line without an end", "too few columns"],
+)
+def test_a_damaged_report_is_named(
+    archived: dict[str, str], audit_uri: str, report: Path, data: bytes, said: str
+) -> None:
+    report.write_bytes(data)
+    with pytest.raises(InvalidRequest, match=f"{report.name}', {said}.*: give a CSV file of the results folder"):
+        compare_checksums(report, audit_uri)
+
+
+@pytest.mark.parametrize("checksum", ["", "AAAA", "what?" * 9, None, 7])
+def test_what_is_no_sha_256_proves_nothing(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, checksum: Any
+) -> None:
+    told = {**json.loads(message(b"")), "checksum_base64": checksum}
+    write(report, [[bucket.name, KEY, "", "succeeded", "200", "", json.dumps(told)]])
+    found = compare_checksums(report, audit_uri)
+    assert (found.not_computed, found.differing) == (1, 0)
+    assert "its message is not understood" in found.named[0]
+
+
+def test_a_mark_of_the_encoding_belongs_to_no_bucket(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+) -> None:
+    """As spreadsheets write it at the beginning of a file."""
+    write(report, lines_of(bucket))
+    report.write_bytes(b"\xef\xbb\xbf" + report.read_bytes())
+    assert compare_checksums(report, audit_uri).intact == 6

@@ -15,10 +15,12 @@ from prefect_aws.client_parameters import AwsClientParameters
 from demo.servers import Server, s3_server
 from flows.archive import archive_recordings
 from flows.estimate import estimate_savings
+from flows.parameters import Table
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
-from flows.report import report_savings
+from flows.report import report_estate, report_savings
 from flows.restore import restore_recordings
+from recordings.savings.estate import EstateIncomplete
 from recordings.settings import settings
 from tasks.workplace import session
 from tests.bucket import DAY, PREFIX, key_of
@@ -94,7 +96,17 @@ def save_role(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     block.save("archive", overwrite=True)
 
 
-@pytest.mark.parametrize("save", [save_keys, save_role])
+def name_role(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No block: the process may only act in the role that the settings name, as a task of another account."""
+    monkeypatch.delenv("ARCHIVE_AWS_CREDENTIALS_BLOCK")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", place.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("ARCHIVE_ASSUME_ROLE_ARN", place.role("s3:*"))
+    for name, value in place.user("sts:AssumeRole").items():
+        monkeypatch.setenv(name.upper(), value)
+
+
+@pytest.mark.parametrize("save", [save_keys, save_role, name_role])
 def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.MonkeyPatch, save: Any) -> None:
     save(place, monkeypatch)
     audit_uri = f"s3://{place.bucket}/audit"
@@ -106,6 +118,25 @@ def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.Mon
     assert reconcile_audit(prefixes=[PREFIX], **what).drifts == {}
     assert release_originals(**what, grace_days=0).counts == {"released": 1}  # a dry run
     assert restore_recordings(**what, everything=True, dry_run=False).counts == {"restored": 1}
+
+
+def test_the_report_on_all_instances_acts_as_the_role_of_each(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_role(place, monkeypatch)
+    audit_uri = f"s3://{place.bucket}/audit"
+    archive_recordings(bucket=place.bucket, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    monkeypatch.delenv("ARCHIVE_ASSUME_ROLE_ARN")
+    settings.cache_clear()
+    tables = [
+        Table(name="first", audit_uri=audit_uri, role_arn=place.role("s3:*")),
+        Table(name="shut", audit_uri=audit_uri, role_arn=place.role("s3:ListBucket")),
+        Table(name="own", audit_uri=audit_uri),
+    ]
+    with pytest.raises(EstateIncomplete) as incomplete:
+        report_estate(tables)
+    assert [line.partition(" ")[0] for line in str(incomplete.value).split("; ") if " is not in " in line] == [
+        "shut",
+        "own",
+    ]
 
 
 def test_a_role_is_renewed_and_a_client_is_made_as_the_block_says(

@@ -1,5 +1,6 @@
 """prefect.yaml on a server of the locked versions: deployed, scheduled, run by a worker, stopped without remains."""
 
+import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,13 +13,13 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, StateType
-from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.states import Scheduled
 from prefect.utilities.importtools import import_object
 
 from demo.servers import Server
+from tasks.watching import ON_ECS
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of
+from tests.deployed import artifacts_of, deployment, eventually, final_state, runs_of, scheduled_soon
 from tests.fixtures import MakeCall
 
 ROOT = Path(__file__).parents[2]
@@ -93,29 +94,29 @@ def test_a_schedule_fires_by_itself_and_looks_at_its_own_window(
     worker: subprocess.Popen[bytes],
     a_call: MakeCall,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     s3: Server,
 ) -> None:
+    """As if on ECS: its metrics arrive whole in the worker's log."""
     scheduled_for = datetime.now(UTC).date()
     day = scheduled_for - timedelta(days=7)
     bucket = Bucket(s3)
     bucket.put(key_of(1, day), a_call())
     bucket.put(key_of(2, day + timedelta(days=2)), a_call())
-    daily = deployment(client, "archive-daily")
     audit_uri = str(tmp_path / "audit")
     place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
-    (schedule,) = daily.schedules
-    soon = IntervalSchedule(interval=timedelta(seconds=15), anchor_date=datetime.now(UTC))
-    client.update_deployment_schedule(daily.id, schedule.id, True, schedule=soon)
-    client.request("PATCH", "/deployments/{id}", path_params={"id": daily.id}, json={"parameters": place})
-    try:
-        run, *_ = eventually(lambda: runs_of(client, "archive-daily", *FINAL))
-    finally:
-        client.update_deployment_schedule(daily.id, schedule.id, False)
+    as_on_ecs = {"env": {ON_ECS: "http://169.254.170.2/v4/task"}}
+    with scheduled_soon(client, "archive-daily", place, as_on_ecs) as runs:
+        run, *_ = eventually(lambda: runs(*FINAL))
     assert run.state
     assert run.state.type is StateType.COMPLETED
     assert run.auto_scheduled
     assert pd.read_parquet(audit_uri)["key"].tolist() == [key_of(1, day)]
     assert {"archive-progress", "archive-report"} <= artifacts_of(client, run.id).keys()
+    logs = "".join(log.read_text() for log in tmp_path_factory.getbasetemp().glob("worker[0-9]*/worker.log"))
+    documents = [json.loads(line) for line in logs.splitlines() if line.startswith('{"_aws"')]
+    (document,) = [each for each in documents if each["FlowRun"] == str(run.id)]
+    assert (document["Instance"], document["ScheduledRunsSucceeded"], document["Archived"]) == (audit_uri, 1, 1)
 
 
 @pytest.mark.usefixtures("s3")

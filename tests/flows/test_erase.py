@@ -10,9 +10,10 @@ import pytest
 
 from flows.erase import erase_recordings
 from flows.hold import hold_recordings
+from flows.reconcile import reconcile_audit
 from recordings.errors import InvalidRequest
 from recordings.jobs import erase
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket
@@ -185,11 +186,47 @@ def test_what_could_be_misread_is_refused(filled: Bucket, erase_: Erase, audit_u
     assert not ledger(audit_uri, ".erasure.json")
 
 
-def test_the_audit_table_is_spared(filled: Bucket, erase_: Erase) -> None:
-    table = f"s3://{filled.name}/audit"
-    with pytest.raises(InvalidRequest, match="lies in the audit table"):
-        erase_(keys=["audit/recording_date=2026-01-12/x.parquet"], audit_uri=table)
-    assert erase_(audit_uri=table).counts == {"erased": len(KEYS)}
+@pytest.mark.parametrize("folder", ["/audit", ""])
+def test_the_audit_table_is_spared(filled: Bucket, erase_: Erase, folder: str) -> None:
+    """At the root of a bucket, too, where other objects may lie beside it."""
+    table = f"s3://{filled.name}{folder}"
+    for name in ("recording_date=2026-01-12/x.parquet", "_runs/20260101T000000Z-00000001.end.json"):
+        with pytest.raises(InvalidRequest, match="lies in the audit table"):
+            erase_(keys=[f"{folder}/{name}".lstrip("/")], audit_uri=table)
+    assert erase_(audit_uri=table, keys=[OF_OTHER[0]]).counts == {"erased": len(KEYS) + 1}
+
+
+def test_a_mistyped_prefix_ends_an_erasure_red(filled: Bucket, erase_: Erase, audit_uri: str) -> None:
+    """What lies elsewhere is found and erased: without the recordings, that is no erasure."""
+    wrong = PREFIX.replace("acme", "acne")
+    for dry_run in (True, False):
+        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .* lies acme/") as failed:
+            erase_(prefixes=[wrong], dry_run=dry_run)
+        assert failed.value.summary.counts == {"erased": 4}
+    assert filled.versions(KEY)
+
+
+def test_what_is_there_again_is_named_wherever_it_lies(
+    filled: Bucket, erase_: Erase, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An analysis, too, which no archiving run and no other comparison looks at."""
+    monkeypatch.setattr(erase, "OPEN_DAYS", 0)
+    filled.put("exports/odd", b"1")
+    erase_(keys=["exports/odd"])
+    where: dict[str, Any] = {"bucket": filled.name, "audit_uri": audit_uri, "prefixes": [PREFIX, "connect/other/"]}
+    filled.put(OF_OTHER[0].replace(PREFIX, "connect/other/"), b"of another instance")
+    today = datetime.now(UTC).date()
+    of_calls = OF_CONTACT[0], OF_CONTACT[2], OF_CONTACT[4]
+    for first, last, back in ((DAY, DAY + timedelta(days=1), of_calls), (today, today, ["exports/odd"])):
+        days: dict[str, Any] = {**where, "start_date": first, "end_date": last}
+        assert "resurrected" not in reconcile_audit(**days).drifts
+        for key in back:
+            filled.put(key, b"back")
+        with pytest.raises(JobFailed) as failed:
+            reconcile_audit(**days)
+        said = failed.value.summary.problems
+        assert failed.value.summary.drifts["resurrected"] == len(said) == len(back)
+        assert all(any(line.startswith(f"{key}: resurrected") for line in said) for key in back)
 
 
 def _hold_version(bucket: Bucket, version: str, *, on: bool) -> None:

@@ -98,6 +98,7 @@ def test_killed_at_any_moment(bucket: Bucket, audit_uri: str) -> None:
         erased = frame[frame["status"].eq("erased") & frame["contact_id"].eq(contact.id)]
         assert set(erased["key"]) == set(contact.keys)
         assert erased["reason"].str.startswith("case: 2026-GDPR-1").all()
+        print(f"erase: {2 * (number + 1)} runs so far, and no fault", flush=True)
     assert others.left() == dict.fromkeys(others.keys, 2)
     assert verify_audit(audit_uri).discrepancies == ()
     print(f"{killed} erasures killed before their end, {partly} of them with some objects gone and others not")

@@ -9,7 +9,7 @@ from flows.archive import archive_recordings
 from flows.expire import expire_recordings
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed
+from recordings.jobs.engine.summary import JobFailed
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -79,8 +79,9 @@ def test_a_wrong_table_or_prefix_deletes_nothing(
     before, rules = bucket.snapshot(), [{"keep_days": 30}]
     with pytest.raises(InvalidRequest, match="holds no audit table"):
         expire_recordings(**{**where, "audit_uri": f"{audit_uri}-mistyped"}, rules=rules)
-    summary = expire_recordings(**{**where, "prefixes": ["connect/other/"]}, rules=rules)
-    assert "no retention has ended" in str(summary)
+    with pytest.raises(JobFailed, match=r"No YYYY/MM/DD/ lies below prefix 'connect/other/'; ") as failed:
+        expire_recordings(**{**where, "prefixes": ["connect/other/"]}, rules=rules)
+    assert failed.value.summary.counts == {}
     assert bucket.snapshot() == before
 
 

@@ -16,6 +16,7 @@ import bagit
 import pandas as pd
 import pytest
 
+from demo.servers import Server
 from flows.erase import erase_recordings
 from flows.export import export_recordings
 from flows.hold import hold_recordings
@@ -25,12 +26,14 @@ from recordings import keys
 from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
+from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
 from recordings.table.records import Kind, open_records
 from recordings.table.rows import Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
+from tests.faults import ErrorProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
@@ -101,7 +104,7 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
     summary = export(contact_ids=[CONTACT, other])
     assert (summary.recordings, summary.analyses, summary.without_analysis) == (2, 3, 1)
     assert "2 recordings and 3 objects of Contact Lens" in str(summary)
-    assert "Contact Lens has nothing of 1 contact" in str(summary)
+    assert "Contact Lens has no files for 1 contact" in str(summary)
     bag = tmp_path / "bag"
     index = index_of(bag)
     assert {key: (bag / "data" / index[key]["file"]).read_bytes() for key in lens} == lens
@@ -110,7 +113,7 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
         hashlib.sha256(each).hexdigest() for each in lens.values()
     }
     assert set(index) == {*lens, KEY, key_of(0)}
-    assert f"contact {other}: Contact Lens has nothing of it" in (bag / "data" / "missing.txt").read_text()
+    assert f"contact {other}: Contact Lens has no files" in (bag / "data" / "missing.txt").read_text()
     bagit.Bag(str(bag)).validate()
     monkeypatch.setattr(keys, "_FEW_CONTACTS", 0)  # whole days are listed then
     export(contact_ids=[CONTACT, other], destination_uri=str(tmp_path / "listed"))
@@ -234,7 +237,7 @@ def test_bytes_that_the_table_does_not_know_are_no_evidence(
     (row,) = (row for row in rows_of(read_audit(audit_uri)) if row.key == KEY)
     assert row.state_at
     forged = replace(row, run_id="r2", sha256_after="0" * 64, state_at=row.state_at + timedelta(seconds=1))
-    write_rows(LocalFiles(Path(audit_uri)), [forged], run_id="r2", wave=1)
+    write_rows(LocalFiles(Path(audit_uri)), [forged], run_id="r2", number=1)
     with pytest.raises(ExportFailed, match=f"expected SHA-256 {'0' * 64}, found {row.sha256_after}"):
         export(contact_ids=[CONTACT])
     bagit.Bag(str(tmp_path / "bag")).validate()
@@ -299,7 +302,7 @@ def test_a_case_that_holds_nothing_hands_over_nothing(
     for lift in (False, True):
         hold_recordings(**hold, case="B", keys=[KEY], lift=lift)
     said = {
-        "B": "case B holds nothing any more: of 1 object that it held, the last was freed by run 20",
+        "B": "case B no longer holds anything: of 1 object that it held, the last was freed by run 20",
         "C": "case is 'C': the audit table has no hold of a case of this name; it has B, so nothing was read: give con",
     }
     with pytest.raises(InvalidRequest, match=said[case]):
@@ -333,8 +336,8 @@ def test_what_was_erased_is_named(bucket: Bucket, archived: dict[str, str], expo
     ("changes", "said"),
     [
         ({}, "nothing is selected, so nothing was read: give contact_ids"),
-        ({"contact_ids": []}, "contact_ids is empty"),
-        ({"keys": [" "]}, "keys is empty, or has an empty entry"),
+        ({"contact_ids": []}, "contact_ids is an empty list"),
+        ({"keys": [" "]}, "keys has an empty entry"),
         ({"keys": ["k"], "version": "both"}, "version is 'both': choose one of replacement, original"),
         ({"keys": ["k"], "destination_uri": ""}, "destination_uri is empty"),
         (
@@ -343,6 +346,7 @@ def test_what_was_erased_is_named(bucket: Bucket, archived: dict[str, str], expo
         ),
         ({"keys": ["k"], "destination_uri": "https://x/y"}, "is neither s3://bucket/prefix nor a local folder"),
         ({"keys": ["k"], "audit_uri": "lost"}, "holds no audit table"),
+        ({"keys": ["k"], "destination_uri": "/etc/hostname/bag"}, "/etc/hostname is not a folder that this run may"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_read(
@@ -353,6 +357,68 @@ def test_mistakes_are_refused_before_anything_is_read(
     with pytest.raises(InvalidRequest, match=said):
         export(**changes)
     assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize("below", ["", "/case-1", "/a/b"])
+def test_no_bag_lies_where_runs_would_take_it_for_recordings(
+    bucket: Bucket, archived: dict[str, str], export: Any, below: str
+) -> None:
+    before = bucket.snapshot()
+    with pytest.raises(InvalidRequest, match="lies in the folder of a day of recordings"):
+        export(keys=[KEY], destination_uri=f"s3://{bucket.name}/{PREFIX}{DAY:%Y/%m/%d}{below}")
+    assert bucket.snapshot() == before
+
+
+def test_a_home_folder_is_written_out(
+    archived: dict[str, str], export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    summary = export(keys=[KEY], destination_uri="~/bags/case-1")
+    assert summary.destination == str(tmp_path / "bags" / "case-1")
+    bagit.Bag(summary.destination).validate()
+
+
+def test_one_object_that_never_arrives_costs_itself(
+    archived: dict[str, str], export: Any, tmp_path: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0")
+    settings.cache_clear()
+    slow_down = S3Error(status=503, code="SlowDown", message="Please reduce your request rate.")
+    proxy = ErrorProxy(s3.url, slow_down, lambda asked: asked.operation == "GetObject" and asked.key == KEY)
+    try:
+        with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", address)
+            with pytest.raises(ExportFailed, match="SlowDown"):
+                export(start_date=DAY)
+    finally:
+        settings.cache_clear()
+    bagit.Bag(str(tmp_path / "bag")).validate()
+    assert set(index_of(tmp_path / "bag")) == set(archived) - {KEY}
+    assert f"{KEY}: " in (tmp_path / "bag" / "data" / "missing.txt").read_text()
+
+
+def test_any_name_of_an_object_makes_a_file_of_its_own(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """Longer than file systems take, with folders that mean others, or different in nothing that they can tell."""
+    names = [
+        f"notes/{'long' * 100}.txt",
+        "notes/./a.txt",
+        "notes/a.txt",
+        "notes/../a.txt",
+        "notes//A.TXT",
+        "a:b",
+        "a_b",
+    ]
+    for number, name in enumerate(names):
+        bucket.put(name, f"{number}".encode())
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    hold_recordings(**hold, case="A", keys=names)
+    assert export(case="A").problems == ()
+    index = index_of(tmp_path / "bag")
+    found = {key: (tmp_path / "bag" / "data" / line["file"]).read_text() for key, line in index.items()}
+    assert found == {name: str(number) for number, name in enumerate(names)}
+    bagit.Bag(str(tmp_path / "bag")).validate()
 
 
 def test_an_export_that_fails_leaves_no_half_a_bag(

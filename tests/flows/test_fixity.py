@@ -17,7 +17,7 @@ from flows.fixity import check_fixity
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.jobs.fixity import is_turn
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
@@ -134,7 +134,7 @@ def test_a_stored_checksum_that_the_table_does_not_know_is_a_loss(
     later = replace(row, run_id="20260301T030000Z-00000001", sha256_after=wrong)
     for file in Path(audit_uri).glob("recording_date=*/*"):
         file.unlink()
-    write_rows(LocalFiles(Path(audit_uri)), [later], run_id=later.run_id, wave=1)
+    write_rows(LocalFiles(Path(audit_uri)), [later], run_id=later.run_id, number=1)
     with pytest.raises(JobFailed, match=f"expected SHA-256 {wrong}, found {stored}, as S3 keeps it"):
         check()
 
@@ -189,7 +189,7 @@ def copy_over(bucket: Bucket, audit_uri: str, **properties: Any) -> None:
         state_at=moment + timedelta(seconds=1),
         run_id="20260301T030000Z-00000001",
     )
-    write_rows(LocalFiles(Path(audit_uri)), [row], run_id=row.run_id, wave=1)
+    write_rows(LocalFiles(Path(audit_uri)), [row], run_id=row.run_id, number=1)
 
 
 def test_without_a_stored_checksum_the_bytes_are_read(

@@ -11,7 +11,7 @@ from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
@@ -125,3 +125,35 @@ def test_archive_leaves_what_is_held(bucket: Bucket, hold: Hold, audit_uri: str,
     assert len(bucket.versions(KEY)) == 1
     rows = read_audit(audit_uri)
     assert rows[rows["status"].eq("skipped")]["reason"].str.startswith("held: ").all()
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any, hold: Hold) -> None:
+    """A case that has ended is: somebody lifts it once more."""
+    hold(keys=[KEY], case="2026-CV-0147")
+    mistyped: dict[str, Any] = {"keys": [KEY], "case": "2026-CV-0174", "lift": True}
+    with pytest.raises(JobFailed, match=r"case is '2026-CV-0174': the audit table has no hold .*it has 2026-CV-0147"):
+        hold(**mistyped)
+    assert hold(**mistyped, missing_ok=True).reasons == {"not-held": 1}
+    right = {**mistyped, "case": "2026-CV-0147"}
+    assert [hold(**right).counts for _ in range(2)] == [{"lifted": 1}, {"skipped": 1}]
+
+
+def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(bucket: Bucket, archived: Any, hold: Hold) -> None:
+    """Below its delete marker, there is nothing to hold; a key that is asked for by name is another matter."""
+    gone = key_of(5)
+    bucket.client.delete_object(Bucket=bucket.name, Key=gone)
+    assert hold(start_date=DAY, end_date=DAY).counts == {"held": 3}
+    with pytest.raises(JobFailed, match=f"key {gone}: the bucket has no version of it"):
+        hold(keys=[gone])
+
+
+def test_a_mistyped_prefix_ends_a_hold_red(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:
+    """Though the analysis, which lies elsewhere, is found and held."""
+    bucket.put(ANALYSIS, b"{}")
+    wrong = PREFIX.replace("acme", "acne")
+    for dates in ({}, {"start_date": DAY, "end_date": DAY}):
+        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .* lies acme/"):
+            hold(contact_ids=[CONTACT], prefixes=[wrong], **dates)
+    assert set(held(bucket, audit_uri)) == {ANALYSIS}
+    assert hold(contact_ids=[CONTACT], prefixes=["connect/"]).counts == {"held": 2}, "a folder above is no mistake"

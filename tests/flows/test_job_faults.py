@@ -1,7 +1,7 @@
 """An answer that S3 hides, refuses or rewords affects one recording only, in every job that changes the bucket."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,19 @@ import pytest
 from aiohttp import web
 
 from demo.servers import Server
+from flows.archive import archive_recordings
 from flows.erase import erase_recordings
 from flows.expire import expire_recordings
+from flows.export import export_recordings
+from flows.fixity import check_fixity
+from flows.hold import hold_recordings
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
+from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -236,3 +241,74 @@ def test_a_restore_by_provenance_passes_over_what_it_cannot_look_at(
     rows = read_audit(str(tmp_path / "lost")).query("status == 'skipped'")
     assert rows["key"].tolist() == [KEY]
     assert rows["reason"].str.startswith("unreadable: ").all()
+
+
+def check(bucket: Bucket, audit_uri: str, **more: Any) -> JobSummary:
+    parameters: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "dry_run": False, "sample_percent": 0}
+    summary: JobSummary = check_fixity(**{**parameters, **more})
+    return summary
+
+
+def test_a_hidden_checksum_is_read_from_the_body_by_a_check(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+) -> None:
+    with through(hidden=("x-amz-checksum",)):
+        summary = check(bucket, audit_uri)
+    assert (summary.counts, summary.reading.recordings) == ({"checked": 3}, 3)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "NeverHeardOf"), (503, "SlowDown")])
+def test_what_a_check_cannot_see_is_no_loss(
+    bucket: Bucket,
+    archived: dict[str, str],
+    audit_uri: str,
+    through: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    status: int,
+    code: str,
+) -> None:
+    """It fails for this recording alone, and the next check finds it intact."""
+    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0")
+    settings.cache_clear()
+    try:
+        with through(refusing(method, contact(1), status=status, code=code)), pytest.raises(JobFailed) as failed:
+            check(bucket, audit_uri, sample_percent=100)
+    finally:
+        settings.cache_clear()
+    summary = failed.value.summary
+    assert summary.counts == {"checked": 2, "failed": 1}
+    assert not {"vanished", "changed-since", "checksum-differs"} & set(summary.reasons)
+    assert check(bucket, audit_uri, sample_percent=100).counts == {"checked": 3}
+    assert verify_audit(audit_uri).discrepancies == ()
+
+
+DRY: dict[str, Callable[..., Any]] = {
+    "release": lambda **place: release_originals(**place, everything=True, grace_days=0),
+    "restore": lambda **place: restore_recordings(**place, start_date=DAY),
+    "expire": lambda **place: expire_recordings(**place, prefixes=[PREFIX], rules=[RetentionRule(keep_days=30)]),
+    "erase": lambda **place: erase_recordings(**place, prefixes=[PREFIX], contact_ids=[contact(1)], case="1"),
+    "erase-deferred": lambda **place: erase_recordings(**place, prefixes=[PREFIX]),
+    "hold": lambda **place: hold_recordings(**place, prefixes=[PREFIX], start_date=DAY, case="2"),
+    "lift": lambda **place: hold_recordings(**place, prefixes=[PREFIX], start_date=DAY, case="0", lift=True),
+    "check": lambda **place: check_fixity(**place, sample_percent=100),
+    "export": lambda **place: export_recordings(
+        **place, case="0", destination_uri=f"s3://{place['bucket']}/_exports/a"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_a_dry_run_only_reads(bucket: Bucket, s3: Server, archived: dict[str, str], name: str) -> None:
+    """As the server's log shows; the table lies in the same bucket, and a request to erase is open."""
+    audit_uri = f"s3://{bucket.name}/audit"
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri}
+    hold_recordings(**place, prefixes=[PREFIX], keys=[KEY], case="0", dry_run=False)
+    with suppress(JobFailed):
+        erase_recordings(**place, prefixes=[PREFIX], keys=[KEY], case="1", dry_run=False)
+    before, since = bucket.snapshot(), len(bucket.requests())
+    DRY[name](**place, dry_run=True)
+    assert {method for method, _ in bucket.requests()[since:]} <= {"GET", "HEAD"}
+    assert bucket.snapshot() == before

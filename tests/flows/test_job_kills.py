@@ -137,6 +137,7 @@ def test_killed_at_any_moment(a_call: MakeCall, tmp_path: Path, s3: Server, kind
             summary = operate(bucket.name, audit_uri, kind, one.day)
             whole_s = time.monotonic() - began_s
             one.check(summary.run_id)
+            print(f"{kind}: {(first + number + 1) * KILLS_PER_ROUND} runs so far, and no fault", flush=True)
     runs = all_rounds * KILLS_PER_ROUND
     print(
         f"{runs} runs of {kind}, {killed} killed before their end, {partly} times with some originals done and others"

@@ -8,7 +8,7 @@ from flows.erase import erase_recordings
 from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.restore import restore_recordings
-from recordings.jobs.engine.result import JobFailed
+from recordings.jobs.engine.summary import JobFailed
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit

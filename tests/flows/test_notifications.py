@@ -1,19 +1,26 @@
 """The automations that notify, on a real server, through a webhook with a listener."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events import emit_event
 
-from deployments.automations import install
+from deployments.automations import plan_automations
+from deployments.estate import NOTIFY, Place
+from flows.report import report_savings
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.deployed import deployment, eventually, notice_within
+from tests.deployed import deployment, eventually, final_state, notice_within, scheduled_soon
 from tests.fixtures import MakeCall
 
 pytestmark = [pytest.mark.usefixtures("worker"), pytest.mark.timeout(900)]
@@ -51,14 +58,22 @@ def webhook(client: SyncPrefectClient, env: dict[str, str]) -> Iterator[Webhook]
     thread.start()
     text = {"subject": "{{subject}}", "body": "{{body}}"}
     CustomWebhookNotificationBlock(name="archive", url=webhook.url, json_data=text).save("archive", overwrite=True)
+    os.environ["ARCHIVE_WORK_POOL"] = "a pool without a worker"
     try:
-        assert all("installed" in line for line in install(client, "custom-webhook/archive"))
+        install(client, "custom-webhook/archive")
         yield webhook
     finally:
+        del os.environ["ARCHIVE_WORK_POOL"]
         install(client, "")
         webhook.server.shutdown()
         webhook.server.server_close()
         thread.join()
+
+
+def install(client: SyncPrefectClient, block_name: str) -> None:
+    shell = {**os.environ, NOTIFY: block_name}
+    for plan in plan_automations(client, shell, [Place(variables=shell)], reset=True):
+        plan.carry_out()
 
 
 @pytest.fixture
@@ -91,6 +106,7 @@ def test_a_loss_is_told(
     told = eventually(lambda: webhook.about(f"compare table and {bucket.name}, {DAY}"))
     assert told["subject"] == f"Recording archive: compare table and {bucket.name}, {DAY} Failed"
     assert f"{key_of(1)}: vanished, the table says archived, but the key has no current version" in told["body"]
+    assert f"{key_of(1)}: vanished" in eventually(lambda: webhook.about("something is lost"))["body"]
 
 
 def test_many_rejects_are_told(webhook: Webhook, start_archive_day: Any, bucket: Bucket, a_call: MakeCall) -> None:
@@ -101,6 +117,48 @@ def test_many_rejects_are_told(webhook: Webhook, start_archive_day: Any, bucket:
     assert "1 rejected" in told["body"]
 
 
-def test_a_missing_run_is_told(webhook: Webhook, client: SyncPrefectClient) -> None:
+def test_a_missing_run_is_told_only_after_one_that_its_schedule_started(
+    webhook: Webhook,
+    client: SyncPrefectClient,
+    bucket: Bucket,
+    a_call: MakeCall,
+    tmp_path: Path,
+    start_archive_day: Any,
+) -> None:
     notice_within(10, client, "recording archive, no run in 26 hours")
-    assert eventually(lambda: webhook.about("no daily run has completed"))
+    bucket.put(key_of(1), a_call())
+    by_hand = start_archive_day()
+    eventually(lambda: final_state(client, by_hand.id))
+    today = datetime.now(UTC).date()
+    bucket.put(key_of(2, today - timedelta(days=7)), a_call())
+    assert not webhook.about("no daily run has succeeded")
+    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "scheduled")}
+    with scheduled_soon(client, "archive-daily", place) as runs:
+        eventually(lambda: runs(StateType.COMPLETED))
+    told = eventually(lambda: webhook.about("no daily run has succeeded"))
+    assert told["body"].endswith(f"recording-archive.schedule.archive-recordings.{place['audit_uri']}")
+
+
+def test_a_worker_that_is_gone_is_told(webhook: Webhook, client: SyncPrefectClient) -> None:
+    """By the event that the server emits once a pool's last worker has gone; here, for a pool that has had none."""
+    notice_within(10, client, "recording archive, worker gone")
+
+    def told_of_another_pool() -> Any:
+        """An event that arrives while the server takes up a changed automation is lost; so they are repeated."""
+        pool = {
+            "prefect.resource.id": f"prefect.work-pool.{uuid4()}",
+            "prefect.resource.name": "a pool without a worker",
+        }
+        emit_event("prefect.work-pool.not-ready", resource=pool)
+        return webhook.about("the worker is gone")
+
+    assert eventually(told_of_another_pool)
+
+
+def test_overdue_originals_are_told(
+    webhook: Webhook, client: SyncPrefectClient, archived: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a report that is scheduled for a later day than today."""
+    monkeypatch.setattr("tasks.report.scheduled_on", lambda: datetime.now(UTC).date() + timedelta(days=16))
+    assert report_savings(audit_uri).originals_overdue == 3
+    assert "3 originals wait" in eventually(lambda: webhook.about("wait for longer than planned"))["body"]

@@ -29,8 +29,8 @@ from flows.report import report_savings
 from flows.restore import restore_recordings
 from recordings import errors
 from recordings.conversion.audio import convert
-from recordings.jobs.engine.aftermath import PARTLY
-from recordings.jobs.engine.result import JobFailed
+from recordings.jobs.engine.summary import JobFailed
+from recordings.jobs.engine.traces import PARTLY
 from recordings.keys import contact_of
 from recordings.profiles import PROFILES
 from recordings.retention_rules import RetentionRule

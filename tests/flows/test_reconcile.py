@@ -29,7 +29,7 @@ from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.settings import settings
 from recordings.table.evidence import verify_audit

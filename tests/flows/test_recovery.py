@@ -5,8 +5,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from datetime import timedelta
@@ -18,10 +16,11 @@ import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
+from prefect.events.actions import SendNotification
 from prefect.states import AwaitingRetry
 
 from demo.servers import child
-from demo.ui import PREFECT
+from demo.ui import PREFECT, deploy
 from deployments.automations import automations
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, deployment, eventually, final_state, notice_within, runs_of
@@ -34,18 +33,20 @@ LONG_DAYS = int(os.environ.get("BACKFILL_DAYS", "0"))
 def test_automations_are_installed_once_and_those_that_notify_are_off(
     client: SyncPrefectClient, env: dict[str, str]
 ) -> None:
-    for _ in range(2):
-        subprocess.run([sys.executable, "-m", "deployments.automations"], env={**os.environ, **env}, check=True)
-    names = [each["name"] for each in client.request("POST", "/automations/filter", json={}).json()]
-    assert sorted(names) == ["recording archive, dead runs", "recording archive, never started"]
+    deploy(env)  # again
+    there = [each["name"] for each in client.request("POST", "/automations/filter", json={}).json()]
+    assert sorted(there) == ["recording archive, dead runs", "recording archive, never started"]
 
 
 def test_with_a_block_they_notify_through_it() -> None:
     block = uuid.uuid4()
-    all_of_them = automations(block)
-    assert len(all_of_them) == 5
-    notifying = [action for each in all_of_them for action in each.actions if action.type == "send-notification"]
-    assert [action.block_document_id for action in notifying] == [block] * 3
+    blocks = {
+        each.name: [action.block_document_id for action in each.actions if isinstance(action, SendNotification)]
+        for each in automations({}, block)
+    }
+    recovering = {each.name for each in automations({}, None)}
+    assert recovering < blocks.keys()
+    assert all(each == ([] if name in recovering else [block]) for name, each in blocks.items())
 
 
 @pytest.mark.timeout(900)

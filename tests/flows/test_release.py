@@ -12,7 +12,7 @@ from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of

@@ -6,7 +6,7 @@ import re
 import subprocess
 from datetime import date, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import nbformat
@@ -17,8 +17,10 @@ from demo.notebook import NOTEBOOK, executed
 from demo.screenshots import CHROMIUM_FLAGS, chromium
 from demo.servers import Server
 from flows.archive import archive_recordings
-from flows.report import report_savings
+from flows.parameters import Table
+from flows.report import report_estate, report_savings
 from recordings.errors import InvalidRequest
+from recordings.savings.estate import EstateIncomplete
 from recordings.savings.figures import Figures
 from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
@@ -26,6 +28,7 @@ from recordings.table.schema import current_view, duckdb_view
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact
 from tests.fixtures import MakeCall
+from tests.recordings.prices import US_EAST_1
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -148,6 +151,49 @@ def test_where_no_table_is_nothing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="holds no audit table"):
         report_savings(str(tmp_path / "audit"))
     assert not (tmp_path / "audit").exists()
+
+
+def test_one_page_has_a_line_for_each_instance_and_their_sum(
+    reported: Reported, bucket: Bucket, a_call: MakeCall, tmp_path: Path
+) -> None:
+    bucket.put(key_of(1), a_call(1))
+    second = str(tmp_path / "emea")
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=second, start_date=DAY, end_date=DAY)
+    costly = tmp_path / "prices.json"
+    costly.write_text(json.dumps(doubled(json.loads(US_EAST_1.read_text()))))
+    emea = Table(name="emea", audit_uri=second, price_list=str(costly))
+    found = report_estate([emea, Table(name="amer", audit_uri=reported.audit_uri)])
+    of_emea, amer = (each.figures for each in found)
+    assert amer
+    assert of_emea
+    assert (amer.bytes_before, of_emea.recordings) == (reported.figures.bytes_before, 1)
+    alone = report_savings(second)
+    assert of_emea.saved_once_released == pytest.approx(2 * alone.saved_once_released)
+    (page,) = Path(second).glob("_reports/*-estate.html")
+    lines = re.findall(r"<tr>(.+?)</tr>", page.read_text())
+    headings, *rows = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines)
+    by_heading = dict(zip(headings, zip(*rows, strict=True), strict=True))
+    assert by_heading["instance"] == ("emea", "amer", "all")
+    assert by_heading["small now"] == by_heading["originals waiting"] == ("1", "10", "11")
+    published = artifact("estate-report")
+    assert page.name in published
+    for row in rows:
+        assert f"| {' | '.join(row)} |" in published
+    nowhere = Table(name="apac", audit_uri=str(tmp_path / "nothing"))
+    with pytest.raises(EstateIncomplete, match=r"^apac is not in the sum: audit_uri .* holds no audit table"):
+        report_estate([nowhere, emea])
+    (other,) = {*Path(second).glob("_reports/*-estate.html")} - {page}
+    assert "apac is not in the sum: " in other.read_text()
+    with pytest.raises(EstateIncomplete):
+        report_estate([nowhere])
+    assert not (tmp_path / "nothing").exists()
+
+
+def doubled(price_list: Any) -> Any:
+    """The same list with every price twice as high."""
+    if isinstance(price_list, dict):
+        return {name: value if name == "shortest_days" else doubled(value) for name, value in price_list.items()}
+    return price_list * 2 if isinstance(price_list, float) else price_list
 
 
 @pytest.fixture

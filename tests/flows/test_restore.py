@@ -14,7 +14,7 @@ from flows.archive import archive_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
-from recordings.jobs.engine.result import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.keys import contact_of
 from recordings.settings import settings
 from recordings.summary import RunSummary

@@ -35,6 +35,9 @@ def test_the_notebook_runs_in_jupyter_lab_and_agrees_with_the_table(audit_uri: s
         wait_until_healthy(f"{root}/api/contents/audit_report.ipynb?content=0&token={token}", lab)
         page.goto(address)
         page.locator(".jp-Notebook h1").first.wait_for()
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
+            state="attached"
+        )  # there is a kernel
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         archived = current(read_audit(audit_uri))

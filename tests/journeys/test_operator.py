@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Page
@@ -16,7 +17,7 @@ from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import deployment, runs_of
 from tests.fixtures import MakeCall
-from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, submit
+from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, send, submit
 
 
 @pytest.fixture
@@ -122,8 +123,6 @@ def sent_by(
     open_run_form(page, prefect.url, "expire-recordings")
     page.get_by_label("audit_uri").wait_for()
     fill_in(page)
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("button", name="View run").wait_for()
-    (run,) = runs_of(client, "expire-recordings")
+    run = client.read_flow_run(UUID(send(page)))
     client.delete_flow_run(run.id)
     return run.parameters
