@@ -19,9 +19,11 @@ import pytest
 from demo.calls import call
 from demo.servers import Server, child, prefect_server, s3_server, tell_the_rest
 from demo.ui import PREFECT, deploy, deployment_env
+from recordings.pricing import prices
 from recordings.run import Run, plan_run
+from recordings.settings import settings
 from tests.bucket import DAY, PREFIX, Bucket
-from tests.fixtures import MakeCall, PlanRun
+from tests.fixtures import MakeCall, PlanRun, Setting
 from tests.seaweed import HAS_WHEEL, seaweed_server
 
 if TYPE_CHECKING:
@@ -50,6 +52,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files come first, so that at the end of a run no process works alone for minutes."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def _forget_settings() -> None:
+    for cached in (settings, prices):
+        cached.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def read_anew() -> None:
+    """Forget the settings of the test before, which may have changed some: a process reads them once."""
+    _forget_settings()
+
+
+@pytest.fixture
+def setting(monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Change settings until the test ends."""
+
+    def change(**values: object) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"ARCHIVE_{name}", str(value))
+        _forget_settings()
+
+    return change
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,12 @@ class MakeCall(Protocol):
     def __call__(self, seed: int = ..., duration_s: float = ...) -> bytes: ...
 
 
+class Setting(Protocol):
+    """Change settings until the test ends; their names come without ``ARCHIVE_``."""
+
+    def __call__(self, **values: object) -> None: ...
+
+
 class PlanRun(Protocol):
     """A run's parameters, checked, as a flow would make them; ``changes`` replace those of ``tests/conftest.py``."""
 

@@ -31,11 +31,10 @@ from recordings.backfill.summary import BackfillFailed, BackfillSummary
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.resample import resample_batch
-from recordings.settings import settings
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact, artifacts_of, eventually, final_state, runs_of
-from tests.fixtures import PlanRun
+from tests.fixtures import PlanRun, Setting
 from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -288,7 +287,7 @@ def test_the_next_scheduled_run_takes_up_a_dead_backfill(
     calls: dict[str, bytes],
     place: Any,
     audit_uri: str,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting,
 ) -> None:
     parent = start(client, place, max_parallel=1)
     second = eventually(lambda: days_started(client, place).get("2026-01-13"))
@@ -296,12 +295,8 @@ def test_the_next_scheduled_run_takes_up_a_dead_backfill(
         eventually(partial(process_of, worker, run)).kill()
     eventually(lambda: final_state(client, second.id))
     time.sleep(2)
-    monkeypatch.setenv("ARCHIVE_ABANDONED_AFTER_H", str(1 / 3600))
-    settings.cache_clear()
-    try:
-        archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, readback_percent=0)
-    finally:
-        settings.cache_clear()
+    setting(ABANDONED_AFTER_H=1 / 3600)
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, readback_percent=0)
     archived_once(bucket, audit_uri, calls)
 
 

@@ -24,7 +24,7 @@ from recordings.savings.estate import EstateIncomplete
 from recordings.settings import settings
 from tasks.workplace import session
 from tests.bucket import DAY, PREFIX, key_of
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = pytest.mark.usefixtures("prefect")
 ROOT = boto3.Session("demo", "demo", region_name="us-east-1")
@@ -67,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def place(server: Server, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(server: Server, a_call: MakeCall, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Place:
     """One call in a bucket; the environment names somebody whom the server does not know."""
     there = Place(url=server.url, bucket=f"recordings-{uuid.uuid4().hex[:8]}")
     s3 = there.client("s3")
@@ -76,10 +76,8 @@ def place(server: Server, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch) -> 
     s3.put_object(Bucket=there.bucket, Key=key_of(1), Body=a_call())
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIANOBODY")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("ARCHIVE_AWS_CREDENTIALS_BLOCK", "archive")
-    settings.cache_clear()
-    yield there
-    settings.cache_clear()
+    setting(AWS_CREDENTIALS_BLOCK="archive")
+    return there
 
 
 def save_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

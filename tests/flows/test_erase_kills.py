@@ -7,16 +7,15 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recordings.jobs.engine import job
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import PREFIX, Bucket
+from tests.fixtures import Setting
 from tests.runs import Running, erase, erase_and_tell
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -24,13 +23,10 @@ KILLS = int(os.environ.get("KILLS", "6"))
 
 
 @pytest.fixture
-def soon_dead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def soon_dead(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
     """Intents are closed by whoever settles them, whether their runs have ended or not."""
-    monkeypatch.setenv("ARCHIVE_ABANDONED_AFTER_H", "0.000001")
+    setting(ABANDONED_AFTER_H="0.000001")
     monkeypatch.setattr(job, "BATCH_SIZE", 4)
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 class Contact:

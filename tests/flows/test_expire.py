@@ -10,9 +10,9 @@ from flows.expire import expire_recordings
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed
-from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import Setting
 
 pytestmark = pytest.mark.usefixtures("prefect")
 RULES: Any = [{"tag": "retention=short", "keep_days": 90}, {"keep_days": 36500}]  # as the form sends them
@@ -41,29 +41,21 @@ def test_rules_as_the_form_sends_them(bucket: Bucket, archived: dict[str, str], 
     assert bucket.snapshot() == [line for line in before if line[0] != key_of(1)]
 
 
-def test_rules_from_the_environment(
-    bucket: Bucket, archived: dict[str, str], where: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ARCHIVE_RETENTION_RULES", '[{"keep_days": 30}]')
-    settings.cache_clear()
-    try:
-        assert expire_recordings(**where).counts == {"expired": 3}
-    finally:
-        settings.cache_clear()
+def test_rules_from_the_environment(bucket: Bucket, archived: dict[str, str], where: Any, setting: Setting) -> None:
+    setting(RETENTION_RULES='[{"keep_days": 30}]')
+    assert expire_recordings(**where).counts == {"expired": 3}
 
 
 @pytest.mark.parametrize("rules", [None, []])
 def test_without_rules_nothing_is_deleted(
-    bucket: Bucket, archived: dict[str, str], where: Any, rules: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archived: dict[str, str], where: Any, rules: Any, setting: Setting
 ) -> None:
     """An empty list is a mistake of whoever computed it, and never means the rules of the environment."""
     if rules is not None:
-        monkeypatch.setenv("ARCHIVE_RETENTION_RULES", '[{"keep_days": 30}]')
-    settings.cache_clear()
+        setting(RETENTION_RULES='[{"keep_days": 30}]')
     before = bucket.snapshot()
     with pytest.raises(InvalidRequest, match="rules is empty, so everything is kept: give rules here or in ARCHIVE_"):
         expire_recordings(**where, rules=rules)
-    settings.cache_clear()
     assert bucket.snapshot() == before
 
 

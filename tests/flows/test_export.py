@@ -26,7 +26,6 @@ from recordings import keys
 from recordings.errors import InvalidRequest
 from recordings.handover.export import ExportFailed, ExportSummary
 from recordings.keys import contact_of
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
@@ -34,7 +33,7 @@ from recordings.table.records import Kind, open_records
 from recordings.table.rows import Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -379,19 +378,20 @@ def test_a_home_folder_is_written_out(
 
 
 def test_one_object_that_never_arrives_costs_itself(
-    archived: dict[str, str], export: Any, tmp_path: Path, s3: Server, monkeypatch: pytest.MonkeyPatch
+    archived: dict[str, str],
+    export: Any,
+    tmp_path: Path,
+    s3: Server,
+    setting: Setting,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0")
-    settings.cache_clear()
+    setting(PATIENCE_S=0)
     slow_down = S3Error(status=503, code="SlowDown", message="Please reduce your request rate.")
     proxy = ErrorProxy(s3.url, slow_down, lambda asked: asked.operation == "GetObject" and asked.key == KEY)
-    try:
-        with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
-            patch.setenv("AWS_ENDPOINT_URL", address)
-            with pytest.raises(ExportFailed, match="SlowDown"):
-                export(start_date=DAY)
-    finally:
-        settings.cache_clear()
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(ExportFailed, match="SlowDown"):
+            export(start_date=DAY)
     bagit.Bag(str(tmp_path / "bag")).validate()
     assert set(index_of(tmp_path / "bag")) == set(archived) - {KEY}
     assert f"{KEY}: " in (tmp_path / "bag" / "data" / "missing.txt").read_text()

@@ -5,7 +5,6 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,20 @@ from recordings.conversion.audio import convert
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.profiles import PROFILES
 from recordings.s3.store import Store
-from recordings.settings import Settings, settings
+from recordings.settings import Settings
 from recordings.summary import RunFailed
 from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import FAULTS, FaultyProxy, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 RECORDINGS = int(os.environ.get("FAULT_RECORDINGS", "40"))
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(setting: Setting) -> None:
     """Requests give up after a second, so that the test need not wait long for those that are never answered."""
-    monkeypatch.setenv("ARCHIVE_TIMEOUT_S", "1")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+    setting(TIMEOUT_S=1)
 
 
 @pytest.mark.timeout(3000)

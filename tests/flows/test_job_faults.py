@@ -22,12 +22,11 @@ from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = pytest.mark.usefixtures("prefect")
 KEY = key_of(1)
@@ -264,19 +263,15 @@ def test_what_a_check_cannot_see_is_no_loss(
     archived: dict[str, str],
     audit_uri: str,
     through: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    setting: Setting,
     method: str,
     status: int,
     code: str,
 ) -> None:
     """It fails for this recording alone, and the next check finds it intact."""
-    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0")
-    settings.cache_clear()
-    try:
-        with through(refusing(method, contact(1), status=status, code=code)), pytest.raises(JobFailed) as failed:
-            check(bucket, audit_uri, sample_percent=100)
-    finally:
-        settings.cache_clear()
+    setting(PATIENCE_S=0)
+    with through(refusing(method, contact(1), status=status, code=code)), pytest.raises(JobFailed) as failed:
+        check(bucket, audit_uri, sample_percent=100)
     summary = failed.value.summary
     assert summary.counts == {"checked": 2, "failed": 1}
     assert not {"vanished", "changed-since", "checksum-differs"} & set(summary.reasons)

@@ -6,7 +6,6 @@
 import os
 import random
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +14,10 @@ import pytest
 from demo.servers import Server
 from flows.archive import archive_recordings
 from recordings.jobs.engine import job
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 from tests.runs import Running, operate, operate_and_tell
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -33,13 +31,10 @@ Versions = dict[str, set[str]]  # version ids by key
 
 
 @pytest.fixture
-def soon_dead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def soon_dead(monkeypatch: pytest.MonkeyPatch, setting: Setting) -> None:
     """Intents are closed by whoever settles them; else each round would look at those of all the rounds before."""
-    monkeypatch.setenv("ARCHIVE_ABANDONED_AFTER_H", "0.000001")
+    setting(ABANDONED_AFTER_H="0.000001")
     monkeypatch.setattr(job, "BATCH_SIZE", 4)
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
 
 
 class Round:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,12 @@ from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -298,15 +297,9 @@ def test_another_class_is_told(bucket: Bucket, archived: dict[str, str], reconci
     assert reconcile().drifts == {"class-differs": 3}
 
 
-def test_what_is_kept_too_long_is_told(
-    archived: dict[str, str], reconcile: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ARCHIVE_RETENTION_YEARS", "0.01")
-    settings.cache_clear()
-    try:
-        assert reconcile().drifts == {"retention-overdue": 3}
-    finally:
-        settings.cache_clear()
+def test_what_is_kept_too_long_is_told(archived: dict[str, str], reconcile: Any, setting: Setting) -> None:
+    setting(RETENTION_YEARS=0.01)
+    assert reconcile().drifts == {"retention-overdue": 3}
 
 
 def _today() -> str:
@@ -314,20 +307,20 @@ def _today() -> str:
 
 
 @pytest.fixture
-def retention_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    def say(*rules: dict[str, Any]) -> None:
-        monkeypatch.setenv("ARCHIVE_RETENTION_RULES", json.dumps(rules))
-        settings.cache_clear()
-
-    yield say
-    settings.cache_clear()
+def retention_rules(setting: Setting) -> Callable[..., None]:
+    return lambda *rules: setting(RETENTION_RULES=json.dumps(rules))
 
 
 def test_what_is_kept_too_long_counts_by_the_retention_rules(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, retention_rules: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    archived: dict[str, str],
+    reconcile: Any,
+    retention_rules: Any,
+    setting: Setting,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They count before the years; where all rules that may decide agree, no tags are asked for."""
-    monkeypatch.setenv("ARCHIVE_RETENTION_YEARS", "0.01")
+    setting(RETENTION_YEARS=0.01)
     retention_rules({"keep_days": None})
     assert reconcile().drifts == {}
     retention_rules({"prefix": "else/", "keep_days": 0}, {"tag": "retention=short", "keep_days": 9}, {"keep_days": 10})

@@ -254,14 +254,11 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
     files: AuditFiles,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
 ) -> None:
     """One call is too short. One lies in GLACIER_IR for less than 90 days: not worth it now, and perhaps later."""
     bucket.put(key_of(1), a_call(1, 4.0))
     bucket.put(key_of(2), a_call(2, 16.0), StorageClass="GLACIER_IR")
     run = gated(plan(bucket.name))
-    for cached in (settings, prices):
-        request.addfinalizer(cached.cache_clear)
 
     def counted(run: Run, **setting: str) -> tuple[int, int]:
         """Recordings to look at, and those final as not worth it; by a store that has seen nothing yet."""

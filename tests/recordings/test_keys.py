@@ -1,7 +1,6 @@
 """The layouts of keys: which object is of which contact, and where to look for all of a contact's objects."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import pytest
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recordings.keys import Content, contact_of, date_of, layout_of, places_of, time_of
-from recordings.settings import Settings, settings
+from recordings.settings import Settings
 from tests.bucket import Bucket
+from tests.fixtures import Setting
 
 CONTACT = "01507b3f-1022-4cbf-97c7-58ea71d26648"
 DAY = date(2026, 3, 31)
@@ -80,18 +80,14 @@ def test_contact_lens_may_count_a_call_to_the_next_day() -> None:
 
 
 @pytest.fixture
-def with_patterns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def with_patterns(setting: Setting) -> None:
     pattern = {
         "name": "the recorder before Connect",
         "folder": "imported/",
         "file_name": r"(?P<time>[0-9]{14})-(?P<contact_id>[0-9]+)\.wav",
         "time_format": "%Y%m%d%H%M%S",
     }
-    monkeypatch.setenv("ARCHIVE_KEY_PATTERNS", json.dumps([pattern]))
-    settings.cache_clear()
-    yield
-    monkeypatch.undo()
-    settings.cache_clear()
+    setting(KEY_PATTERNS=json.dumps([pattern]))
 
 
 @pytest.mark.usefixtures("with_patterns")

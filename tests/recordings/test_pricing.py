@@ -21,6 +21,7 @@ from recordings.pricing import (
     prices,
     run_cost,
 )
+from tests.fixtures import Setting
 from tests.recordings.prices import PRICES, US_EAST_1
 
 MILLION = {
@@ -156,22 +157,14 @@ def test_dearer_is_by_byte_kept() -> None:
     assert not costs_more("GLACIER_IR", "GLACIER_IR")
 
 
-def test_a_file_prices_another_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recordings.settings import settings
-
+def test_a_file_prices_another_region(tmp_path: Path, setting: Setting) -> None:
     elsewhere = json.loads(US_EAST_1.read_text())
     elsewhere["region"], elsewhere["classes"]["STANDARD"]["storage_gb_month"] = "eu-central-1", 0.0245
     path = tmp_path / "eu-central-1.json"
     path.write_text(json.dumps(elsewhere))
-    monkeypatch.setenv("ARCHIVE_PRICE_LIST", str(path))
-    for cached in (settings, prices):
-        cached.cache_clear()
-    try:
-        assert prices().region == "eu-central-1"
-        assert prices().storage_month(GB, "STANDARD") == 0.0245
-    finally:
-        for cached in (settings, prices):
-            cached.cache_clear()
+    setting(PRICE_LIST=path)
+    assert prices().region == "eu-central-1"
+    assert prices().storage_month(GB, "STANDARD") == 0.0245
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from recordings.retention import Retention, retention_of
 from recordings.retention_rules import RetentionRule
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.settings import settings as current_settings
 from tests.bucket import ON_BOTH, PREFIX, Bucket, key_of
-from tests.fixtures import Listed, MakeCall, PlanRun
+from tests.fixtures import Listed, MakeCall, PlanRun, Setting
 from tests.recordings.prices import gated
 
 CALL = datetime(2026, 1, 12, tzinfo=UTC)
@@ -102,17 +101,15 @@ def test_the_operators_own_rules_count_from_the_day_of_the_call(rules: Any, queu
 
 
 def test_the_operators_own_rules_decide_what_is_worth_it_and_are_part_of_the_digest(
-    bucket: Bucket, plan: PlanRun, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, plan: PlanRun, setting: Setting
 ) -> None:
     """So that a run looks at recordings again once the rules have changed."""
     run, store = plan(bucket.name), Store(bucket.name, Settings())
     digests = {weighed_by(run, retention_of(store))}
     for rules in ('[{"keep_days": 90}]', '[{"tag": "a=b", "keep_days": null}, {"keep_days": 90}]'):
-        monkeypatch.setenv("ARCHIVE_RETENTION_RULES", rules)
-        current_settings.cache_clear()
+        setting(RETENTION_RULES=rules)
         digests.add(weighed_by(run, retention_of(store)))
         said = retention_of(store).sentence([PREFIX])
-    current_settings.cache_clear()
     assert len(digests) == 3
     assert said == (
         "No lifecycle rule deletes recordings: they count as kept for ever (rule for what is tagged a=b); for 90 days "

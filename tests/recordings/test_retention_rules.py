@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from recordings.errors import InvalidRequest
 from recordings.retention_rules import EXAMPLE, RetentionRule, checked_rules, may_have_ended, rule_for
 from recordings.settings import Settings, settings
+from tests.fixtures import Setting
 
 CALL = date(2026, 1, 12)
 SHORT = RetentionRule(tag="retention=short", keep_days=90)
@@ -141,11 +142,8 @@ def test_the_setting_takes_them_as_json(monkeypatch: pytest.MonkeyPatch) -> None
         ('[{"keep_days": 90}, {"tag": "a=b", "keep_days": 1}]', ": rule 2 never counts, since rule 1 covers all"),
     ],
 )
-def test_a_bad_setting_is_named_with_the_rule_and_the_way_out(
-    monkeypatch: pytest.MonkeyPatch, text: str, said: str
-) -> None:
-    monkeypatch.setenv("ARCHIVE_RETENTION_RULES", text)
-    settings.cache_clear()
+def test_a_bad_setting_is_named_with_the_rule_and_the_way_out(setting: Setting, text: str, said: str) -> None:
+    setting(RETENTION_RULES=text)
     with pytest.raises(InvalidRequest) as refused:
         settings()
     assert str(refused.value).startswith(f"ARCHIVE_RETENTION_RULES{said}")
@@ -153,8 +151,7 @@ def test_a_bad_setting_is_named_with_the_rule_and_the_way_out(
     checked_rules(TypeAdapter(list[RetentionRule]).validate_json(EXAMPLE))
 
 
-def test_other_bad_settings_are_named_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARCHIVE_THREADS", "0")
-    settings.cache_clear()
+def test_other_bad_settings_are_named_alike(setting: Setting) -> None:
+    setting(THREADS=0)
     with pytest.raises(InvalidRequest, match="ARCHIVE_THREADS: Input should be greater than or equal to 1, found '0'"):
         settings()

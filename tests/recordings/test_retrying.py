@@ -14,14 +14,14 @@ from recordings.resample import resample_batch
 from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
-from recordings.settings import Settings, settings
+from recordings.settings import Settings
 from recordings.table.files import open_files
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
-from tests.fixtures import MakeCall, PlanRun
+from tests.fixtures import MakeCall, PlanRun, Setting
 
 OLD_COUNT = 12  # attempts, as many as there once were
 
@@ -45,11 +45,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ARCHIVE_PATIENCE_S", "0.2")
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def short(setting: Setting) -> None:
+    setting(PATIENCE_S=0.2)
 
 
 class Outage(FaultyProxy):

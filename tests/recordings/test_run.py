@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.job import plan_job
-from recordings.settings import settings
 from recordings.table.records import Kind
 from tests.bucket import PREFIX
-from tests.fixtures import PlanRun
+from tests.fixtures import PlanRun, Setting
 
 BUCKETS = [
     ("s3://calls", "calls"),
@@ -57,15 +56,10 @@ def test_the_window_is_the_week_that_ended_a_week_before_the_schedule(plan: Plan
     assert run.catches_up
 
 
-def test_a_run_keeps_the_grace_with_which_it_was_planned(
-    plan: PlanRun, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    request.addfinalizer(settings.cache_clear)
-    monkeypatch.setenv("ARCHIVE_GRACE_DAYS", "12")
-    settings.cache_clear()
+def test_a_run_keeps_the_grace_with_which_it_was_planned(plan: PlanRun, setting: Setting) -> None:
+    setting(GRACE_DAYS=12)
     run = plan()
-    monkeypatch.setenv("ARCHIVE_GRACE_DAYS", "13")
-    settings.cache_clear()
+    setting(GRACE_DAYS=13)
     assert (run.grace_days, run.terms.grace_days) == (12, 12)
 
 

@@ -22,12 +22,12 @@ from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.s3.session import assume_role, own_session
 from recordings.savings.sums import savings
-from recordings.settings import settings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import open_table
 from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, audit_parts, final_recordings, read_audit
 from tests.bucket import DAY
+from tests.fixtures import Setting
 from tests.recordings.tables import ROW
 
 pytestmark = pytest.mark.slow
@@ -301,16 +301,12 @@ def test_credentials_that_cannot_be_fetched_may_come_yet(written: World) -> None
             read()
 
 
-def test_a_server_that_does_not_answer_is_unavailable(written: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE, ARCHIVE_PATIENCE_S="0.1", ARCHIVE_MAX_ATTEMPTS=1)
-    settings.cache_clear()
-    try:
-        for read in reads(written).values():
-            with pytest.raises(StoreUnavailable, match="Could not connect"):
-                read()
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+def test_a_server_that_does_not_answer_is_unavailable(written: World, setting: Setting) -> None:
+    written.env(**WRONG, AWS_ENDPOINT_URL=NOWHERE)
+    setting(PATIENCE_S=0.1, MAX_ATTEMPTS=1)
+    for read in reads(written).values():
+        with pytest.raises(StoreUnavailable, match="Could not connect"):
+            read()
 
 
 def test_tls_is_checked_against_the_bundle_that_boto3_is_told_of(
