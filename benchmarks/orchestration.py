@@ -40,7 +40,7 @@ from recordings.run import Run
 from recordings.s3.objects import Sight
 from recordings.table.rows import AuditRow, Status
 
-RECORDINGS, BATCH, QUICK = 16_000, 200, 400
+RECORDINGS, BATCH, QUICK = 16_000, 200, 100
 SIZE_BYTES = 1_920_044  # of a call of one minute
 SHORT_S = 2
 _DONE: dict[str, Any] = {
@@ -142,7 +142,7 @@ SERVER_TABLES = ("task_run", "events", "log")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four batches only: to see that it works")
+    parser.add_argument("--quick", action="store_true", help="a single batch: to see that it works")
     parser.add_argument("--number", type=int, default=RECORDINGS, help="recordings in the run")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
