@@ -8,17 +8,19 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import left_over_automations, plan_automations
-from deployments.environment import base_job_template, missing, without_secret
+from deployments.comparison import under
+from deployments.environment import base_job_template, missing, unsaid, without_secret
 from deployments.estate import OF_INSTANCE, Estate, places, read_estate
 from deployments.plan import Plan
 from deployments.pools import plan_pool
@@ -29,6 +31,8 @@ IMAGE = Path(__file__).parent / "image.sh"
 CODE_IN_IMAGE = "/opt/archive"  # the same path as in the Dockerfile
 EVERYTHING = "1"  # as in RESET=1
 AUTOMATIONS = "automations"
+NOT_SET = "These variables are not set:"
+WHERE = "deployments/README.md says where they come from."
 
 
 def plans(
@@ -38,13 +42,23 @@ def plans(
     pool, given_back = os.environ["ARCHIVE_WORK_POOL"], _given_back(wanted, reset)
     kind = "process" if local else "ecs"
     template = ProcessWorker.get_default_base_job_template() if local else base_job_template(os.environ)
-    yield plan_pool(client, pool, kind, template, reset=given_back(pool))
+    silent = () if local else unsaid(os.environ)
+    pool_plan = plan_pool(client, pool, kind, template, unsaid=silent, reset=given_back(pool))
+    if not local and (lines := list(without_secret(_credentials(), under(pool_plan.result, "defaults")))):
+        raise Refused("\n".join([NOT_SET, *lines, WHERE]))
+    yield pool_plan
     yield from plan_automations(client, os.environ, places(estate, os.environ), reset=given_back(AUTOMATIONS))
     planned = {each.name: plan_deployment(client, each, reset=given_back(each.name)) for each in wanted}
     if lines := list(refused_parameters(planned)):
         sentence = "This release does not take these parameters as people set them. Correct them in Prefect,"
         raise Refused("\n".join([f"{sentence} or give them back to the release by RESET=<deployment>:", *lines]))
     yield from planned.values()
+
+
+def _credentials() -> Mapping[str, Any]:
+    """What this shell, or its profile of Prefect, shows to the server."""
+    api = get_current_settings().api
+    return {"PREFECT_API_KEY": api.key, "PREFECT_API_AUTH_STRING": api.auth_string}
 
 
 def _given_back(wanted: Sequence[Declared], reset: Sequence[str]) -> Callable[[str], bool]:
@@ -100,9 +114,8 @@ def main(arguments: Sequence[str]) -> None:
     except Refused as refused:
         sys.exit(str(refused))
     if not options.local:
-        if lines := [*missing(os.environ, OF_INSTANCE if estate else ()), *without_secret(os.environ)]:
-            where = "deployments/README.md says where they come from."
-            sys.exit("\n".join(["These variables are not set:", *lines, where]))
+        if lines := list(missing(os.environ, OF_INSTANCE if estate else ())):
+            sys.exit("\n".join([NOT_SET, *lines, WHERE]))
         os.environ["ARCHIVE_CODE"] = CODE_IN_IMAGE
     url = os.environ["PREFECT_API_URL"]
     try:

@@ -1,6 +1,7 @@
 """What the shell must say of the account, and the job template with these names filled in."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -22,12 +23,17 @@ NEEDED = {
     "ARCHIVE_CLUSTER": "ECS cluster",
     "ARCHIVE_SUBNETS": "subnets of the tasks, with commas between",
 }
-OPTIONAL = {
+OPTIONAL = {  # what a pool begins with; an existing pool keeps what it has where the shell says nothing
     "ARCHIVE_API_KEY_SECRET_ARN": "",  # of the secret with the Prefect API key
     "ARCHIVE_AUTH_STRING_SECRET_ARN": "",  # of the secret with user:password of a server with basic auth
     "ARCHIVE_ARCHITECTURE": "ARM64",  # or X86_64, with ARCHIVE_PLATFORM=linux/amd64
 }
-SECRETS = {"PREFECT_API_KEY": "ARCHIVE_API_KEY_SECRET_ARN", "PREFECT_API_AUTH_STRING": "ARCHIVE_AUTH_STRING_SECRET_ARN"}
+# The job variables with the secrets that hold these credentials, and the environment's names for them.
+SECRETS = {
+    "PREFECT_API_KEY": ("prefect_api_key_secret_arn", "ARCHIVE_API_KEY_SECRET_ARN"),
+    "PREFECT_API_AUTH_STRING": ("prefect_api_auth_string_secret_arn", "ARCHIVE_AUTH_STRING_SECRET_ARN"),
+}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def missing(env: Mapping[str, str], elsewhere: Sequence[str] = ()) -> Iterator[str]:
@@ -35,16 +41,29 @@ def missing(env: Mapping[str, str], elsewhere: Sequence[str] = ()) -> Iterator[s
     return (f"  {name}: {what}" for name, what in NEEDED.items() if not env.get(name) and name not in elsewhere)
 
 
-def without_secret(env: Mapping[str, str]) -> Iterator[str]:
-    """A line for each credential of this shell that no secret gives to the tasks."""
-    for name, arn in SECRETS.items():
-        if env.get(name) and not env.get(arn):
+def without_secret(credentials: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each credential of this shell that no secret of the pool's defaults gives to the tasks."""
+    for name, (variable, arn) in SECRETS.items():
+        if credentials.get(name) and not defaults.get(variable):
             yield f"  {arn}: this shell has {name}, and tasks need it, too; put it into a secret of Secrets Manager"
 
 
 def base_job_template(env: Mapping[str, str]) -> dict[str, Any]:
     """The reviewed template with this account's names filled in."""
-    template: dict[str, Any] = _filled(json.loads(TEMPLATE.read_text()), {**OPTIONAL, **env})
+    said = {name: value for name, value in env.items() if value}
+    template: dict[str, Any] = _filled(_template(), {**OPTIONAL, **said})
+    return template
+
+
+def unsaid(env: Mapping[str, str]) -> list[str]:
+    """The job variables about which an optional variable decides that is not set, or empty."""
+    properties = _template()["variables"]["properties"].items()
+    silent = {f"${{{name}}}" for name in OPTIONAL if not env.get(name)}
+    return [name for name, each in properties if str(each.get("default")) in silent]
+
+
+def _template() -> dict[str, Any]:
+    template: dict[str, Any] = json.loads(TEMPLATE.read_text())
     return template
 
 
@@ -52,10 +71,16 @@ def _filled(node: Any, env: Mapping[str, str]) -> Any:
     if isinstance(node, dict):
         return {key: _filled(value, env) for key, value in node.items()}
     if isinstance(node, list):
-        return [part for each in node for part in _split(_filled(each, env))]
+        return [part for each in node for part in _entries(each, env)]
     return Template(node).substitute(env) if isinstance(node, str) else node
 
 
-def _split(value: Any) -> list[Any]:
-    """The names in a list; one variable may hold several."""
-    return value.split(",") if isinstance(value, str) and "," in value and " " not in value else [value]
+def _entries(entry: Any, env: Mapping[str, str]) -> list[Any]:
+    """What an entry of a list becomes: a variable may hold several names, with commas between."""
+    filled = _filled(entry, env)
+    return listed(filled) if isinstance(entry, str) and _VARIABLE.fullmatch(entry) else [filled]
+
+
+def listed(names: str) -> list[str]:
+    """The names of a text with commas between."""
+    return [name.strip() for name in names.split(",") if name.strip()]

@@ -21,9 +21,11 @@ import botocore.loaders
 import yaml  # type: ignore[import-untyped]
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from deployments.environment import listed
 from deployments.refused import Refused
 from recordings.errors import InvalidRequest
 from recordings.pricing import load_prices
+from recordings.request import check_bucket_name, normal_prefixes
 
 FILE = Path(__file__).parent / "estate.yaml"
 SCHEMA = Path(__file__).parent / "estate.schema.json"
@@ -70,6 +72,43 @@ def _region(region: str) -> str:
     return region
 
 
+def _bucket(name: str) -> str:
+    try:
+        check_bucket_name(name)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+def _prefixes(prefixes: list[str]) -> list[str]:
+    try:
+        normal = normal_prefixes(prefixes)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+    if len(normal) < len(prefixes):
+        raise ValueError("a prefix stands twice, or with its ivr/ folder, which belongs to it")
+    for one, other in combinations(normal, 2):
+        if one.startswith(other) or other.startswith(one):
+            raise ValueError(f"{one} and {other}: one lies below the other; leave the inner one out")
+    return prefixes
+
+
+def prefixes_of(text: str) -> list[str]:
+    """The prefixes in ARCHIVE_PREFIX, with commas between. Raises Refused."""
+    try:
+        return list(normal_prefixes(listed(text) or [""]))
+    except InvalidRequest as error:
+        raise Refused(f"ARCHIVE_PREFIX is {text!r}: {error}") from None
+
+
+def bucket_of(text: str) -> str:
+    """The bucket in ARCHIVE_BUCKET. Raises Refused."""
+    try:
+        return _bucket(text) if text else ""
+    except ValueError as error:
+        raise Refused(f"ARCHIVE_BUCKET: {error}") from None
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -100,12 +139,12 @@ class Instance(_Strict):
     default: bool = Field(
         False, description="For the instance that was there before the file: its deployments and stack have no ending"
     )
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]+$", description="The bucket that Amazon Connect writes to")
-    prefixes: list[Annotated[str, AfterValidator(_prefix)]] = Field(
+    bucket: Annotated[str, AfterValidator(_bucket)] = Field(description="The bucket that Amazon Connect writes to")
+    prefixes: Annotated[list[Annotated[str, AfterValidator(_prefix)]], AfterValidator(_prefixes)] = Field(
         min_length=1, description="Where its recordings lie, as connect/<alias>/CallRecordings/"
     )
-    audit_bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]+$", description="The bucket of its audit table, which is s3://<it>/recordings"
+    audit_bucket: Annotated[str, AfterValidator(_bucket)] = Field(
+        description="The bucket of its audit table, which is s3://<it>/recordings"
     )
     kms_keys: list[Annotated[str, Field(pattern=r"^arn:[a-z-]+:kms:.+$")]] | None = Field(
         None, description="ARNs of the KMS keys of its recordings; if left out, its stack keeps those that it has"

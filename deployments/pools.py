@@ -1,6 +1,6 @@
 """The work pool: its job template is the release's; defaults of variables, the pause and the limit are people's."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -15,7 +15,15 @@ from deployments.refused import Refused
 OF_PEOPLE = ("paused", "concurrency_limit", "defaults")
 
 
-def plan_pool(client: SyncPrefectClient, name: str, kind: str, template: Mapping[str, Any], *, reset: bool) -> Plan:
+def plan_pool(
+    client: SyncPrefectClient,
+    name: str,
+    kind: str,
+    template: Mapping[str, Any],
+    *,
+    unsaid: Sequence[str] = (),
+    reset: bool,
+) -> Plan:
     """What a deploy does to the pool.
 
     Args:
@@ -23,6 +31,7 @@ def plan_pool(client: SyncPrefectClient, name: str, kind: str, template: Mapping
         name: of the pool
         kind: its type, as ecs
         template: the base job template of the release
+        unsaid: variables whose defaults stay as they are, unless they are given back to the release
         reset: whether to give everything back to the release
     """
     by_name = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
@@ -35,6 +44,8 @@ def plan_pool(client: SyncPrefectClient, name: str, kind: str, template: Mapping
     has = None
     if found:
         has = _settings(paused=found.is_paused, limit=found.concurrency_limit, template=found.base_job_template)
+    if has and not reset:
+        wants |= {key: has[key] for key in (("defaults", each) for each in unsaid) if key in has}
 
     def put(settings: Settings) -> None:
         fields = _fields(settings)
@@ -57,7 +68,7 @@ def plan_pool(client: SyncPrefectClient, name: str, kind: str, template: Mapping
     )
 
 
-def _settings(*, paused: bool, limit: int | None, template: Mapping[str, Any]) -> Settings:
+def _settings(*, paused: bool, limit: int | None, template: Mapping[str, Any]) -> dict[Key, Any]:
     variables = template.get("variables", {})
     properties = variables.get("properties", {})
     defaults = {name: each["default"] for name, each in properties.items() if "default" in each}

@@ -22,7 +22,7 @@ from prefect.utilities.schema_tools import validate
 
 from deployments import record
 from deployments.comparison import Key, Settings, digests, under, word
-from deployments.estate import ASSUMED, Estate, Place, place_of_report, places
+from deployments.estate import ASSUMED, Estate, Place, bucket_of, place_of_report, places, prefixes_of
 from deployments.forms import plain
 from deployments.plan import Plan, plan
 from deployments.pools import variables_of
@@ -98,8 +98,10 @@ def _declared(deployment: Mapping[str, Any], pull: Any, place: Place) -> Declare
     options = {"collision_strategy": limit["collision_strategy"]} if limit else None
     own = {name: value for name, value in place.parameters.items() if name in form["properties"]}
     parameters = {**filled["parameters"], **own}
+    if "bucket" in parameters:
+        parameters["bucket"] = bucket_of(parameters["bucket"])
     if "prefixes" in parameters:  # one variable may hold several
-        parameters["prefixes"] = [part for each in parameters["prefixes"] for part in each.split(",")]
+        parameters["prefixes"] = [part for each in parameters["prefixes"] for part in prefixes_of(each)]
     settings: dict[Key, Any] = {
         ("entrypoint",): filled["entrypoint"],
         ("description",): filled["description"],

@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from demo.servers import Server, child, prefect_server
 from demo.ui import PREFECT
 from deployments import automations
-from deployments.environment import NEEDED, base_job_template
+from deployments.environment import NEEDED, OPTIONAL, base_job_template
 from tests.deployed import deployment, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,7 @@ MUST_BE_GIVEN = {
 RUNBOOK = (ROOT / "deployments" / "README.md").read_text()
 SECRETS = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
 API_KEY, AUTH_STRING = SECRETS + "prefect-api-key", SECRETS + "prefect-auth-string"
+SAYS_NOTHING = dict.fromkeys(OPTIONAL, "")
 
 
 def prefect_commands() -> list[str]:
@@ -153,13 +154,13 @@ def test_deploy_says_what_is_missing() -> None:
     assert all(f"  {name}: " in done.stderr for name in NEEDED if name != "PREFECT_API_URL")
 
 
-def test_deploy_asks_for_the_secret_of_each_credential_that_its_shell_has() -> None:
-    bare = {"PATH": os.environ["PATH"], "PREFECT_API_AUTH_STRING": "operator:password"}
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.deploy"], cwd=ROOT, env=bare, capture_output=True, text=True
-    )
+def test_deploy_asks_for_the_secret_of_each_credential_that_its_shell_has(env: dict[str, str]) -> None:
+    shell = {**env, **SAYS_NOTHING, "ARCHIVE_WORK_POOL": "new", "PREFECT_API_AUTH_STRING": "operator:password"}
+    command = [sys.executable, "-m", "deployments.deploy", "--diff"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **shell}, capture_output=True, text=True)
     assert done.returncode == 1
     assert "  ARCHIVE_AUTH_STRING_SECRET_ARN: this shell has PREFECT_API_AUTH_STRING" in done.stderr
+    assert "ARCHIVE_API_KEY_SECRET_ARN" not in done.stderr
     assert "operator:password" not in done.stderr
 
 
@@ -174,7 +175,10 @@ def test_deploy_says_what_it_did(deployed: str) -> None:
 
 @pytest.mark.usefixtures("deployed")
 def test_deployed_again_nothing_changes(env: dict[str, str], docker: Path) -> None:
-    assert "\nnothing to change\n" in make_deploy(env, docker)
+    """Nor by a shell that does not name what is optional: tasks would start without their secrets."""
+    assert "\nnothing to change\n" in make_deploy({**env, **SAYS_NOTHING}, docker)
+    given_back = make_deploy({**env, **SAYS_NOTHING}, docker, "--diff", "--reset", "ecs")
+    assert f'  ~ defaults.prefect_api_key_secret_arn: "{API_KEY}" -> ""' in given_back
 
 
 @pytest.mark.usefixtures("tasks")

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from deployments.environment import NEEDED, base_job_template
 from deployments.estate import SCHEMA, Estate, Place, place_of_report, places, read_estate, stack_parameters
 from deployments.refused import Refused
 from deployments.registration import Declared, declared
@@ -68,6 +69,10 @@ def by_name(wanted: list[Declared]) -> dict[str, Declared]:
         ),
         ([minimal("a"), minimal("b", bucket="calls", audit_bucket="a-calls")], "the audit_bucket of b has recordings"),
         ([minimal("a"), minimal("b", prefixs=["c/"])], "instances.1 (b).prefixs: Extra inputs are not permitted"),
+        ([minimal("a", prefixes=["", "connect/a/"])], "instances.0 (a).prefixes: prefixes is ['', 'connect/a/']: ''"),
+        ([minimal("a", prefixes=["c/", "c/"])], "instances.0 (a).prefixes: a prefix stands twice"),
+        ([minimal("a", prefixes=["c/", "c/d/"])], "c/ and c/d/: one lies below the other; leave the inner one out"),
+        ([minimal("a", audit_bucket="a" * 80)], "instances.0 (a).audit_bucket: bucket is 'aaa"),
         ([minimal("a", prefixes=["no-slash"])], "instances.0 (a).prefixes.0: begin it without a slash"),
         ([minimal("a", account=123456789012)], "instances.0 (a).account: Input should be a valid string"),
         ([minimal("a", region="us-eest-1")], "knows no region us-eest-1: did you mean us-west-1 or us-east-1?"),
@@ -208,9 +213,30 @@ def test_an_instance_of_the_shell_is_as_it_was(read: Read) -> None:
         assert changed == {("tags",)}, name
 
 
-def test_one_variable_may_name_several_prefixes() -> None:
-    alone = by_name(declared(None, {**SHELL, "ARCHIVE_PREFIX": "connect/a/,connect/b/"}))
+@pytest.mark.parametrize("text", ["connect/a/,connect/b/", " connect/a/, connect/b/,"])
+def test_one_variable_may_name_several_prefixes(text: str) -> None:
+    alone = by_name(declared(None, {**SHELL, "ARCHIVE_PREFIX": text}))
     assert alone["archive-daily"].settings["parameters", "prefixes"] == ["connect/a/", "connect/b/"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ARCHIVE_PREFIX", "s3://calls/connect/a/", "ARCHIVE_PREFIX is 's3://calls/connect/a/': prefixes has 's3://"),
+        ("ARCHIVE_BUCKET", "s3://calls", "ARCHIVE_BUCKET: bucket is 's3://calls': give the bare name, as 'calls'"),
+    ],
+)
+def test_what_the_shell_must_not_say_is_named(variable: str, value: str, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        declared(None, {**SHELL, variable: value})
+    assert str(refused.value).startswith(said)
+
+
+def test_one_variable_may_name_several_subnets_and_an_empty_one_is_left_out() -> None:
+    env = dict.fromkeys(NEEDED, "a") | {"ARCHIVE_SUBNETS": "subnet-1, subnet-2", "ARCHIVE_ARCHITECTURE": ""}
+    properties = base_job_template(env)["variables"]["properties"]
+    assert properties["subnets"]["default"] == ["subnet-1", "subnet-2"]
+    assert properties["architecture"]["default"] == "ARM64"
 
 
 def test_without_a_file_there_is_one_place(tmp_path: Path) -> None:
