@@ -39,6 +39,7 @@ LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
 MOST_DELAY = 0.25  # frames
 PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
 MOST_CROSSTALK = 0.15
+BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
 LEAST_TREBLE = 0.2  # of the energy of what is high, in any second
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
@@ -290,9 +291,14 @@ class _Judgement:
         alone = first * second - energies[0, 1] ** 2
         if (energies.diagonal() <= 16 * len(source) + 1e-5 * raw).any() or alone < 0.5 * first * second:
             return  # the step that direct current begins with is the same in both
-        shares = np.linalg.solve(energies, source.T @ result)
+        products = source.T @ result
+        shares = np.linalg.solve(energies, products)
+        unexplained = (result**2).sum(axis=0) - (shares * products).sum(axis=0)
         for channel, (own, other) in enumerate([(first, second), (second, first)]):
-            found = abs(float(shares[1 - channel, channel])) * math.sqrt(other / (own + 0.1 * other))
+            share = abs(float(shares[1 - channel, channel]))
+            if share**2 * other <= BY_CHANCE * unexplained[channel] / len(source):
+                continue  # few errors of few frames are like anything
+            found = share * math.sqrt(other / (own + 0.1 * other))
             self._worst[channel].crosstalk = max(self._worst[channel].crosstalk, found)
             self._require(found <= MOST_CROSSTALK, 0, channel, "carries the other speaker")
 

@@ -117,6 +117,11 @@ def _odd_sounds() -> Iterator[tuple[str, Int16s]]:
         yield f"{length} frames of noise", random.normal(0, 2_000, (length, 2)).astype(np.int16)
     for length in (24_000, 80_080):
         yield "a click", _one_at(3_999, length)
+    for seed in (5, 56, 136, 201):  # errors of the click that are like the other line's noise by chance
+        draw = np.random.default_rng(seed)
+        quiet = draw.normal(0, 3, (int(draw.choice([300, 500, 800, 1_200])), 2))
+        quiet[draw.integers(len(quiet)), 0] = 10_000
+        yield f"{len(quiet)} frames of two quiet lines and a click", _in_16_bits(quiet)
     for hertz in (2, 5):
         for length in (8_000, 40_000, 80_080):
             wave = 1_000 * np.sin(2 * np.pi * hertz * np.arange(length) / 8_000)
