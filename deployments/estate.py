@@ -315,7 +315,7 @@ def stack_parameters(instance: Instance, stack: str, caller_account: str, shell:
         "TasksStack": stack,
         **({} if instance.default else {"VpcId": ""}),
         **({} if instance.kms_keys is None else {"RecordingsKeyArn": ",".join(instance.kms_keys)}),
-        **({"RolePath": tasks.path} if tasks else {}),
+        **({"RolePath": tasks.path} if tasks and tasks.path != "/" else {}),  # "/" is none, or what the stack has
     }
     if tasks is None:
         return given

@@ -237,6 +237,8 @@ def test_each_account_gets_its_half_of_an_instance(example: Estate) -> None:
         "RecordingsKeyArn": ",".join(emea.kms_keys or []),
         **{"TasksStack": stack, "RolePath": "/calls/"},
     }
+    at_root = {"ARCHIVE_EXECUTION_ROLE_ARN": f"arn:aws:iam::{TASKS}:role/{stack}-execution"}
+    assert "RolePath" not in stack_parameters(emea, stack, TASKS, at_root)  # a path, "/" too, would make roles anew
     assert "VpcId" not in stack_parameters(amer, stack, TASKS, {})  # the tasks' stack, perhaps before it exists
     assert stack_parameters(apac, stack, OTHERS, SHELL)["TasksAccount"] == TASKS
     assert stack_parameters(apac, stack, TASKS, SHELL)["RecordingsAccount"] == OTHERS

@@ -22,6 +22,7 @@ from tests.deployments.conftest import NAME, known_here
 
 ROOT = Path(__file__).parents[2]
 SECRETS = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
+RELEASED = Path(__file__).parent / "released.json"
 POLICIES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "deployments" / "policies").glob("*.json")}
 
 
@@ -31,6 +32,33 @@ def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     cfn_lint = Path(sys.executable).parent / "cfn-lint"
     done = subprocess.run([cfn_lint, path], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("name", ["stack.yaml", "worker.yaml"])
+def test_no_name_of_a_resource_changes_its_type(name: str) -> None:
+    """AWS refuses the update of each stack that has the resource. released.json has every name that was ever given."""
+    whole = template() if name == "stack.yaml" else read_template(name)
+    types = {logical_id: each["Type"] for logical_id, each in whole["Resources"].items()}
+    assert types.items() <= json.loads(RELEASED.read_text())[name].items()
+
+
+def test_the_alarm_that_replaces_one_has_another_name() -> None:
+    """AWS makes the new resource first, and deletes the old one last."""
+    told = template()["Resources"]["NoSuccessFor26Hours"]["Properties"]
+    assert told["AlarmName"] == {"Fn::Sub": "${AWS::StackName}-NoSuccessFor26Hours"}
+
+
+def test_a_role_has_a_path_only_if_one_is_given(outputs: dict[str, str]) -> None:
+    """A path makes a role anew, which AWS refuses for one with a name: "/" is a change for roles without a path."""
+    whole = template()
+    assert whole["Parameters"]["RolePath"]["Default"] == ""
+    roles = [each["Properties"] for each in whole["Resources"].values() if each["Type"] == "AWS::IAM::Role"]
+    given = {"Fn::If": ["HasRolePath", {"Ref": "RolePath"}, {"Ref": "AWS::NoValue"}]}
+    assert [each["Path"] for each in roles] == [given] * (2 + len(POLICIES))
+    assert outputs["ARCHIVE_ROLE_PREFIX"] == f"arn:aws:iam::000000000000:role/{NAME}-"
+    assert statements_of(f"{NAME}-estate", "estate")["ActAsTheReportOfEachInstance"]["Resource"] == (
+        f"arn:aws:iam::*:role/{NAME}*-report"
+    )
 
 
 def test_it_says_what_make_deploy_asks_for(outputs: dict[str, str]) -> None:
@@ -284,7 +312,7 @@ def test_the_repository_counts_builds_and_not_their_parts(outputs: dict[str, str
 def test_26_hours_are_26_hours_and_nothing_pages_before_the_first_runs() -> None:
     resources = template()["Resources"]
     no_success, established, told = (
-        resources[name]["Properties"] for name in ("NoSuccess", "Established", "NoSuccessIn26Hours")
+        resources[name]["Properties"] for name in ("NoSuccess", "Established", "NoSuccessFor26Hours")
     )
     formula, metric = no_success["Metrics"]
     assert formula["Expression"] == f"FILL({metric['Id']}, 0)"
