@@ -237,7 +237,8 @@ def main(arguments: Sequence[str]) -> None:
     except (Refused, StackFailed, ClientError) as error:
         sys.exit(str(error))
     except BotoCoreError as error:  # no region, no credentials, no network
-        sys.exit(f"AWS did not get the request: {error} Step 1 of deployments/README.md says what the shell needs")
+        said = str(error).rstrip(".")
+        sys.exit(f'AWS has not answered: {said}. "Once" in deployments/README.md says what the shell needs')
     for variable, value in outputs.items():
         print(f"export {variable}={value}")
 
