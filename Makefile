@@ -79,7 +79,8 @@ docs-site: $(READY) ## Render the documents and the docstrings as a site: .site/
 	@$(BIN)/pdoc --docformat google --output-directory .site/api flows recordings
 
 sbom: $(AUDIT) ## Write sbom.json, the bill of materials (CycloneDX) of what the image installs; needs no network
-	@.venv/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom.json requirements/production.txt
+	@$(BIN)/python -m deployments.materials > .venv/audit/installed.txt
+	@.venv/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file sbom.json .venv/audit/installed.txt
 
 audit: $(AUDIT) ## Look for known vulnerabilities in what the image installs; asks the package index
 	@.venv/audit/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes --requirement requirements/production.txt

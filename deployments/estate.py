@@ -228,9 +228,12 @@ class Place:
 
 
 class _WithoutRepeatedKeys(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses a key that a mapping has twice, of which YAML would keep the last."""
+    """Refuses a key that a mapping has twice, of which YAML would keep the last, and a key that is no name."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a list or mapping is no key", key.start_mark)
         names = Counter(each.value for each, _ in node.value if each.tag != "tag:yaml.org,2002:merge")
         if twice := [name for name, count in names.items() if count > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"{', '.join(twice)} stands twice", node.start_mark)
@@ -242,11 +245,14 @@ def read_estate(path: Path = FILE) -> Estate | None:
     if not path.exists():
         return None
     try:
-        return Estate.model_validate(yaml.load(path.read_text(), _WithoutRepeatedKeys))  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+        document = yaml.load(path.read_text("utf-8"), _WithoutRepeatedKeys)  # noqa: S506 (a SafeLoader)
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path.name} is not UTF-8 from byte {error.start} on: save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         raise Refused(f"{path.name} is not YAML: {error}") from None
+    try:
+        return Estate.model_validate(document)
     except ValidationError as error:
-        document = yaml.safe_load(path.read_text())
         lines = [
             f"  {_where(document, each['loc'])}{each['msg'].removeprefix('Value error, ')}" for each in error.errors()
         ]
@@ -354,7 +360,7 @@ def stack_parameters(instance: Instance, stack: str, caller_account: str, shell:
         "TasksStack": stack,
         **({} if instance.default else {"VpcId": ""}),
         **({} if instance.kms_keys is None else {"RecordingsKeyArn": ",".join(instance.kms_keys)}),
-        **({"RolePath": tasks.path} if tasks else {}),
+        **({"RolePath": tasks.path} if tasks and tasks.path != "/" else {}),  # "/" is none, or what the stack has
     }
     if tasks is None:
         return given

@@ -14,15 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deployments.cloudformation import StackFailed, body, follow, newest_event, read_stack, say, why_it_failed
 from deployments.estate import EXECUTION_ROLE, FILE, read_estate, stack_parameters, tasks_of
 from deployments.refused import Refused
-from deployments.retained import take_over
+from deployments.retained import CHANGE_SET, take_over
 from deployments.template import read_template, template
 
 _NEVER_CREATED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS")
+_DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
 
 Template = Mapping[str, Any]
@@ -38,13 +39,16 @@ _OF_WORKER = {  # the parameters of the worker's stack that the shell has for ma
 def install(name: str, parameters: Mapping[str, str], *, of_worker: bool = False) -> dict[str, str]:
     """Create or update the stack and wait for it; returns its outputs as the variables that make deploy needs.
 
-    Shows the stack's events as they happen. Raises StackFailed with the reasons.
+    Shows the stack's events as they happen. Raises StackFailed with the reasons, and Refused.
     """
+    _keep_table_apart(parameters)
     client, document = boto3.client("cloudformation"), read_template("worker.yaml") if of_worker else template()
     stack = read_stack(client, name)
     if stack and stack["StackStatus"] in _NEVER_CREATED:
         _clear_away(client, stack)
         stack = None
+    if stack:
+        _keep_table_apart({**_parameters_of(stack), **parameters})
     given = {**parameters, **_without_second_endpoint(client, stack, parameters)}
     if stack is None and not of_worker and take_over(client, name, given):
         stack = read_stack(client, name)
@@ -55,6 +59,17 @@ def install(name: str, parameters: Mapping[str, str], *, of_worker: bool = False
         _update(client, stack, document, given)
     outputs = (read_stack(client, name) or {}).get("Outputs", [])
     return {_variable(each["OutputKey"]): each["OutputValue"] for each in outputs}
+
+
+def _parameters_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
+
+
+def _keep_table_apart(given: Mapping[str, str]) -> None:
+    """Raises Refused if the audit table would be in the bucket of the recordings, which would become the stack's."""
+    bucket = given.get("AuditBucket")
+    if bucket and bucket == given.get("RecordingsBucket"):
+        raise Refused(f"AuditBucket and RecordingsBucket are both {bucket}: the audit table needs a bucket of its own")
 
 
 def _asked(document: Template, given: Mapping[str, str], *kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def _asked(document: Template, given: Mapping[str, str], *kept: Mapping[str, Any
 
 def _update(client: Any, stack: Mapping[str, Any], document: Template, given: Mapping[str, str]) -> None:
     """Update the stack; what it has been given before and is not given now stays as it is."""
-    has = {each["ParameterKey"] for each in stack.get("Parameters", [])} & document["Parameters"].keys()
+    has = _parameters_of(stack).keys() & document["Parameters"].keys()
     kept = [{"ParameterKey": key, "UsePreviousValue": True} for key in sorted(has - given.keys())]
     last = newest_event(client, stack["StackId"])
     try:
@@ -82,7 +97,15 @@ def _update(client: Any, stack: Mapping[str, Any], document: Template, given: Ma
 
 
 def _clear_away(client: Any, stack: Mapping[str, Any]) -> None:
-    """Delete a stack whose creation failed: CloudFormation does not update one that was never complete."""
+    """Delete a stack whose creation failed: CloudFormation does not update one that was never complete.
+
+    Raises Refused if somebody has prepared something in the stack.
+    """
+    if theirs := [each for each in _change_sets(client, stack) if each != CHANGE_SET]:
+        raise Refused(
+            f"stack {stack['StackName']} is {stack['StackStatus']}, and has the change set {', '.join(theirs)}, which "
+            "this command did not make: execute or delete it, or choose another name for the stack"
+        )
     said = f"stack {stack['StackName']} is {stack['StackStatus']}: its creation failed, so it is deleted and made anew"
     say("\n  ".join([said, *why_it_failed(client, stack["StackId"])]))
     last = newest_event(client, stack["StackId"])
@@ -90,13 +113,33 @@ def _clear_away(client: Any, stack: Mapping[str, Any]) -> None:
     follow(client, stack["StackId"], ("DELETE_COMPLETE",), after=last)
 
 
+def _change_sets(client: Any, stack: Mapping[str, Any]) -> list[str]:
+    """The names of the change sets of a stack that waits for one."""
+    if stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+        return []
+    pages = client.get_paginator("list_change_sets").paginate(StackName=stack["StackName"])
+    return [each["ChangeSetName"] for page in pages for each in page["Summaries"]]
+
+
 def _without_second_endpoint(
     client: Any, stack: Mapping[str, Any] | None, given: Mapping[str, str]
 ) -> Mapping[str, str]:
-    """The route tables without those that have an S3 gateway endpoint, of which each can have only one."""
+    """The route tables without those that have an S3 gateway endpoint, of which each can have only one.
+
+    Raises StackFailed if this role may not look.
+    """
     if not given.get("RouteTableIds"):
         return {}
-    asked, there = given["RouteTableIds"].split(","), dict(_endpoints(_own_endpoint(client, stack)))
+    asked, own = given["RouteTableIds"].split(","), _own_endpoint(client, stack)
+    try:
+        there = dict(_endpoints(own))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _DENIED:
+            raise
+        raise StackFailed(
+            f"whether the route tables have an S3 gateway endpoint already is not known: {error}. "
+            "Grant this role ec2:DescribeVpcEndpoints, or leave RouteTableIds out"
+        ) from error
     for table in asked:
         if table in there:
             say(f"route table {table} has the S3 gateway endpoint {there[table]} already, and gets no second one")
@@ -108,7 +151,8 @@ def _endpoints(own: str | None) -> Iterator[tuple[str, str]]:
     for page in boto3.client("ec2").get_paginator("describe_vpc_endpoints").paginate():
         for each in page["VpcEndpoints"]:
             is_of_s3 = each["VpcEndpointType"] == "Gateway" and each["ServiceName"].endswith(".s3")
-            if is_of_s3 and each["VpcEndpointId"] != own:
+            is_going = each.get("State", "").lower() in ("deleting", "deleted")
+            if is_of_s3 and not is_going and each["VpcEndpointId"] != own:
                 yield from ((table, each["VpcEndpointId"]) for table in each.get("RouteTableIds", []))
 
 
@@ -192,6 +236,9 @@ def main(arguments: Sequence[str]) -> None:
         outputs = install(name, given, of_worker=options.worker)
     except (Refused, StackFailed, ClientError) as error:
         sys.exit(str(error))
+    except BotoCoreError as error:  # no region, no credentials, no network
+        said = str(error).rstrip(".")
+        sys.exit(f'AWS has not answered: {said}. "Once" in deployments/README.md says what the shell needs')
     for variable, value in outputs.items():
         print(f"export {variable}={value}")
 

@@ -14,7 +14,8 @@ _KEY_ACTIONS = {"s3:GetObject": "kms:Decrypt", "s3:PutObject": "kms:GenerateData
 _NOTHING = {"Ref": "AWS::NoValue"}
 _KEYS = {"Fn::Split": [",", {"Ref": "RecordingsKeyArn"}]}
 _IAM = "arn:${AWS::Partition}:iam::"
-_ROLE_OF_STACK = ":role${RolePath}${AWS::StackName}-"
+_ROLE_OF_STACK = ":role${Path}${AWS::StackName}-"
+_PATH = {"Path": {"Fn::If": ["HasRolePath", {"Ref": "RolePath"}, "/"]}}
 
 
 def read_template(name: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _role(policy: Path, alike: Mapping[str, Any]) -> dict[str, Any]:
 
 def _act_elsewhere(policy: str) -> Mapping[str, Any]:
     """The right to act as the role of the same name in the account of the recordings, and nothing else."""
-    role = {"Fn::Sub": f"{_IAM}${{RecordingsAccount}}{_ROLE_OF_STACK}{policy}"}
+    role = {"Fn::Sub": [f"{_IAM}${{RecordingsAccount}}{_ROLE_OF_STACK}{policy}", _PATH]}
     return {"Sid": "ActElsewhere", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
 
 
@@ -62,7 +63,7 @@ def _who_may_act(policy: str) -> Sequence[Mapping[str, Any]]:
     trusted = {"Fn::If": ["HasTasksElsewhere", elsewhere, here]}
     if policy != "report":
         return [trusted]
-    estate = ":role${RolePath}${TasksStack}-estate"
+    estate = ":role${Path}${TasksStack}-estate"
     reporting = {
         "Fn::If": ["HasTasksElsewhere", _by_role("${TasksAccount}", estate), _by_role("${AWS::AccountId}", estate)]
     }
@@ -75,7 +76,7 @@ def _by_role(account: str, role: str) -> Mapping[str, Any]:
         "Effect": "Allow",
         "Action": "sts:AssumeRole",
         "Principal": {"AWS": {"Fn::Sub": f"{_IAM}{account}:root"}},
-        "Condition": {"ArnEquals": {"aws:PrincipalArn": {"Fn::Sub": f"{_IAM}{account}{role}"}}},
+        "Condition": {"ArnEquals": {"aws:PrincipalArn": {"Fn::Sub": [f"{_IAM}{account}{role}", _PATH]}}},
     }
 
 

@@ -1,10 +1,13 @@
 """The locks: hashed, without addresses, and without the releases that break Prefect."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
+
+from deployments.materials import installed
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 LOCKS = ["production.txt", "development.txt"]
@@ -52,6 +55,17 @@ def test_what_is_tested_is_what_ships() -> None:
     """Each release of the image, at its version, is in the environment of the tests."""
     assert pins("production.txt").items() <= pins("development.txt").items()
     assert hashes("production.txt") <= hashes("development.txt")
+
+
+def test_the_bill_of_materials_has_what_the_image_installs() -> None:
+    """The lock has more: packages for Windows, and a second numpy for an older Python."""
+    lock = (REQUIREMENTS / "production.txt").read_text()
+    lines = installed(lock).splitlines()
+    assert len(lines) == len(lock.splitlines())
+    listed = Counter(re.split(r"[=[]", line)[0] for line in lines if line[:1].isalnum())
+    assert set(listed.values()) == {1}
+    assert pins("production.txt").keys() - listed.keys() == {"async-timeout", "pendulum", "pywin32", "tzdata"}
+    assert f"numpy=={pins('production.txt')['numpy']}" in installed(lock)
 
 
 @pytest.mark.parametrize("lock", ALL)

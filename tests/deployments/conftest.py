@@ -12,7 +12,7 @@ from deployments.template import template
 
 SERVICES = "s3,iam,sts,ec2,ecr,ecs,sqs,events,logs,monitoring,cloudformation"
 NAME = "recording-archive"
-NOT_HERE = ("NoSuccess", "NoSuccessIn26Hours")  # this account's CloudFormation knows neither formulas nor composites
+NOT_HERE = ("NoSuccess", "NoSuccessFor26Hours")  # this account's CloudFormation knows neither formulas nor composites
 
 
 def known_here() -> dict[str, Any]:

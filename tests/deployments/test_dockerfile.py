@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.materials import LOCK, PYTHON, installed
 from tests.checkout import ROOT, copy_checkout, make
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -69,14 +70,16 @@ def test_the_final_stage_has_no_build_tools_and_no_root() -> None:
     assert re.search(r"^USER 10001$", final, re.M)
 
 
+def test_the_bill_of_materials_is_of_the_python_in_the_image() -> None:
+    assert re.search(rf"^ARG BASE=\S*python:{re.escape(PYTHON)}-", DOCKERFILE, re.M)
+
+
 @pytest.mark.skipif(not os.environ.get("IMAGE"), reason="IMAGE is not set: installs the tools of make sbom, 10 s")
 def test_the_bill_of_materials_names_each_package_with_its_hashes(tmp_path: Path) -> None:
     folder = copy_checkout(tmp_path / "checkout")
     make(folder, "sbom")
     listed = json.loads((folder / "sbom.json").read_text())
     assert listed["metadata"]["component"]["name"] == "connect-recording-archive"
-    pinned = re.findall(
-        r"^([a-z0-9._-]+)(?:\[[a-z0-9, -]+\])?==(\S+)", (ROOT / "requirements/production.txt").read_text(), re.M
-    )
-    assert {(each["name"], each["version"]) for each in listed["components"]} == set(pinned)
+    pinned = re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9, -]+\])?==(\S+)", installed(LOCK.read_text()), re.M)
+    assert sorted((each["name"], each["version"]) for each in listed["components"]) == sorted(pinned)
     assert all(each["externalReferences"][0]["hashes"] for each in listed["components"])

@@ -122,6 +122,23 @@ def test_what_stands_twice_is_named(read: Read, text: str, said: str) -> None:
         read(text)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"instances:\n  ? [a, b]\n  : c", "is not YAML: a list or mapping is no key\n.*line 2"),
+        (b"? {a: b}\n: c", "is not YAML: a list or mapping is no key\n.*line 1"),
+        (b"instances: M\xfcnchen", "is not UTF-8 from byte 12 on"),
+        (b"instances: \x00", "is not YAML: "),
+        (b"instances: 2026-13-01", "is not YAML: month must be in 1..12"),
+    ],
+)
+def test_what_is_no_yaml_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "estate.yaml"
+    path.write_bytes(content)
+    with pytest.raises(Refused, match=f"^estate.yaml {said}"):
+        read_estate(path)
+
+
 @pytest.mark.parametrize("path", ["recordings/settings.py", "recordings/../README.md", "recordings/no-such.json"])
 def test_what_is_no_price_list_is_named(read: Read, path: str) -> None:
     with pytest.raises(Refused, match="price_list"):
@@ -263,6 +280,8 @@ def test_each_account_gets_its_half_of_an_instance(example: Estate) -> None:
         "RecordingsKeyArn": ",".join(emea.kms_keys or []),
         **{"TasksStack": stack, "RolePath": "/calls/"},
     }
+    at_root = {"ARCHIVE_EXECUTION_ROLE_ARN": f"arn:aws:iam::{TASKS}:role/{stack}-execution"}
+    assert "RolePath" not in stack_parameters(emea, stack, TASKS, at_root)  # a path, "/" too, would make roles anew
     assert "VpcId" not in stack_parameters(amer, stack, TASKS, {})  # the tasks' stack, perhaps before it exists
     assert stack_parameters(apac, stack, OTHERS, SHELL)["TasksAccount"] == TASKS
     assert stack_parameters(apac, stack, TASKS, SHELL)["RecordingsAccount"] == OTHERS

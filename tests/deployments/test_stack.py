@@ -11,17 +11,22 @@ from typing import Any
 
 import boto3
 import pytest
+from aiohttp import web
 
 from demo.servers import Server
-from deployments.cloudformation import StackFailed
+from deployments.cloudformation import StackFailed, read_stack
 from deployments.environment import NEEDED
+from deployments.refused import Refused
+from deployments.retained import check_audit_bucket, check_repository
 from deployments.stack import install, main
 from deployments.template import read_template, template
 from recordings.table.records import CLOSED, END, ERASED, ERASURE, START
 from tests.deployments.conftest import NAME, known_here
+from tests.faults import Proxy, faulty_proxy
 
 ROOT = Path(__file__).parents[2]
 SECRETS = "arn:aws:secretsmanager:us-east-1:000000000000:secret:"
+RELEASED = Path(__file__).parent / "released.json"
 POLICIES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "deployments" / "policies").glob("*.json")}
 
 
@@ -31,6 +36,33 @@ def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     cfn_lint = Path(sys.executable).parent / "cfn-lint"
     done = subprocess.run([cfn_lint, path], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("name", ["stack.yaml", "worker.yaml"])
+def test_no_name_of_a_resource_changes_its_type(name: str) -> None:
+    """AWS refuses the update of each stack that has the resource. released.json has every name that was ever given."""
+    whole = template() if name == "stack.yaml" else read_template(name)
+    types = {logical_id: each["Type"] for logical_id, each in whole["Resources"].items()}
+    assert types.items() <= json.loads(RELEASED.read_text())[name].items()
+
+
+def test_the_alarm_that_replaces_one_has_another_name() -> None:
+    """AWS makes the new resource first, and deletes the old one last."""
+    told = template()["Resources"]["NoSuccessFor26Hours"]["Properties"]
+    assert told["AlarmName"] == {"Fn::Sub": "${AWS::StackName}-NoSuccessFor26Hours"}
+
+
+def test_a_role_has_a_path_only_if_one_is_given(outputs: dict[str, str]) -> None:
+    """A path makes a role anew, which AWS refuses for one with a name: "/" is a change for roles without a path."""
+    whole = template()
+    assert whole["Parameters"]["RolePath"]["Default"] == ""
+    roles = [each["Properties"] for each in whole["Resources"].values() if each["Type"] == "AWS::IAM::Role"]
+    given = {"Fn::If": ["HasRolePath", {"Ref": "RolePath"}, {"Ref": "AWS::NoValue"}]}
+    assert [each["Path"] for each in roles] == [given] * (2 + len(POLICIES))
+    assert outputs["ARCHIVE_ROLE_PREFIX"] == f"arn:aws:iam::000000000000:role/{NAME}-"
+    assert statements_of(f"{NAME}-estate", "estate")["ActAsTheReportOfEachInstance"]["Resource"] == (
+        f"arn:aws:iam::*:role/{NAME}*-report"
+    )
 
 
 def test_it_says_what_make_deploy_asks_for(outputs: dict[str, str]) -> None:
@@ -225,13 +257,147 @@ def test_a_new_stack_takes_over_what_the_old_one_left(aws: Server, parameters: d
     ecr.delete_repository(repositoryName="fourth")
     with pytest.raises(StackFailed, match="is not versioned with Object Lock"):
         install("fourth", given)
-    locked: Any = {"ObjectLockEnabled": "Enabled"}  # this account's CloudFormation forgets the lock; AWS would not
+    # This account's CloudFormation forgets the lock and the tags; AWS would not.
+    locked: Any = {"ObjectLockEnabled": "Enabled"}
     s3.put_object_lock_configuration(Bucket="fourth-audit", ObjectLockConfiguration=locked)
+    with pytest.raises(StackFailed, match="nothing shows that a stack of this software made it"):
+        install("fourth", given)
+    tags: Any = template()["Resources"]["AuditTable"]["Properties"]["Tags"]
+    s3.put_bucket_tagging(Bucket="fourth-audit", Tagging={"TagSet": tags})
     again = install("fourth", given)
     assert {name for name in first if again[name] != first[name]} == {"ARCHIVE_SECURITY_GROUPS"}  # it has a new id
     assert "IMPORT_COMPLETE AuditTable" in capfd.readouterr().err
     assert s3.get_object(Bucket="fourth-audit", Key="recordings/kept")["Body"].read() == b"evidence"
     assert s3.get_bucket_policy(Bucket="fourth-audit")
+
+
+def test_a_bucket_that_no_stack_of_ours_made_is_not_taken_over(aws: Server, parameters: dict[str, str]) -> None:
+    """Versioned with Object Lock, it could be the bucket of somebody's recordings."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="theirs", ObjectLockEnabledForBucket=True)
+    given = {**parameters, "AuditBucket": "theirs", "RouteTableIds": ""}
+    with pytest.raises(
+        StackFailed, match=r"nothing shows that a stack of this software made it .* choose another name"
+    ):
+        install("sixth", given)
+    assert read_stack(boto3.client("cloudformation"), "sixth") is None
+    for key in ("recording-archive:resource", "aws:cloudformation:logical-id"):
+        s3.put_bucket_tagging(Bucket="theirs", Tagging={"TagSet": [{"Key": key, "Value": "AuditTable"}]})
+        check_audit_bucket("theirs")
+    of_images: Any = template()["Resources"]["Images"]["Properties"]["Tags"]
+    s3.put_bucket_tagging(Bucket="theirs", Tagging={"TagSet": of_images})
+    with pytest.raises(StackFailed):
+        check_audit_bucket("theirs")
+    policy = s3.get_bucket_policy(Bucket="calls-audit")["Policy"].replace("calls-audit", "theirs")
+    s3.put_bucket_policy(Bucket="theirs", Policy=policy)
+    check_audit_bucket("theirs")
+
+
+def test_a_repository_that_no_stack_of_ours_made_is_not_taken_over(aws: Server, parameters: dict[str, str]) -> None:
+    """Our lifecycle rules would delete its images."""
+    ecr = boto3.client("ecr")
+    theirs = ecr.create_repository(repositoryName="seventh")["repository"]["repositoryArn"]
+    with pytest.raises(StackFailed, match=r"image repository seventh exists, and nothing shows .* choose another name"):
+        install("seventh", {**parameters, "AuditBucket": "seventh-audit", "RouteTableIds": ""})
+    assert read_stack(boto3.client("cloudformation"), "seventh") is None
+    tag = {"Key": "recording-archive:resource", "Value": "Images"}
+    ecr.tag_resource(resourceArn=theirs, tags=[tag])
+    check_repository("seventh")
+    (ours,) = ecr.describe_repositories(repositoryNames=[NAME])["repositories"]
+    assert tag in ecr.list_tags_for_resource(resourceArn=ours["repositoryArn"])["tags"]
+
+
+def test_the_bucket_of_the_recordings_is_no_audit_bucket(
+    outputs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "AuditBucket and RecordingsBucket are both calls"
+    with pytest.raises(Refused, match=said):
+        install(NAME, {"AuditBucket": "calls"})  # the stack has the other
+    monkeypatch.setattr(boto3, "client", None)  # AWS is not asked
+    with pytest.raises(Refused, match=said):
+        install("eighth", {"RecordingsBucket": "calls", "AuditBucket": "calls"})
+
+
+class Answering(Proxy):
+    """A service of AWS that has one answer."""
+
+    def __init__(self, status: int, text: str = "") -> None:
+        super().__init__("http://127.0.0.1")
+        self._answer = status, text
+
+    async def handle(self, _: web.Request) -> web.StreamResponse:
+        status, text = self._answer
+        return web.Response(status=status, text=text, content_type="text/xml")
+
+
+def test_a_bucket_of_another_account_is_named(
+    aws: Server, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_proxy(Answering(403)) as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3)
+        with pytest.raises(StackFailed, match=r"bucket taken exists, and belongs to another account .* another name"):
+            install("eighth", {**parameters, "AuditBucket": "taken", "RouteTableIds": ""})
+
+
+def test_a_role_that_may_not_look_for_endpoints_is_told_the_way_out(
+    aws: Server, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = "<Error><Code>UnauthorizedOperation</Code><Message>You are not authorized</Message></Error>"
+    with faulty_proxy(Answering(403, f"<Response><Errors>{error}</Errors></Response>")) as ec2:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", ec2)
+        with pytest.raises(StackFailed, match="Grant this role ec2:DescribeVpcEndpoints, or leave RouteTableIds out"):
+            install("eighth", {**parameters, "AuditBucket": "eighth-audit"})
+
+
+def test_an_endpoint_that_is_deleted_is_no_endpoint(
+    parameters: dict[str, str], outputs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """AWS lists it for a while."""
+    states = ("available", "deleting", "deleted")
+    items = "".join(
+        f"<item><vpcEndpointId>vpce-{state}</vpcEndpointId><vpcEndpointType>Gateway</vpcEndpointType>"
+        f"<serviceName>com.amazonaws.us-east-1.s3</serviceName><state>{state}</state>"
+        f"<routeTableIdSet><item>rtb-{state}</item></routeTableIdSet></item>"
+        for state in states
+    )
+    found = f"<DescribeVpcEndpointsResponse><vpcEndpointSet>{items}</vpcEndpointSet></DescribeVpcEndpointsResponse>"
+    with faulty_proxy(Answering(200, found)) as ec2, monkeypatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL_EC2", ec2)
+        install(NAME, {"RouteTableIds": ",".join(f"rtb-{state}" for state in states)})
+    assert re.findall(r"route table (\S+) has", capfd.readouterr().err) == ["rtb-available"]
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+    has = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert has["RouteTableIds"] == "rtb-deleting,rtb-deleted"
+    install(NAME, parameters)
+
+
+def test_a_stack_that_somebody_has_prepared_is_not_deleted(aws: Server, parameters: dict[str, str]) -> None:
+    client = boto3.client("cloudformation")
+    body = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    for change_set in ("theirs", "take-over"):
+        client.create_change_set(StackName="ninth", ChangeSetName=change_set, ChangeSetType="CREATE", TemplateBody=body)
+    given = {**parameters, "AuditBucket": "ninth-audit", "RouteTableIds": ""}
+    with pytest.raises(Refused, match=r"^stack ninth is REVIEW_IN_PROGRESS, and has the change set theirs, which"):
+        install("ninth", given)
+    client.delete_change_set(StackName="ninth", ChangeSetName="theirs")
+    assert install("ninth", given)["ARCHIVE_AUDIT_URI"] == "s3://ninth-audit/recordings"
+    destroy("ninth")
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"), [("AWS_DEFAULT_REGION", "specify a region"), ("AWS_ACCESS_KEY_ID", "locate credentials")]
+)
+def test_a_shell_that_cannot_ask_aws_is_told_so(
+    aws: Server, monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+) -> None:
+    for variable in (missing, "AWS_REGION") if "REGION" in missing else (missing, "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(variable, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # which remembers the credentials
+    with pytest.raises(SystemExit, match=f"^AWS has not answered: .*{said}[.] "):
+        main(["recording-archive"])
 
 
 def test_roles_and_keys_are_as_the_account_wants_them(aws: Server, parameters: dict[str, str]) -> None:
@@ -284,7 +450,7 @@ def test_the_repository_counts_builds_and_not_their_parts(outputs: dict[str, str
 def test_26_hours_are_26_hours_and_nothing_pages_before_the_first_runs() -> None:
     resources = template()["Resources"]
     no_success, established, told = (
-        resources[name]["Properties"] for name in ("NoSuccess", "Established", "NoSuccessIn26Hours")
+        resources[name]["Properties"] for name in ("NoSuccess", "Established", "NoSuccessFor26Hours")
     )
     formula, metric = no_success["Metrics"]
     assert formula["Expression"] == f"FILL({metric['Id']}, 0)"
