@@ -17,6 +17,7 @@ from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket
+from tests.fixtures import Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 CONTACT = "0aa0cc11-2b3d-4c5e-8f90-123456789abc"
@@ -91,6 +92,18 @@ def test_everything_of_the_contact_goes_and_nothing_of_another(
     assert sorted(rows["key"]) == sorted(OF_CONTACT)
     assert rows["reason"].tolist() == [f"case: {CASE}"] * len(KEYS)
     assert verify_audit(audit_uri).discrepancies == ()
+
+
+def test_an_imported_recording_whose_name_ends_as_connects_goes_too(
+    bucket: Bucket, erase_: Erase, setting: Setting
+) -> None:
+    name = "REC_(?P<contact_id>[0-9a-f-]+)_(?P<time>[0-9T:]+)_UTC[.]wav"
+    pattern = {"name": "other", "folder": "imported/", "file_name": name, "time_format": "%Y%m%dT%H:%M"}
+    setting(KEY_PATTERNS=json.dumps([pattern]))
+    bucket.put(f"imported/2026/01/12/REC_{CONTACT}_20260112T10:30_UTC.wav", b"imported")
+    bucket.put(KEY, b"of Connect")
+    assert erase_().counts == {"erased": 2}
+    assert bucket.snapshot() == []
 
 
 @pytest.mark.s3_servers("seaweed")  # ministack does not show the tags of what lies below a delete marker
