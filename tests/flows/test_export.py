@@ -127,6 +127,31 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
     assert (tmp_path / "held" / "data" / index_of(tmp_path / "held")[analysis]["file"]).read_bytes() == b"{}"
 
 
+def test_recordings_of_a_contact_that_no_run_has_archived_go_into_the_bag(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    """Of the days and prefixes asked for, and not if keys select."""
+    leg = f"{PREFIX}2026/01/12/{CONTACT}_20260112T23:59_UTC.wav"
+    of_ivr = f"{PREFIX}ivr/2026/01/11/{CONTACT}_20260111T23:59_UTC.wav"
+    others = f"{PREFIX}2026/01/12/{CONTACT}0_20260112T23:59_UTC.wav"
+    for key in (leg, of_ivr, others):
+        bucket.put(key, key.encode())
+    assert export(contact_ids=[CONTACT], case="4711").recordings == 3
+    index = index_of(tmp_path / "bag")
+    assert {key: line["which"] for key, line in index.items()} == {
+        KEY: "replacement",
+        leg: "original",
+        of_ivr: "original",
+    }
+    assert (tmp_path / "bag" / "data" / index[leg]["file"]).read_bytes() == leg.encode()
+    dry: dict[str, Any] = {"dry_run": True, "destination_uri": str(tmp_path / "n")}
+    assert export(contact_ids=[CONTACT], start_date=DAY, end_date=DAY, **dry).recordings == 2
+    assert export(contact_ids=[CONTACT], prefixes=[f"{PREFIX}2026/"], **dry).recordings == 2
+    assert export(contact_ids=[CONTACT], keys=[KEY], **dry).recordings == 1
+    assert export(keys=[KEY], **dry).recordings == 1
+    assert export(contact_ids=[CONTACT], start_date=DAY, version="original", **dry).recordings == 2
+
+
 def test_records_say_who_was_handed_what(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
 ) -> None:
@@ -334,6 +359,10 @@ def test_what_was_erased_is_named_and_its_certificate_handed_over(
     rows = pd.read_csv(tmp_path / "bag" / "data" / "audit.csv")
     assert sorted(rows[rows["key"] == KEY]["status"]) == ["archived", "erased"]
     assert pd.read_parquet(tmp_path / "bag" / "data" / "audit.parquet")["key"].tolist() == rows["key"].tolist()
+    bucket.put(KEY, b"brought back")
+    with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
+        export(contact_ids=[CONTACT], destination_uri=str(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize(
