@@ -324,6 +324,23 @@ def test_what_is_written_late_is_erased_by_the_scheduled_run(
     assert filled.versions(late)
 
 
+@pytest.mark.parametrize("dates", [{}, {"start_date": DAY, "end_date": DAY}])
+def test_a_request_with_dates_does_not_speak_for_other_days(
+    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, monkeypatch: pytest.MonkeyPatch, dates: Any
+) -> None:
+    filled.put(later := f"{PREFIX}2026/01/15/{CONTACT}_20260115T10:30_UTC.wav", b"of another day")
+    (note,) = erase_(**dates).notes
+    days = " in the folders of these days and of the days beside them" if dates else ""
+    assert f": nothing is left{days}; it stays open until " in note
+    assert bool(filled.versions(later)) is bool(dates)
+    monkeypatch.setattr(erase, "OPEN_DAYS", 0)
+    run_id = finish().run_id
+    (erased,) = ledger(audit_uri, ".erased.json")
+    of_days = {"only_days": f"{DAY} to {DAY}"} if dates else {}
+    assert json.loads(erased.read_text()) == {"finished_by": run_id, **of_days}
+    assert verify_audit(audit_uri).discrepancies == ()
+
+
 @pytest.mark.usefixtures("old")
 def test_several_requests_are_taken_up_together_each_under_its_case(
     filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str
