@@ -62,9 +62,7 @@ class ReportComparison:
     resurrected: int = 0  # objects that are there, although the table says that a run destroyed the recording
     unknown: int = 0  # objects that no state in the table speaks of
     not_computed: int = 0  # the task failed, or the report has another checksum
-    named: list[str] = field(
-        default_factory=list
-    )  # a sentence for each object that differs, is resurrected or was not computed
+    named: list[str] = field(default_factory=list)  # a sentence for each object that is not intact, if known
 
     def __str__(self) -> str:
         counts = [

@@ -113,9 +113,7 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
     def due(rows: pd.DataFrame) -> pd.DataFrame:
         newest = _newest_rows(rows)
         newest = newest[newest["key"].map(lambda key: _is_due(key, day, job)).astype(bool)]
-        has_marker = newest["status"].eq(Status.EXPIRED) & newest["reason"].astype(str).str.startswith(
-            f"{MARKER_LEFT}:"
-        )
+        has_marker = newest["reason"].astype(str).str.startswith(MARKER_LEFT) & newest["status"].eq(Status.EXPIRED)
         gone = newest[newest["status"].isin(DESTROYED) & ~has_marker]
         told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
         told.kept = set(_kept(rows, day, job))
@@ -214,7 +212,9 @@ def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
     A delete marker above is no difference: a lifecycle rule may have hidden what this run is to delete.
     """
     newest = next((each for each in reversed(ordered) if not each.is_marker), None)
-    if newest is None and has_marker_left(row):
+    if has_marker_left(row):
+        if newest is not None:
+            raise _unknown(row.run_id)
         return
     if newest is None:
         raise Changed("vanished", "no version of it is left, and no run of ours deleted it")

@@ -235,6 +235,10 @@ def test_a_delete_marker_that_is_left_is_told_and_goes_with_the_next_run(
             assert "the rest: refused: AccessDenied" in str(archive.rows(Status.EXPIRED)[0].reason)
             assert archive.expire().reasons == {MARKER_LEFT: 1}, "again"
     assert archive.left(1) == [marker]
+    again = archive.bucket.put(KEY, b"small" * 4)["VersionId"]
+    assert archive.expire().reasons == {"resurrected": 1}
+    assert archive.left(1) == [again, marker]
+    archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=again)
     if how == "taken by somebody":
         archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=marker)
     ended = archive.expire()

@@ -87,10 +87,8 @@ def confirmed(
         if row.key not in named or not _may_be_wrong(row):
             return row
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(store, named[row.key]))
-        if looked.status in DONE and code_of(looked.reason) in (
-            PARTLY,
-            MARKER_LEFT,
-        ):  # a part of it: the row says which
+        is_part = code_of(looked.reason) in (PARTLY, MARKER_LEFT)
+        if looked.status in DONE and is_part:  # the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
             lost = replace(looked, reason=f"answer-lost: done, although the last attempt ended with: {row.reason}")

@@ -51,7 +51,7 @@ def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
     left = versions_of(store, row.key)
     if newest not in {version.version_id for version in left}:
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
-        if left and all(version.is_marker for version in left):
+        if any(version.is_marker for version in left):
             reason = f"{MARKER_LEFT}: run {row.run_id} deleted all versions, and not the delete marker; {row.reason}"
         state_at = state_of_end(row, row.state_at) if row.state_at else None
         return replace(row, reason=reason, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
