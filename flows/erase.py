@@ -46,7 +46,8 @@ def erase_recordings(
         keys: Keys of further objects to erase, whatever their names say. Empty: none.
         case: A name for this request, such as 2026-GDPR-0031. Each row names it.
         start_date: First UTC day of the calls, if it is known: with both days, only the folders of these days and of
-            the days beside them are listed. Empty: everything below the prefixes is listed.
+            the days beside them are listed, and what lies in other folders stays. Empty: everything below the prefixes
+            is listed.
         end_date: Last UTC day of the calls. Empty: it is not known.
         dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
         missing_ok: Succeed even if the bucket has nothing of a contact or under a key.

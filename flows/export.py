@@ -32,7 +32,8 @@ def export_recordings(
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
     Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest. With
-    contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with transcripts.
+    contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with transcripts. With
+    contacts, it also has their recordings that no run has archived.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.

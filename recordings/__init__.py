@@ -30,7 +30,7 @@ Four other folders use the modules above, and none of the four uses another:
   recordings, in the table, by their provenance or in a listing: ``selection``, ``vain``, ``left``, ``search``,
   ``by_provenance``, ``object_search``. Changes to the bucket, each of which gets a row even after a crash: ``intents``,
   ``traces``, ``settlement``, ``cases``, ``meanwhile``, ``deletion``
-- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``contact_lens``, ``bag``, all used by
+- ``handover``, evidence to hand over: ``export``, ``item``, ``choose``, ``beside``, ``bag``, all used by
   ``hand_over``
 
 Two folders say to people what came of all this; the second uses the first:

@@ -26,14 +26,14 @@ from recordings.s3.session import Session
 from recordings.table.evidence import check_table
 from recordings.table.files import AuditFiles, open_table
 from recordings.table.reading import STATE_COLUMNS, Only, current, read_days
-from recordings.table.rows import STATES
+from recordings.table.rows import DESTROYED, STATES
 
 _LINES_AT_ONCE = 50_000
 _FIELDS = 7
 _SHA256_BYTES = 32
 _MAX_NAMED = 1000  # objects of each kind that a comparison names; it counts all
 _SIDES = ("version_before", "sha256_before", "version_after", "sha256_after")
-_COLUMNS = (*STATE_COLUMNS, *_SIDES)
+_COLUMNS = (*STATE_COLUMNS, *_SIDES, "run_id")
 
 Hashes = Mapping[tuple[str, str], str]  # SHA-256, hex, by key and version id; of the current version by key and ""
 
@@ -59,14 +59,16 @@ class ReportComparison:
     report: str
     intact: int = 0  # objects with the SHA-256 that the table says, replacements and originals
     differing: int = 0
+    resurrected: int = 0  # objects that are there, although the table says that a run destroyed the recording
     unknown: int = 0  # objects that no state in the table speaks of
     not_computed: int = 0  # the task failed, or the report has another checksum
-    named: list[str] = field(default_factory=list)  # a sentence for each object that differs or was not computed
+    named: list[str] = field(default_factory=list)  # a sentence for each object that is not intact, if known
 
     def __str__(self) -> str:
         counts = [
             plural(self.intact, "object") + " intact",
             f"{self.differing:,} differing",
+            f"{self.resurrected:,} resurrected",
             f"{self.not_computed:,} not computed",
             f"{self.unknown:,} not in the table",
         ]
@@ -75,6 +77,8 @@ class ReportComparison:
 
 def compare_checksums(report: str | Path, audit_uri: str, session: Session | None = None) -> ReportComparison:
     """Compare a CSV file of the report, on this machine, with the table. Memory does not grow with the report.
+
+    A file says nothing of recordings that are not in it, since a report may have several.
 
     Raises InvalidRequest where the file is not such a report, or there is no audit table; AuditDamaged, naming the
     file, where a file of the table cannot be read.
@@ -138,9 +142,14 @@ def _not_understood(message: str) -> tuple[None, str]:
 
 def _compare(found: ReportComparison, computed: Sequence[Computed], files: AuditFiles) -> None:
     for (bucket, day), objects in _by_day(computed).items():
-        hashes = _hashes(files, bucket, day) if day else {}
+        rows = read_days(files, [day], _COLUMNS, Only(bucket=bucket)) if day else pd.DataFrame(columns=_COLUMNS)
+        hashes, destroyed = _hashes(rows), _destroyed(rows)
         for each in objects:
-            _count(found, each, _expected(hashes, each))
+            if deed := next((destroyed[key] for key in _keys(each) if key in destroyed), None):
+                found.resurrected += 1
+                _name(found, f"{each}: resurrected: {deed}, and the report has it")
+            else:
+                _count(found, each, _expected(hashes, each))
 
 
 def _by_day(computed: Iterable[Computed]) -> Mapping[tuple[str, date | None], list[Computed]]:
@@ -150,9 +159,15 @@ def _by_day(computed: Iterable[Computed]) -> Mapping[tuple[str, date | None], li
     return by_day
 
 
-def _hashes(files: AuditFiles, bucket: str, day: date) -> Hashes:
+def _destroyed(rows: pd.DataFrame) -> Mapping[str, str]:
+    """By key, what the table says of the recordings of which it says that nothing is left."""
+    now = current(rows)
+    gone = now[now["status"].isin(DESTROYED)]
+    return {row.key: f"run {row.run_id} {row.status} it" for row in gone.itertuples()}  # type: ignore[misc]  # of columns
+
+
+def _hashes(rows: pd.DataFrame) -> Hashes:
     """The SHA-256 of every version that a state in the table speaks of."""
-    rows = read_days(files, [day], _COLUMNS, Only(bucket=bucket))
     states = rows[rows["status"].isin(STATES)]
     of_current = current(rows)[["key", "sha256_after"]].assign(version="")
     sides = [
@@ -164,8 +179,13 @@ def _hashes(files: AuditFiles, bucket: str, day: date) -> Hashes:
     return {(row.key, row.version): row.sha256 for row in known.itertuples()}  # type: ignore[misc]  # of columns
 
 
+def _keys(computed: Computed) -> tuple[str, str]:
+    """The key as it is written, and decoded."""
+    return computed.key, unquote_plus(computed.key)
+
+
 def _expected(hashes: Hashes, computed: Computed) -> str | None:
-    names = ((key, computed.version_id) for key in (computed.key, unquote_plus(computed.key)))
+    names = ((key, computed.version_id) for key in _keys(computed))
     return next((hashes[name] for name in names if name in hashes), None)
 
 

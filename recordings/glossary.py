@@ -100,6 +100,10 @@ REASONS: Mapping[str, Term] = {
         "The machine that ran this failed, for instance because its disk was full.",
         f"Mend the machine as the sentence says. {_RERUN}",
     ),
+    "marker-left": Term(
+        "All versions of the recording are gone, and the delete marker above them is still there.",
+        "Run the expiry or the erasure again.",
+    ),
     "metadata-full": Term("The object's metadata leaves no room for what a replacement has to record.", _LEFT_ALONE),
     "needs-key": Term("The recording is encrypted with a key that only its owner has (SSE-C).", _LEFT_ALONE),
     "needs-thaw": Term(

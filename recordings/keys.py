@@ -59,7 +59,7 @@ def _name(ending: str, time: str) -> re.Pattern[str]:
 _REDACTED = ("Analysis/Voice/Redacted/", "Analysis/Voice/ivr/Redacted/", "Analysis/Voice/Redacted/ivr/")
 _ANALYSES = ("Analysis/Voice/", "Analysis/Voice/ivr/")
 _BELOW_THE_PREFIX = (("",), ("ivr/",))  # the folders of what lies below an instance's prefix for recordings
-_CONNECTS = (
+_CONTACT_LENS = (
     Layout(
         name="Contact Lens, redacted recordings",
         holds=Content.REDACTED_RECORDING,
@@ -81,6 +81,8 @@ _CONNECTS = (
         file_name=_name(r"_analysis_<time>Z\.json", _TO_THE_SECOND[0]),
         time_format=_TO_THE_SECOND[1],
     ),
+)
+_CONNECT = (  # any file name that ends in the time fits these
     Layout(
         name="Connect, recordings of the IVR",
         holds=Content.IVR_RECORDING,
@@ -99,8 +101,8 @@ _CONNECTS = (
 
 
 def layouts() -> tuple[Layout, ...]:
-    """All layouts, Connect's own first, then those of ``ARCHIVE_KEY_PATTERNS``."""
-    return (*_CONNECTS, *_of_settings(settings().key_patterns))
+    """All layouts: those of ``ARCHIVE_KEY_PATTERNS`` before Connect's, which fit some names of other recorders, too."""
+    return (*_CONTACT_LENS, *_of_settings(settings().key_patterns), *_CONNECT)
 
 
 @cache
@@ -139,9 +141,7 @@ def date_of(key: str) -> date | None:
 
 def layout_of(key: str) -> Layout | None:
     """The layout of a key, by its folder and its file's name; None where no layout fits both."""
-    found = _DAY_FOLDER.match(key)
-    above = found["above"] if found else ""
-    return next((layout for layout, _ in _matches(key) if f"/{above}".endswith(_ends(layout))), None)
+    return next((layout for layout, _ in _matches(key) if _lies_in(layout, key)), None)
 
 
 def prefix_of(key: str) -> str:
@@ -153,15 +153,18 @@ def prefix_of(key: str) -> str:
     return found["above"].removesuffix(max(folders, key=len))
 
 
-def _ends(layout: Layout) -> tuple[str, ...]:
-    return tuple(f"/{folder}" if folder else "/" for folder in layout.folders)
+def _lies_in(layout: Layout, key: str) -> bool:
+    found = _DAY_FOLDER.match(key)
+    above = f"/{found['above']}" if found else "/"
+    return above.endswith(tuple(f"/{folder}" for folder in layout.folders))
 
 
 def _matches(key: str) -> Iterator[tuple[Layout, re.Match[str]]]:
-    """The layouts that the file's name fits."""
+    """The layouts that the file's name fits, those first that the folder fits, too."""
     name = key.rpartition("/")[2]
     found = ((layout, layout.file_name.fullmatch(name)) for layout in layouts())
-    return ((layout, match) for layout, match in found if match and match["contact_id"])
+    fitting = [(layout, match) for layout, match in found if match and match["contact_id"]]
+    return iter(sorted(fitting, key=lambda each: not _lies_in(each[0], key)))
 
 
 def _parsed(text: str, form: str) -> datetime | None:

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import bagit  # type: ignore[import-untyped]  # has no stubs
@@ -39,7 +41,8 @@ index.csv       for each of these files: its key, version and SHA-256 in the buc
 missing.txt     what was asked for but is not in this bag, and the contacts for which Contact Lens has no files
 provenance.csv  the headers and metadata of each object in the bucket, including the original that it was made from
 fidelity.csv    how faithful each small recording is to its original, as measured when the recording was made
-audit.parquet   every row of the audit table about these recordings; audit.csv has the same rows
+audit.parquet   every row of the audit table about what was selected, in this bag or not, such as certificates of
+                destruction; audit.csv has the same rows
 
 The manifest beside data/ has the SHA-256 of each file. Any BagIt tool proves that no file is missing or changed:
 bagit.py --validate <the folder that contains data/>
@@ -72,9 +75,8 @@ def fill(folder: Path, store: Store, export: Export, chosen: Chosen, pool: Pool)
     _write_csv(folder / "index.csv", map(_index_line, handed))
     _write_csv(folder / "provenance.csv", (line for each in handed for line in _provenance_lines(each)))
     _write_csv(folder / "fidelity.csv", (_fidelity_line(each) for each in handed if not each.item.is_of_contact_lens))
-    rows = chosen.rows[chosen.rows["key"].isin({each.item.row.key for each in handed})]
-    rows.to_parquet(folder / "audit.parquet", index=False)
-    rows.to_csv(folder / "audit.csv", index=False)
+    chosen.rows.to_parquet(folder / "audit.parquet", index=False)
+    chosen.rows.to_csv(folder / "audit.csv", index=False)
     left = [each for each in got if isinstance(each, str)]
     (folder / "missing.txt").write_text("".join(f"{each}\n" for each in _missing(chosen, left)), encoding="utf-8")
     (folder / "README.txt").write_text(_readme(export), encoding="utf-8")
@@ -111,26 +113,32 @@ def _missing(chosen: Chosen, left: Sequence[str]) -> Iterator[str]:
 
 
 def _names(items: Sequence[Item]) -> Iterator[str]:
-    taken = set[str]()
-    for number, item in enumerate(items, start=1):
-        folder = "audio" if item.row.key.lower().endswith(".wav") or not item.is_of_contact_lens else "analyses"
-        safe = _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
-        name = "/".join([folder, *(part[-_LONGEST_NAME:] for part in safe.split("/") if part not in ("", "."))])
-        if name.lower() in taken:
-            name = f"{name}-{number}"
-        taken.add(name.lower())
-        yield name
+    """A file for each item, none of which is also a folder: some file systems do not tell capitals from small ones."""
+    wished = [_name(item) for item in items]
+    taken = {str(folder).lower() for name in wished for folder in PurePosixPath(name).parents}
+    for number, name in enumerate(wished, start=1):
+        names = chain([name], (f"{name}-{more}" for more in count(number)))
+        free = next(each for each in names if each.lower() not in taken)
+        taken.add(free.lower())
+        yield free
+
+
+def _name(item: Item) -> str:
+    folder = "audio" if item.row.key.lower().endswith(".wav") or not item.is_of_contact_lens else "analyses"
+    safe = _UNSAFE.sub("_", item.row.key).replace("..", "__").strip("/")
+    return "/".join([folder, *(part[-_LONGEST_NAME:] for part in safe.split("/") if part not in ("", "."))])
 
 
 def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]) -> Handed | str:
     item, name = named
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         return patience()(_fetch, path, name, store, export, item)
-    except (RecordingError, StoreRefused, StoreUnavailable) as error:
-        path.unlink(missing_ok=True)
-        return f"{item.row.key}: {error}"
+    except (RecordingError, StoreRefused, StoreUnavailable, OSError) as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        return f"{item.row.key}: {error.strerror if isinstance(error, OSError) else error}"
 
 
 def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> Handed:

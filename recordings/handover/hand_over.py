@@ -9,8 +9,8 @@ from pathlib import Path
 
 from recordings.errors import Changed, InvalidRequest
 from recordings.handover.bag import Handed, bagged, digest, fill, seal
+from recordings.handover.beside import look_beside
 from recordings.handover.choose import Chosen, choose
-from recordings.handover.contact_lens import look_beside
 from recordings.handover.export import Export, ExportSummary
 from recordings.handover.item import Item
 from recordings.pool import Pool
@@ -39,7 +39,7 @@ def hand_over(
     _check_is_new(export, destination)
     chosen = choose(export, files, held)
     if export.names_few or held:
-        chosen = _with_analyses(export, store, chosen, pool)
+        chosen = _with_what_has_no_rows(export, store, chosen, pool)
     if export.dry_run or not chosen.items:
         return _summary(export, chosen, chosen.items, ())
     record_start(files, export, circumstances=circumstances)
@@ -75,12 +75,8 @@ def _bag_in_s3(export: Export, store: Store, chosen: Chosen, pool: Pool, destina
         return bag
 
 
-def _with_analyses(export: Export, store: Store, chosen: Chosen, pool: Pool) -> Chosen:
-    keys = {each.row.key for each in chosen.items}
-    items = (
-        *chosen.items,
-        *(each for each in look_beside(export, store, chosen.rows, pool) if each.row.key not in keys),
-    )
+def _with_what_has_no_rows(export: Export, store: Store, chosen: Chosen, pool: Pool) -> Chosen:
+    items = (*chosen.items, *look_beside(export, store, chosen.rows, pool))
     told = {each.row.contact_id for each in items if each.is_of_contact_lens}
     silent = sorted(set(chosen.rows["contact_id"].dropna()) - told)
     return replace(chosen, items=items, without_analysis=tuple(silent))

@@ -100,11 +100,12 @@ class Erasure(Work):
             count = sum(_is_asked(request, key) for key in left)
             closes = request.requested_at + timedelta(days=OPEN_DAYS)
             whose = f"request {request.case} of run {request.run_id}"
+            where = " in the folders of these days and of the days beside them" if request.only_days else ""
             if count:
                 self.notes.append(f"{whose}: {plural(count, 'object')} left; the scheduled run tries again")
             elif self._job.started_at < closes:
                 self.notes.append(
-                    f"{whose}: nothing is left; it stays open until {closes:%Y-%m-%d}, for what is written late"
+                    f"{whose}: nothing is left{where}; it stays open until {closes:%Y-%m-%d}, for what is written late"
                 )
             else:
                 self._finished.append(request)

@@ -14,7 +14,7 @@ from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove,
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.selection import dates_asked_for
-from recordings.jobs.engine.traces import state_after
+from recordings.jobs.engine.traces import has_marker_left, reason_of_destruction, state_after, state_of_end
 from recordings.jobs.engine.work import Work
 from recordings.jobs.expiring_day import DayToExpire, check_stands, in_retention, last_due, look_at_day
 from recordings.marks import check_not_exempt
@@ -22,7 +22,7 @@ from recordings.pool import Pool
 from recordings.recording import Day
 from recordings.retention_rules import rule_for
 from recordings.retrying import patience
-from recordings.s3.deleting import DeletingStore
+from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -48,6 +48,8 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     ordered = versions_of(store, row.key) if listed is None else in_order(listed)
     check_stands(row, ordered)
     removables = tuple(removable(store, version) for version in ordered)
+    if has_marker_left(row):
+        return _rest(row, removables, ordered, job)
     objects = [each.stored for each in removables if each.stored]
     newest, tags = objects[-1], store.tags(row.key, objects[-1].version_id)
     check_not_exempt(tags, newest.metadata)
@@ -60,6 +62,16 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
         state_at=state_after(row, newest.answered_at),
     )
     return Checked(row=expired, removables=removables, newest=(ordered[-1].version_id, ordered[-1].etag))
+
+
+def _rest(row: AuditRow, removables: Sequence[Removable], ordered: Sequence[Version], job: Job) -> Checked:
+    """The delete markers that an earlier run left, if any still are: that run has decided, and deleted all versions."""
+    expired = replace(
+        begun(row, job), status=row.status, reason=reason_of_destruction(row), finished_at=datetime.now(UTC)
+    )
+    settled = replace(expired, state_at=state_of_end(expired, expired.state_at)) if expired.state_at else expired
+    newest = ordered[-1].version_id if ordered else None
+    return Checked(row=settled, removables=tuple(removables), newest=(newest, ""))
 
 
 def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version], job: Job) -> AuditRow:

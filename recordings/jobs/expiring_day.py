@@ -16,6 +16,7 @@ from recordings.formatting import plural
 from recordings.holds import cases_by_key, held_for
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
+from recordings.jobs.engine.traces import MARKER_LEFT, has_marker_left
 from recordings.recording import Day
 from recordings.retention import lifecycle_may_expire, retention_of
 from recordings.retention_rules import RetentionRule, may_have_ended
@@ -112,7 +113,8 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
     def due(rows: pd.DataFrame) -> pd.DataFrame:
         newest = _newest_rows(rows)
         newest = newest[newest["key"].map(lambda key: _is_due(key, day, job)).astype(bool)]
-        gone = newest[newest["status"].isin(DESTROYED)]
+        has_marker = newest["reason"].astype(str).str.startswith(MARKER_LEFT) & newest["status"].eq(Status.EXPIRED)
+        gone = newest[newest["status"].isin(DESTROYED) & ~has_marker]
         told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
         told.kept = set(_kept(rows, day, job))
         told.cases = cases_by_key(rows)
@@ -157,11 +159,11 @@ class _Comparison:
 
     def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
-        is_there = any(not version.is_marker for version in versions)
-        if not is_there and (key not in told.rows or self._expires):
-            self.gone_by_lifecycle += key in told.rows
-            return None
         row = told.rows.get(key)
+        is_there = any(not version.is_marker for version in versions)
+        if not is_there and (row is None or (self._expires and not has_marker_left(row))):
+            self.gone_by_lifecycle += row is not None
+            return None
         try:
             if row is None:
                 raise _unknown(told.destroyed.get(key))
@@ -210,6 +212,10 @@ def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
     A delete marker above is no difference: a lifecycle rule may have hidden what this run is to delete.
     """
     newest = next((each for each in reversed(ordered) if not each.is_marker), None)
+    if has_marker_left(row):
+        if newest is not None:
+            raise _unknown(row.run_id)
+        return
     if newest is None:
         raise Changed("vanished", "no version of it is left, and no run of ours deleted it")
     is_state = row.status in STATES

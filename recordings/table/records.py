@@ -166,12 +166,17 @@ class ErasureRecord:
     case: str
     requested_at: AwareDatetime
 
+    @property
+    def only_days(self) -> str:
+        """The days whose folders, and those of the days beside them, are listed; empty: all folders are."""
+        return f"{self.start_date} to {self.end_date}" if self.start_date and self.end_date else ""
+
 
 _START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
 _END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
 _ERASURE_JSON = TypeAdapter(ErasureRecord)
-_NAMING_JSON = TypeAdapter(  # which run has finished the request, or has done what another left undone
-    Annotated[dict[Literal["finished_by", "covered_by"], str], Field(min_length=1)]
+_NAMING_JSON = TypeAdapter(  # which run has finished the request, and of which days; or has done what another left
+    Annotated[dict[Literal["finished_by", "only_days", "covered_by"], str], Field(min_length=1)]
 )
 
 
@@ -310,7 +315,8 @@ def record_erasure(files: AuditFiles, request: ErasureRecord) -> None:
 def record_erased(files: AuditFiles, request: ErasureRecord, run: Recorded) -> None:
     """Say that this run has finished the request. Another one may have said so before."""
     with suppress(FileExistsError, Changed):  # locally, and in S3
-        _create(files, request.run_id + ERASED, {"finished_by": run.run_id})
+        days = {"only_days": request.only_days} if request.only_days else {}
+        _create(files, request.run_id + ERASED, {"finished_by": run.run_id, **days})
 
 
 def open_erasures(files: AuditFiles, bucket: str) -> tuple[list[ErasureRecord], list[str]]:

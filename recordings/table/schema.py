@@ -259,7 +259,9 @@ The bytes of the recordings are checked by `check_fixity`, which writes a row `c
 `read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,
 S3 Batch Operations computes checksums where objects lie. `recordings.checksums.compare_checksums(path, audit_uri)`
 joins a CSV file of its report with this table, by bucket, key and version: `sha256_after` for replacements,
-`sha256_before` for originals.
+`sha256_before` for originals. An object of a recording that the table says was expired or erased is `resurrected`, if
+the report was made after that. What a file of the report lacks is not named, since a report may have several files:
+`reconcile_audit` names what has vanished.
 
 Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
 

@@ -11,10 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
+from flows.erase import erase_recordings
 from flows.release import release_originals
 from recordings.checksums import compare_checksums
 from recordings.errors import InvalidRequest
-from tests.bucket import DAY, Bucket, key_of
+from recordings.keys import contact_of
+from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 KEY = key_of(1)
 # As the S3 user guide shows them.
@@ -69,7 +71,7 @@ def test_replacements_and_originals_are_proved(
     write(report, lines_of(bucket, encoded=encoded))
     found = compare_checksums(report, audit_uri)
     assert (found.intact, found.differing, found.not_computed, found.unknown, found.named) == (6, 0, 0, 1, [])
-    assert str(found) == f"{report}: 6 objects intact, 0 differing, 0 not computed, 1 not in the table"
+    assert str(found) == f"{report}: 6 objects intact, 0 differing, 0 resurrected, 0 not computed, 1 not in the table"
 
 
 def test_without_versions_the_current_ones_are_meant(
@@ -92,6 +94,24 @@ def test_an_object_that_differs_is_named_with_what_was_expected_and_found(
     assert (found.intact, found.differing) == (5, 1)
     path = f"s3://{bucket.name}/{KEY} (version {archived[KEY]})"
     assert found.named == [f"{path}: expected SHA-256 {expected}, found {rotten}"]
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_what_is_there_after_its_destruction_is_resurrected(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, encoded: bool
+) -> None:
+    """Whatever its bytes are, and even if they could not be hashed."""
+    was = lines_of(bucket, encoded=encoded)
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    erase_recordings(**where, contact_ids=[contact_of(KEY)], case="2026-GDPR-1")
+    bucket.put(KEY, b"brought back")
+    again = [line for line in lines_of(bucket, encoded=encoded) if was[2][1] == line[1]]
+    write(report, [*was, *again, [*again[0][:3], "failed", "200", "PermanentFailure", "no"]])
+    found = compare_checksums(report, audit_uri)
+    assert (found.intact, found.resurrected, found.differing, found.not_computed) == (4, 4, 0, 0)
+    assert len(found.named) == 4
+    assert f"{again[0][2]}): resurrected: run 20" in found.named[2]
+    assert found.named[2].endswith(" erased it, and the report has it")
 
 
 def test_tasks_that_failed_and_other_checksums_prove_nothing(

@@ -17,6 +17,7 @@ from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket
+from tests.fixtures import Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 CONTACT = "0aa0cc11-2b3d-4c5e-8f90-123456789abc"
@@ -91,6 +92,18 @@ def test_everything_of_the_contact_goes_and_nothing_of_another(
     assert sorted(rows["key"]) == sorted(OF_CONTACT)
     assert rows["reason"].tolist() == [f"case: {CASE}"] * len(KEYS)
     assert verify_audit(audit_uri).discrepancies == ()
+
+
+def test_an_imported_recording_whose_name_ends_as_connects_goes_too(
+    bucket: Bucket, erase_: Erase, setting: Setting
+) -> None:
+    name = "REC_(?P<contact_id>[0-9a-f-]+)_(?P<time>[0-9T:]+)_UTC[.]wav"
+    pattern = {"name": "other", "folder": "imported/", "file_name": name, "time_format": "%Y%m%dT%H:%M"}
+    setting(KEY_PATTERNS=json.dumps([pattern]))
+    bucket.put(f"imported/2026/01/12/REC_{CONTACT}_20260112T10:30_UTC.wav", b"imported")
+    bucket.put(KEY, b"of Connect")
+    assert erase_().counts == {"erased": 2}
+    assert bucket.snapshot() == []
 
 
 @pytest.mark.s3_servers("seaweed")  # ministack does not show the tags of what lies below a delete marker
@@ -309,6 +322,23 @@ def test_what_is_written_late_is_erased_by_the_scheduled_run(
     filled.put(late, b"{}")
     assert finish().counts == {}, "the request is finished: a later object takes another one"
     assert filled.versions(late)
+
+
+@pytest.mark.parametrize("dates", [{}, {"start_date": DAY, "end_date": DAY}])
+def test_a_request_with_dates_does_not_speak_for_other_days(
+    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, monkeypatch: pytest.MonkeyPatch, dates: Any
+) -> None:
+    filled.put(later := f"{PREFIX}2026/01/15/{CONTACT}_20260115T10:30_UTC.wav", b"of another day")
+    (note,) = erase_(**dates).notes
+    days = " in the folders of these days and of the days beside them" if dates else ""
+    assert f": nothing is left{days}; it stays open until " in note
+    assert bool(filled.versions(later)) is bool(dates)
+    monkeypatch.setattr(erase, "OPEN_DAYS", 0)
+    run_id = finish().run_id
+    (erased,) = ledger(audit_uri, ".erased.json")
+    of_days = {"only_days": f"{DAY} to {DAY}"} if dates else {}
+    assert json.loads(erased.read_text()) == {"finished_by": run_id, **of_days}
+    assert verify_audit(audit_uri).discrepancies == ()
 
 
 @pytest.mark.usefixtures("old")

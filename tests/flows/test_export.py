@@ -127,6 +127,31 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
     assert (tmp_path / "held" / "data" / index_of(tmp_path / "held")[analysis]["file"]).read_bytes() == b"{}"
 
 
+def test_recordings_of_a_contact_that_no_run_has_archived_go_into_the_bag(
+    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+) -> None:
+    """Of the days and prefixes asked for, and not if keys select."""
+    leg = f"{PREFIX}2026/01/12/{CONTACT}_20260112T23:59_UTC.wav"
+    of_ivr = f"{PREFIX}ivr/2026/01/11/{CONTACT}_20260111T23:59_UTC.wav"
+    others = f"{PREFIX}2026/01/12/{CONTACT}0_20260112T23:59_UTC.wav"
+    for key in (leg, of_ivr, others):
+        bucket.put(key, key.encode())
+    assert export(contact_ids=[CONTACT], case="4711").recordings == 3
+    index = index_of(tmp_path / "bag")
+    assert {key: line["which"] for key, line in index.items()} == {
+        KEY: "replacement",
+        leg: "original",
+        of_ivr: "original",
+    }
+    assert (tmp_path / "bag" / "data" / index[leg]["file"]).read_bytes() == leg.encode()
+    dry: dict[str, Any] = {"dry_run": True, "destination_uri": str(tmp_path / "n")}
+    assert export(contact_ids=[CONTACT], start_date=DAY, end_date=DAY, **dry).recordings == 2
+    assert export(contact_ids=[CONTACT], prefixes=[f"{PREFIX}2026/"], **dry).recordings == 2
+    assert export(contact_ids=[CONTACT], keys=[KEY], **dry).recordings == 1
+    assert export(keys=[KEY], **dry).recordings == 1
+    assert export(contact_ids=[CONTACT], start_date=DAY, version="original", **dry).recordings == 2
+
+
 def test_records_say_who_was_handed_what(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
 ) -> None:
@@ -324,11 +349,20 @@ def test_a_hold_whose_run_died_before_its_rows_counts(
     assert list(index_of(tmp_path / "bag")) == [KEY]
 
 
-def test_what_was_erased_is_named(bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str) -> None:
+def test_what_was_erased_is_named_and_its_certificate_handed_over(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
     place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
     erase_recordings(**place, contact_ids=[CONTACT], case="2026-GDPR-1", dry_run=False)
     with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
-        export(contact_ids=[CONTACT])
+        export(keys=sorted(archived))
+    rows = pd.read_csv(tmp_path / "bag" / "data" / "audit.csv")
+    assert sorted(rows[rows["key"] == KEY]["status"]) == ["archived", "erased"]
+    assert pd.read_parquet(tmp_path / "bag" / "data" / "audit.parquet")["key"].tolist() == rows["key"].tolist()
+    bucket.put(KEY, b"brought back")
+    with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
+        export(contact_ids=[CONTACT], destination_uri=str(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize(
@@ -400,7 +434,10 @@ def test_one_object_that_never_arrives_costs_itself(
 def test_any_name_of_an_object_makes_a_file_of_its_own(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
 ) -> None:
-    """Longer than file systems take, with folders that mean others, or different in nothing that they can tell."""
+    """Longer than file systems take, with folders that mean others, or different in nothing that they can tell.
+
+    Also one that is a folder of another, and one that another would be renamed to.
+    """
     names = [
         f"notes/{'long' * 100}.txt",
         "notes/./a.txt",
@@ -409,6 +446,10 @@ def test_any_name_of_an_object_makes_a_file_of_its_own(
         "notes//A.TXT",
         "a:b",
         "a_b",
+        "a:b-4",  # the fourth key in order, a_b, would be renamed to this
+        "odd",
+        "ODD/1",
+        "odd/1",
     ]
     for number, name in enumerate(names):
         bucket.put(name, f"{number}".encode())
@@ -419,6 +460,21 @@ def test_any_name_of_an_object_makes_a_file_of_its_own(
     found = {key: (tmp_path / "bag" / "data" / line["file"]).read_text() for key, line in index.items()}
     assert found == {name: str(number) for number, name in enumerate(names)}
     bagit.Bag(str(tmp_path / "bag")).validate()
+
+
+def test_a_file_that_this_machine_cannot_write_costs_its_object(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """Its path is longer than Linux takes; those of the others are not."""
+    bucket.put(long := "/".join(["long" * 40] * 6), b"1")
+    bucket.put("short", b"2")
+    hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    hold_recordings(**hold, case="A", keys=[long, "short"])
+    deep = tmp_path.joinpath(*["deep" * 50] * ((3800 - len(str(tmp_path))) // 201))
+    with pytest.raises(ExportFailed, match=f"{long}: File name too long"):
+        export(case="A", destination_uri=str(deep / "bag"))
+    bagit.Bag(str(deep / "bag")).validate()
+    assert list(index_of(deep / "bag")) == ["short"]
 
 
 def test_an_export_that_fails_leaves_no_half_a_bag(

@@ -22,6 +22,7 @@ NAMED = {
     "NOT_WORTH_IT",
     "WAS_DESTROYED",
     "PARTLY",
+    "MARKER_LEFT",
     "CASE",
 }  # what holds a reason, or begins one
 RAISED = {"Rejected", "Skipped", "Changed", "Unproven"}
@@ -67,6 +68,7 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
                     | "NOT_WORTH_IT"
                     | "WAS_DESTROYED"
                     | "PARTLY"
+                    | "MARKER_LEFT"
                     | "CASE"
                 )
             ],

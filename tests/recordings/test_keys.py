@@ -17,6 +17,7 @@ CONTACT = "01507b3f-1022-4cbf-97c7-58ea71d26648"
 DAY = date(2026, 3, 31)
 PREFIX = "connect/acme/CallRecordings/"
 MINUTE, SECOND = datetime(2026, 3, 31, 21, 14, tzinfo=UTC), datetime(2026, 3, 31, 21, 14, 16, tzinfo=UTC)
+ID, TIME = "(?P<contact_id>[0-9a-f-]+)", "(?P<time>[0-9T:]+)"
 KEYS = {
     f"{PREFIX}2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Content.RECORDING, MINUTE),
     f"{PREFIX}ivr/2026/03/31/{CONTACT}_20260331T21:14_UTC.wav": (Content.IVR_RECORDING, MINUTE),
@@ -99,6 +100,29 @@ def test_settings_add_the_layouts_of_imported_recordings() -> None:
     assert (contact_of(key), time_of(key)) == ("4711", SECOND)
     assert "imported/2026/03/31/4711" not in places_of("4711", PREFIX, [DAY]), "the id does not begin the name"
     assert {"imported/2026/03/31/", f"{PREFIX}imported/2026/03/31/"} <= set(places_of("4711", PREFIX, [DAY]))
+
+
+@pytest.mark.parametrize(
+    ("file_name", "key", "contact"),
+    [
+        (rf"REC_{ID}_{TIME}_UTC\.wav", f"imported/2026/03/31/REC_{CONTACT}_20260331T21:14_UTC.wav", CONTACT),
+        (rf"REC_{ID}_{TIME}_UTC\.wav", f"imported/ivr/2026/03/31/{CONTACT}_20260331T21:14_UTC.wav", CONTACT),
+        (r"(?P<contact_id>.+)\.wav", "imported/2026/03/31/4711.wav", "4711"),
+        (r"(?P<contact_id>.+)\.wav", f"{PREFIX}2026/03/31/{CONTACT}_20260331T21:14_UTC.wav", CONTACT),
+        (r"(?P<contact_id>.+)\.wav", f"{PREFIX}ivr/2026/03/31/{CONTACT}_20260331T21:14_UTC.wav", CONTACT),
+        (
+            r"(?P<contact_id>.+)\.wav",
+            f"elsewhere/2026/03/31/{CONTACT}_call_recording_redacted_2026-03-31T21:14:16Z.wav",
+            CONTACT,
+        ),
+    ],
+)
+def test_the_folder_decides_between_two_layouts_that_a_name_fits(
+    setting: Setting, file_name: str, key: str, contact: str
+) -> None:
+    pattern = {"name": "other", "folder": "imported/", "file_name": file_name, "time_format": "%Y%m%dT%H:%M"}
+    setting(KEY_PATTERNS=json.dumps([pattern]))
+    assert contact_of(key) == contact
 
 
 @pytest.mark.parametrize(

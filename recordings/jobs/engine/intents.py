@@ -14,8 +14,10 @@ from itertools import count
 from typing import Any
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
+from recordings.glossary import code_of
 from recordings.jobs.engine.job import LONGEST_RUN, Job
-from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
+from recordings.jobs.engine.kinds import DONE, TRACES, original_is_after
+from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.s3.store import Store
@@ -85,7 +87,8 @@ def confirmed(
         if row.key not in named or not _may_be_wrong(row):
             return row
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(store, named[row.key]))
-        if looked.status in DONE and looked.status is not TRAITS[intent.kind].done:  # a part of it: the row says which
+        is_part = code_of(looked.reason) in (PARTLY, MARKER_LEFT)
+        if looked.status in DONE and is_part:  # the row says which
             return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
         if looked.status in DONE:
             lost = replace(looked, reason=f"answer-lost: done, although the last attempt ended with: {row.reason}")

@@ -9,12 +9,12 @@ from recordings.glossary import code_of
 from recordings.jobs.engine.due import IN_GRACE, Due, due_by_date, due_date_of, month_of, original_of
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.kinds import DONE
-from recordings.jobs.engine.traces import FOUND_GONE, PARTLY
+from recordings.jobs.engine.traces import FOUND_GONE, MARKER_LEFT, PARTLY
 from recordings.retention_rules import rule_of
 from recordings.table.rows import STATES, AuditRow, BatchRows, ManifestFile, Status, failed_first
 
 SUCCEEDED = (*STATES, *DONE)
-DONE_OTHERWISE = (FOUND_GONE, PARTLY)  # reasons of rows that are a state, but not the one asked for
+DONE_OTHERWISE = (FOUND_GONE, PARTLY, MARKER_LEFT)  # reasons of rows that are a state, and not all that was asked for
 LOOK_AGAIN_DAYS = 28  # after which a release looks again at originals that were held, locked, exempt or unproven
 _MAX_LISTED = 100  # recordings that the report names at most; the audit table has all
 

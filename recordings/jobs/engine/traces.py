@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from recordings.errors import Changed, Skipped, Unproven
+from recordings.glossary import code_of
 from recordings.holds import case_of, cases_in
 from recordings.provenance import provenance_of
 from recordings.s3.objects import UNVERSIONED, StoredObject
@@ -17,6 +18,7 @@ from recordings.versions import versions_of
 
 FOUND_GONE = "found-gone"  # the reason of a released row if somebody else had deleted the original
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
+MARKER_LEFT = "marker-left"  # the reason of a row whose run deleted all versions, and not the delete marker above
 
 
 def state_after(row: AuditRow, at: datetime) -> datetime:
@@ -43,16 +45,29 @@ def trace_of_release(store: Store, row: AuditRow) -> AuditRow:
 def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
     """The row of an expiry or an erasure that died before it wrote the row: the newest version is deleted last.
 
-    If only the original is gone, the row says so, as a released one.
+    If only the original is gone, the row says so, as a released one; if delete markers are left, the reason says so.
     """
     newest = row.version_after or row.version_before or UNVERSIONED  # a delete marker, too, which no HEAD shows
-    if newest not in {version.version_id for version in versions_of(store, row.key)}:
+    left = versions_of(store, row.key)
+    if newest not in {version.version_id for version in left}:
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
+        if any(version.is_marker for version in left):
+            reason = f"{MARKER_LEFT}: run {row.run_id} deleted all versions, and not the delete marker; {row.reason}"
         state_at = state_of_end(row, row.state_at) if row.state_at else None
         return replace(row, reason=reason, original_kept=False, state_at=state_at, finished_at=datetime.now(UTC))
     if row.version_after and row.version_before and row.original_kept:
         return _found_partly(store, row)
     raise Skipped("not-deleted", "it is still there")
+
+
+def has_marker_left(row: AuditRow) -> bool:
+    """Whether all versions of the recording were deleted, and a delete marker is left to delete."""
+    return row.status in DESTROYED and code_of(row.reason) == MARKER_LEFT
+
+
+def reason_of_destruction(row: AuditRow) -> str:
+    """Why the versions of a row with a delete marker left were deleted."""
+    return str(row.reason).split("; ")[1]
 
 
 def _found_partly(store: Store, row: AuditRow) -> AuditRow:
