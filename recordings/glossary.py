@@ -72,7 +72,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
-        "The recording is marked archive=exempt, as a restore does.",
+        "A version of the recording is marked archive=exempt, as a restore does.",
         "To archive it, remove the tag, or the metadata entry, archive=exempt.",
     ),
     "found-archived": Term("An earlier run archived the recording, and the audit table had no row for it."),
