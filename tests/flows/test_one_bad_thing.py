@@ -75,7 +75,7 @@ def cases(flow: str, **counts: int) -> list[Case]:
 REQUESTS = {
     "restore": {
         **{"HeadObject": 3, "GetObjectLegalHold": 1, "GetObjectRetention": 1},
-        **{"GetObjectTagging": 1, "CopyObject": 1, "GetObject": 1},
+        **{"GetObjectTagging": 2, "CopyObject": 1, "GetObject": 1},
     },
     "release": {"HeadObject": 3, "GetObjectTagging": 2, "DeleteObject": 1},
     "expire": {"HeadObject": 3, "GetObjectTagging": 3, "DeleteObject": 2},
