@@ -36,7 +36,7 @@ def expire_recordings(
     """Delete each recording whose retention has ended, with all its versions, and certify this in the audit table.
 
     Retention counts in whole UTC days after the day of the call. A recording stays if any version of it is under a
-    legal hold or locked, if it is tagged archive=exempt, if a case holds it, or if it is not what the table says.
+    legal hold, locked or tagged archive=exempt, if a case holds it, or if it is not what the table says.
     Analyses and transcripts stay, too.
 
     Args:

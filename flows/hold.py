@@ -38,7 +38,8 @@ def hold_recordings(
 ) -> JobSummary:
     """Hold all versions of the selected objects for a case, so that no flow deletes any of them.
 
-    Archiving replaces a held recording only with include_held; the original stays beneath it, and both are held.
+    Archiving or a restore replaces a held recording only with include_held; what it replaces stays beneath it, and both
+    are held.
     In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
     cases may hold one recording: the recording is free when the hold of the last case is lifted. What is written
     later is not held: run the hold again.

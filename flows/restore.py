@@ -30,6 +30,7 @@ def restore_recordings(
     run_id: Words = "",
     everything: bool = False,
     dry_run: bool = True,
+    include_held: bool = False,
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,
@@ -47,6 +48,7 @@ def restore_recordings(
         run_id: Only what the archiving run with this id archived. Empty: all runs.
         everything: Restore all that is archived, if nothing above is filled in.
         dry_run: Only say what would be restored, and write nothing. Switch it off to restore.
+        include_held: Also restore recordings under legal hold; the restored copies are held, too.
         missing_ok: Succeed even if some of what was selected does not exist or cannot come back.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. If it shows nothing archived in the bucket, the metadata of the objects is
@@ -70,6 +72,7 @@ def restore_recordings(
         of_run=run_id,
         everything=everything,
         dry_run=dry_run,
+        include_held=include_held,
         missing_ok=missing_ok,
         bucket=bucket,
         audit_uri=audit_uri,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
-from recordings.holds import check_no_case_holds
+from recordings.holds import check_no_case_holds, held_for
 from recordings.lifecycle_rules import Stored
 from recordings.marks import CONVERTED_TAG, check_not_exempt
 from recordings.pricing import MONTH_DAYS, costs_more, prices
@@ -40,7 +40,7 @@ def is_done(current: StoredObject, run: Run) -> bool:
     return provenance_of(current.metadata) is not None and not run.overwrite_converted
 
 
-def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict[str, str]:
+def check_may_be_replaced(store: Store, recording: Recording, current: StoredObject, run: Run) -> dict[str, str]:
     """The tags that a replacement must have. Raises Skipped where the recording must stay, or would lose something."""
     tags = _tags(store, current)
     check_not_exempt(tags, current.metadata)
@@ -48,6 +48,8 @@ def check_may_be_replaced(store: Store, current: StoredObject, run: Run) -> dict
         raise Skipped("held", "under a hold; include_held=True archives it, hold and all")
     if not run.include_held:
         check_no_case_holds(tags)
+        if recording.cases:
+            raise held_for(recording.cases)
     if current.not_carried:
         raise Skipped("not-carried", f"a replacement would lose {current.not_carried}")
     if len(tagging(tags)) > _MAX_TAGGING_BYTES:

@@ -118,7 +118,7 @@ def _look(store: Store, recording: Recording, run: Run) -> Look:
         with store.read(recording.key, if_match=recording.etag) as (current, body):
             if is_done(current, run):
                 return Look(recording=recording, reason="found-archived")
-            tags = without_converted(check_may_be_replaced(store, current, run))
+            tags = without_converted(check_may_be_replaced(store, recording, current, run))
             with source_of(store, current, body) as (source, source_body):
                 again = _Again(source_body)
                 foreseen = foresee(again, source.size_bytes, run.profile)

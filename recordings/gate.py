@@ -22,6 +22,7 @@ _CPU_S_BY_RELEASE, _CPU_S_BY_RECONCILIATION = 0.0035, 0.0007
 _KEYS_PER_LISTING = 1000
 # Requests of a release and a reconciliation about one replacement, without its share of listings. DELETE is free.
 RELEASING = {"HeadObject": 2, "GetObjectTagging": 1}
+RELEASING_ORIGINAL = {"HeadObject": 1, "GetObjectTagging": 1}  # those of a release about the original
 RECONCILING = {"GetObjectTagging": 1}
 
 
@@ -122,8 +123,9 @@ def afterwards_usd(kept: Kept, terms: Terms, price_list: PriceList) -> float:
 
 def releasing_usd(original_class: str, storage_class: str, price_list: PriceList) -> float:
     """Cost of checking a replacement twice, checking its original, and deleting the original."""
-    requests = price_list.requests(RELEASING, storage_class) + price_list.requests({"HeadObject": 1}, original_class)
-    return requests + price_list.task(_CPU_S_BY_RELEASE)
+    of_replacement = price_list.requests(RELEASING, storage_class)
+    of_original = price_list.requests(RELEASING_ORIGINAL, original_class)
+    return of_replacement + of_original + price_list.task(_CPU_S_BY_RELEASE)
 
 
 def reconciling_usd(storage_class: str, price_list: PriceList) -> float:

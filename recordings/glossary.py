@@ -28,7 +28,7 @@ STATUSES: Mapping[str, Term] = {
     "released": Term("The original was deleted; only the small recording is left."),
     "expired": Term("Its retention had ended: the run deleted the recording, all versions of it."),
     "erased": Term("The run deleted all versions of the object, as a request to erase asked."),
-    "held": Term("A case holds the object: no run deletes it, and only `include_held` lets archiving replace it."),
+    "held": Term("A case holds the object: no run deletes it, and only with `include_held` does a run replace it."),
     "lifted": Term("The hold of a case has ended."),
     "skipped": Term("The recording was left as it is on purpose; the reason says why."),
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
@@ -72,7 +72,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(
-        "The recording is marked archive=exempt, as a restore does.",
+        "A version of the recording is marked archive=exempt, as a restore does.",
         "To archive it, remove the tag, or the metadata entry, archive=exempt.",
     ),
     "found-archived": Term("An earlier run archived the recording, and the audit table had no row for it."),
@@ -84,7 +84,7 @@ REASONS: Mapping[str, Term] = {
     "gone": Term("No version of the object was left when the run came to it."),
     "held": Term(
         "The recording, or its original, is under a legal hold.",
-        "Lift the hold, or archive with include_held=True; a release waits for the hold to be lifted.",
+        "Lift the hold, or archive or restore with include_held=True; a release waits for the hold to be lifted.",
     ),
     "hold-differs": Term(
         "S3 does not show the hold as the run had set it.",

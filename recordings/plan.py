@@ -101,7 +101,7 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
 
 
 def list_day(store: Store, day: Day, run: Run) -> Listing:
-    """The day's recordings, except those that the audit table shows as final; copies of destroyed ones say so."""
+    """The day's recordings, except those that the audit table shows as final; those held or destroyed before say so."""
     done = _final(store, day, run)
     final = frozenset[tuple[str, str]]() if run.overwrite_converted else done.recordings
     open_recordings, final_count, unprofitable_count = [], 0, 0
@@ -112,7 +112,8 @@ def list_day(store: Store, day: Day, run: Run) -> Listing:
             final_count += 1
             unprofitable_count += (recording.key, recording.etag) in done.unprofitable
         else:
-            open_recordings.append(recording)
+            cases = done.cases.get(recording.key)
+            open_recordings.append(replace(recording, cases=cases) if cases else recording)
     return Listing(day, open_recordings, final_count, done.damaged, unprofitable_count)
 
 

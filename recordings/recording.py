@@ -19,6 +19,7 @@ class Recording:
     size_bytes: int
     storage_class: str
     destroyed_by: str = ""  # ``run <run_id> erased it on <date>``, where the audit table says so: then a copy lies here
+    cases: frozenset[str] = frozenset()  # those that hold it, as the audit table says
 
     @property
     def contact_id(self) -> str | None:

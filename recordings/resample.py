@@ -81,7 +81,7 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
     with store.read(recording.key, if_match=recording.etag) as (current, body):
         if is_done(current, run):
             return confirmed_row(store, row, current)
-        tags = without_converted(check_may_be_replaced(store, current, run))
+        tags = without_converted(check_may_be_replaced(store, recording, current, run))
         with source_of(store, current, body) as (original, original_body):
             conversion = convert(original_body, original.size_bytes, run.profile)
     retention = retention_of(store)

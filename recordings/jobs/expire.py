@@ -10,14 +10,13 @@ from itertools import groupby
 
 from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
-from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove, removable
+from recordings.jobs.engine.deletion import Checked, Proof, check_none_exempt, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.selection import dates_asked_for
 from recordings.jobs.engine.traces import has_marker_left, reason_of_destruction, state_after, state_of_end
 from recordings.jobs.engine.work import Work
 from recordings.jobs.expiring_day import DayToExpire, check_stands, in_retention, last_due, look_at_day
-from recordings.marks import check_not_exempt
 from recordings.pool import Pool
 from recordings.recording import Day
 from recordings.retention_rules import rule_for
@@ -50,9 +49,8 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     removables = tuple(removable(store, version) for version in ordered)
     if has_marker_left(row):
         return _rest(row, removables, ordered, job)
-    objects = [each.stored for each in removables if each.stored]
-    newest, tags = objects[-1], store.tags(row.key, objects[-1].version_id)
-    check_not_exempt(tags, newest.metadata)
+    newest, tags = [(each.stored, each.tags) for each in removables if each.stored][-1]
+    check_none_exempt(removables)
     rule = rule_for(job.rules, row.key, tags)
     if not rule.has_ended(row.recording_date, newest.answered_at.date()):
         raise in_retention(rule)

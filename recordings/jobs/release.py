@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.holds import check_no_case_holds
-from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove
+from recordings.jobs.engine.deletion import Checked, Proof, check_none_exempt, delete_batch, prove
 from recordings.jobs.engine.due import in_grace
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
@@ -56,6 +56,8 @@ def _checked(store: DeletingStore, known: AuditRow, job: Job) -> Checked:
         gone = replace(row, reason=reason, state_at=state_after(known, current.answered_at))
         return Checked(row=gone, removables=(), newest=newest)
     _check_is_the_original(known, original)
+    check_no_case_holds(original.tags)
+    check_none_exempt([original])
     released = replace(row, state_at=state_after(known, current.answered_at))
     return Checked(row=released, removables=(original,), newest=newest)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import reduce
 from itertools import chain
@@ -18,6 +18,7 @@ import pyarrow.dataset as ds  # type: ignore[import-untyped]
 from pyarrow import fs
 
 from recordings.errors import AuditDamaged
+from recordings.holds import cases_by_key
 from recordings.recording import Day
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
@@ -163,6 +164,7 @@ class Final(NamedTuple):
     damaged: tuple[str, ...]
     unprofitable: frozenset[tuple[str, str]] = frozenset()  # of these, the recordings that are not worth archiving
     destroyed: Mapping[str, str] = MappingProxyType({})  # by key, whatever its ETag: as destroyed_recordings says
+    cases: Mapping[str, frozenset[str]] = MappingProxyType({})  # by key, the cases that hold it
 
 
 def final_recordings(
@@ -181,6 +183,7 @@ def final_recordings(
     version of the software rejected, or that it found not worth archiving when it weighed them by the digest
     ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named. A recording that
     a run has destroyed is named with that run, so that a copy which somebody brought back is not taken for another one.
+    A recording that cases hold is named with them, since somebody may have taken the hold away in S3.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -191,9 +194,11 @@ def final_recordings(
     stays = ~ds.field("status").isin([str(each) for each in STATES])
     etag = pc.if_else(stays, ds.field("etag_before"), ds.field("etag_after"))
     is_destroyed = ds.field("status").isin([str(each) for each in DESTROYED])
+    is_held = ds.field("status") == Status.HELD
     only = Only(bucket=bucket, prefixes=day.key_prefixes)
-    columns = {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected, "destroyed": is_destroyed}
-    wanted = {"columns": columns, "filter": _filter(only) & ((of_profile & (done | left)) | is_destroyed)}
+    columns = {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected}
+    columns |= {"destroyed": is_destroyed, "held": is_held}
+    wanted = {"columns": columns, "filter": _filter(only) & ((of_profile & (done | left)) | is_destroyed | is_held)}
     files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])
     try:
@@ -202,12 +207,21 @@ def final_recordings(
         tables, damaged = _file_by_file(files, rows.files, wanted)
     lines = (zip(*map(pa.ChunkedArray.to_pylist, table.columns), strict=True) for table in tables)
     found = list(chain.from_iterable(lines))
+    final = [(key, etag, is_unprofitable) for key, etag, is_unprofitable, *others in found if not any(others)]
     return Final(
-        frozenset((key, etag) for key, etag, _, is_gone in found if not is_gone),
+        frozenset((key, etag) for key, etag, _ in final),
         tuple(damaged),
-        frozenset((key, etag) for key, etag, is_unprofitable, is_gone in found if is_unprofitable and not is_gone),
-        destroyed_recordings(files, [day.date], only) if any(is_gone for *_, is_gone in found) else {},
+        frozenset((key, etag) for key, etag, is_unprofitable in final if is_unprofitable),
+        destroyed_recordings(files, [day.date], only) if any(is_gone for *_, is_gone, _ in found) else {},
+        _cases(files, day.date, only) if any(is_held for *_, is_held in found) else {},
     )
+
+
+def _cases(files: AuditFiles, day: date, only: Only) -> dict[str, frozenset[str]]:
+    """By key, the cases that hold recordings of the day, as the files say that can be read."""
+    told = _filter(replace(only, statuses=(Status.HELD, Status.LIFTED)))
+    tables = _readable(files, day, {"columns": ["key", "status", "reason", "started_at"], "filter": told})
+    return cases_by_key(pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get)) if tables else {}
 
 
 def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) -> dict[str, str]:

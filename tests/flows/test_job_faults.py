@@ -281,7 +281,7 @@ def test_what_a_check_cannot_see_is_no_loss(
 
 DRY: dict[str, Callable[..., Any]] = {
     "release": lambda **place: release_originals(**place, everything=True, grace_days=0),
-    "restore": lambda **place: restore_recordings(**place, start_date=DAY),
+    "restore": lambda **place: restore_recordings(**place, start_date=DAY, include_held=True),
     "expire": lambda **place: expire_recordings(**place, prefixes=[PREFIX], rules=[RetentionRule(keep_days=30)]),
     "erase": lambda **place: erase_recordings(**place, prefixes=[PREFIX], contact_ids=[contact(1)], case="1"),
     "erase-deferred": lambda **place: erase_recordings(**place, prefixes=[PREFIX]),

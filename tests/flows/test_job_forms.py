@@ -40,7 +40,7 @@ def shown(flow: Any) -> dict[str, Any]:
 def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None:
     restore, release, reconcile, check, export, expire, erase, hold = map(list, map(shown, FLOWS.values()))
     named = ["contact_ids", "keys", *SELECTION[:3], "run_id", *SELECTION[3:]]
-    assert restore == [*named, "missing_ok", "bucket", "audit_uri"]
+    assert restore == [*named, "include_held", "missing_ok", "bucket", "audit_uri"]
     assert release == [*SELECTION, "grace_days", "grace_days_read_back", "missing_ok", "bucket", "audit_uri"]
     assert check == [*SELECTION[:3], "sample_percent", "dry_run", "missing_ok", "bucket", "audit_uri"]
     assert export == [

@@ -75,10 +75,10 @@ def cases(flow: str, **counts: int) -> list[Case]:
 REQUESTS = {
     "restore": {
         **{"HeadObject": 3, "GetObjectLegalHold": 1, "GetObjectRetention": 1},
-        **{"GetObjectTagging": 1, "CopyObject": 1, "GetObject": 1},
+        **{"GetObjectTagging": 2, "CopyObject": 1, "GetObject": 1},
     },
-    "release": {"HeadObject": 3, "GetObjectTagging": 1, "DeleteObject": 1},
-    "expire": {"HeadObject": 3, "GetObjectTagging": 4, "DeleteObject": 2},
+    "release": {"HeadObject": 3, "GetObjectTagging": 2, "DeleteObject": 1},
+    "expire": {"HeadObject": 3, "GetObjectTagging": 3, "DeleteObject": 2},
     "erase": {"HeadObject": 3, "GetObjectTagging": 3, "DeleteObject": 2},
     "hold": {"HeadObject": 1, "GetObjectTagging": 8, "PutObjectTagging": 2},
     "check": {"HeadObject": 1, "GetObject": 1},

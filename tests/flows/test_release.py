@@ -67,6 +67,7 @@ def test_what_a_case_holds_is_not_released_until_all_cases_are_lifted(
         hold_recordings(**where, keys=[by_tag, by_table], case=case)
     converted = {"TagSet": [{"Key": "converted", "Value": "True"}]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=by_table, Tagging=converted)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=by_table, VersionId=archived[by_table])
     held_by, is_tagged = "2026-CV-1, 2026-CV-2", False
     for case in ("2026-CV-1", "2026-CV-2"):
         summary = release()
@@ -86,6 +87,17 @@ def test_what_somebody_tagged_as_held_is_not_released(bucket: Bucket, archived: 
     tags = {"TagSet": [{"Key": "converted", "Value": "True"}, {"Key": "legal-hold", "Value": "2026-CV-9"}]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging=tags)
     assert (release().counts, len(bucket.versions(KEY))) == ({"released": 2, "skipped": 1}, 2)
+
+
+@pytest.mark.parametrize(("name", "value", "code"), [("legal-hold", "", "held"), ("archive", "exempt", "exempt")])
+def test_an_original_with_a_mark_of_its_own_stays(
+    bucket: Bucket, archived: dict[str, str], release: Any, name: str, value: str, code: str
+) -> None:
+    tags = {"TagSet": [{"Key": name, "Value": value}]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, VersionId=archived[KEY], Tagging=tags)
+    summary = release()
+    assert (summary.counts, summary.reasons) == ({"released": 2, "skipped": 1}, {code: 1})
+    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
 
 
 def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:

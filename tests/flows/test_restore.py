@@ -11,6 +11,7 @@ import pytest
 
 from demo.calls import demo_calls
 from flows.archive import archive_recordings
+from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
@@ -261,10 +262,10 @@ def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
     archive_day()
     work, lost = recordings.jobs.restore._restore, str(tmp_path / "lost")
 
-    def refused(store: Any, row: Any, job: Any) -> Any:
+    def refused(store: Any, row: Any, *asked: Any) -> Any:
         if row.key == key_of(2):
             raise StoreRefused("ExpiredToken")
-        return work(store, row, job)
+        return work(store, row, *asked)
 
     with monkeypatch.context() as patch:
         patch.setattr(recordings.jobs.restore, "_restore", refused)
@@ -388,3 +389,73 @@ def test_a_listing_waits_for_s3(
         patch.setenv("AWS_ENDPOINT_URL", address)
         assert restore(audit_uri=str(tmp_path / "lost")).counts == {"restored": 1}
     assert len(proxy.hit) == attempts
+
+
+def _by_tag(bucket: Bucket, key: str) -> None:
+    tags = [{"Key": "converted", "Value": "True"}, {"Key": "legal-hold", "Value": "2026-CV-9"}]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=key, Tagging={"TagSet": tags})
+
+
+def _by_tag_of_the_original(bucket: Bucket, key: str) -> None:
+    tags: Any = {"TagSet": [{"Key": "legal-hold", "Value": ""}]}
+    original = bucket.versions(key)[-1]["VersionId"]
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=key, VersionId=original, Tagging=tags)
+
+
+def _by_s3(bucket: Bucket, key: str) -> None:
+    lock: Any = {"ObjectLockEnabled": "Enabled"}
+    bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+    bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=key, LegalHold={"Status": "ON"})
+
+
+HELD = {_by_tag: "2026-CV-9", _by_tag_of_the_original: "unnamed", _by_s3: None}
+
+
+@ON_BOTH
+@pytest.mark.parametrize("hold", HELD)
+def test_what_is_held_comes_back_only_if_asked_for_and_stays_held(
+    bucket: Bucket, archived: dict[str, str], restore: Any, hold: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the copy asks of S3 counts: these servers copy no hold."""
+    key = key_of(1)
+    hold(bucket, key)
+    before = bucket.snapshot()
+    assert restore(keys=[key], everything=False, missing_ok=True, dry_run=True).reasons == {"held": 1}
+    with pytest.raises(JobFailed, match="held") as failed:
+        restore(keys=[key], everything=False)
+    assert failed.value.summary.reasons == {"held": 1}
+    assert bucket.snapshot() == before
+    proxy = ErrorProxy(bucket.server.url, S3Error(status=400, code="", message=""), lambda _: False)
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        assert restore(include_held=True).counts == {"restored": 3}
+    tags = {"archive": "exempt", "legal-hold": HELD[hold]} if HELD[hold] else {"archive": "exempt"}
+    assert bucket.tags(key) == tags
+    (copy,) = (asked for asked in proxy.seen if (asked.operation, asked.key) == ("CopyObject", key))
+    assert copy.headers.get("x-amz-object-lock-legal-hold") == ("ON" if hold is _by_s3 else None)
+
+
+def test_what_only_the_table_says_is_held_comes_back_only_if_asked_for(
+    bucket: Bucket, archived: dict[str, str], restore: Any, audit_uri: str
+) -> None:
+    key = key_of(1)
+    where: Any = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "dry_run": False}
+    hold_recordings(**where, keys=[key], case="2026-CV-1")
+    for version in bucket.versions(key):
+        bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key, VersionId=version["VersionId"])
+    assert restore(missing_ok=True).counts == {"restored": 2, "skipped": 1}
+    assert len(bucket.versions(key)) == 2
+    assert restore(include_held=True).counts == {"restored": 1}
+    assert release_originals(**where, everything=True, grace_days=0).counts == {}
+
+
+def test_a_hold_that_the_copy_has_no_room_for_keeps_it_from_coming_back(
+    bucket: Bucket, archived: dict[str, str], restore: Any
+) -> None:
+    key, original = key_of(1), archived[key_of(1)]
+    _by_tag(bucket, key)
+    tags: Any = {"TagSet": [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]}
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=key, VersionId=original, Tagging=tags)
+    summary = restore(include_held=True, missing_ok=True)
+    assert (summary.counts, summary.reasons) == ({"restored": 2, "skipped": 1}, {"no-room-for-hold": 1})
+    assert len(bucket.versions(key)) == 2

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from recordings.conversion.audio import convert
 from recordings.estimate import look_at
+from recordings.holds import reason_of
 from recordings.pool import Pool
 from recordings.profiles import PROFILES
 from recordings.resample import resample_recording
@@ -128,6 +130,21 @@ def test_a_hold_by_tag_counts_as_one_by_s3_does(
     else:
         said = "held: held for 2026-CV-1, 2026-CV-2, as its tag legal-hold says"
         assert (look.reason, row.status, row.reason) == ("held", Status.SKIPPED, said)
+
+
+@pytest.mark.parametrize("include_held", [False, True])
+def test_a_hold_that_only_the_table_knows_counts_as_well(
+    bucket: Bucket, files: AuditFiles, decided: Any, a_call: MakeCall, include_held: bool
+) -> None:
+    """Somebody has taken it away in S3; a case that was lifted no longer counts."""
+    was = replace(ARCHIVED, bucket=bucket.name, key=KEY, status=Status.HELD, verified=False, tagged=False)
+    held = [replace(was, reason=reason_of(case)) for case in ("2026-CV-1", "2026-CV-2")]
+    later = was.started_at + timedelta(hours=1)
+    lifted = replace(was, reason=reason_of("2026-CV-2"), status=Status.LIFTED, started_at=later)
+    write_rows(files, [*held, lifted], run_id="r9", number=1)
+    look, row = decided(a_call(), {}, include_held=include_held)
+    said = ("held", Status.SKIPPED, "held: held for 2026-CV-1")
+    assert (look.reason, row.status, row.reason) == ((None, Status.ARCHIVED, None) if include_held else said)
 
 
 def test_what_one_forecast_cannot_look_at_is_one_forecasts_reason(

@@ -19,7 +19,9 @@ from tests.recordings.tables import NOW
 pytestmark = [pytest.mark.slow, pytest.mark.s3_servers("seaweed")]  # ministack: tests/test_servers.py says why
 AGES_DAYS = st.sampled_from([10, 40, 100])
 KEEP = st.none() | st.sampled_from([5, 30, 90])
-EVENTS = st.sampled_from(["overwrite", "hide", "hold newest", "hold oldest", "tag case", "exempt", "short", "case row"])
+EVENTS = st.sampled_from(
+    ["overwrite", "hide", "hold newest", "hold oldest", "tag case", "exempt", "exempt oldest", "short", "case row"]
+)
 _TAGS = {"tag case": ("legal-hold", "C-1"), "exempt": ("archive", "exempt"), "short": ("retention", "short")}
 
 
@@ -52,7 +54,7 @@ def is_deleted(history: History, keep_days: int | None, short_days: int | None) 
     kept_for = short_days if is_tagged else keep_days
     if not history.known or "overwrite" in events:
         return False
-    if {"hold newest", "hold oldest", "tag case", "case row", "exempt"} & {*events}:
+    if {"hold newest", "hold oldest", "tag case", "case row", "exempt", "exempt oldest"} & {*events}:
         return False
     return kept_for is not None and history.age_days > kept_for
 
@@ -94,6 +96,10 @@ def live(archive: Archive, key: str, history: History, day: Any) -> None:
             case "hold newest" | "hold oldest":
                 version = (replacement if event == "hold newest" else original)["VersionId"]
                 archive.bucket.client.put_object_legal_hold(**of, VersionId=version, LegalHold={"Status": "ON"})
+            case "exempt oldest":
+                tag_set = [{"Key": "archive", "Value": "exempt"}]
+                version = original["VersionId"]
+                archive.bucket.client.put_object_tagging(**of, VersionId=version, Tagging={"TagSet": tag_set})
             case "case row" if history.known:
                 row = next(row for row in archive.rows() if row.key == key)
                 archive.tell(replace(row, status=Status.HELD, reason="case: C-2", started_at=NOW))

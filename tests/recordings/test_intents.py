@@ -344,7 +344,7 @@ def test_only_the_check_makes_a_proof(world: World) -> None:
     with pytest.raises(TypeError, match="call prove"):
         Proof(Checked(row=row, removables=(), newest=(None, "")), row, seal=object())
     with pytest.raises(TypeError, match="call DeletingStore"):
-        Removable(row.key, str(row.version_before), None, seal=object())
+        Removable(row.key, str(row.version_before), None, {}, seal=object())
     assert isinstance(prove_released(world.store, row, world.job(Kind.RELEASE)), Proof)
     assert not isinstance(prove_released(world.store, row, world.job(Kind.RELEASE, grace_days=30)), Proof)
 

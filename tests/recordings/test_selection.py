@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from recordings.jobs.engine.cases import cases_now
 from recordings.jobs.engine.job import Job, plan_job
 from recordings.jobs.restore import restore_recording
 from recordings.keys import contact_of
@@ -177,8 +178,9 @@ def test_a_table_that_knows_only_of_a_destruction_brings_nothing_back(
     found = selected(job, store, files, pool)
     said = "run r9 erased it on 2026-01-21"
     if is_back:
+        nobody = cases_now(files, bucket.name, [], run_id=job.run_id)
         assert [each.reason for each in found.rows] == [f"destroyed: {said}; somebody has brought it back"]
-        assert restore_recording(store, found.rows[0], job) == found.rows[0]
+        assert restore_recording(store, found.rows[0], job, nobody) == found.rows[0]
     else:
         assert found.problems == (f"{key_of(1)}: {said}",)
 

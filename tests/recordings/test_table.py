@@ -225,6 +225,20 @@ def test_destroyed_is_what_the_last_state_says_and_no_content_of_it_is_final(fil
     assert destroyed_recordings(files, [DAY], Only(bucket="recordings")) == of_day
 
 
+def test_held_is_what_a_case_has_not_lifted_and_no_row_of_it_makes_final(files: AuditFiles, audit_uri: str) -> None:
+    row = replace(ROW, status=Status.HELD, reason="case: A", verified=False, tagged=False)
+    held = [replace(row, key=f"{FOLDER}{n}.wav") for n in range(2)]
+    lifted = replace(held[1], status=Status.LIFTED, started_at=NOW + timedelta(hours=2))
+    write_rows(files, [*held, lifted], run_id="r", number=1)
+    Path(audit_uri, f"recording_date={DAY}", "r-0002.parquet").write_bytes(b"no Parquet")
+    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done.cases == {held[0].key: frozenset("A")}
+    assert not done.recordings
+    of_shard = replace(WHOLE_DAY, shard="1")
+    done = final_recordings(audit_uri, of_shard, bucket="recordings", profile="alaw-mono", software_version="1")
+    assert done.cases == {}
+
+
 @pytest.mark.parametrize(
     ("shard", "expected"),
     [("", ["0a", "ab", "ab\U0001f600", "ivr", "ivr-0"]), ("a", ["ab", "ab\U0001f600", "ivr"]), ("0", ["0a", "ivr-0"])],

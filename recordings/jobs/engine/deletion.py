@@ -3,7 +3,7 @@
 ``delete_proved`` is the only function that deletes, and it takes only a ``Proof``, which only ``prove`` makes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.result import Freed, JobResult
 from recordings.jobs.engine.traces import state_of_end
+from recordings.marks import check_not_exempt
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
@@ -149,5 +150,12 @@ def removable(store: DeletingStore, version: Version) -> Removable:
     if store.locks_enabled:
         store.check_locks_are_shown(version.key, version.version_id)
     free = store.removable(version.key, version.version_id)
-    check_no_case_holds(store.tags(version.key, version.version_id))
+    check_no_case_holds(free.tags)
     return free
+
+
+def check_none_exempt(removables: Iterable[Removable]) -> None:
+    """Raises Skipped where a mark on any of these versions says that no run may delete it."""
+    for each in removables:
+        if each.stored:
+            check_not_exempt(each.tags, each.stored.metadata)

@@ -47,6 +47,7 @@ class Job(Selection):
     grace_days_read_back: int  # of recordings that were read back and decoded in full
     repair: bool
     dry_run: bool
+    include_held: bool = False  # a restore also brings back what is under a hold
     started_at: datetime
     case: str | None = None
     rules: tuple[RetentionRule, ...] = ()
@@ -110,6 +111,7 @@ def plan_job(
     grace_days_read_back: int | None = None,
     repair: bool = False,
     dry_run: bool = False,
+    include_held: bool = False,
     keys: Sequence[str] | None = None,
     case: str = "",
     rules: Sequence[RetentionRule] | None = None,
@@ -149,6 +151,7 @@ def plan_job(
         grace_days_read_back=grace_read_back,
         repair=repair,
         dry_run=dry_run,
+        include_held=include_held,
         started_at=started_at,
         case=check_case(case) if case.strip() else None,
         rules=_rules(kind, settings().retention_rules if rules is None else rules),
