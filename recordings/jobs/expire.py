@@ -98,7 +98,7 @@ class Expiry(Work):
         self.notes += self._rules_of_nothing()
         if self._gone:
             gone = plural(self._gone, "recording")
-            self.notes.append(f"{gone} had been deleted before, as the bucket's lifecycle rules say")
+            self.notes.append(f"{gone} vanished before; the bucket's lifecycle rules may have deleted what vanished")
 
     def _looked_at(self, day: Day) -> DayToExpire | None:
         try:

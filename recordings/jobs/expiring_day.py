@@ -6,7 +6,8 @@ not deleted.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from functools import cached_property
 from itertools import groupby
 
 import pandas as pd
@@ -16,18 +17,21 @@ from recordings.formatting import plural
 from recordings.holds import cases_by_key, held_for
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
+from recordings.lifecycle_rules import Stored
+from recordings.marks import CONVERTED_TAG
 from recordings.recording import Day
-from recordings.retention import lifecycle_may_expire, retention_of
+from recordings.retention import lifecycle_may_have_deleted, retention_of
 from recordings.retention_rules import RetentionRule, may_have_ended
 from recordings.retrying import patience
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, last_attempts, rows_of_days, states_or_attempts
-from recordings.table.rows import DESTROYED, STATES, AuditRow, Status
+from recordings.table.rows import DESTROYED, HOLDS_REPLACEMENT, STATES, AuditRow, Status
 from recordings.versions import in_order, versions_below
 
 _COLUMNS = (*STATE_COLUMNS, "reason", "etag_before", "run_id")
+_WRITES = (*HOLDS_REPLACEMENT, Status.RESTORED)  # states that begin when the newest version is written
 _LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
 
 
@@ -39,7 +43,7 @@ class DayToExpire:
     rows: tuple[AuditRow, ...] = ()  # to be worked on, and those that end at once, with the reason
     recordings: int = 0  # of the day, whose retention may have ended; those already deleted, too
     differing: tuple[str, ...] = ()  # a sentence for each recording that does not stand as the table says
-    gone_by_lifecycle: int = 0  # recordings of which a lifecycle rule of the bucket has left nothing
+    gone_by_lifecycle: int = 0  # recordings that are gone, and that a lifecycle rule of the bucket may have deleted
 
     @property
     def percent_differing(self) -> float:
@@ -71,6 +75,7 @@ class _Told:
     destroyed: dict[str, str] = field(default_factory=dict)  # the run that deleted it
     kept: set[str] = field(default_factory=set)  # their rule is known from their tags, and keeps them
     cases: dict[str, frozenset[str]] = field(default_factory=dict)
+    written: dict[str, datetime] = field(default_factory=dict)  # when its newest version was written, if a run wrote it
 
 
 def look_at_day(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
@@ -116,6 +121,8 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
         told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
         told.kept = set(_kept(rows, day, job))
         told.cases = cases_by_key(rows)
+        written = rows[rows["status"].isin(_WRITES)].groupby("key")["state_at"].max().dropna()
+        told.written = dict(zip(written.index, written, strict=True))
         return newest[~newest["key"].isin(told.destroyed) & ~newest["key"].isin(told.kept)]
 
     only = Only(bucket=job.bucket, prefixes=day.key_prefixes)
@@ -158,10 +165,10 @@ class _Comparison:
     def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
         is_there = any(not version.is_marker for version in versions)
-        if not is_there and (key not in told.rows or self._expires):
-            self.gone_by_lifecycle += key in told.rows
-            return None
         row = told.rows.get(key)
+        if not is_there and (row is None or self._may_have_expired(row, told.written.get(key))):
+            self.gone_by_lifecycle += row is not None
+            return None
         try:
             if row is None:
                 raise _unknown(told.destroyed.get(key))
@@ -179,10 +186,25 @@ class _Comparison:
         self.differing.append(f"{row.key}: {error}")
         return _left(row, self._job, error)
 
-    @property
-    def _expires(self) -> bool:
-        """Whether lifecycle rules of the bucket may have deleted recordings of the day."""
-        return lifecycle_may_expire(retention_of(self._store), self._day.key_prefixes)
+    def _may_have_expired(self, row: AuditRow, written_at: datetime | None) -> bool:
+        """Whether lifecycle rules of the bucket may have deleted the recording by now.
+
+        Of its tags, only the one is known that a run has set. What no run wrote may be as old as the call.
+        """
+        newest = row.after if row.status in STATES else row.before
+        stored = Stored(
+            key=row.key,
+            size_bytes=newest.size_bytes or 0,
+            tags=dict([CONVERTED_TAG] if row.tagged else ()),
+            written_at=written_at or datetime.combine(row.recording_date, time.min, UTC),
+        )
+        now, is_versioned = self._job.started_at, self._is_versioned
+        return lifecycle_may_have_deleted(retention_of(self._store), stored, now, is_versioned=is_versioned)
+
+    @cached_property
+    def _is_versioned(self) -> bool:
+        """Whether the bucket may have versions beneath delete markers."""
+        return bool(self._store.versioning().get("Status"))
 
     @property
     def _underway(self) -> Mapping[str, str]:

@@ -33,7 +33,7 @@ from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, Bucket, key_of
 from tests.faults import EVENT_HOLD, AddingProxy, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.expiring import KEEP_30, Archive
-from tests.recordings.tables import NOW
+from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, NOW
 
 pytestmark = [pytest.mark.slow, ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -180,17 +180,71 @@ def test_what_vanished_is_told(archive: Archive) -> None:
     assert archive.expire().reasons == {"vanished": 1}
 
 
-def test_what_a_lifecycle_rule_deletes_is_no_difference(archive: Archive) -> None:
+def one_vanished(archive: Archive, **rule: Any) -> None:
+    """One of two recordings, in a bucket with this lifecycle rule, whose days are over unless it says otherwise."""
     row, _ = archive.archived(1), archive.archived(2)
-    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 9}}
+    days = {"Expiration": {"Days": 9}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, **days, **rule}
+    if not rule["NoncurrentVersionExpiration"]:
+        del rule["NoncurrentVersionExpiration"]
     archive.bucket.client.put_bucket_lifecycle_configuration(
         Bucket=archive.bucket.name, LifecycleConfiguration={"Rules": [rule]}
     )
     for version in (row.version_before, row.version_after):
         archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=version)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"Filter": {"Tag": {"Key": "converted", "Value": "True"}}},
+        {"Filter": {"ObjectSizeGreaterThan": (ARCHIVED.bytes_after or 0) - 1}},
+        {"Expiration": {"Date": datetime(2026, 1, 30, tzinfo=UTC)}},
+    ],
+)
+def test_what_a_lifecycle_rule_may_have_deleted_is_no_difference(archive: Archive, rule: dict[str, Any]) -> None:
+    one_vanished(archive, **rule)
     ended = archive.expire(stop_above_percent=0.0)
     assert (ended.counts, ended.problems) == ({"expired": 1}, [])
-    assert ended.expiry.notes == ["1 recording had been deleted before, as the bucket's lifecycle rules say"]
+    said = "1 recording vanished before; the bucket's lifecycle rules may have deleted what vanished"
+    assert ended.expiry.notes == [said]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"Expiration": {"Days": 36500}},
+        {"Filter": {"Tag": {"Key": "retention", "Value": "short"}}},
+        {"Filter": {"Prefix": "connect/other/"}},
+        {"Filter": {"ObjectSizeGreaterThan": ARCHIVED.bytes_after}},
+        {"Status": "Disabled"},
+        {"NoncurrentVersionExpiration": {}},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 36500}},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 1}},
+    ],
+)
+def test_what_no_lifecycle_rule_can_have_deleted_stops_the_run(archive: Archive, rule: dict[str, Any]) -> None:
+    one_vanished(archive, **rule)
+    ended = archive.expire(stop_above_percent=49.9)
+    assert (ended.counts, ended.expiry.notes) == ({}, [])
+    assert "1 of 2 recordings (50.0 %) do not stand as the audit table says" in ended.problems[0]
+    assert archive.left(2)
+
+
+def test_a_lifecycle_rule_counts_from_the_last_writing(archive: Archive) -> None:
+    """The release of the original writes nothing; what was never archived may be as old as the call."""
+    one_vanished(archive, Expiration={"Days": 100})
+    (row,) = [row for row in archive.rows() if row.key == KEY]
+    released = row.state_at + timedelta(days=90) if row.state_at else None
+    archive.tell(replace(row, status=Status.RELEASED, original_kept=False, state_at=released))
+    skipped = replace(row, key=key_of(3), status=Status.SKIPPED, etag_before='"e"', version_before=None, state_at=None)
+    archive.tell(replace(skipped, version_after=None, etag_after=None))
+    ends = {1: ARCHIVED_AT.date() + timedelta(days=101), 3: DAY + timedelta(days=101)}
+    for today in (ends[3] - timedelta(days=1), ends[3], ends[1], ends[1] + timedelta(days=1)):
+        ended = archive.expire(today=today, dry_run=True)
+        gone = {1: today > ends[1], 3: today >= ends[3]}
+        assert ended.reasons.get("vanished", 0) == 2 - sum(gone.values()), today
 
 
 @pytest.mark.slow
