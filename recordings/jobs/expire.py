@@ -53,7 +53,7 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     check_not_exempt(tags, newest.metadata)
     rule = rule_for(job.rules, row.key, tags)
     if not rule.has_ended(row.recording_date, newest.answered_at.date()):
-        raise in_retention(rule)
+        raise in_retention(rule, job.rules)
     expired = replace(
         _certificate(row, newest, ordered, job),
         reason=f"retention: kept {rule.said}",
@@ -84,6 +84,7 @@ class Expiry(Work):
     def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
         super().__init__(job, store, files, leave)
         self._gone = 0
+        self._keeping = set[str]()
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         for _, places in groupby(self._days(), key=lambda day: day.date):
@@ -93,6 +94,7 @@ class Expiry(Work):
                 self.problems += [each.sentence_of_stop(self._job) for each in stops]
                 break
             self._gone += sum(each.gone_by_lifecycle for each in found)
+            self._keeping.update(rule for each in found for rule in each.keeping)
             for each in found:
                 yield from self._batched(*each.folders)
         self.notes += self._rules_of_nothing()
@@ -108,12 +110,20 @@ class Expiry(Work):
             return None
 
     def _rules_of_nothing(self) -> list[str]:
-        """A note on each rule whose prefix no key begins with: if it is mistyped, a later rule decides, and deletes."""
-        return [
-            f"no key begins with {rule.prefix!r}, so rule {number} covers nothing: correct it if it is mistyped"
-            for number, rule in enumerate(self._job.rules, start=1)
-            if rule.prefix and not self._has_any(rule.prefix)
-        ]
+        """A note on each rule that may be mistyped, so that a later rule decides, and deletes.
+
+        These are a rule whose prefix no key begins with, and a rule with a tag that decided nothing where others did.
+        """
+        notes, decided = list[str](), self.sums.decided | self._keeping
+        for number, rule in enumerate(self._job.rules, start=1):
+            if rule.prefix and not self._has_any(rule.prefix):
+                covers = f"no key begins with {rule.prefix!r}, so rule {number} covers nothing"
+            elif rule.tag and decided and rule.said not in decided:
+                covers = f"rule {number}, for the tag {rule.tag!r}, decided about no recording in this run"
+            else:
+                continue
+            notes.append(f"{covers}: correct it if it is mistyped")
+        return notes
 
     def _has_any(self, prefix: str) -> bool:
         try:

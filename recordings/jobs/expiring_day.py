@@ -4,7 +4,8 @@ The table alone shows which recordings are due. Only then is the day listed, and
 not deleted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -21,7 +22,7 @@ from recordings.lifecycle_rules import Stored
 from recordings.marks import CONVERTED_TAG
 from recordings.recording import Day
 from recordings.retention import lifecycle_may_have_deleted, retention_of
-from recordings.retention_rules import RetentionRule, may_have_ended
+from recordings.retention_rules import IN_RETENTION, RetentionRule, may_have_ended
 from recordings.retrying import patience
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
@@ -43,6 +44,7 @@ class DayToExpire:
     rows: tuple[AuditRow, ...] = ()  # to be worked on, and those that end at once, with the reason
     recordings: int = 0  # of the day, whose retention may have ended; those already deleted, too
     differing: tuple[str, ...] = ()  # a sentence for each recording that does not stand as the table says
+    keeping: frozenset[str] = frozenset()  # the rules that keep others, as an earlier expiry saw by their tags
     gone_by_lifecycle: int = 0  # recordings that are gone, and that a lifecycle rule of the bucket may have deleted
 
     @property
@@ -73,7 +75,7 @@ class _Told:
 
     rows: dict[str, AuditRow] = field(default_factory=dict)  # of those that may be due, with the current state
     destroyed: dict[str, str] = field(default_factory=dict)  # the run that deleted it
-    kept: set[str] = field(default_factory=set)  # their rule is known from their tags, and keeps them
+    kept: dict[str, str] = field(default_factory=dict)  # the rule, which is known from their tags, and keeps them
     cases: dict[str, frozenset[str]] = field(default_factory=dict)
     written: dict[str, datetime] = field(default_factory=dict)  # when its newest version was written, if a run wrote it
 
@@ -89,20 +91,22 @@ def look_at_day(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExp
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
     told = _told(files, day, job)
+    keeping = frozenset(told.kept.values())
     if not told.rows:
-        return DayToExpire(day=day)
+        return DayToExpire(day=day, keeping=keeping)
     listed = {
         key: found
         for key, found in patience()(versions_below, store, day.key_prefixes).items()
         if _is_due(key, day, job)
     }
     comparison = _Comparison(store, files, day, job)
-    rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept)]
+    rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept.keys())]
     return DayToExpire(
         day=day,
         rows=tuple(row for row in rows if row is not None),
-        recordings=len({*told.rows, *listed, *told.destroyed} - told.kept),
+        recordings=len({*told.rows, *listed, *told.destroyed} - told.kept.keys()),
         differing=tuple(comparison.differing),
+        keeping=keeping,
         gone_by_lifecycle=comparison.gone_by_lifecycle,
     )
 
@@ -119,7 +123,7 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
         newest = newest[newest["key"].map(lambda key: _is_due(key, day, job)).astype(bool)]
         gone = newest[newest["status"].isin(DESTROYED)]
         told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
-        told.kept = set(_kept(rows, day, job))
+        told.kept = _kept(rows, day, job)
         told.cases = cases_by_key(rows)
         written = rows[rows["status"].isin(_WRITES)].groupby("key")["state_at"].max().dropna()
         told.written = dict(zip(written.index, written, strict=True))
@@ -135,22 +139,27 @@ def _newest_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return states_or_attempts(rows, rows[rows["status"].isin(_LOOKED_AT) & rows["etag_before"].notna()])
 
 
-def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
+def _kept(rows: pd.DataFrame, day: Day, job: Job) -> dict[str, str]:
     """The recordings of which an earlier expiry saw by their tags which rule keeps them, if that rule still does.
 
-    They cost no request until then. An expiry with dates looks at them: their tags may be others now.
+    They cost no request until that rule ends or any rule changes: one before it may cover them now. An expiry with
+    dates looks at them: their tags may be others now.
     """
     if job.start_date or job.end_date:
-        return
+        return {}
     today = job.started_at.date()
-    keeping = {str(in_retention(rule)) for rule in job.rules if not rule.has_ended(day.date, today)}
+    keeping = {
+        str(in_retention(rule, job.rules)): rule.said for rule in job.rules if not rule.has_ended(day.date, today)
+    }
     last = last_attempts(rows)
-    yield from last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]["key"]
+    kept = last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]
+    return dict(zip(kept["key"], kept["reason"].map(keeping), strict=True))
 
 
-def in_retention(rule: RetentionRule) -> Skipped:
-    """The error for a recording that the rule keeps."""
-    return Skipped("in-retention", f"kept {rule.said}")
+def in_retention(rule: RetentionRule, rules: Sequence[RetentionRule]) -> Skipped:
+    """The error for a recording that the rule keeps; it names all rules by a digest."""
+    digest = hashlib.sha256(repr(tuple(rules)).encode()).hexdigest()[:8]
+    return Skipped(IN_RETENTION, f"kept {rule.said}; rules {digest}")
 
 
 class _Comparison:

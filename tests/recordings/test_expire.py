@@ -631,3 +631,30 @@ def test_a_prefix_that_nothing_has_is_named_with_its_rule(archive: Archive) -> N
     right = RetentionRule(prefix="connect/acme/", keep_days=None)
     ended = archive.expire((right, *KEEP_30), dry_run=True)
     assert (ended.counts, ended.expiry.notes) == ({}, [])
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_tag_that_decided_nothing_is_named_with_its_rule(archive: Archive, dry_run: bool) -> None:
+    """S3 tells capitals and small letters apart, and the next rule deletes what this rule was to keep."""
+    archive.archived(1, Tagging="retention=long")
+    archive.archived(2)
+    mistyped = (RetentionRule(tag="Retention=long", keep_days=None), *RULES)
+    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run: correct it if it is mistyped"
+    ended = archive.expire(mistyped, dry_run=dry_run)
+    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [noted])
+    assert archive.expire(RULES).expiry.notes == []
+
+
+def test_a_tag_whose_recordings_were_looked_at_before_is_no_reason_for_a_note(archive: Archive) -> None:
+    archive.archived(1, Tagging="retention=long")
+    assert archive.expire(RULES).expiry.notes == []
+    archive.archived(2)
+    ended = archive.expire(RULES)
+    assert (ended.counts, ended.expiry.notes) == ({"expired": 1}, [])
+    assert archive.expire(RULES).expiry.notes == []
+
+
+def test_an_earlier_rule_that_is_new_covers_what_another_one_kept(archive: Archive) -> None:
+    archive.archived(1, Tagging="retention=long")
+    assert archive.expire(RULES).reasons == {"in-retention": 1}
+    assert archive.expire((RetentionRule(prefix="connect/", keep_days=10), *RULES)).counts == {"expired": 1}
