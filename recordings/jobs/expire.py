@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
+from typing import Any
 
-from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
+from recordings.errors import AuditDamaged, Skipped, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.jobs.engine.deletion import Checked, Proof, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job, begun
@@ -59,6 +60,8 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
         reason=f"retention: kept {rule.said}",
         state_at=state_after(row, newest.answered_at),
     )
+    if not job.dry_run:
+        expired = _with_hashes(store, expired, objects)
     return Checked(row=expired, removables=removables, newest=(ordered[-1].version_id, ordered[-1].etag))
 
 
@@ -76,6 +79,23 @@ def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version]
         original_kept=has_original if row.status in HOLDS_REPLACEMENT else None,
         finished_at=datetime.now(UTC),
     )
+
+
+def _with_hashes(store: Store, expired: AuditRow, objects: Sequence[StoredObject]) -> AuditRow:
+    """The certificate with the SHA-256 of each version that it names: after the deletion nobody can learn it.
+
+    A version is read if neither the table nor S3 has its hash; if S3 would have to thaw it first, the reason says so.
+    """
+    there = {each.version_id or UNVERSIONED: each for each in objects}
+    for side in ("before", "after"):
+        stored = there.get(getattr(expired, f"version_{side}") or "")
+        if stored and not getattr(expired, f"sha256_{side}"):
+            try:
+                found: dict[str, Any] = {f"sha256_{side}": store.sha256_of(stored)}
+                expired = replace(expired, **found)
+            except Skipped as error:
+                expired = replace(expired, reason=f"{expired.reason}; its SHA-256 is not known: {error}")
+    return expired
 
 
 class Expiry(Work):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +157,54 @@ def test_what_the_table_does_not_know_stays(archive: Archive) -> None:
     assert (archive.left(1), len(archive.left(2))) == ([], 1)
 
 
+def never_archived(archive: Archive, status: Status = Status.REJECTED, **properties: Any) -> str:
+    """One of two recordings; returns its version."""
+    answer = archive.bucket.put(KEY, b"not WAV", **properties)
+    row = replace(archive.archived(2), key=KEY, status=status, etag_before=answer["ETag"], version_before=None)
+    row = replace(row, version_after=None, etag_after=None, sha256_before=None, sha256_after=None, state_at=None)
+    archive.tell(row)
+    return str(answer["VersionId"])
+
+
 @pytest.mark.parametrize("status", [Status.SKIPPED, Status.REJECTED])
 def test_what_was_never_archived_goes_as_well(archive: Archive, status: Status) -> None:
-    answer = archive.bucket.put(KEY, b"not WAV")
-    row = replace(archive.archived(2), key=KEY, status=status, etag_before=answer["ETag"], version_before=None)
-    archive.tell(replace(row, version_after=None, etag_after=None, sha256_after=None, state_at=None))
+    """S3 stored no SHA-256 with it, so it is read for the certificate, but not in a dry run."""
+    version = never_archived(archive, status)
+    archive.expire(dry_run=True)
+    assert archive.store.requests["GetObject"] == 0
     assert archive.expire().counts == {"expired": 2}
     assert archive.left(1) == []
-    assert {row.key: row.version_before for row in archive.rows(Status.EXPIRED)}[KEY] == answer["VersionId"]
+    told = {row.key: row for row in archive.rows(Status.EXPIRED)}[KEY]
+    assert (told.version_before, told.sha256_before) == (version, sha256(b"not WAV").hexdigest())
+    assert archive.store.requests["GetObject"] == 1
+
+
+def test_the_certificate_has_the_hashes_of_both_versions_if_the_table_has_none(archive: Archive) -> None:
+    archive.tell(replace(archive.archived(1), sha256_before=None, sha256_after=None, started_at=NOW))
+    assert archive.expire().counts == {"expired": 1}
+    (told,) = archive.rows(Status.EXPIRED)
+    hashes = [sha256(each * 4).hexdigest() for each in (b"original", b"small")]
+    assert [told.sha256_before, told.sha256_after] == hashes
+
+
+def test_what_must_be_thawed_to_be_read_goes_and_the_row_says_so(archive: Archive) -> None:
+    never_archived(archive, StorageClass="DEEP_ARCHIVE")
+    assert archive.expire().counts == {"expired": 2}
+    told = {row.key: row for row in archive.rows(Status.EXPIRED)}[KEY]
+    assert told.sha256_before is None
+    assert "; its SHA-256 is not known: needs-thaw: " in str(told.reason)
+
+
+def test_what_cannot_be_read_for_its_certificate_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    never_archived(archive)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise StoreRefused("AccessDenied: no")
+
+    monkeypatch.setattr(archive.store, "read", refused)
+    ended = archive.expire()
+    assert (ended.counts, ended.reasons) == ({"expired": 1, "failed": 1}, {"refused": 1})
+    assert archive.left(1)
 
 
 def test_what_only_failed_stays(archive: Archive) -> None:
