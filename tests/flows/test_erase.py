@@ -49,8 +49,9 @@ def filled(bucket: Bucket) -> Bucket:
 
 @pytest.fixture
 def erase_(bucket: Bucket, audit_uri: str) -> Erase:
-    asked = {"contact_ids": [CONTACT], "case": CASE, "bucket": bucket.name, "audit_uri": audit_uri}
-    return lambda **more: erase_recordings(**{**asked, "prefixes": [PREFIX], "dry_run": False, **more})
+    asked: dict[str, Any] = {"contact_ids": [CONTACT], "case": CASE, "bucket": bucket.name, "audit_uri": audit_uri}
+    asked |= {"prefixes": [PREFIX], "dry_run": False, "new_table": True}
+    return lambda **more: erase_recordings(**{**asked, **more})
 
 
 @pytest.fixture
@@ -284,7 +285,7 @@ def test_a_case_that_only_the_table_knows_holds(
     if locks:
         lock(filled)
     where: dict[str, Any] = {"bucket": filled.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
-    hold_recordings(**where, keys=[KEY], case="2026-CV-1")
+    hold_recordings(**where, keys=[KEY], case="2026-CV-1", new_table=True)
     for version in filled.versions(KEY):
         take_away = _hold_version if locks else _tag_version
         take_away(filled, version["VersionId"], on=False)
@@ -354,3 +355,13 @@ def test_an_unversioned_bucket(unversioned_bucket: Bucket, audit_uri: str, erase
         unversioned_bucket.put(key, b"only")
     assert erase_(bucket=unversioned_bucket.name).counts == {"erased": len(KEYS)}
     assert {line[0] for line in unversioned_bucket.snapshot()} == set(OF_OTHER)
+
+
+@pytest.mark.parametrize("asked", [{}, {"dry_run": True}, {"contact_ids": None, "case": ""}])
+def test_a_place_without_a_table_is_refused(filled: Bucket, erase_: Erase, audit_uri: str, asked: Any) -> None:
+    """Its table may be elsewhere, and know of holds; and it would never learn what was erased."""
+    before = filled.snapshot()
+    with pytest.raises(InvalidRequest, match=r"holds no audit table: .* say new_table=True"):
+        erase_(new_table=False, **asked)
+    assert filled.snapshot() == before
+    assert not Path(audit_uri).exists()
