@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from recordings.jobs.drifts import Drift
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.traces import FOUND_GONE, trace_of_restore
-from recordings.keys import contact_of
+from recordings.keys import contact_of, date_of
 from recordings.marks import is_committed
 from recordings.observed import found_row
 from recordings.pool import Pool
@@ -66,7 +67,11 @@ def _unless_to_be_erased(drifts: Sequence[Drift], files: AuditFiles, bucket: str
 
 
 def _asks_for(request: ErasureRecord, key: str) -> bool:
-    return key in request.keys or contact_of(key) in request.contact_ids
+    """Whether the request names the key, or its contact and no dates that are more than a day away."""
+    day, near = date_of(key), timedelta(days=1)
+    is_early = day and request.start_date and day < request.start_date - near
+    is_late = day and request.end_date and day > request.end_date + near
+    return key in request.keys or (contact_of(key) in request.contact_ids and not (is_early or is_late))
 
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs) -> list[Drift]:
