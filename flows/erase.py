@@ -30,6 +30,7 @@ def erase_recordings(
     end_date: Day = None,
     dry_run: bool = True,
     missing_ok: bool = False,
+    new_table: bool = False,
     prefixes: list[str],
     bucket: str,
     audit_uri: str,
@@ -51,6 +52,8 @@ def erase_recordings(
         end_date: Last UTC day of the calls. Empty: it is not known.
         dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
         missing_ok: Succeed even if the bucket has nothing of a contact or under a key.
+        new_table: Begin the audit table at audit_uri if no run has written there yet. Otherwise such an audit_uri is
+            refused, since it may be mistyped: the table says which cases hold an object.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too.
         bucket: The bucket that Amazon Connect writes to.
@@ -73,6 +76,7 @@ def erase_recordings(
         end_date=end_date,
         dry_run=dry_run,
         missing_ok=missing_ok,
+        new_table=new_table,
         prefixes=prefixes,
         bucket=bucket,
         audit_uri=audit_uri,

@@ -32,6 +32,7 @@ def hold_recordings(
     lift: bool = False,
     dry_run: bool = True,
     missing_ok: bool = False,
+    new_table: bool = False,
     prefixes: list[str],
     bucket: str,
     audit_uri: str,
@@ -55,6 +56,8 @@ def hold_recordings(
         lift: End the hold of this case instead.
         dry_run: Only say what would be held, and write nothing. Switch it off to hold.
         missing_ok: Succeed even if the bucket has nothing of a contact or under a key, or if something cannot be held.
+        new_table: Begin the audit table at audit_uri if no run has written there yet. Otherwise such an audit_uri is
+            refused, since it may be mistyped, and no other run would learn of the hold.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too, for contacts.
         bucket: The bucket that Amazon Connect writes to.
@@ -78,6 +81,7 @@ def hold_recordings(
         case=case,
         dry_run=dry_run,
         missing_ok=missing_ok,
+        new_table=new_table,
         prefixes=prefixes,
         bucket=bucket,
         audit_uri=audit_uri,

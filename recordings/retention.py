@@ -87,10 +87,12 @@ def retention_of(store: Store) -> Retention:
     return Retention(rules=enabled, otherwise_years=settings().retention_years, own_rules=settings().retention_rules)
 
 
-def lifecycle_may_expire(retention: Retention, prefixes: Sequence[str]) -> bool:
-    """Whether a lifecycle rule of the bucket may have deleted something below the prefixes."""
-    concerning = rules_that_concern(retention.rules or (), prefixes)
-    return any(rule.get("Expiration", {}).keys() & {"Days", "Date"} for rule in concerning)
+def lifecycle_may_have_deleted(retention: Retention, stored: Stored, now: datetime, *, is_versioned: bool) -> bool:
+    """Whether the bucket's lifecycle rules may have hidden the object and deleted its bytes by now."""
+    covering = [rule for rule in retention.rules or () if covers(rule, stored)]
+    hidden = [max(end, stored.written_at) for rule in covering if (end := hidden_at(rule, stored.written_at))]
+    deleted = [days for rule in covering if (days := noncurrent_days(rule)) is not None] if is_versioned else [0]
+    return bool(hidden and deleted) and min(hidden) + timedelta(days=min(deleted)) <= now
 
 
 def _told(rule: Rule) -> str:

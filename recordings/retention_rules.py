@@ -13,7 +13,8 @@ from recordings.errors import InvalidRequest
 
 RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
 EXAMPLE = '[{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
-_ENDED = f"{RETENTION}: kept "
+IN_RETENTION = f"in-{RETENTION}"  # of a row that such a rule keeps
+_DECIDED = (f"{RETENTION}: kept ", f"{IN_RETENTION}: kept ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -72,6 +73,11 @@ def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
         name, equals, value = rule.tag.partition("=")
         if rule.tag and not (name and equals and value):
             raise InvalidRequest(f"rule {number} has the tag {rule.tag!r}: give a name and a value, as retention=short")
+        if (name, value) != (name.strip(), value.strip()):
+            raise InvalidRequest(
+                f"rule {number} has the tag {rule.tag!r}: take out the spaces around its name and its value, or the "
+                "rule covers nothing, and a later one decides"
+            )
         if rule.prefix != rule.prefix.strip() or rule.prefix.startswith("/") or "://" in rule.prefix:
             raise InvalidRequest(f"rule {number} has the prefix {rule.prefix!r}: give what keys begin with")
         _check_counts(number, rule, rules)
@@ -114,6 +120,6 @@ def possible_ends(rules: Sequence[RetentionRule], key: str, call: date, today: d
 
 
 def rule_of(reason: str | None) -> str | None:
-    """The rule in words, as the reason of an expired row names it; None in other reasons."""
+    """The rule that decided, in words, as the reason of an expired or a kept row names it; None in other reasons."""
     said = (reason or "").partition("; ")[0]
-    return said.removeprefix(_ENDED) if said.startswith(_ENDED) else None
+    return next((said.removeprefix(each) for each in _DECIDED if said.startswith(each)), None)

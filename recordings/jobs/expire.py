@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import groupby
+from typing import Any
 
-from recordings.errors import AuditDamaged, StoreRefused, StoreUnavailable
+from recordings.errors import AuditDamaged, Skipped, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.jobs.engine.deletion import Checked, Proof, check_none_exempt, delete_batch, prove, removable
 from recordings.jobs.engine.job import Job, begun
@@ -49,16 +50,19 @@ def _checked(store: DeletingStore, row: AuditRow, listed: Sequence[Version] | No
     removables = tuple(removable(store, version) for version in ordered)
     if has_marker_left(row):
         return _rest(row, removables, ordered, job)
-    newest, tags = [(each.stored, each.tags) for each in removables if each.stored][-1]
     check_none_exempt(removables)
+    objects = [each.stored for each in removables if each.stored]
+    newest, tags = objects[-1], [each.tags for each in removables if each.stored][-1]
     rule = rule_for(job.rules, row.key, tags)
     if not rule.has_ended(row.recording_date, newest.answered_at.date()):
-        raise in_retention(rule)
+        raise in_retention(rule, job.rules)
     expired = replace(
         _certificate(row, newest, ordered, job),
         reason=f"retention: kept {rule.said}",
         state_at=state_after(row, newest.answered_at),
     )
+    if not job.dry_run:
+        expired = _with_hashes(store, expired, objects)
     return Checked(row=expired, removables=removables, newest=(ordered[-1].version_id, ordered[-1].etag))
 
 
@@ -88,12 +92,30 @@ def _certificate(row: AuditRow, newest: StoredObject, ordered: Sequence[Version]
     )
 
 
+def _with_hashes(store: Store, expired: AuditRow, objects: Sequence[StoredObject]) -> AuditRow:
+    """The certificate with the SHA-256 of each version that it names: after the deletion nobody can learn it.
+
+    A version is read if neither the table nor S3 has its hash; if S3 would have to thaw it first, the reason says so.
+    """
+    there = {each.version_id or UNVERSIONED: each for each in objects}
+    for side in ("before", "after"):
+        stored = there.get(getattr(expired, f"version_{side}") or "")
+        if stored and not getattr(expired, f"sha256_{side}"):
+            try:
+                found: dict[str, Any] = {f"sha256_{side}": store.sha256_of(stored)}
+                expired = replace(expired, **found)
+            except Skipped as error:
+                expired = replace(expired, reason=f"{expired.reason}; its SHA-256 is not known: {error}")
+    return expired
+
+
 class Expiry(Work):
     """The recordings whose retention may have ended, one day of calls after the other."""
 
     def __init__(self, job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date] | None = None) -> None:
         super().__init__(job, store, files, leave)
         self._gone = 0
+        self._keeping = set[str]()
 
     def __iter__(self) -> Iterator[list[BatchRows]]:
         for _, places in groupby(self._days(), key=lambda day: day.date):
@@ -103,12 +125,13 @@ class Expiry(Work):
                 self.problems += [each.sentence_of_stop(self._job) for each in stops]
                 break
             self._gone += sum(each.gone_by_lifecycle for each in found)
+            self._keeping.update(rule for each in found for rule in each.keeping)
             for each in found:
                 yield from self._batched(*each.folders)
         self.notes += self._rules_of_nothing()
         if self._gone:
             gone = plural(self._gone, "recording")
-            self.notes.append(f"{gone} had been deleted before, as the bucket's lifecycle rules say")
+            self.notes.append(f"{gone} vanished before; the bucket's lifecycle rules may have deleted what vanished")
 
     def _looked_at(self, day: Day) -> DayToExpire | None:
         try:
@@ -118,12 +141,20 @@ class Expiry(Work):
             return None
 
     def _rules_of_nothing(self) -> list[str]:
-        """A note on each rule whose prefix no key begins with: if it is mistyped, a later rule decides, and deletes."""
-        return [
-            f"no key begins with {rule.prefix!r}, so rule {number} covers nothing: correct it if it is mistyped"
-            for number, rule in enumerate(self._job.rules, start=1)
-            if rule.prefix and not self._has_any(rule.prefix)
-        ]
+        """A note on each rule that may be mistyped, so that a later rule decides, and deletes.
+
+        These are a rule whose prefix no key begins with, and a rule with a tag that decided nothing where others did.
+        """
+        notes, decided = list[str](), self.sums.decided | self._keeping
+        for number, rule in enumerate(self._job.rules, start=1):
+            if rule.prefix and not self._has_any(rule.prefix):
+                covers = f"no key begins with {rule.prefix!r}, so rule {number} covers nothing"
+            elif rule.tag and decided and rule.said not in decided:
+                covers = f"rule {number}, for the tag {rule.tag!r}, decided about no recording in this run"
+            else:
+                continue
+            notes.append(f"{covers}: correct it if it is mistyped")
+        return notes
 
     def _has_any(self, prefix: str) -> bool:
         try:

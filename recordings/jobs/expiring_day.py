@@ -4,9 +4,11 @@ The table alone shows which recordings are due. Only then is the day listed, and
 not deleted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
+from functools import cached_property
 from itertools import groupby
 
 import pandas as pd
@@ -17,18 +19,21 @@ from recordings.holds import cases_by_key, held_for
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, bare_row, begun
 from recordings.jobs.engine.traces import MARKER_LEFT, has_marker_left
+from recordings.lifecycle_rules import Stored
+from recordings.marks import CONVERTED_TAG
 from recordings.recording import Day
-from recordings.retention import lifecycle_may_expire, retention_of
-from recordings.retention_rules import RetentionRule, may_have_ended
+from recordings.retention import lifecycle_may_have_deleted, retention_of
+from recordings.retention_rules import IN_RETENTION, RetentionRule, may_have_ended
 from recordings.retrying import patience
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, last_attempts, rows_of_days, states_or_attempts
-from recordings.table.rows import DESTROYED, STATES, AuditRow, Status
+from recordings.table.rows import DESTROYED, HOLDS_REPLACEMENT, STATES, AuditRow, Status
 from recordings.versions import in_order, versions_below
 
 _COLUMNS = (*STATE_COLUMNS, "reason", "etag_before", "run_id")
+_WRITES = (*HOLDS_REPLACEMENT, Status.RESTORED)  # states that begin when the newest version is written
 _LOOKED_AT = (Status.SKIPPED, Status.REJECTED)  # attempts that say what lay there: the recording was never archived
 
 
@@ -40,7 +45,8 @@ class DayToExpire:
     rows: tuple[AuditRow, ...] = ()  # to be worked on, and those that end at once, with the reason
     recordings: int = 0  # of the day, whose retention may have ended; those already deleted, too
     differing: tuple[str, ...] = ()  # a sentence for each recording that does not stand as the table says
-    gone_by_lifecycle: int = 0  # recordings of which a lifecycle rule of the bucket has left nothing
+    keeping: frozenset[str] = frozenset()  # the rules that keep others, as an earlier expiry saw by their tags
+    gone_by_lifecycle: int = 0  # recordings that are gone, and that a lifecycle rule of the bucket may have deleted
 
     @property
     def percent_differing(self) -> float:
@@ -70,8 +76,9 @@ class _Told:
 
     rows: dict[str, AuditRow] = field(default_factory=dict)  # of those that may be due, with the current state
     destroyed: dict[str, str] = field(default_factory=dict)  # the run that deleted it
-    kept: set[str] = field(default_factory=set)  # their rule is known from their tags, and keeps them
+    kept: dict[str, str] = field(default_factory=dict)  # the rule, which is known from their tags, and keeps them
     cases: dict[str, frozenset[str]] = field(default_factory=dict)
+    written: dict[str, datetime] = field(default_factory=dict)  # when its newest version was written, if a run wrote it
 
 
 def look_at_day(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
@@ -85,20 +92,22 @@ def look_at_day(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExp
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
     told = _told(files, day, job)
+    keeping = frozenset(told.kept.values())
     if not told.rows:
-        return DayToExpire(day=day)
+        return DayToExpire(day=day, keeping=keeping)
     listed = {
         key: found
         for key, found in patience()(versions_below, store, day.key_prefixes).items()
         if _is_due(key, day, job)
     }
     comparison = _Comparison(store, files, day, job)
-    rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept)]
+    rows = [comparison.row(key, listed.get(key, []), told) for key in sorted({*told.rows, *listed} - told.kept.keys())]
     return DayToExpire(
         day=day,
         rows=tuple(row for row in rows if row is not None),
-        recordings=len({*told.rows, *listed, *told.destroyed} - told.kept),
+        recordings=len({*told.rows, *listed, *told.destroyed} - told.kept.keys()),
         differing=tuple(comparison.differing),
+        keeping=keeping,
         gone_by_lifecycle=comparison.gone_by_lifecycle,
     )
 
@@ -116,8 +125,10 @@ def _told(files: AuditFiles, day: Day, job: Job) -> _Told:
         has_marker = newest["reason"].astype(str).str.startswith(MARKER_LEFT) & newest["status"].eq(Status.EXPIRED)
         gone = newest[newest["status"].isin(DESTROYED) & ~has_marker]
         told.destroyed = dict(zip(gone["key"], gone["run_id"], strict=True))
-        told.kept = set(_kept(rows, day, job))
+        told.kept = _kept(rows, day, job)
         told.cases = cases_by_key(rows)
+        written = rows[rows["status"].isin(_WRITES)].groupby("key")["state_at"].max().dropna()
+        told.written = dict(zip(written.index, written, strict=True))
         return newest[~newest["key"].isin(told.destroyed) & ~newest["key"].isin(told.kept)]
 
     only = Only(bucket=job.bucket, prefixes=day.key_prefixes)
@@ -130,22 +141,27 @@ def _newest_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return states_or_attempts(rows, rows[rows["status"].isin(_LOOKED_AT) & rows["etag_before"].notna()])
 
 
-def _kept(rows: pd.DataFrame, day: Day, job: Job) -> Iterator[str]:
+def _kept(rows: pd.DataFrame, day: Day, job: Job) -> dict[str, str]:
     """The recordings of which an earlier expiry saw by their tags which rule keeps them, if that rule still does.
 
-    They cost no request until then. An expiry with dates looks at them: their tags may be others now.
+    They cost no request until that rule ends or any rule changes: one before it may cover them now. An expiry with
+    dates looks at them: their tags may be others now.
     """
     if job.start_date or job.end_date:
-        return
+        return {}
     today = job.started_at.date()
-    keeping = {str(in_retention(rule)) for rule in job.rules if not rule.has_ended(day.date, today)}
+    keeping = {
+        str(in_retention(rule, job.rules)): rule.said for rule in job.rules if not rule.has_ended(day.date, today)
+    }
     last = last_attempts(rows)
-    yield from last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]["key"]
+    kept = last[last["status"].eq(Status.SKIPPED) & last["reason"].isin(keeping)]
+    return dict(zip(kept["key"], kept["reason"].map(keeping), strict=True))
 
 
-def in_retention(rule: RetentionRule) -> Skipped:
-    """The error for a recording that the rule keeps."""
-    return Skipped("in-retention", f"kept {rule.said}")
+def in_retention(rule: RetentionRule, rules: Sequence[RetentionRule]) -> Skipped:
+    """The error for a recording that the rule keeps; it names all rules by a digest."""
+    digest = hashlib.sha256(repr(tuple(rules)).encode()).hexdigest()[:8]
+    return Skipped(IN_RETENTION, f"kept {rule.said}; rules {digest}")
 
 
 class _Comparison:
@@ -159,9 +175,10 @@ class _Comparison:
 
     def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
-        row = told.rows.get(key)
         is_there = any(not version.is_marker for version in versions)
-        if not is_there and (row is None or (self._expires and not has_marker_left(row))):
+        row = told.rows.get(key)
+        may_have_expired = row and not has_marker_left(row) and self._may_have_expired(row, told.written.get(key))
+        if not is_there and (row is None or may_have_expired):
             self.gone_by_lifecycle += row is not None
             return None
         try:
@@ -181,10 +198,25 @@ class _Comparison:
         self.differing.append(f"{row.key}: {error}")
         return _left(row, self._job, error)
 
-    @property
-    def _expires(self) -> bool:
-        """Whether lifecycle rules of the bucket may have deleted recordings of the day."""
-        return lifecycle_may_expire(retention_of(self._store), self._day.key_prefixes)
+    def _may_have_expired(self, row: AuditRow, written_at: datetime | None) -> bool:
+        """Whether lifecycle rules of the bucket may have deleted the recording by now.
+
+        Of its tags, only the one is known that a run has set. What no run wrote may be as old as the call.
+        """
+        newest = row.after if row.status in STATES else row.before
+        stored = Stored(
+            key=row.key,
+            size_bytes=newest.size_bytes or 0,
+            tags=dict([CONVERTED_TAG] if row.tagged else ()),
+            written_at=written_at or datetime.combine(row.recording_date, time.min, UTC),
+        )
+        now, is_versioned = self._job.started_at, self._is_versioned
+        return lifecycle_may_have_deleted(retention_of(self._store), stored, now, is_versioned=is_versioned)
+
+    @cached_property
+    def _is_versioned(self) -> bool:
+        """Whether the bucket may have versions beneath delete markers."""
+        return bool(self._store.versioning().get("Status"))
 
     @property
     def _underway(self) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from recordings.jobs.drifts import Drift
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.traces import FOUND_GONE, trace_of_restore
+from recordings.keys import contact_of, date_of
 from recordings.marks import is_committed
 from recordings.observed import found_row
 from recordings.pool import Pool
@@ -22,7 +24,7 @@ from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import STATE_COLUMNS, Only, current, last_attempts, rows_of_days
-from recordings.table.records import Kind
+from recordings.table.records import ErasureRecord, Kind, erasures
 from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
 from recordings.versions import versions_below, versions_of
 
@@ -47,7 +49,29 @@ def reconcile_day(
     found = look(runs or {})
     if any(drift.is_loss for drift in found):
         found = look({**(runs or {}), **runs_by_deed(files, open_intents(files, store.bucket))})
-    return found
+    return _unless_to_be_erased(found, files, store.bucket) if any(drift.row for drift in found) else found
+
+
+def _unless_to_be_erased(drifts: Sequence[Drift], files: AuditFiles, bucket: str) -> list[Drift]:
+    """The drifts, without the rows of objects that a run was asked to erase: the row that is missing may say so."""
+    requests = erasures(files, bucket)
+
+    def checked(drift: Drift) -> Drift:
+        asked = next((each for each in requests if _asks_for(each, drift.key)), None) if drift.row else None
+        if asked is None:
+            return drift
+        sentence = f"{drift.sentence}; nothing is mended, since run {asked.run_id} was asked to erase it"
+        return replace(drift, row=None, sentence=sentence)
+
+    return [checked(drift) for drift in drifts]
+
+
+def _asks_for(request: ErasureRecord, key: str) -> bool:
+    """Whether the request names the key, or its contact and no dates that are more than a day away."""
+    day, near = date_of(key), timedelta(days=1)
+    is_early = day and request.start_date and day < request.start_date - near
+    is_late = day and request.end_date and day > request.end_date + near
+    return key in request.keys or (contact_of(key) in request.contact_ids and not (is_early or is_late))
 
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs) -> list[Drift]:

@@ -143,11 +143,17 @@ class _Dates(NamedTuple):
         return day is not None and (self.start or date.min) <= day <= (self.end or date.max)
 
 
-def check_table(files: AuditFiles, audit_uri: str) -> None:
-    """Raises InvalidRequest where no run has ever written, or nothing of it is left: rather a name mistyped."""
+def check_table(files: AuditFiles, audit_uri: str, *, may_begin: bool = False) -> None:
+    """Raises InvalidRequest where no run has ever written, or nothing of it is left: rather a name mistyped.
+
+    ``may_begin``: the parameter new_table would let the run be the first to write.
+    """
     folders = (name for name in files.folders() if name == RUNS or name.startswith(f"{PARTITION}="))
     if not any(True for folder in folders for _ in files.names(folder)):
-        raise InvalidRequest(f"audit_uri {audit_uri!r} holds no audit table: name the place that the runs were given")
+        begins = "; if no run has written to a table of this bucket yet, say new_table=True" if may_begin else ""
+        raise InvalidRequest(
+            f"audit_uri {audit_uri!r} holds no audit table: name the place that the runs were given{begins}"
+        )
 
 
 def _date_of(name: str) -> date | None:

@@ -19,10 +19,12 @@ from pyarrow import fs
 
 from recordings.errors import AuditDamaged
 from recordings.holds import cases_by_key
+from recordings.keys import contact_of
 from recordings.recording import Day
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
 from recordings.table.parquet import PANDAS_TYPES, arrow_schema
+from recordings.table.records import intended
 from recordings.table.rows import DESTROYED, STATES, TAG_LIMIT, AuditRow, Status
 
 STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
@@ -212,7 +214,7 @@ def final_recordings(
         frozenset((key, etag) for key, etag, _ in final),
         tuple(damaged),
         frozenset((key, etag) for key, etag, is_unprofitable in final if is_unprofitable),
-        destroyed_recordings(files, [day.date], only) if any(is_gone for *_, is_gone, _ in found) else {},
+        destroyed_recordings(files, [day.date], only) if damaged or any(is_gone for *_, is_gone, _ in found) else {},
         _cases(files, day.date, only) if any(is_held for *_, is_held in found) else {},
     )
 
@@ -227,13 +229,32 @@ def _cases(files: AuditFiles, day: date, only: Only) -> dict[str, frozenset[str]
 def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) -> dict[str, str]:
     """By key, of the recordings whose last state says that a run destroyed them: ``run <run_id> erased it on <date>``.
 
-    Where a file of a day cannot be read, the others of that day decide.
+    Where a file of a day cannot be read, the others of that day decide; but what the file's batch set out to destroy
+    counts as destroyed. Raises AuditDamaged where the batch's intent cannot be read either.
     """
     wanted = {"columns": [*STATE_COLUMNS, "run_id"], "filter": _filter(only)}
-    tables = [table for day in days for table in _readable(files, day, wanted)]
+    tables, set_out = list[pa.Table](), dict[str, str]()
+    for day in days:
+        readable, damaged = _readable(files, day, wanted)
+        tables += readable
+        set_out |= {key: said for name in damaged for key, said in _set_out_to_destroy(files, name, day, only)}
     rows = pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get) if tables else pd.DataFrame()
-    if rows.empty:
-        return {}
+    return set_out | ({} if rows.empty else _destroyed(rows))
+
+
+def _set_out_to_destroy(files: AuditFiles, name: str, day: date, only: Only) -> Iterator[tuple[str, str]]:
+    for each in intended(files, name):
+        if (
+            each.status in DESTROYED
+            and (each.bucket, each.recording_date) == (only.bucket, day)
+            and each.key.startswith(only.prefixes)
+            and (not only.keys or each.key in only.keys)
+            and (not only.contact_ids or contact_of(each.key) in only.contact_ids)
+        ):
+            yield each.key, f"run {each.run_id} set out to destroy it, and {name} cannot be read"
+
+
+def _destroyed(rows: pd.DataFrame) -> dict[str, str]:
     gone = current(rows)
     gone = gone[gone["status"].isin([str(each) for each in DESTROYED])]
     columns = zip(gone["key"], gone["status"], gone["run_id"], gone["state_at"], strict=True)
@@ -244,12 +265,12 @@ def _on(moment: Any) -> str:
     return "" if pd.isna(moment) else f" on {moment:%Y-%m-%d}"
 
 
-def _readable(files: AuditFiles, day: date, wanted: Mapping[str, Any]) -> list[pa.Table]:
+def _readable(files: AuditFiles, day: date, wanted: Mapping[str, Any]) -> tuple[list[pa.Table], list[str]]:
     rows = dataset_of(files, [day])
     try:
-        return [table_of(rows, **wanted)]
+        return [table_of(rows, **wanted)], []
     except AuditDamaged:
-        return _file_by_file(files, rows.files, wanted)[0]
+        return _file_by_file(files, rows.files, wanted)
 
 
 def _file_by_file(

@@ -15,16 +15,16 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
-from recordings.errors import Changed
+from recordings.errors import AuditDamaged, Changed
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.table.files import AuditFiles, digest_of, read_each
-from recordings.table.rows import ManifestFile
+from recordings.table.rows import ManifestFile, Status
 
 RUNS = "_runs"
 START, END, COVERED, LEFT = ".start.json", ".end.json", ".covered.json", ".left.json"
 ERASURE, ERASED = ".erasure.json", ".erased.json"  # a request to erase, and that it is finished
-CLOSED = ".done.json"  # of an intent, ".intent.json"
+INTENT, CLOSED = ".intent.json", ".done.json"  # of a batch of a job: what it set out to do, and that it is done
 
 T = TypeVar("T")
 
@@ -172,9 +172,25 @@ class ErasureRecord:
         return f"{self.start_date} to {self.end_date}" if self.start_date and self.end_date else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intended:
+    """What a batch of a job set out to make of one recording: of its intent, what shows which recordings it names."""
+
+    run_id: str
+    recording_date: date
+    bucket: str
+    key: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Intent:
+    rows: tuple[Intended, ...]
+
+
 _START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
 _END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
-_ERASURE_JSON = TypeAdapter(ErasureRecord)
+_ERASURE_JSON, _INTENT_JSON = TypeAdapter(ErasureRecord), TypeAdapter(_Intent)
 _NAMING_JSON = TypeAdapter(  # which run has finished the request, and of which days; or has done what another left
     Annotated[dict[Literal["finished_by", "only_days", "covered_by"], str], Field(min_length=1)]
 )
@@ -317,6 +333,27 @@ def record_erased(files: AuditFiles, request: ErasureRecord, run: Recorded) -> N
     with suppress(FileExistsError, Changed):  # locally, and in S3
         days = {"only_days": request.only_days} if request.only_days else {}
         _create(files, request.run_id + ERASED, {"finished_by": run.run_id, **days})
+
+
+def intended(files: AuditFiles, name: str) -> tuple[Intended, ...]:
+    """What the batch that wrote this file of the table set out to do; nothing if the file is of no job's batch.
+
+    Raises AuditDamaged where the intent cannot be read.
+    """
+    intent = f"{RUNS}/{'-'.join(PurePosixPath(name).stem.split('-')[:3])}{INTENT}"
+    try:
+        found = _parsed(_INTENT_JSON, files.read(intent))
+    except (FileNotFoundError, Changed):
+        return ()
+    if found is None:
+        raise AuditDamaged(intent, "it is not as some version of this software writes it")
+    return found.rows
+
+
+def erasures(files: AuditFiles, bucket: str) -> list[ErasureRecord]:
+    """The requests over this bucket that can be read, finished or not."""
+    read = (_erasure(name, data) for name, data in read_each(files, names_since(files, ERASURE)))
+    return [each for each in read if each and each.bucket == bucket]
 
 
 def open_erasures(files: AuditFiles, bucket: str) -> tuple[list[ErasureRecord], list[str]]:

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from flows.archive import archive_recordings
 from flows.erase import erase_recordings
 from flows.hold import hold_recordings
 from flows.reconcile import reconcile_audit
 from recordings.errors import InvalidRequest
 from recordings.jobs import erase
 from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
-from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket
-from tests.fixtures import Setting
+from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 CONTACT = "0aa0cc11-2b3d-4c5e-8f90-123456789abc"
@@ -35,7 +37,7 @@ KEYS = (
 )
 OF_CONTACT = [key.format(CONTACT) for key in KEYS]
 OF_OTHER = [key.format(OTHER) for key in KEYS]
-KEY = OF_CONTACT[0]
+KEY, COPY = OF_CONTACT[0], key_of(1)
 Erase = Callable[..., JobSummary]
 
 
@@ -50,8 +52,9 @@ def filled(bucket: Bucket) -> Bucket:
 
 @pytest.fixture
 def erase_(bucket: Bucket, audit_uri: str) -> Erase:
-    asked = {"contact_ids": [CONTACT], "case": CASE, "bucket": bucket.name, "audit_uri": audit_uri}
-    return lambda **more: erase_recordings(**{**asked, "prefixes": [PREFIX], "dry_run": False, **more})
+    asked: dict[str, Any] = {"contact_ids": [CONTACT], "case": CASE, "bucket": bucket.name, "audit_uri": audit_uri}
+    asked |= {"prefixes": [PREFIX], "dry_run": False, "new_table": True}
+    return lambda **more: erase_recordings(**{**asked, **more})
 
 
 @pytest.fixture
@@ -297,7 +300,7 @@ def test_a_case_that_only_the_table_knows_holds(
     if locks:
         lock(filled)
     where: dict[str, Any] = {"bucket": filled.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
-    hold_recordings(**where, keys=[KEY], case="2026-CV-1")
+    hold_recordings(**where, keys=[KEY], case="2026-CV-1", new_table=True)
     for version in filled.versions(KEY):
         take_away = _hold_version if locks else _tag_version
         take_away(filled, version["VersionId"], on=False)
@@ -384,3 +387,73 @@ def test_an_unversioned_bucket(unversioned_bucket: Bucket, audit_uri: str, erase
         unversioned_bucket.put(key, b"only")
     assert erase_(bucket=unversioned_bucket.name).counts == {"erased": len(KEYS)}
     assert {line[0] for line in unversioned_bucket.snapshot()} == set(OF_OTHER)
+
+
+@pytest.mark.parametrize("asked", [{}, {"dry_run": True}, {"contact_ids": None, "case": ""}])
+def test_a_place_without_a_table_is_refused(filled: Bucket, erase_: Erase, audit_uri: str, asked: Any) -> None:
+    """Its table may be elsewhere, and know of holds; and it would never learn what was erased."""
+    before = filled.snapshot()
+    with pytest.raises(InvalidRequest, match=r"holds no audit table: .* say new_table=True"):
+        erase_(new_table=False, **asked)
+    assert filled.snapshot() == before
+    assert not Path(audit_uri).exists()
+
+
+@pytest.fixture
+def erased(bucket: Bucket, erase_: Erase, archived: dict[str, str], audit_uri: str) -> Path:
+    """One of the archived recordings is erased, and back: its replacement as it was. Returns the file of its row."""
+    there = bucket.client.get_object(Bucket=bucket.name, Key=COPY)
+    summary = erase_(contact_ids=None, keys=[COPY])
+    bucket.put(COPY, there["Body"].read(), Metadata=there["Metadata"], Tagging="converted=True")
+    (file,) = (Path(audit_uri, name) for name in summary.manifest_files)
+    return file
+
+
+def archive_again(bucket: Bucket, audit_uri: str, **more: Any) -> dict[str, int]:
+    with pytest.raises(RunFailed) as failed:
+        archive_recordings(
+            bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY, **more
+        )
+    return dict(failed.value.summary.counts)
+
+
+@ON_MINISTACK
+def test_what_was_erased_is_not_archived_again_though_its_row_cannot_be_read(
+    bucket: Bucket, erased: Path, audit_uri: str, a_call: MakeCall
+) -> None:
+    """The intent says so; and without it, nothing of the day is archived."""
+    bucket.put(COPY, a_call(1, 1.0))
+    bucket.put(key_of(3), a_call(3, 1.0))
+    erased.write_bytes(erased.read_bytes()[:100])
+    before = bucket.snapshot()
+    intent = Path(audit_uri, "_runs", f"{erased.stem}.intent.json")
+    sound = intent.read_text()
+    intent.write_text(sound[:100])
+    assert archive_again(bucket, audit_uri) == {}
+    assert bucket.snapshot() == before
+    intent.write_text(sound)
+    assert archive_again(bucket, audit_uri) == {"archived": 1, "skipped": 1}
+    assert len(bucket.versions(COPY)) == 2
+    (reason,) = read_reasons(audit_uri, COPY, but=erased)
+    assert f"set out to destroy it, and recording_date={DAY}/{erased.name} cannot be read" in reason
+
+
+def read_reasons(audit_uri: str, key: str, but: Path) -> list[str]:
+    but.unlink()
+    rows = read_audit(audit_uri)
+    return list(rows[rows["key"].eq(key) & rows["status"].eq("skipped")]["reason"])
+
+
+@ON_MINISTACK
+def test_a_repair_rebuilds_no_row_of_what_was_to_be_erased(bucket: Bucket, erased: Path, audit_uri: str) -> None:
+    """Its row is lost, and a copy of the replacement is back, with its provenance."""
+    place: dict[str, Any] = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri}
+    before = erased.read_bytes()
+    erased.unlink()
+    summary = reconcile_audit(**place, start_date=DAY, end_date=DAY, repair=True)
+    assert (summary.counts, dict(summary.drifts)) == ({}, {"row-missing": 1})
+    (file,) = Path(audit_uri, "_differences").iterdir()
+    assert "nothing is mended, since run" in file.read_text()
+    erased.write_bytes(before)
+    with pytest.raises(JobFailed, match="resurrected"):
+        reconcile_audit(**place, start_date=DAY, end_date=DAY, repair=True)

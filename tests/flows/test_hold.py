@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ Hold = Callable[..., JobSummary]
 @pytest.fixture
 def hold(bucket: Bucket, audit_uri: str) -> Hold:
     where = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False, "case": "A"}
+    where["new_table"] = True
     return lambda **more: hold_recordings(**{**where, **more})
 
 
@@ -157,3 +159,21 @@ def test_a_mistyped_prefix_ends_a_hold_red(bucket: Bucket, archived: Any, hold: 
             hold(contact_ids=[CONTACT], prefixes=[wrong], **dates)
     assert set(held(bucket, audit_uri)) == {ANALYSIS}
     assert hold(contact_ids=[CONTACT], prefixes=["connect/"]).counts == {"held": 2}, "a folder above is no mistake"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"new_table": False}, "say new_table=True"),
+        ({"new_table": False, "dry_run": True}, "say new_table=True"),
+        ({"lift": True}, "name the place that the runs were given$"),
+    ],
+)
+def test_a_place_without_a_table_is_refused(
+    bucket: Bucket, archived: Any, hold: Hold, audit_uri: str, asked: Any, said: str
+) -> None:
+    """No other run would learn of the hold; and there is no hold to lift, whatever new_table says."""
+    mistyped, before = f"{audit_uri}x", bucket.snapshot()
+    with pytest.raises(InvalidRequest, match=said):
+        hold(audit_uri=mistyped, keys=[KEY], **asked)
+    assert (bucket.snapshot(), Path(mistyped).exists()) == (before, False)

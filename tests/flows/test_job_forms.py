@@ -48,10 +48,13 @@ def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None
         *("destination_uri", "bucket", "audit_uri"),
     ]
     assert expire == ["start_date", "end_date", "rules", "stop_above_percent", "dry_run", *PLACES]
-    assert erase == ["contact_ids", "keys", "case", "start_date", "end_date", "dry_run", "missing_ok", *PLACES]
+    assert erase == [
+        *("contact_ids", "keys", "case", "start_date", "end_date", "dry_run", "missing_ok", "new_table"),
+        *PLACES,
+    ]
     assert hold == [
         *("contact_ids", "keys", "start_date", "end_date", "run_id", "case", "lift", "dry_run", "missing_ok"),
-        *PLACES,
+        *("new_table", *PLACES),
     ]
     assert reconcile == ["start_date", "end_date", "repair", "prefixes", "bucket", "audit_uri"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.bucket import DAY, ON_BOTH_IN_FULL, ON_MINISTACK, Bucket, key_of
 from tests.faults import EVENT_HOLD, AddingProxy, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.expiring import KEEP_30, Archive
-from tests.recordings.tables import NOW
+from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, NOW
 
 pytestmark = [pytest.mark.slow, ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -160,14 +161,54 @@ def test_what_the_table_does_not_know_stays(archive: Archive) -> None:
     assert (archive.left(1), len(archive.left(2))) == ([], 1)
 
 
+def never_archived(archive: Archive, status: Status = Status.REJECTED, **properties: Any) -> str:
+    """One of two recordings; returns its version."""
+    answer = archive.bucket.put(KEY, b"not WAV", **properties)
+    row = replace(archive.archived(2), key=KEY, status=status, etag_before=answer["ETag"], version_before=None)
+    row = replace(row, version_after=None, etag_after=None, sha256_before=None, sha256_after=None, state_at=None)
+    archive.tell(row)
+    return str(answer["VersionId"])
+
+
 @pytest.mark.parametrize("status", [Status.SKIPPED, Status.REJECTED])
 def test_what_was_never_archived_goes_as_well(archive: Archive, status: Status) -> None:
-    answer = archive.bucket.put(KEY, b"not WAV")
-    row = replace(archive.archived(2), key=KEY, status=status, etag_before=answer["ETag"], version_before=None)
-    archive.tell(replace(row, version_after=None, etag_after=None, sha256_after=None, state_at=None))
+    """S3 stored no SHA-256 with it, so it is read for the certificate, but not in a dry run."""
+    version = never_archived(archive, status)
+    archive.expire(dry_run=True)
+    assert archive.store.requests["GetObject"] == 0
     assert archive.expire().counts == {"expired": 2}
     assert archive.left(1) == []
-    assert {row.key: row.version_before for row in archive.rows(Status.EXPIRED)}[KEY] == answer["VersionId"]
+    told = {row.key: row for row in archive.rows(Status.EXPIRED)}[KEY]
+    assert (told.version_before, told.sha256_before) == (version, sha256(b"not WAV").hexdigest())
+    assert archive.store.requests["GetObject"] == 1
+
+
+def test_the_certificate_has_the_hashes_of_both_versions_if_the_table_has_none(archive: Archive) -> None:
+    archive.tell(replace(archive.archived(1), sha256_before=None, sha256_after=None, started_at=NOW))
+    assert archive.expire().counts == {"expired": 1}
+    (told,) = archive.rows(Status.EXPIRED)
+    hashes = [sha256(each * 4).hexdigest() for each in (b"original", b"small")]
+    assert [told.sha256_before, told.sha256_after] == hashes
+
+
+def test_what_must_be_thawed_to_be_read_goes_and_the_row_says_so(archive: Archive) -> None:
+    never_archived(archive, StorageClass="DEEP_ARCHIVE")
+    assert archive.expire().counts == {"expired": 2}
+    told = {row.key: row for row in archive.rows(Status.EXPIRED)}[KEY]
+    assert told.sha256_before is None
+    assert "; its SHA-256 is not known: needs-thaw: " in str(told.reason)
+
+
+def test_what_cannot_be_read_for_its_certificate_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    never_archived(archive)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise StoreRefused("AccessDenied: no")
+
+    monkeypatch.setattr(archive.store, "read", refused)
+    ended = archive.expire()
+    assert (ended.counts, ended.reasons) == ({"expired": 1, "failed": 1}, {"refused": 1})
+    assert archive.left(1)
 
 
 def test_what_only_failed_stays(archive: Archive) -> None:
@@ -184,17 +225,71 @@ def test_what_vanished_is_told(archive: Archive) -> None:
     assert archive.expire().reasons == {"vanished": 1}
 
 
-def test_what_a_lifecycle_rule_deletes_is_no_difference(archive: Archive) -> None:
+def one_vanished(archive: Archive, **rule: Any) -> None:
+    """One of two recordings, in a bucket with this lifecycle rule, whose days are over unless it says otherwise."""
     row, _ = archive.archived(1), archive.archived(2)
-    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 9}}
+    days = {"Expiration": {"Days": 9}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": ""}, **days, **rule}
+    if not rule["NoncurrentVersionExpiration"]:
+        del rule["NoncurrentVersionExpiration"]
     archive.bucket.client.put_bucket_lifecycle_configuration(
         Bucket=archive.bucket.name, LifecycleConfiguration={"Rules": [rule]}
     )
     for version in (row.version_before, row.version_after):
         archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=version)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"Filter": {"Tag": {"Key": "converted", "Value": "True"}}},
+        {"Filter": {"ObjectSizeGreaterThan": (ARCHIVED.bytes_after or 0) - 1}},
+        {"Expiration": {"Date": datetime(2026, 1, 30, tzinfo=UTC)}},
+    ],
+)
+def test_what_a_lifecycle_rule_may_have_deleted_is_no_difference(archive: Archive, rule: dict[str, Any]) -> None:
+    one_vanished(archive, **rule)
     ended = archive.expire(stop_above_percent=0.0)
     assert (ended.counts, ended.problems) == ({"expired": 1}, [])
-    assert ended.expiry.notes == ["1 recording had been deleted before, as the bucket's lifecycle rules say"]
+    said = "1 recording vanished before; the bucket's lifecycle rules may have deleted what vanished"
+    assert ended.expiry.notes == [said]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"Expiration": {"Days": 36500}},
+        {"Filter": {"Tag": {"Key": "retention", "Value": "short"}}},
+        {"Filter": {"Prefix": "connect/other/"}},
+        {"Filter": {"ObjectSizeGreaterThan": ARCHIVED.bytes_after}},
+        {"Status": "Disabled"},
+        {"NoncurrentVersionExpiration": {}},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 36500}},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 1}},
+    ],
+)
+def test_what_no_lifecycle_rule_can_have_deleted_stops_the_run(archive: Archive, rule: dict[str, Any]) -> None:
+    one_vanished(archive, **rule)
+    ended = archive.expire(stop_above_percent=49.9)
+    assert (ended.counts, ended.expiry.notes) == ({}, [])
+    assert "1 of 2 recordings (50.0 %) do not stand as the audit table says" in ended.problems[0]
+    assert archive.left(2)
+
+
+def test_a_lifecycle_rule_counts_from_the_last_writing(archive: Archive) -> None:
+    """The release of the original writes nothing; what was never archived may be as old as the call."""
+    one_vanished(archive, Expiration={"Days": 100})
+    (row,) = [row for row in archive.rows() if row.key == KEY]
+    released = row.state_at + timedelta(days=90) if row.state_at else None
+    archive.tell(replace(row, status=Status.RELEASED, original_kept=False, state_at=released))
+    skipped = replace(row, key=key_of(3), status=Status.SKIPPED, etag_before='"e"', version_before=None, state_at=None)
+    archive.tell(replace(skipped, version_after=None, etag_after=None))
+    ends = {1: ARCHIVED_AT.date() + timedelta(days=101), 3: DAY + timedelta(days=101)}
+    for today in (ends[3] - timedelta(days=1), ends[3], ends[1], ends[1] + timedelta(days=1)):
+        ended = archive.expire(today=today, dry_run=True)
+        gone = {1: today > ends[1], 3: today >= ends[3]}
+        assert ended.reasons.get("vanished", 0) == 2 - sum(gone.values()), today
 
 
 @pytest.mark.slow
@@ -628,3 +723,30 @@ def test_a_prefix_that_nothing_has_is_named_with_its_rule(archive: Archive) -> N
     right = RetentionRule(prefix="connect/acme/", keep_days=None)
     ended = archive.expire((right, *KEEP_30), dry_run=True)
     assert (ended.counts, ended.expiry.notes) == ({}, [])
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_tag_that_decided_nothing_is_named_with_its_rule(archive: Archive, dry_run: bool) -> None:
+    """S3 tells capitals and small letters apart, and the next rule deletes what this rule was to keep."""
+    archive.archived(1, Tagging="retention=long")
+    archive.archived(2)
+    mistyped = (RetentionRule(tag="Retention=long", keep_days=None), *RULES)
+    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run: correct it if it is mistyped"
+    ended = archive.expire(mistyped, dry_run=dry_run)
+    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [noted])
+    assert archive.expire(RULES).expiry.notes == []
+
+
+def test_a_tag_whose_recordings_were_looked_at_before_is_no_reason_for_a_note(archive: Archive) -> None:
+    archive.archived(1, Tagging="retention=long")
+    assert archive.expire(RULES).expiry.notes == []
+    archive.archived(2)
+    ended = archive.expire(RULES)
+    assert (ended.counts, ended.expiry.notes) == ({"expired": 1}, [])
+    assert archive.expire(RULES).expiry.notes == []
+
+
+def test_an_earlier_rule_that_is_new_covers_what_another_one_kept(archive: Archive) -> None:
+    archive.archived(1, Tagging="retention=long")
+    assert archive.expire(RULES).reasons == {"in-retention": 1}
+    assert archive.expire((RetentionRule(prefix="connect/", keep_days=10), *RULES)).counts == {"expired": 1}

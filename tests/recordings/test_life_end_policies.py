@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from tests.fixtures import MakeCall, PlanRun
 pytestmark = pytest.mark.slow
 POLICIES = Path(__file__).parents[2] / "deployments" / "policies"
 CASE = "2026-CV-1"
+DATE = datetime(2026, 1, 20, tzinfo=UTC)
 SEALED = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:aws:kms:us-east-1:000000000000:key/k"}
 KINDS_OF_BUCKETS = ("locking", "versioned", "unversioned")
 DEEDS = {kind: traits.done for kind, traits in TRAITS.items() if traits.trace and traits.done}
@@ -202,14 +203,14 @@ def all_there_is_to_do(make_world: Any, pool: Pool, policy: str) -> Iterator[Wor
     dead_runs(world)
     yield world, lambda world: settle_all(world, pool)
     if policy == "expire":
-        world = make_world("versioned")
+        world = make_world("unversioned")
         deleted_by_lifecycle(world, world.rows.pop())
         yield world, lambda world: expire(world, pool)
 
 
 def deleted_by_lifecycle(world: World, row: AuditRow) -> None:
     client, name = world.recordings.client, world.recordings.name
-    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": PREFIX}, "Expiration": {"Days": 9}}
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": PREFIX}, "Expiration": {"Date": DATE}}
     client.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": [rule]})
     for version in world.recordings.versions(row.key):
         client.delete_object(Bucket=name, Key=row.key, VersionId=version["VersionId"])

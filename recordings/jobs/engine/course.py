@@ -23,8 +23,11 @@ def begin(
     """
     if job.traits.deletes_versions:
         check_may_delete(deleting())
-    if job.traits.relies_on_table and not job.repair:  # a repair may rewrite a lost table
-        check_table(files, job.audit_uri)
+    may_begin = job.traits.may_begin_table
+    if job.traits.relies_on_table and not (
+        job.repair or (may_begin and job.new_table)
+    ):  # a repair may rewrite a lost one
+        check_table(files, job.audit_uri, may_begin=may_begin)
     if job.is_recorded:
         record_start(files, job, circumstances=circumstances())
 

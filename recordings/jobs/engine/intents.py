@@ -24,10 +24,9 @@ from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
-from recordings.table.records import CLOSED, END, RUNS, Kind, record_done, run_ids
+from recordings.table.records import CLOSED, END, INTENT, RUNS, Kind, record_done, run_ids
 from recordings.table.rows import DESTROYED, EVENTS, STATES, AuditRow, BatchRows, ManifestFile, Status
 
-_INTENT = ".intent.json"
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
@@ -65,7 +64,7 @@ def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditR
         days=tuple(sorted({row.recording_date for row in batch.rows})),
         rows=tuple(rows),
     )
-    files.create(f"{RUNS}/{intent.name}{_INTENT}", json.dumps(asdict(intent), indent=1, default=str).encode())
+    files.create(f"{RUNS}/{intent.name}{INTENT}", json.dumps(asdict(intent), indent=1, default=str).encode())
     return intent
 
 
@@ -227,8 +226,8 @@ def damaged_intents(files: AuditFiles) -> list[str]:
 
 def _open(files: AuditFiles) -> Mapping[str, Intent | None]:
     names = set(files.names(RUNS))
-    stems = (name.removesuffix(_INTENT) for name in sorted(names) if name.endswith(_INTENT))
-    return {stem + _INTENT: _read(files.read(stem + _INTENT)) for stem in stems if stem + CLOSED not in names}
+    stems = (name.removesuffix(INTENT) for name in sorted(names) if name.endswith(INTENT))
+    return {stem + INTENT: _read(files.read(stem + INTENT)) for stem in stems if stem + CLOSED not in names}
 
 
 def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:

@@ -46,6 +46,7 @@ class Job(Selection):
     grace_days: int
     grace_days_read_back: int  # of recordings that were read back and decoded in full
     repair: bool
+    new_table: bool = False  # the job may be the first to write to the audit table
     dry_run: bool
     include_held: bool = False  # a restore also brings back what is under a hold
     started_at: datetime
@@ -110,6 +111,7 @@ def plan_job(
     grace_days: int | None = None,
     grace_days_read_back: int | None = None,
     repair: bool = False,
+    new_table: bool = False,
     dry_run: bool = False,
     include_held: bool = False,
     keys: Sequence[str] | None = None,
@@ -150,6 +152,7 @@ def plan_job(
         grace_days=grace,
         grace_days_read_back=grace_read_back,
         repair=repair,
+        new_table=new_table,
         dry_run=dry_run,
         include_held=include_held,
         started_at=started_at,

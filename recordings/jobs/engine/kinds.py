@@ -40,7 +40,8 @@ class Traits:
     has_rules: bool = False  # looks at retention rules
     needs_rules: bool = False  # does nothing without them
     has_grace: bool = False  # originals stay for grace_days; a record says when the next job has to look again
-    relies_on_table: bool = False  # refuses to start with a damaged audit table, unless it repairs the table
+    relies_on_table: bool = False  # refuses to start without an audit table, unless it repairs the table
+    may_begin_table: bool = False  # may be the first to write to the table, if its parameter new_table says so
     deletes_versions: bool = False
     brings_back: bool = False  # needs the original, and finds it by provenance if the table does not know the bucket
     original_is_after: bool = False  # the columns *_after of a row that is done describe the original
@@ -95,6 +96,8 @@ TRAITS: Mapping[Kind, Traits] = {
         ways_to_select="contact_ids or keys",
         dry_run_must_select=True,
         asks_bucket=True,
+        relies_on_table=True,
+        may_begin_table=True,
         deletes_versions=True,
         resumes=True,
         done=Status.ERASED,
@@ -109,6 +112,8 @@ TRAITS: Mapping[Kind, Traits] = {
         dry_run_must_select=True,
         asks_bucket=True,
         wants_all=True,
+        relies_on_table=True,
+        may_begin_table=True,
         done=Status.HELD,
         trace=trace_of_hold,
     ),

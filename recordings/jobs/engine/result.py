@@ -23,8 +23,8 @@ class JobResult:
     """The result of one batch of a job. A plain class, as Batch is."""
 
     __slots__ = (
-        *("again", "counts", "done", "due", "failures", "files", "reading", "reasons", "rules", "size_bytes"),
-        "usd_month",
+        *("again", "counts", "decided", "done", "due", "failures", "files", "reading", "reasons", "rules"),
+        *("size_bytes", "usd_month"),
     )
 
     def __init__(
@@ -44,6 +44,7 @@ class JobResult:
         self.counts = Counter(row.status.value for row in rows)
         self.reasons = Counter(code_of(row.reason) for row in rows if row.reason)
         self.rules = Counter(rule for row in done if (rule := rule_of(row.reason)))
+        self.decided = {rule for row in rows if (rule := rule_of(row.reason))}
         self.size_bytes = freed.size_bytes if freed else sum(original_of(row)[0] for row in by_us)
         self.usd_month = freed.usd_month if freed else sum(month_of(row) for row in by_us)
         self.due = due_by_date(waiting)
@@ -79,6 +80,7 @@ class JobSums:
     def __init__(self, job: Job) -> None:
         self._job = job
         self.counts, self.reasons, self.rules = Counter[str](), Counter[str](), Counter[str]()
+        self.decided = set[str]()  # the retention rules that decided about a recording
         self.size_bytes, self.usd_month, self.unrecorded = 0, 0.0, 0
         self.reading = Reading()
         self.due: dict[date, Due] = {}
@@ -103,6 +105,7 @@ class JobSums:
         self.counts += result.counts
         self.reasons += result.reasons
         self.rules += result.rules
+        self.decided |= result.decided
         self.reading += result.reading
         self.size_bytes += result.size_bytes
         self.usd_month += result.usd_month
