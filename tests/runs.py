@@ -86,4 +86,5 @@ def erase_and_tell(env: dict[str, str], began: Any, counts: Any, bucket: str, au
 def erase(bucket: str, audit_uri: str, contact: str) -> Any:
     """The same in this process."""
     asked: dict[str, Any] = {"contact_ids": [contact], "case": "2026-GDPR-1"} if contact else {}
-    return erase_recordings(bucket=bucket, audit_uri=audit_uri, prefixes=[PREFIX], dry_run=False, **asked)
+    asked |= {"dry_run": False, "new_table": True}
+    return erase_recordings(bucket=bucket, audit_uri=audit_uri, prefixes=[PREFIX], **asked)
