@@ -13,7 +13,7 @@ from recordings.errors import InvalidRequest
 
 RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
 EXAMPLE = '[{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
-IN_RETENTION = f"in-{RETENTION}"  # of a row that such a rule keeps
+IN_RETENTION = "in-retention"  # of a row that such a rule keeps
 _DECIDED = (f"{RETENTION}: kept ", f"{IN_RETENTION}: kept ")
 
 

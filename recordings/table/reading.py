@@ -222,7 +222,7 @@ def final_recordings(
 def _cases(files: AuditFiles, day: date, only: Only) -> dict[str, frozenset[str]]:
     """By key, the cases that hold recordings of the day, as the files say that can be read."""
     told = _filter(replace(only, statuses=(Status.HELD, Status.LIFTED)))
-    tables = _readable(files, day, {"columns": ["key", "status", "reason", "started_at"], "filter": told})
+    tables, _ = _readable(files, day, {"columns": ["key", "status", "reason", "started_at"], "filter": told})
     return cases_by_key(pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get)) if tables else {}
 
 

@@ -51,7 +51,7 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
         rule = min(rule, transition + early(kept.age_days) + keeping(kept.size_bytes, there, months))
 
     def release_and_reconciliation() -> float:
-        return float((2 + 1 + 1) * there["read_per_1000"] / 1000 + here["read_per_1000"] / 1000)
+        return float((2 + 1 + 1) * there["read_per_1000"] / 1000 + (1 + 1) * here["read_per_1000"] / 1000)
 
     heads = 1 if kept.storage_class in ("GLACIER_IR", "STANDARD_IA", "ONEZONE_IA") else 0
     requests = (

@@ -69,6 +69,7 @@ def _texts(node: ast.AST) -> Iterator[ast.AST]:
                     | "WAS_DESTROYED"
                     | "PARTLY"
                     | "MARKER_LEFT"
+                    | "IN_RETENTION"
                     | "CASE"
                 )
             ],
