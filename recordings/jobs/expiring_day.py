@@ -177,8 +177,7 @@ class _Comparison:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
         is_there = any(not version.is_marker for version in versions)
         row = told.rows.get(key)
-        may_have_expired = row and not has_marker_left(row) and self._may_have_expired(row, told.written.get(key))
-        if not is_there and (row is None or may_have_expired):
+        if not is_there and (row is None or self._may_have_expired(row, told.written.get(key))):
             self.gone_by_lifecycle += row is not None
             return None
         try:
@@ -203,6 +202,8 @@ class _Comparison:
 
         Of its tags, only the one is known that a run has set. What no run wrote may be as old as the call.
         """
+        if has_marker_left(row):
+            return False
         newest = row.after if row.status in STATES else row.before
         stored = Stored(
             key=row.key,
