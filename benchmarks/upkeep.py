@@ -216,6 +216,10 @@ class StandIn:
         """The tags that archiving set."""
         return {"converted": "True"}
 
+    def versioning(self) -> Mapping[str, str]:
+        """S3's answer for a versioned bucket."""
+        return {"Status": "Enabled"}
+
 
 def _version(row: Mapping[str, Any], which: str) -> Version:
     return Version(

@@ -419,7 +419,7 @@ def test_one_object_that_never_arrives_costs_itself(
     setting: Setting,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setting(PATIENCE_S=0)
+    setting(PATIENCE_S=0, MAX_ATTEMPTS=1)
     slow_down = S3Error(status=503, code="SlowDown", message="Please reduce your request rate.")
     proxy = ErrorProxy(s3.url, slow_down, lambda asked: asked.operation == "GetObject" and asked.key == KEY)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:

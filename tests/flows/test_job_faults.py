@@ -269,7 +269,7 @@ def test_what_a_check_cannot_see_is_no_loss(
     code: str,
 ) -> None:
     """It fails for this recording alone, and the next check finds it intact."""
-    setting(PATIENCE_S=0)
+    setting(PATIENCE_S=0, MAX_ATTEMPTS=1)
     with through(refusing(method, contact(1), status=status, code=code)), pytest.raises(JobFailed) as failed:
         check(bucket, audit_uri, sample_percent=100)
     summary = failed.value.summary

@@ -13,11 +13,10 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed, JobSummary
-from recordings.settings import settings
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -212,10 +211,11 @@ def test_a_restored_recording_is_out_of_it(
 
 @ON_MINISTACK
 def test_the_question_for_mfa_waits_for_s3(
-    bucket: Bucket, archived: dict[str, str], release: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archived: dict[str, str], release: Any, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Longer than botocore's own attempts do."""
-    attempts = settings().max_attempts
+    """Longer than botocore's own attempts do, which are two here."""
+    attempts = 2
+    setting(MAX_ATTEMPTS=attempts)
     error = S3Error(status=503, code="SlowDown", message="")
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "GetBucketVersioning", times=attempts)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:

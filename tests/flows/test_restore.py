@@ -17,13 +17,12 @@ from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.keys import contact_of
-from recordings.settings import settings
 from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall
+from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
@@ -377,12 +376,19 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
 
 
 def test_a_listing_waits_for_s3(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    archive_day: Any,
+    restore: Any,
+    a_call: MakeCall,
+    tmp_path: Path,
+    setting: Setting,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Longer than botocore's own attempts do."""
+    """Longer than botocore's own attempts do, which are two here."""
     bucket.put(key_of(1), a_call())
     archive_day()
-    attempts = settings().max_attempts
+    attempts = 2
+    setting(MAX_ATTEMPTS=attempts)
     error = S3Error(status=503, code="SlowDown", message="")
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "ListObjectsV2", times=attempts)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
