@@ -155,9 +155,19 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real Prefect server of the locked versions, and this process as its client."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
         os.environ.update(server.env)  # for processes that tests start
-        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_HOME,
+            temporary_settings,
+        )
 
-        with temporary_settings({PREFECT_API_URL: f"{server.url}/api", PREFECT_HOME: Path(server.env["PREFECT_HOME"])}):
+        here = {
+            PREFECT_API_URL: f"{server.url}/api",
+            PREFECT_HOME: Path(server.env["PREFECT_HOME"]),
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # each run's end would wait for its thread to wake up, for a second
+        }
+        with temporary_settings(here):
             yield server
             tell_the_rest()
 
