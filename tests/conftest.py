@@ -165,7 +165,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         here = {
             PREFECT_API_URL: f"{server.url}/api",
             PREFECT_HOME: Path(server.env["PREFECT_HOME"]),
-            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # each run's end would wait for its thread to wake up, for a second
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # the end of each run waits for its thread, up to a second
         }
         with temporary_settings(here):
             yield server
