@@ -146,12 +146,12 @@ def _checked(store: DeletingStore, row: AuditRow) -> Checked:
         raise Changed("gone", "no version of it is left")
     removables = tuple(removable(store, version) for version in ordered)
     stored = next((each.stored for each in reversed(removables) if each.stored), None)
-    newest = ordered[-1]
+    newest, written_at = ordered[-1], max(version.last_modified for version in ordered)
     erased = replace(
         row,
         status=Status.ERASED,
         version_before=stored.version_id if stored else newest.version_id,
-        state_at=stored.answered_at if stored else datetime.now(UTC),
+        state_at=max(stored.answered_at if stored else datetime.now(UTC), written_at + timedelta(microseconds=1)),
         finished_at=datetime.now(UTC),
     )
     return Checked(row=erased, removables=removables, newest=(newest.version_id, newest.etag))

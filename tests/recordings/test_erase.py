@@ -48,6 +48,20 @@ class Model:
         return {Status.ERASED: 1}
 
 
+def test_an_erasure_comes_after_what_was_written_in_the_same_second(bucket: Bucket, tmp_path: Path) -> None:
+    """Some servers list fractions of a second, and S3's clock in answers has none."""
+    keys, files = [key_of(n) for n in range(5)], LocalFiles(tmp_path / "a")
+    written = {key: (bucket.put(key, b"new"), bucket.versions(key)[0]["LastModified"])[1] for key in keys}
+    job = plan_job(
+        Kind.ERASE, bucket=bucket.name, audit_uri=str(tmp_path / "a"), prefixes=[PREFIX], keys=keys, case="1"
+    )
+    [batch] = batches_of(rows_of_keys(keys, job, reason_of("1")))
+    erase_batch(DeletingStore(bucket.name, Settings()), files, batch, job, Pool(2, Budget(1024)))
+    rows = read_audit(str(tmp_path / "a")).set_index("key")
+    assert rows["status"].eq("erased").all()
+    assert all(rows.loc[key, "state_at"] > at for key, at in written.items())
+
+
 @pytest.mark.slow
 @pytest.mark.s3_servers("seaweed")  # ministack does not show the tags of what lies below a delete marker
 def test_any_history(bucket: Bucket, tmp_path: Path) -> None:
