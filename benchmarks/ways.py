@@ -32,7 +32,7 @@ from recordings.s3.objects import Sight
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
-from recordings.table.rows import BatchRows
+from recordings.table.rows import BatchRows, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 
@@ -49,9 +49,10 @@ def ours(bucket: str, day: date) -> None:
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:
                 tagged = list(batches.map(lambda batch: _through_all_stages(store, batch, run), wave))
+            left = [row for batch in tagged for row in batch.rows if row.status is not Status.ARCHIVED]
+            if left:
+                raise RuntimeError(f"{len(left)} recordings were not archived: {left[0].status}, {left[0].reason}")
             ledger.enter_wave(number, wave, [tagged], last=number == len(plan.waves))
-        if ledger.failures:
-            raise RuntimeError(f"{len(ledger.failures)} recordings were not archived: {ledger.failures[0].reason}")
 
 
 def by_flow(bucket: str, day: date) -> None:
@@ -84,6 +85,7 @@ def planned(bucket: str, day: date, audit_uri: str) -> Run:
         profile="alaw-mono",
         storage_class=STORAGE_CLASS,
         dry_run=False,
+        archive_unprofitable=True,  # short calls cost more archived, and a run leaves them alone otherwise
         overwrite_converted=False,
         include_held=False,
         accept=[],
