@@ -30,6 +30,7 @@ WINDOW = 4 * HOP  # 20 ms
 QUARTER = 50  # hops, of a second
 VOICE, NO_DC = np.float32(0.9), np.float32(1 - 6.3 * 3 / 8_000)  # high-passes at 130 Hz, and at 3 Hz as in libopus
 PACKETS = 4  # hops, two packets: as far as a step reaches
+END = 16  # frames, 2 ms
 MAX_MISSING = 8  # frames, at the end: ffmpeg's own decoder leaves out up to three, and counts late by one
 LEAST_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
 NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
@@ -59,11 +60,11 @@ class Limits:
     worst_error: float
     whole_error: float  # energy of the error by that of the source, in all
     least_kept: float  # of the energy of any 10 ms that stand out
-    end_error: float  # as ``worst_error``, of the last 5 ms
+    end_error: float  # as ``worst_error``, of the last 2 ms
 
 
 LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, end_error=math.inf)
-STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, end_error=0.3)  # from ``MORE_BITS_PER_S`` on
+STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, end_error=0.4)  # from ``MORE_BITS_PER_S`` on
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -343,15 +344,12 @@ class _Judgement:
                 self._require(correlation >= LEAST_BESIDE_RUMBLE, 0, channel, "is another sound, beside loud low sound")
 
     def _check_end(self, piece: _Piece) -> None:
-        """The last 5 ms, which windows of 20 ms count among what is right before them."""
-        source, error = (
-            (each[-HOP:].astype(float) ** 2).sum(axis=0) for each in (piece.source, piece.result - piece.source)
-        )
-        loudest = piece.hops[-NEAR:].max(axis=0)
-        allowed = self._limits.end_error * (source + 0.1 * loudest[:, 0] + 0.01 * loudest[:, 3] + HOP)
-        for channel in range(len(error)):
-            is_right = error[channel] <= allowed[channel]
-            self._require(is_right, len(piece.source) - HOP, channel, "errs too much at its end")
+        """The last 2 ms, which windows of 20 ms count together with what is right before them."""
+        source, error = (_powers(each[-END:]) for each in (piece.source, piece.result - piece.source))
+        loudest = piece.hops[-NEAR:].max(axis=0) / HOP
+        allowed = self._limits.end_error * (source + 0.1 * loudest[:, 0] + 0.01 * loudest[:, 3] + 1)
+        for channel, is_right in enumerate(error <= allowed):
+            self._require(bool(is_right), max(0, len(piece.source) - END), channel, "errs too much at its end")
 
     def _sample(self, before: _Piece | None, piece: _Piece, *, is_last: bool) -> None:
         """Keep the loudest second of each channel, and compare it at the end of a stretch."""
@@ -408,6 +406,11 @@ def _told(kept: float) -> float | None:
 
 def _power(samples: Floats) -> float:
     return float(samples @ samples) / len(samples)
+
+
+def _powers(samples: Floats) -> Sums:
+    """Of each channel."""
+    return np.asarray((samples.astype(float) ** 2).mean(axis=0))
 
 
 def _loudest_near(energies: Sums) -> Sums:
