@@ -731,9 +731,9 @@ def test_a_tag_that_decided_nothing_is_named_with_its_rule(archive: Archive, dry
     archive.archived(1, Tagging="retention=long")
     archive.archived(2)
     mistyped = (RetentionRule(tag="Retention=long", keep_days=None), *RULES)
-    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run: correct the rule if it is mistyped"
+    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run"
     ended = archive.expire(mistyped, dry_run=dry_run)
-    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [noted])
+    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [f"{noted}: correct the rule if it is mistyped"])
     assert archive.expire(RULES).expiry.notes == []
 
 

@@ -169,7 +169,7 @@ def test_another_run_that_probes_at_the_same_moment(
         assert "conditional-writes-refused" not in codes(store)
         assert left == [0]
         left[0] = 99
-        with pytest.raises(StoreUnavailable, match="others wrote .* each time"):
+        with pytest.raises(StoreUnavailable, match=r"others wrote .* each time"):
             find_conditional_writes(store, PREFIX)
 
 
