@@ -18,7 +18,7 @@ LENGTHS = {"5 min": 5.0, "10 s": 1 / 6}  # minutes
 
 
 def main() -> None:
-    print(f"| | CPU each | CPU | compute | requests | at S3's rate | by {TASKS} tasks | tasks S3 bears |")
+    print(f"| | CPU each | CPU | compute | requests | at S3's rate | by {TASKS} tasks | tasks to reach that rate |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for length, minutes in LENGTHS.items():
         cpu_s = CPU_S_PER_RECORDING + CPU_S_PER_MINUTE * minutes

@@ -137,7 +137,7 @@ def _without_second_endpoint(
         if error.response["Error"]["Code"] not in _DENIED:
             raise
         raise StackFailed(
-            f"whether the route tables have an S3 gateway endpoint already is not known: {error}. "
+            f"it is not known whether the route tables already have an S3 gateway endpoint: {error}. "
             "Grant this role ec2:DescribeVpcEndpoints, or leave RouteTableIds out"
         ) from error
     for table in asked:

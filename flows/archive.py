@@ -40,34 +40,33 @@ def archive_recordings(
     archive_unprofitable: bool = False,
     shard: Words = "",
 ) -> RunSummary:
-    """Each recording of the window ends provably converted or untouched, with a row in the audit table.
+    """Each recording of the window ends up provably converted or untouched, with a row in the audit table.
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         dry_run: Only say what would be done, and what it would save and cost. Nothing is written.
-        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty:
-            none.
+        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty: none.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
             that end in .wav.
         storage_class: The S3 storage class of the converted recordings.
         overwrite_converted: Convert again recordings that are already converted, always from their originals.
-        min_age_days: Calls more recent than this many days are left alone.
+        min_age_days: Calls less than this many days old are left alone.
         lookback_days: How many days to look at where start_date is empty.
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
-        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
+        archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.
 
     Returns:
         The run's summary, if every recording is accounted for and none failed.
 
     Raises:
-        RunFailed: Something failed; carries the summary. Rows and record are written all the same.
+        RunFailed: Something failed. Carries the summary; rows and record are written all the same.
         InvalidRequest: The parameters or the bucket do not permit the run. Nothing was touched.
         StoreRefused: No such bucket, or no permission. Nothing was touched.
     """

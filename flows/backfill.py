@@ -55,25 +55,24 @@ def backfill_recordings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls.
         end_date: Last UTC day of calls.
         dry_run: Only say which days are left, and what archiving them would save and cost. Nothing is written.
         max_parallel: How many days are archived at once.
-        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty:
-            none.
+        accept: Codes of the risks found by preflight that you accept, such as retention-restarts. Empty: none.
         include_held: Also archive recordings under legal hold; their replacements are held, too.
         profile: The format to convert to. flac-stereo and opus-dual put FLAC and Opus, not WAV, under keys
             that end in .wav.
         storage_class: The S3 storage class of the converted recordings.
-        min_age_days: Calls more recent than this many days are left alone.
+        min_age_days: Calls less than this many days old are left alone.
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
-        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
-        shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
-        deployment: Starts a run for each day, like archive-recordings/archive-day. Empty: this run archives the days
-            itself, one after the other.
+        archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
+        shard_above: A day with more recordings than this is split into runs by the first letters of contact ids.
+        deployment: The deployment to run for each day, like archive-recordings/archive-day. Empty: this run archives
+            the days itself, one after the other.
 
     Returns:
         The summary over all days, if all are finished; in a dry run, what is left to do.

@@ -1,4 +1,4 @@
-"""Erase all that a bucket holds of a contact. Runs under a role of its own."""
+"""Erase everything in a bucket that belongs to a contact. Runs under a role of its own."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -35,25 +35,25 @@ def erase_recordings(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Delete everything that the bucket holds of a contact: recordings, redacted copies, transcripts and analyses.
+    """Delete everything in the bucket that belongs to a contact: recordings, redacted copies, transcripts and analyses.
 
     All versions are deleted for good. Objects under a legal hold or a lock wait for a later run that you start
     without contacts and keys: such a run takes up the requests that are not finished. A request stays open for a
-    week at least, so that a transcript that is written late goes, too.
+    week at least, so that a transcript that is written late is deleted, too.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: none; if keys is empty, too, the run only
             takes up earlier requests.
         keys: Keys of further objects to erase, whatever their names say. Empty: none.
         case: A name for this request, such as 2026-GDPR-0031. Each row names it.
-        start_date: First UTC day of the calls, if it is known: with both days, only the folders of these days and of
-            the days beside them are listed, and what lies in other folders stays. Empty: everything below the prefixes
-            is listed.
-        end_date: Last UTC day of the calls. Empty: it is not known.
+        start_date: First UTC day of the calls, if you know it. If you give both days, the run lists only the folders
+            of these days and of the days beside them, and objects in other folders stay. Empty: the run lists
+            everything below the prefixes.
+        end_date: Last UTC day of the calls. Empty: you do not know it.
         dry_run: Only say what would be erased, and delete nothing. Switch it off to erase.
-        missing_ok: Succeed even if the bucket has nothing of a contact or under a key.
-        new_table: Begin the audit table at audit_uri if no run has written there yet. Otherwise such an audit_uri is
-            refused, since it may be mistyped: the table says which cases hold an object.
+        missing_ok: Succeed even if the bucket has nothing for a contact or under a key.
+        new_table: Begin the audit table at audit_uri if no run has written there yet. If this is off, the run refuses
+            such an audit_uri, since it may be mistyped: the table says which cases hold an object.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too.
         bucket: The bucket that Amazon Connect writes to.
@@ -63,7 +63,7 @@ def erase_recordings(
         The summary: what was erased, and what has to wait, by reason.
 
     Raises:
-        JobFailed: Something could not be erased, or nothing was found of a contact or under a key. Carries the summary.
+        JobFailed: Something could not be erased, or nothing was found for a contact or key. Carries the summary.
         InvalidRequest: A parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

@@ -36,15 +36,15 @@ def estimate_savings(
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
         audit_uri: The audit table, which need not exist yet: recordings that earlier runs accounted for are left out.
         start_date: First UTC day of calls. Empty: as many days as lookback_days says, up to end_date.
         end_date: Last UTC day of calls. Empty: min_age_days before the day for which the run is scheduled.
         profile: The format that recordings would be converted to.
         storage_class: The S3 storage class of the converted recordings.
-        min_age_days: Calls more recent than this many days would be left alone.
+        min_age_days: Calls less than this many days old would be left alone.
         lookback_days: How many days to look at where start_date is empty.
-        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
+        archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
 
     Returns:
         The forecast.

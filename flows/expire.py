@@ -33,19 +33,19 @@ def expire_recordings(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Delete each recording whose retention has ended, with all its versions, and certify this in the audit table.
+    """Delete each recording whose retention has ended, with all its versions, and certify the destruction in a row.
 
     Retention counts in whole UTC days after the day of the call. A recording stays if any version of it is under a
-    legal hold, locked or tagged archive=exempt, if a case holds it, or if it is not what the table says.
+    legal hold, locked or tagged archive=exempt, if a case holds it, or if it differs from the audit table.
     Analyses and transcripts stay, too.
 
     Args:
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         rules: How long recordings are kept; the first rule that covers a recording decides, and the last rule covers
-            all. Empty: as ARCHIVE_RETENTION_RULES says; if that is not set, nothing is deleted.
-        stop_above_percent: If more than this share of a day's recordings whose retention has ended is not what the
-            audit table says, delete nothing of that day or of later days.
+            all. Empty: as ARCHIVE_RETENTION_RULES says; if that is not set, the run refuses to start.
+        stop_above_percent: If more than this percentage of a day's recordings whose retention has ended differ from
+            the audit table, delete nothing of that day or of later days.
         dry_run: Only say what would be deleted, and delete nothing. Switch it off to delete.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
         bucket: The bucket that Amazon Connect writes to.
@@ -55,8 +55,8 @@ def expire_recordings(
         The summary: what was deleted, and what was kept, by reason.
 
     Raises:
-        JobFailed: A recording could not be deleted, a day could not be looked at, or too much was not what the table
-            says. Carries the summary.
+        JobFailed: A recording could not be deleted, a day could not be looked at, or too many recordings differ from
+            the table. Carries the summary.
         InvalidRequest: There are no rules, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

@@ -31,9 +31,9 @@ def export_recordings(
 ) -> ExportSummary:
     """Write recordings, and all that the audit table says about them, into a new BagIt bag. Nothing else is changed.
 
-    Each recording in the bag has the bytes that the audit table says. The run names and leaves out the rest. With
-    contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with transcripts. With
-    contacts, it also has their recordings that no run has archived.
+    Each recording in the bag has exactly the bytes that the audit table names; the run leaves all others out and names
+    them. With contacts, keys or only a case, the bag also has Contact Lens's analyses of the contacts, with
+    transcripts. With contacts, the bag also has recordings of these contacts that no run has archived.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -41,17 +41,17 @@ def export_recordings(
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
-        run_id: Only recordings of which the run with this id wrote rows. Empty: all runs.
-        case: The name of the case, which the bag names. If contacts, keys, dates and run_id are empty, the bag has
+        run_id: Only recordings for which the run with this id wrote rows. Empty: all runs.
+        case: The name of the case, which labels the bag. If contacts, keys, dates and run_id are empty, the bag has
             everything that the case holds now; if one of them is filled in, the case selects nothing. Empty: no case.
         version: The replacement, which is what people hear in Connect, or the original, if it is still there.
         as_pcm: Expand A-law, FLAC and Opus to 16-bit PCM, which every program plays. The index has the checksum of
             what was stored.
-        dry_run: Only say what would be handed over and what reading it would cost. Switch it off to write the bag.
-        destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine that runs this. In the
+        dry_run: Only say what would be handed over and what reading that costs. Switch it off to write the bag.
+        destination_uri: A new folder for the bag: s3://bucket/prefix, or a folder on the machine of the run. In the
             audit bucket, the deployed role may write bags only below folders named _exports/.
         bucket: The bucket that Amazon Connect writes to.
-        audit_uri: The audit table. Records of the run there say who was handed what.
+        audit_uri: The audit table. The run's records there say what was handed over, and who started the export.
 
     Returns:
         The summary: how many recordings are in the bag, and what S3 charges for reading them.

@@ -1,4 +1,4 @@
-"""Check that the small recordings are still, byte for byte, what was judged when they were written."""
+"""Check that the small recordings are still, byte for byte, what the judge accepted when they were written."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -31,7 +31,7 @@ def check_fixity(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Prove that the replacements still have the bytes that were judged. Changes nothing; writes rows `checked`.
+    """Prove that the replacements still have the bytes that the judge accepted. Changes nothing; writes rows `checked`.
 
     The run asks S3 for the checksum that S3 keeps with each replacement. The run also reads and hashes a sample.
 
@@ -40,19 +40,19 @@ def check_fixity(
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.
         sample_percent: Read this share of the recordings in full, another share at each check: with 20, five checks
-            read every recording once. It counts as a whole fraction: 60 reads a half. With 0, nothing is read. Reading
-            from GLACIER_IR costs $0.03 per GB: docs/costs.md has the figures for a year.
-        dry_run: Only say how many recordings would be checked and what S3 would charge for it. Switch it off to check.
+            read every recording once. The share is rounded down to a half, a third, a quarter and so on: 60 reads a
+            half. With 0, nothing is read. Reading from GLACIER_IR costs $0.03 per GB: docs/costs.md has the figures.
+        dry_run: Only say how many recordings would be checked and what S3 would charge. Switch it off to check.
         missing_ok: Succeed even if nothing in the selection was ever archived.
         bucket: The bucket that Amazon Connect writes to.
         audit_uri: The audit table. The table says which bytes each recording must have.
 
     Returns:
-        The summary: how many recordings are intact, how many were read, and what S3 charges for it.
+        The summary: how many recordings are intact, how many were read, and what S3 charges for the check.
 
     Raises:
-        JobFailed: A recording is gone, was overwritten, or has other bytes than were judged (the reason says where,
-            what was expected and what was found), or it could not be checked. Carries the summary.
+        JobFailed: A recording is gone, was overwritten, or has other bytes than the judge accepted (the reason says
+            where, what was expected and what was found), or could not be checked. Carries the summary.
         InvalidRequest: A parameter makes no sense. Nothing was asked or read.
     """
     job = plan_job(

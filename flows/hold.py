@@ -1,4 +1,4 @@
-"""Put recordings under a legal hold for a case, and lift it. Runs under a role of its own."""
+"""Put recordings under a legal hold for a case, or lift that hold. Runs under a role of its own."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -39,25 +39,24 @@ def hold_recordings(
 ) -> JobSummary:
     """Hold all versions of the selected objects for a case, so that no flow deletes any of them.
 
-    Archiving or a restore replaces a held recording only with include_held; what it replaces stays beneath it, and both
-    are held.
-    In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold names the cases. Several
-    cases may hold one recording: the recording is free when the hold of the last case is lifted. What is written
-    later is not held: run the hold again.
+    Archiving or a restore replaces a held recording only with include_held; the replaced version stays beneath the new
+    one, and both are held. In a bucket with Object Lock, S3 itself enforces the hold; elsewhere the tag legal-hold
+    names the cases. Several cases may hold one recording: the recording is free when the hold of the last case is
+    lifted. Objects that are written later are not held: run the hold again.
 
     Args:
-        contact_ids: Contact ids of the calls, one in each field: all that the bucket holds of them. Empty: none.
+        contact_ids: Contact ids of the calls, one in each field: selects all that belongs to them. Empty: none.
         keys: Keys of objects to hold. Empty: none.
         start_date: First UTC day of calls; with contacts, the first day to look for them. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         run_id: Hold the recordings that the run with this id archived; give no contacts, keys or dates with it.
             Empty: none.
         case: The name of the case, such as 2026-CV-0147. Each row names it.
-        lift: End the hold of this case instead.
-        dry_run: Only say what would be held, and write nothing. Switch it off to hold.
-        missing_ok: Succeed even if the bucket has nothing of a contact or under a key, or if something cannot be held.
-        new_table: Begin the audit table at audit_uri if no run has written there yet. Otherwise such an audit_uri is
-            refused, since it may be mistyped, and no other run would learn of the hold.
+        lift: Lift the hold of this case instead.
+        dry_run: Only say what would be held or lifted, and write nothing. Switch it off to hold or lift.
+        missing_ok: Succeed even if the bucket has nothing for a contact or under a key, or if something cannot be held.
+        new_table: Begin the audit table at audit_uri if no run has written there yet. If this is off, the run refuses
+            such an audit_uri, since it may be mistyped, and no other run would learn of the hold.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Analysis/ beside them is listed,
             too, for contacts.
         bucket: The bucket that Amazon Connect writes to.
@@ -67,7 +66,7 @@ def hold_recordings(
         The summary: what was held or lifted, and what was not, by reason.
 
     Raises:
-        JobFailed: Something could not be held, or nothing was found of a contact or under a key. Carries the summary.
+        JobFailed: Something could not be held, or nothing was found for a contact or under a key. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

@@ -21,7 +21,7 @@ def _left_out(value: Any) -> Any:
 
 def _required(value: Any) -> Any:
     if _left_out(value) is None:
-        raise ValueError("it is empty: give a UTC day, as 2026-01-12")
+        raise ValueError("the field is empty: give a UTC day, such as 2026-01-12")
     return value
 
 

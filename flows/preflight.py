@@ -17,7 +17,7 @@ def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int,
 
     Args:
         bucket: The bucket that Amazon Connect writes to.
-        prefixes: Where its recordings lie, like connect/my-instance/CallRecordings/.
+        prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/.
         oldest_days: Age in days of the oldest calls that you mean to archive; 14 covers the scheduled runs.
 
     Returns:

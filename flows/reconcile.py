@@ -30,9 +30,9 @@ def reconcile_audit(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Report and record each difference between the audit table and the bucket; with repair, mend what is safe to mend.
+    """Report and record each difference between audit table and bucket; with repair, fix what is safe to fix.
 
-    The dates say which calls are compared. Without dates, it is the week of the last scheduled archiving run.
+    The dates say which calls are compared. Without dates: those of the week of the last scheduled archiving run.
 
     Args:
         start_date: First UTC day of calls. Empty: six days before end_date.

@@ -1,4 +1,4 @@
-"""Delete originals whose replacements have been proved. Runs under a role of its own."""
+"""Delete originals whose replacements have been verified once more. Runs under a role of its own."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -33,7 +33,7 @@ def release_originals(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Delete the original of each archived recording, if every proof of its replacement holds once more.
+    """Delete the original of each archived recording, if its replacement passes every check once more.
 
     Args:
         start_date: First UTC day of calls. Empty: no earliest day.
@@ -56,7 +56,7 @@ def release_originals(
         The summary: what was freed, and what was kept, by reason.
 
     Raises:
-        JobFailed: A replacement could not be proved, so that its original stays; or the selection contains something
+        JobFailed: A replacement could not be verified, so its original stays; or the selection contains something
             that does not exist. Carries the summary.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """

@@ -37,7 +37,8 @@ def restore_recordings(
 ) -> JobSummary:
     """Bring back the original of each selected recording, tagged archive=exempt so that no run archives it again.
 
-    Select by contact, key, date, prefix or run; a recording must match all that you give. Without any, nothing is done.
+    Select by contact, key, date, prefix or run; a recording must match all that you give. Without a
+    selection, and with everything off, the run refuses to start.
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
@@ -58,7 +59,7 @@ def restore_recordings(
         The summary, naming by reason what could not be restored.
 
     Raises:
-        JobFailed: Something selected did not come back, with the reason; the others did. Carries the summary.
+        JobFailed: A selected recording did not come back; the others did. Carries the summary, with the reason.
         InvalidRequest: Nothing is selected, or a parameter makes no sense. Nothing was touched.
     """
     job = plan_job(

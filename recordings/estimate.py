@@ -179,7 +179,7 @@ def worth_it(looks: Sequence[Look], run: Run, price_list: PriceList) -> str:
     fate = "archived all the same" if run.archive_unprofitable else "skipped"
     return (
         f"{paying:,} of {plural(len(due), 'recording')} that can be archived are worth it; {losing:,} would cost more "
-        f"archived than under a lifecycle rule" + (f": {fate}" if losing else "")
+        f"archived than moved by a lifecycle rule" + (f": {fate}" if losing else "")
     )
 
 

@@ -11,11 +11,11 @@ NOTHING_BELOW = "nothing-below-prefix"
 ACCEPTABLE = {
     "unversioned": "originals are overwritten for good: nothing can be restored",
     "no-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
-    "retention-restarts": "rewritten recordings live longer than the lifecycle rule meant them to",
+    "retention-restarts": "rewritten recordings are kept for longer than the lifecycle rule was meant to keep them",
     "expires-on-date": "recordings and what replaced them are deleted on that day",
     "originals-expire": "originals vanish before anybody has looked at their replacements",
     "compliance-lock": "originals cannot be released before their lock ends: archiving only adds cost until then",
-    NOTHING_BELOW: "the run ends well, but counts as no success, as in an instance that has no recordings yet",
+    NOTHING_BELOW: "the run does not fail, but does not count as a success; meant for new instances",
     "cannot-see-versioning": "if versioning is off, originals are overwritten for good",
     "cannot-see-conditional-writes": "a recording that somebody else writes at the same moment may be lost",
 }

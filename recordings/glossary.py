@@ -26,15 +26,15 @@ STATUSES: Mapping[str, Term] = {
     "already_archived": Term("The recording was small before the run began; the run confirmed it and wrote a row."),
     "restored": Term("The original is the current version again."),
     "released": Term("The original was deleted; only the small recording is left."),
-    "expired": Term("Its retention had ended: the run deleted the recording, all versions of it."),
-    "erased": Term("The run deleted all versions of the object, as a request to erase asked."),
+    "expired": Term("The recording's retention had ended: the run deleted all its versions."),
+    "erased": Term("The run deleted all versions of the object, because a request to erase asked for it."),
     "held": Term("A case holds the object: no run deletes it, and only with `include_held` does a run replace it."),
     "lifted": Term("The hold of a case has ended."),
     "skipped": Term("The recording was left as it is on purpose; the reason says why."),
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
-    "checked": Term("The small recording still has the bytes that were judged; nothing was changed."),
+    "checked": Term("The small recording still has the bytes that the judge accepted; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -46,7 +46,7 @@ REASONS: Mapping[str, Term] = {
     "answer-lost": Term("S3's answer was lost, and a second look showed that the work was done."),
     "being-deleted": Term(
         "A run had set out to delete the object before it was tagged, and S3 does not prevent the deletion.",
-        "Hold it again when that run has ended.",
+        "Hold the object again when that run has ended.",
     ),
     "bad-flac": Term("The object is a FLAC file that is damaged, or lacks its length or checksum.", _LISTEN),
     "bad-fmt": Term("The WAV header contradicts itself.", _LISTEN),
@@ -62,12 +62,12 @@ REASONS: Mapping[str, Term] = {
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
     "checksum-differs": Term(
-        "The small recording does not have the bytes that were judged.",
+        "The small recording does not have the bytes that the judge accepted.",
         "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
     "destroyed": Term(
-        "A run of ours had expired or erased the recording, and somebody has brought it back.",
+        "A run of this software had expired or erased the recording, and somebody has brought it back.",
         "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
     ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
@@ -98,7 +98,7 @@ REASONS: Mapping[str, Term] = {
     "locked": Term("Object Lock protects the original until the date given.", "Release it after that date."),
     "machine": Term(
         "The machine that ran this failed, for instance because its disk was full.",
-        f"Mend the machine as the sentence says. {_RERUN}",
+        f"Fix the machine as the sentence says. {_RERUN}",
     ),
     "marker-left": Term(
         "All versions of the recording are gone, and the delete marker above them is still there.",
@@ -136,7 +136,7 @@ REASONS: Mapping[str, Term] = {
     "not-restored": Term("A restore ended before it brought the original back.", "Run the restore again."),
     "not-smaller": Term("The conversion would take as many bytes as the recording, or more.", _LEFT_ALONE),
     "only-a-law": Term(
-        "The recording is A-law, which is a conversion itself; Opus is made of originals only.", _LEFT_ALONE
+        "The recording is A-law, which is itself a conversion; Opus is made only from originals.", _LEFT_ALONE
     ),
     "not-worth-it": Term(
         "Until the end of its retention, the recording would cost more archived than left alone or moved to the same "
@@ -170,12 +170,12 @@ REASONS: Mapping[str, Term] = {
         "Compare the object's metadata with the row before you do anything else.",
     ),
     "reads-back-differently": Term(
-        "What S3 returned when the replacement was read back is not what was written.",
+        "The bytes that S3 returned when the run read the replacement back are not those that it wrote.",
         "Restore the original; report it to AWS.",
     ),
     "refused": Term(
         "S3 refused a request for good; the sentence has S3's own code, such as AccessDenied.",
-        f"Grant or mend what the sentence names. {_RERUN}",
+        f"Grant or fix what the sentence names. {_RERUN}",
     ),
     "replacement-differs": Term(
         "S3 shows other bytes, another version or another storage class than the row says.",
@@ -190,7 +190,7 @@ REASONS: Mapping[str, Term] = {
         "Run the restore again and compare the versions.",
     ),
     "resurrected": Term(
-        "A run of ours had deleted the recording, and it is there again.",
+        "A run of this software had deleted the recording, and it is there again.",
         "Find out what copied it back: replication, a backup, or a person.",
     ),
     "retention": Term("The rule by which the retention had ended."),
@@ -198,10 +198,12 @@ REASONS: Mapping[str, Term] = {
         "The object was archived by a run whose row is not in the audit table.",
         "Run reconcile_audit with repair=True: it writes the row.",
     ),
-    "settled": Term("A run ended before it could write this row; a later run looked and wrote it under that run's id."),
+    "settled": Term(
+        "A run ended before it could write this row; a later run looked at the bucket and wrote it under that run's id."
+    ),
     "short-read": Term(
         "S3 delivered fewer or more bytes than the object has.",
-        "Nothing: the recording stays as it is; see if it recurs.",
+        "Nothing: the recording stays as it is; see whether this happens again.",
     ),
     "speakers-cancel": Term(
         "Mixing the two channels to one would erase speech, because one is the inverse of the other.",
@@ -209,7 +211,7 @@ REASONS: Mapping[str, Term] = {
     ),
     "stage-failed": Term(
         "A whole batch failed in one stage; the sentence has the error.",
-        f"Mend what the error names. {_RERUN} If it is a bug, report it.",
+        f"Fix what the error names. {_RERUN} If it is a bug, report it.",
     ),
     "superseded": Term(
         "Somebody wrote or deleted the recording right after the run; what they left there stays.", _NEXT_RUN
@@ -229,7 +231,7 @@ REASONS: Mapping[str, Term] = {
         "Compare the tags of the two versions and set those that are missing.",
     ),
     "tags-too-long": Term("The object's tags are too long to be sent with a replacement.", _LEFT_ALONE),
-    "too-large": Term("The object, or what it would become, takes more memory than a run has.", _LEFT_ALONE),
+    "too-large": Term("The object, or its conversion, would take more memory than a run has.", _LEFT_ALONE),
     "too-long": Term("The recording is longer than a call can be.", _LISTEN),
     "too-many-cases": Term(
         "The names of so many cases do not fit into one tag.",
@@ -241,7 +243,7 @@ REASONS: Mapping[str, Term] = {
     "unavailable": Term("S3 or the network failed for longer than the run was willing to wait.", _RERUN),
     "unfaithful": Term("The conversion did not sound like the recording, so it was not uploaded.", _REPORT_BUG),
     "unknown": Term(
-        "Nobody could see whether the work was done, because S3 could not be asked afterwards.",
+        "The run could not find out whether the work was done, because S3 did not answer afterwards.",
         "Nothing: the next run looks again and writes the row.",
     ),
     "unproven": Term(
@@ -253,7 +255,7 @@ REASONS: Mapping[str, Term] = {
         "Nothing: the next run looks at it again.",
     ),
     "unreadable": Term(
-        "The object may not be read; the sentence has S3's answer.", f"Grant or mend what the sentence names. {_RERUN}"
+        "The object may not be read; the sentence has S3's answer.", f"Grant or fix what the sentence names. {_RERUN}"
     ),
     "unsupported": Term("The sound has a format that this software does not convert.", _LEFT_ALONE),
     "vanished": Term(
@@ -281,11 +283,11 @@ DIFFERENCES: Mapping[str, Term] = {
         "Run reconcile_audit with repair=True: it writes the row; the next expiry deletes the rest.",
     ),
     "new-since": Term(
-        "An object was added after its day was archived: the audit table has rows for others of that day, not it.",
+        "An object was added after its day was archived: the table has rows for others of that day, but not for it.",
         "Archive that day again.",
     ),
     "not-compared": Term(
-        "S3 refused to show a recording that the table has a row of; the sentence has its answer.",
+        "S3 refused to show a recording for which the table has a row; the sentence has S3's answer.",
         "Grant what the sentence names, and compare that day again.",
     ),
     "original-gone": Term(
@@ -305,7 +307,7 @@ DIFFERENCES: Mapping[str, Term] = {
         "Find out who brought it back (CloudTrail), for instance from a backup.",
     ),
     "retention-overdue": Term(
-        "The call is older than ARCHIVE_RETENTION_RULES allow; where there are none, than ARCHIVE_RETENTION_YEARS.",
+        "The call is older than ARCHIVE_RETENTION_RULES allows or, if that is not set, than ARCHIVE_RETENTION_YEARS.",
         "Let expire_recordings delete it; what is held, locked or exempt stays.",
     ),
     "row-missing": Term(
@@ -325,7 +327,7 @@ DIFFERENCES: Mapping[str, Term] = {
 
 _UNKNOWN = Term(
     'This version does not know the code; it may be S3\'s own (S3 API reference, "Error responses").',
-    "Read the sentence beside it.",
+    "Read the sentence beside the code.",
 )
 
 

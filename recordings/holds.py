@@ -26,7 +26,8 @@ def check_case(case: str) -> str:
     name = case.strip()
     if not _CASE.fullmatch(name):
         raise InvalidRequest(
-            f"case is {case!r}: give a name of at most 64 letters, digits and ._:/@=+- without spaces, as 2026-CV-0147"
+            f"case is {case!r}: give a name of at most 64 letters, digits and ._:/@=+- without spaces, "
+            "such as 2026-CV-0147"
         )
     return name
 

@@ -43,12 +43,12 @@ class Selection:
 def check_bucket_name(bucket: str) -> None:
     """Raises InvalidRequest for an address, an ARN of a bucket, or any other text that cannot be a bucket's name."""
     if not bucket.strip():
-        raise InvalidRequest("bucket is empty: name one")
+        raise InvalidRequest("bucket is empty: name the bucket")
     if not (_BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)):
         bare = _BEFORE_A_NAME.sub("", bucket.strip(), count=1).partition("/")[0].lower()
         example = bare if _BUCKET.fullmatch(bare) and bare != bucket else "my-connect-bucket"
         raise InvalidRequest(
-            f"bucket is {bucket!r}: give the bare name, as {example!r}, or the ARN of an access point. Names have "
+            f"bucket is {bucket!r}: give the bare name, such as {example!r}, or the ARN of an access point. Names have "
             "3 to 63 lower-case letters, digits, dots and hyphens; what follows the name belongs in prefixes"
         )
 
@@ -59,11 +59,11 @@ def normal_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
     Raises InvalidRequest.
     """
     if isinstance(prefixes, str) or not prefixes:
-        raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, as ['connect/<alias>/CallRecordings/']")
+        raise InvalidRequest(f"prefixes is {prefixes!r}: give a list, such as ['connect/<alias>/CallRecordings/']")
     for prefix in prefixes:
         _check_prefix(prefix)
     if "" in prefixes and len(set(prefixes)) > 1:
-        raise InvalidRequest(f"prefixes is {list(prefixes)!r}: '' is the whole bucket; leave it or the others out")
+        raise InvalidRequest(f"prefixes is {list(prefixes)!r}: '' is the whole bucket; leave '' or the others out")
     normal = dict.fromkeys(prefix.rstrip("/") + "/" if prefix else "" for prefix in prefixes)
     return tuple(prefix for prefix in normal if prefix.removesuffix("ivr/") == prefix or prefix[:-4] not in normal)
 
@@ -72,7 +72,9 @@ def _check_prefix(prefix: str) -> None:
     if prefix != prefix.strip():
         raise InvalidRequest(f"prefixes has {prefix!r}: take the spaces out; '' is the whole bucket")
     if "://" in prefix or prefix.lower().startswith("arn:"):
-        raise InvalidRequest(f"prefixes has {prefix!r}: give what follows the bucket's name, as 'connect/<alias>/...'")
+        raise InvalidRequest(
+            f"prefixes has {prefix!r}: give what follows the bucket's name, such as 'connect/<alias>/...'"
+        )
     if prefix.startswith("/"):
         raise InvalidRequest(f"prefixes has {prefix!r}: keys begin without a slash, as {prefix.lstrip('/')!r}")
 

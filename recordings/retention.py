@@ -63,7 +63,7 @@ class Retention:
         named = "; ".join(_told(rule) for rule in hiding)
         if not deleting:
             return (
-                f"{named}. But no rule deletes noncurrent versions, so what is hidden then is still paid for: "
+                f"{named}. But no rule deletes noncurrent versions, so you still pay for hidden recordings: "
                 f"recordings count as kept {setting}."
             )
         later = "; ".join(f"{name_of(rule)}: {plural(noncurrent_days(rule) or 0, 'day')} later" for rule in deleting)

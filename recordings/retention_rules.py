@@ -22,7 +22,7 @@ class RetentionRule:
     """Recordings below a prefix, with a tag, or both, are kept for so many whole UTC days after the day of the call."""
 
     prefix: str = Field(default="", description="Recordings whose keys begin with this text. Empty: all.")
-    tag: str = Field(default="", description="Recordings with this tag, as retention=short. Empty: whatever tags.")
+    tag: str = Field(default="", description="Recordings with this tag, such as retention=short. Empty: any tags.")
     keep_days: int | None = Field(
         ge=0, le=36500, strict=True, description="Whole days after the day of the call. None: kept for ever."
     )
@@ -72,19 +72,24 @@ def checked_rules(rules: Sequence[RetentionRule]) -> tuple[RetentionRule, ...]:
     for number, rule in enumerate(rules, start=1):
         name, equals, value = rule.tag.partition("=")
         if rule.tag and not (name and equals and value):
-            raise InvalidRequest(f"rule {number} has the tag {rule.tag!r}: give a name and a value, as retention=short")
+            raise InvalidRequest(
+                f"rule {number} has the tag {rule.tag!r}: give a name and a value, such as retention=short"
+            )
         if (name, value) != (name.strip(), value.strip()):
             raise InvalidRequest(
                 f"rule {number} has the tag {rule.tag!r}: take out the spaces around its name and its value, or the "
                 "rule covers nothing, and a later one decides"
             )
         if rule.prefix != rule.prefix.strip() or rule.prefix.startswith("/") or "://" in rule.prefix:
-            raise InvalidRequest(f"rule {number} has the prefix {rule.prefix!r}: give what keys begin with")
+            raise InvalidRequest(
+                f"rule {number} has the prefix {rule.prefix!r}: give what keys begin with, without spaces around it, "
+                "a slash before it, or s3://"
+            )
         _check_counts(number, rule, rules)
     if not rules[-1].is_default:
         raise InvalidRequest(
-            "the last rule has a prefix or a tag, so it is not said how long other recordings are kept: add a rule "
-            "with keep_days alone; null keeps them for ever"
+            "the last rule has a prefix or a tag, so no rule says how long other recordings are kept: add a rule "
+            "with keep_days alone; null keeps these recordings for ever"
         )
     return tuple(rules)
 
@@ -93,8 +98,8 @@ def _check_counts(number: int, rule: RetentionRule, rules: Sequence[RetentionRul
     hidden = next((later for later, each in enumerate(rules[number:], start=number + 1) if rule.hides(each)), None)
     if hidden:
         raise InvalidRequest(
-            f"rule {hidden} never counts, since rule {number} covers all that it covers and comes first: "
-            f"put rule {number} after it, or take one of them out"
+            f"rule {hidden} never counts, since rule {number} comes first and covers all that rule {hidden} covers: "
+            f"put rule {number} after rule {hidden}, or take one of them out"
         )
 
 

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"
     )
     skip_unprofitable: bool = Field(
-        True, description="Leave alone what would cost more archived than under a lifecycle rule that only moves it"
+        True, description="Leave alone what would cost more archived than moved by a plain lifecycle rule"
     )
     price_list: Path | None = Field(
         None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"

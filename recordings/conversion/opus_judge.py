@@ -2,7 +2,8 @@
 
 The result is decoded by another build of libopus (libsndfile's) than the one that encoded it, and by ffmpeg's own
 decoder, which many players have. Structure is exact: ``recordings.conversion.ogg``. The sound is compared with the
-source second by second, each channel by itself, after a high-pass at 130 Hz, since Opus removes direct current.
+source second by second, each channel by itself, after a high-pass at 130 Hz, since Opus removes direct current. At the
+lower rate, one second in thirty is also compared with what Opus makes of it alone: what errs more has another cause.
 docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says what no judge of a lossy codec detects.
 """
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from recordings.conversion.alaw import Int16s
 from recordings.conversion.judge import Fidelity
 from recordings.conversion.ogg import read_opus
-from recordings.conversion.opus import MORE_BITS_PER_S, Encoded
+from recordings.conversion.opus import MORE_BITS_PER_S, Encoded, encode_opus
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.errors import Rejected
 
@@ -29,6 +30,7 @@ WINDOW = 4 * HOP  # 20 ms
 QUARTER = 50  # hops, of a second
 VOICE, NO_DC = np.float32(0.9), np.float32(1 - 6.3 * 3 / 8_000)  # high-passes at 130 Hz, and at 3 Hz as in libopus
 PACKETS = 4  # hops, two packets: as far as a step reaches
+END = 16  # frames, 2 ms
 MAX_MISSING = 8  # frames, at the end: ffmpeg's own decoder leaves out up to three, and counts late by one
 LEAST_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
 NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
@@ -41,6 +43,10 @@ PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
 MOST_CROSSTALK = 0.15
 BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
 LEAST_TREBLE = 0.2  # of the energy of what is high, in any second
+LEAST_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
+STRETCH = 30  # pieces: of each, the loudest second of each channel is encoded once more
+LEAD = SECOND // 2  # frames: so much of what comes before is encoded, too, since codecs and filters remember
+OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
 
@@ -54,10 +60,11 @@ class Limits:
     worst_error: float
     whole_error: float  # energy of the error by that of the source, in all
     least_kept: float  # of the energy of any 10 ms that stand out
+    end_error: float  # as ``worst_error``, of the last 2 ms
 
 
-LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04)
-STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2)  # from ``MORE_BITS_PER_S`` on
+LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, end_error=math.inf)
+STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, end_error=0.4)  # from ``MORE_BITS_PER_S`` on
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -77,9 +84,22 @@ class _Worst:
 class _Piece:
     """A second, or the last one and what follows it: source and result after the high-pass, ``(n, channels)``."""
 
+    plain: Int16s  # the source as it is
     source: Floats
     result: Floats
     hops: Sums  # (hops, channels, 4): energy of source, result and error; and of the source without direct current
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """A loud second of one channel, to be encoded once more."""
+
+    frame: int  # where the second begins
+    lead: Int16s  # what comes before it, ``(n, 1)``
+    plain: Int16s  # the second itself, ``(n, 1)``
+    source: Floats  # after the high-pass, ``(n,)``
+    energy: float
+    error: float  # energy of the result's error
 
 
 def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
@@ -87,7 +107,7 @@ def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidel
     info = read_opus(made.body)
     if (info.frames, info.packets_sha256) != (frames, made.packets_sha256):
         raise Rejected("unfaithful", f"the file holds {info}, and not the encoder's packets for {frames} frames")
-    judged = _Judgement(info.channels, STRICT if made.bits_per_s >= MORE_BITS_PER_S else LIMITS)
+    judged = _Judgement(info.channels, made.bits_per_s)
     for before, piece, after in _with_neighbours(_pieces(source, made.body, info.channels)):
         judged.look(before, piece, after)
     return judged.verdict(frames)
@@ -155,10 +175,12 @@ def _energies(samples: Floats) -> Floats:
 
 
 class _Judgement:
-    def __init__(self, channels: int, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, channels: int, bits_per_s: int) -> None:
+        self._bits_per_s = bits_per_s
+        self._limits = STRICT if bits_per_s >= MORE_BITS_PER_S else LIMITS
         self._worst = [_Worst() for _ in range(channels)]
-        self._seen = 0
+        self._loudest: list[_Sample | None] = [None] * channels  # of this stretch
+        self._pieces = self._seen = 0
         # Energies of source, result, error; products of source and result; the source without direct current.
         self._totals = np.zeros((5, channels))
         self._peak = 0.0
@@ -179,6 +201,11 @@ class _Judgement:
             source, result = (np.diff(each[within].astype(float), n=2, axis=0) for each in (piece.source, piece.result))
             self._check_treble(source, result)
             self._check_crosstalk(source, result, piece.hops[:, :, 3].sum(axis=0))
+        self._check_beside_rumble(piece, is_last=after is None)
+        if after is None:
+            self._check_end(piece)
+        if self._limits is LIMITS:
+            self._sample(before, piece, is_last=after is None)
         self._add(piece)
         self._seen += len(piece.source)
 
@@ -302,6 +329,57 @@ class _Judgement:
             self._worst[channel].crosstalk = max(self._worst[channel].crosstalk, found)
             self._require(found <= MOST_CROSSTALK, 0, channel, "carries the other speaker")
 
+    def _check_beside_rumble(self, piece: _Piece, *, is_last: bool) -> None:
+        """Whether sound of its own is left beside much louder sound that is too low to be heard, or direct current."""
+        within = slice(PACKETS * HOP, -PACKETS * HOP if is_last else None)  # the filters begin with each piece anew
+        source, result = (_without_rumble(each)[within] for each in (piece.source, piece.result))
+        if len(source) < LEAST_HIGH:
+            return
+        raw = piece.hops[PACKETS : -PACKETS if is_last else None, :, 3].sum(axis=0) / len(source)
+        for channel, rumble in enumerate(raw):
+            power = _power(source[:, channel])
+            if max(16, 1e-4 * rumble) <= power < 0.1 * rumble:
+                shared, heard = float(source[:, channel] @ result[:, channel]) / len(source), _power(result[:, channel])
+                correlation = shared * abs(shared) / (power * heard) if heard > 0 else 0.0
+                self._require(correlation >= LEAST_BESIDE_RUMBLE, 0, channel, "is another sound, beside loud low sound")
+
+    def _check_end(self, piece: _Piece) -> None:
+        """The last 2 ms, which windows of 20 ms count together with what is right before them."""
+        source, error = (_powers(each[-END:]) for each in (piece.source, piece.result - piece.source))
+        loudest = piece.hops[-NEAR:].max(axis=0) / HOP
+        allowed = self._limits.end_error * (source + 0.1 * loudest[:, 0] + 0.01 * loudest[:, 3] + 1)
+        for channel, is_right in enumerate(error <= allowed):
+            self._require(bool(is_right), max(0, len(piece.source) - END), channel, "errs too much at its end")
+
+    def _sample(self, before: _Piece | None, piece: _Piece, *, is_last: bool) -> None:
+        """Keep the loudest second of each channel, and compare it at the end of a stretch."""
+        for channel, loudest in enumerate(self._loudest):
+            energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
+            if energy >= 16 * len(piece.source) and (loudest is None or energy > loudest.energy):
+                self._loudest[channel] = _Sample(
+                    frame=self._seen,
+                    lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
+                    plain=piece.plain[:, [channel]],
+                    source=piece.source[:, channel],
+                    energy=energy,
+                    error=error,
+                )
+        self._pieces += 1
+        if is_last or self._pieces % STRETCH == 0:
+            for channel, sample in enumerate(self._loudest):
+                if sample is not None:
+                    self._check_sample(sample, channel)
+            self._loudest = [None] * len(self._loudest)
+
+    def _check_sample(self, sample: _Sample, channel: int) -> None:
+        """Whether a second errs about as much as if Opus encoded it alone: errors of another cause come on top."""
+        made = encode_opus([sample.lead, sample.plain], channels=1, bits_per_s=self._bits_per_s)
+        heard = np.concatenate(list(decoded(made.body, 1)))
+        heard = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[len(sample.lead) :, 0]
+        own = _power(heard - sample.source) * len(heard)
+        allowed = OWN_ERRORS * (own + len(heard)) + ALSO * sample.energy
+        self._require(sample.error <= allowed, sample.frame - self._seen, channel, "errs more than Opus does")
+
     def _add(self, piece: _Piece) -> None:
         source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
         error = result - source
@@ -315,12 +393,24 @@ class _Judgement:
             raise Rejected("unfaithful", f"from frame {self._seen + frame} on, channel {channel + 1} {words}")
 
 
+def _without_rumble(samples: Floats) -> Floats:
+    """Samples that passed the high-pass once, after two passes more: 50 dB less at 20 Hz, 23 dB at 60 Hz."""
+    for _ in range(2):
+        samples = _high_passed(samples, np.zeros((samples.shape[1], 2), np.float32), VOICE)
+    return samples
+
+
 def _told(kept: float) -> float | None:
     return kept if math.isfinite(kept) else None
 
 
 def _power(samples: Floats) -> float:
     return float(samples @ samples) / len(samples)
+
+
+def _powers(samples: Floats) -> Sums:
+    """Of each channel."""
+    return np.asarray((samples.astype(float) ** 2).mean(axis=0))
 
 
 def _loudest_near(energies: Sums) -> Sums:
@@ -395,7 +485,7 @@ def _piece(source: Int16s, result: Floats, filters: Floats, *, is_last: bool = F
     padded = np.pad(energies, ((0, -len(source) % HOP), (0, 0), (0, 0)))
     hops = padded.reshape(-1, HOP, *energies.shape[1:]).sum(axis=1, dtype=np.float64)
     hops[-PACKETS:, :, 3] += (raw[len(plain) :] ** 2).sum(axis=0, dtype=np.float64)
-    return _Piece(heard, found, hops)
+    return _Piece(source, heard, found, hops)
 
 
 @njit(nogil=True)

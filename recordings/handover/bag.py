@@ -44,7 +44,7 @@ fidelity.csv    how faithful each small recording is to its original, as measure
 audit.parquet   every row of the audit table about what was selected, in this bag or not, such as certificates of
                 destruction; audit.csv has the same rows
 
-The manifest beside data/ has the SHA-256 of each file. Any BagIt tool proves that no file is missing or changed:
+The manifest beside data/ has the SHA-256 of each file. Any BagIt tool can check that no file is missing or changed:
 bagit.py --validate <the folder that contains data/>
 """
 

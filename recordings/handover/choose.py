@@ -36,8 +36,8 @@ def choose(export: Export, files: AuditFiles, held: Sequence[str] = ()) -> Chose
     rows = _rows(export, files, keys)
     count = rows["key"].nunique()
     if count > MAX_RECORDINGS:
-        way_out = "give its keys to several runs" if export.is_by_case else "narrow the dates"
-        raise InvalidRequest(f"{count:,} recordings are selected, and a bag takes {MAX_RECORDINGS:,}: {way_out}")
+        way_out = "give the case's keys to several runs" if export.is_by_case else "narrow the dates"
+        raise InvalidRequest(f"{count:,} recordings are selected, but a bag takes {MAX_RECORDINGS:,}: {way_out}")
     now = list(rows_of(_last(rows))) if len(rows) else []
     found = [_item(row, export.version) for row in now]
     return Chosen(
@@ -100,4 +100,4 @@ def _missing(asked: Sequence[str] | None, known: set[str]) -> list[str]:
 
 
 def _unknown(what: str, name: str) -> str:
-    return f"{what} {name}: the audit table has no row of it in this selection"
+    return f"{what} {name}: the audit table has no row for it in this selection"

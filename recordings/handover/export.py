@@ -182,7 +182,7 @@ def _check_is_beside_recordings(export: Export) -> None:
     if export.destination.bucket == export.bucket and any(days):
         raise InvalidRequest(
             f"destination_uri {export.destination} lies in the folder of a day of recordings, where runs would take "
-            "the bag's audio for recordings: name a folder elsewhere"
+            "the bag's audio for recordings: name another folder"
         )
 
 
@@ -200,10 +200,12 @@ def _destination(uri: str) -> Destination:
         )
     if not uri.startswith("s3://"):
         if "://" in uri:
-            raise InvalidRequest(f"destination_uri {uri!r} is neither s3://bucket/prefix nor a local folder")
+            raise InvalidRequest(
+                f"destination_uri {uri!r} is neither s3://bucket/prefix nor a local folder: give one of these"
+            )
         return Destination(bucket=None, path=str(Path(uri).expanduser().absolute()))
     bucket, _, prefix = uri.removeprefix("s3://").strip("/").partition("/")
     check_bucket_name(bucket)
     if not prefix:
-        raise InvalidRequest(f"destination_uri {uri!r} names no folder: give one, as {uri.rstrip('/')}/case-1")
+        raise InvalidRequest(f"destination_uri {uri!r} names no folder: give one, such as {uri.rstrip('/')}/case-1")
     return Destination(bucket=bucket, path=prefix)

@@ -119,7 +119,7 @@ def _check_is_writable(path: Path, export: Export) -> None:
 
 
 def _taken(export: Export) -> str:
-    return f"destination_uri {export.destination} is there already, and no bag is ever changed: name a new folder"
+    return f"destination_uri {export.destination} exists already, and no run changes a bag: name a new folder"
 
 
 def _summary(export: Export, chosen: Chosen, items: Sequence[Item], left: Sequence[str]) -> ExportSummary:

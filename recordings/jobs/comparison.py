@@ -39,7 +39,7 @@ class Comparison(Work):
         self.manifest += self.drifts.files
         self.problems += self.drifts.problems
         if self.drifts.mendable and not self._job.repair:
-            self.notes.append(f"run it again with repair=True to mend {plural(self.drifts.mendable, 'recording')}")
+            self.notes.append(f"run it again with repair=True to repair {plural(self.drifts.mendable, 'recording')}")
 
     @property
     def differences(self) -> Mapping[str, int]:

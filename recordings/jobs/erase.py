@@ -74,7 +74,7 @@ class Erasure(Work):
             return [[requested_by(self._job)]]
         requests, damaged = open_erasures(self._files, self._job.bucket)
         self.problems += [
-            f"{each} cannot be read, so what it asks to erase is not known: ask again" for each in damaged
+            f"{each} cannot be read, so nobody knows what to erase for it: make the request again" for each in damaged
         ]
         together = defaultdict[object, list[ErasureRecord]](list)
         for request in requests:
@@ -105,7 +105,8 @@ class Erasure(Work):
                 self.notes.append(f"{whose}: {plural(count, 'object')} left; the scheduled run tries again")
             elif self._job.started_at < closes:
                 self.notes.append(
-                    f"{whose}: nothing is left{where}; it stays open until {closes:%Y-%m-%d}, for what is written late"
+                    f"{whose}: nothing is left{where}; the request stays open until {closes:%Y-%m-%d}, for objects "
+                    "that are written late"
                 )
             else:
                 self._finished.append(request)

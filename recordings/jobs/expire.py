@@ -131,7 +131,7 @@ class Expiry(Work):
         self.notes += self._rules_of_nothing()
         if self._gone:
             gone = plural(self._gone, "recording")
-            self.notes.append(f"{gone} vanished before; the bucket's lifecycle rules may have deleted what vanished")
+            self.notes.append(f"{gone} vanished before this run; the bucket's lifecycle rules may be the reason")
 
     def _looked_at(self, day: Day) -> DayToExpire | None:
         try:
@@ -153,7 +153,7 @@ class Expiry(Work):
                 covers = f"rule {number}, for the tag {rule.tag!r}, decided about no recording in this run"
             else:
                 continue
-            notes.append(f"{covers}: correct it if it is mistyped")
+            notes.append(f"{covers}: correct the rule if it is mistyped")
         return notes
 
     def _has_any(self, prefix: str) -> bool:
@@ -170,5 +170,8 @@ class Expiry(Work):
             return []
         days: list[date] = [day for day in dates_asked_for(self._job, self._files) if day <= last]
         if not days:
-            self.notes.append(f"the audit table has no calls up to {last} in the dates asked for")
+            self.notes.append(
+                f"in the dates asked for, the audit table has no calls up to {last}, the last day whose retention may "
+                "have ended"
+            )
         return [Day(prefix=prefix, date=day) for day in days for prefix in self._job.prefixes]

@@ -63,10 +63,10 @@ class DayToExpire:
         """Why the run deletes nothing more, and what to do."""
         return (
             f"calls of {self.day}: {len(self.differing):,} of {plural(self.recordings, 'recording')} "
-            f"({self.percent_differing:.1f} %) do not stand as the audit table says, more than stop_above_percent="
-            f"{job.stop_above_percent:g} allows, so this run deleted nothing of this day or of later days. The first: "
-            f"{'; '.join(self.differing[:3])}. Run reconcile_audit over this day and archive it again; where you know "
-            "why the recordings differ, give a higher stop_above_percent: what differs is never deleted"
+            f"({self.percent_differing:.1f} %) differ from the audit table, more than stop_above_percent="
+            f"{job.stop_above_percent:g} allows, so this run deleted nothing of this day or of later days. The "
+            f"first: {'; '.join(self.differing[:3])}. Run reconcile_audit over this day and archive it again; if you "
+            "know why the recordings differ, give a higher stop_above_percent: recordings that differ are never deleted"
         )
 
 
@@ -231,7 +231,7 @@ class _Comparison:
 def _unknown(deleted_by: str | None) -> Skipped | Changed:
     if deleted_by:
         return Changed("resurrected", f"run {deleted_by} deleted it, and it is there again")
-    return Skipped("not-in-table", "the audit table does not know it: archive its day first")
+    return Skipped("not-in-table", "the audit table has no row for it: archive its day first")
 
 
 def _left(row: AuditRow, job: Job, error: Skipped | Changed) -> AuditRow:
@@ -250,7 +250,7 @@ def check_stands(row: AuditRow, ordered: Sequence[Version]) -> None:
             raise _unknown(row.run_id)
         return
     if newest is None:
-        raise Changed("vanished", "no version of it is left, and no run of ours deleted it")
+        raise Changed("vanished", "no version of it is left, and no run of this software deleted it")
     is_state = row.status in STATES
     side = row.after if is_state else row.before
     said = side.etag, side.version or (UNVERSIONED if is_state else newest.version_id)

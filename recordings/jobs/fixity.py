@@ -37,7 +37,7 @@ class _Found:
     """The bytes that the bucket has for a row."""
 
     sha256: str
-    how: str  # it is known
+    how: str  # which checksum it is
 
 
 def keys_to_read(batch: BatchRows, files: AuditFiles, job: Job) -> frozenset[str]:
@@ -86,7 +86,7 @@ def _started(row: AuditRow, job: Job) -> AuditRow:
 def _checked(store: Store, row: AuditRow, *, is_turn: bool) -> AuditRow:
     current = _current(store, row)
     if current.sha256:
-        _compare(row, _Found(sha256=current.sha256, how="as S3 keeps it"))
+        _compare(row, _Found(sha256=current.sha256, how="the checksum that S3 keeps"))
     done = replace(row, status=Status.CHECKED, finished_at=datetime.now(UTC), attempts=current.attempts)
     if current.sha256 and not is_turn:
         return done
@@ -125,7 +125,7 @@ def _read(store: Store, current: StoredObject) -> _Found:
         except BodyDiffers:
             if reading == _READINGS - 1:
                 break
-    return _Found(sha256=digest.hexdigest(), how="as its bytes were read")
+    return _Found(sha256=digest.hexdigest(), how="the checksum of the bytes as read")
 
 
 def _compare(row: AuditRow, found: _Found) -> None:

@@ -179,7 +179,7 @@ class Holding(Work):
             for keys in search:
                 yield from self._batched(rows_of_keys(keys, self._job, None))
         except (StoreRefused, StoreUnavailable) as error:
-            self.problems.append(f"the bucket could not be listed to its end: {error}")
+            self.problems.append(f"the bucket could not be listed to the end: {error}")
             return
         self._asked_in_vain(search.in_vain)
         if self._job.kind is Kind.LIFT and not self.sums.counts[Status.LIFTED] and self.sums.reasons["not-held"]:

@@ -60,7 +60,7 @@ def _unless_to_be_erased(drifts: Sequence[Drift], files: AuditFiles, bucket: str
         asked = next((each for each in requests if _asks_for(each, drift.key)), None) if drift.row else None
         if asked is None:
             return drift
-        sentence = f"{drift.sentence}; nothing is mended, since run {asked.run_id} was asked to erase it"
+        sentence = f"{drift.sentence}; nothing is repaired, since run {asked.run_id} was asked to erase it"
         return replace(drift, row=None, sentence=sentence)
 
     return [checked(drift) for drift in drifts]
@@ -206,7 +206,8 @@ def _compared(
         drifts = list(_drifts(store, key, row, versions, job, runs))
         yield from drifts
         if is_new and not drifts and _newest(versions) is not None:
-            yield Drift(code="new-since", key=key, sentence="no run has looked at it, though at others of its day")
+            sentence = "no run has looked at it, although runs have looked at other objects of its day"
+            yield Drift(code="new-since", key=key, sentence=sentence)
 
     return _looked(key, row, look)
 
@@ -355,13 +356,13 @@ def _overdue(store: Store, key: str, versions: Sequence[Version], day: Day, job:
     if not versions:
         return []
     if not job.rules:
-        return [_overdue_by(key, f"{job.retention_years:g} years")]
+        return [_overdue_by(key, f"the {job.retention_years:g} years that ARCHIVE_RETENTION_YEARS allows")]
     today = job.started_at.date()
     ends = possible_ends(job.rules, key, day.date, today)
     if len(ends) > 1:
         tags = store.tags(key, versions[0].version_id)
         ends = {rule_for(job.rules, key, tags).has_ended(day.date, today)}
-    return [_overdue_by(key, "ARCHIVE_RETENTION_RULES say")] if ends == {True} else []
+    return [_overdue_by(key, "ARCHIVE_RETENTION_RULES allows")] if ends == {True} else []
 
 
 def _overdue_by(key: str, said: str) -> Drift:

@@ -92,7 +92,7 @@ def _is_copy(store: Store, copy: StoredObject, over: StoredObject, provenance: P
 
 def _check_not_held(version: StoredObject, tags: Mapping[str, str]) -> None:
     if version.held:
-        raise Skipped("held", "under a hold; include_held=True restores it, hold and all")
+        raise Skipped("held", "under a hold; include_held=True restores it together with the hold")
     check_no_case_holds(tags)
 
 
@@ -108,7 +108,8 @@ def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str
     """Tags that keep the copy from being archived again; where there is no room for one more, metadata that does so."""
     kept = {name: value for name, value in tags.items() if name != CONVERTED_TAG[0]}
     if len(kept) > MAX_TAGS:
-        raise Skipped("no-room-for-hold", f"the original has {MAX_TAGS} tags, so there is no room for {HOLD_TAG}")
+        sentence = f"the original has {MAX_TAGS} tags, so there is no room for {HOLD_TAG}: remove one"
+        raise Skipped("no-room-for-hold", sentence)
     exempt = {**kept, EXEMPT_TAG[0]: EXEMPT_TAG[1]}
     return (exempt, None) if len(exempt) <= MAX_TAGS else (kept, exempted(original.metadata))
 

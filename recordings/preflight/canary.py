@@ -100,7 +100,7 @@ def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
             return (yield from list(_look(place, encryption)))
         except (StoreRefused, Changed) as error:
             refusals.append(error)
-    yield _blind("cannot-replace", f"The test object {place.key} cannot be written, read and marked: {refusals[0]}.")
+    yield _blind("cannot-replace", f"The run could not write, read or mark the test object {place.key}: {refusals[0]}.")
 
 
 def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
@@ -177,10 +177,11 @@ def _tags(store: Store, key: str, version_id: str | None) -> Iterator[Finding]:
 
 def _locks(ours: StoredObject) -> Iterator[Finding]:
     if not ours.legal_hold:
-        sentence = f"{ours.key} is under legal hold, and S3 does not say so."
+        sentence = f"The test object {ours.key} is under legal hold, but S3 does not show the hold."
         yield _blind("cannot-see-holds", sentence, "s3:GetObjectLegalHold")
     if not ours.locked_until:
-        yield _blind("cannot-see-locks", f"{ours.key} is locked, and S3 does not say so.", "s3:GetObjectRetention")
+        sentence = f"The test object {ours.key} is locked, but S3 does not show the lock."
+        yield _blind("cannot-see-locks", sentence, "s3:GetObjectRetention")
 
 
 def _owner(place: _Place, ours: StoredObject) -> Iterator[Finding]:
@@ -203,7 +204,7 @@ def _proved(code: str, look: Callable[[], bool], otherwise: str) -> Iterator[Fin
 def _blind(code: str, sentence: str, action: str = "") -> Finding:
     """A finding that blocks. ``action`` is the missing permission, where S3's sentence does not name it."""
     granted = action or "the missing action"
-    way_out = "No recording was changed: correct this, then run again."
+    way_out = "No recording was changed. Correct the cause, then run again."
     if action or "the role needs" in sentence:
         way_out = f"Grant the run's role {granted}: deployments/policies/archive.json has all it needs."
     return Finding(code=code, severity=Severity.BLOCK, sentence=sentence, way_out=way_out)

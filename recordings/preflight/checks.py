@@ -100,7 +100,8 @@ def _told(name: str, found: list[Finding] | StoreRefused | Changed) -> list[Find
     """The findings of a look, or a finding that it was refused."""
     if isinstance(found, list):
         return found
-    code, sentence, way_out = f"cannot-see-{name}", f"{found}.", "Grant the role access to it, or check it yourself."
+    code, sentence = f"cannot-see-{name}", f"{found}."
+    way_out = "Grant the role this access, or check this part of the bucket's configuration yourself."
     if name in _MUST_BE_SEEN:
         return [block(code, sentence, way_out)]
     return [Finding(code=code, severity=Severity.WARN, sentence=sentence, way_out=way_out)]
@@ -113,7 +114,7 @@ def _versioning(store: Store) -> Iterator[Finding]:
         yield block(
             "unversioned",
             f"Versioning of bucket {store.bucket} is {status.lower() or 'off'}, so a replaced original would be gone.",
-            "Enable it: aws s3api put-bucket-versioning --versioning-configuration Status=Enabled --bucket "
+            "Enable versioning: aws s3api put-bucket-versioning --versioning-configuration Status=Enabled --bucket "
             f"{store.bucket}",
         )
     if versioning.get("MFADelete") == "Enabled":
@@ -121,7 +122,7 @@ def _versioning(store: Store) -> Iterator[Finding]:
             code="mfa-delete",
             severity=Severity.WARN,
             sentence="MFA Delete is enabled: only the root user, with its MFA device, can delete an original.",
-            way_out="Have the root user switch it off before you release originals.",
+            way_out="Have the root user switch MFA Delete off before you release originals.",
         )
 
 
@@ -146,8 +147,8 @@ def _object_lock(store: Store) -> Iterator[Finding]:
             code="governance-lock",
             severity=Severity.INFO,
             sentence=f"Bucket {store.bucket} locks each new version in governance mode for {period}: a replacement "
-            "without a lock to carry over is locked anew; an original stays locked until its own lock ends.",
-            way_out="Release originals after that: the role of the release does not bypass locks.",
+            "gets a new lock unless it carries over its original's; an original stays locked until its own lock ends.",
+            way_out="Release originals after their locks have ended: the role of the release does not bypass locks.",
         )
 
 
@@ -161,8 +162,8 @@ def _object_ownership(store: Store) -> Iterator[Finding]:
             code="acls-enabled",
             severity=Severity.WARN,
             sentence=f"ACLs are enabled in bucket {store.bucket}: a recording that an ACL opens to others, or "
-            "that another account owns, is skipped, since its replacement would lose that.",
-            way_out="Disable ACLs (object ownership BucketOwnerEnforced) to have these archived, too.",
+            "that another account owns, is skipped, since its replacement would lose those grants or that owner.",
+            way_out="Disable ACLs (object ownership BucketOwnerEnforced) to have such recordings archived, too.",
         )
 
 
@@ -178,7 +179,7 @@ def _notifications(store: Store) -> Iterator[Finding]:
                 code="subscribers-run-again",
                 severity=Severity.WARN,
                 sentence=f"The bucket's {kind} will report every rewritten recording as if it were a new call.",
-                way_out="Let the subscriber ignore objects whose metadata has archive-run-id.",
+                way_out="Have the subscriber ignore objects whose metadata has archive-run-id.",
             )
 
 
@@ -188,7 +189,7 @@ def _replication(store: Store) -> Iterator[Finding]:
             code="replicated",
             severity=Severity.WARN,
             sentence="Replication copies each rewritten recording once more; originals stay at the destination, too.",
-            way_out="Count that cost, or leave these prefixes out of the replication rule.",
+            way_out="Allow for the cost of these copies, or leave these prefixes out of the replication rule.",
         )
 
 

@@ -18,7 +18,7 @@ def find_conditional_writes(store: Store, prefix: str) -> list[Finding]:
     if not _takes_current(store, present):
         return [_refused(present)]
     if store.takes_probe(present, if_match=_STALE_ETAG):
-        return [_ignored(f"{present} was overwritten although its ETag is another one")]
+        return [_ignored(f"{present} was overwritten although the request named another ETag than its current one")]
     return []
 
 
@@ -31,7 +31,7 @@ def _takes_current(store: Store, key: str) -> bool:
         known, etag = etag, store.head(key).etag
         if etag == known:
             return False
-    raise StoreUnavailable(f"{key} was written by others each time that it was to be overwritten")
+    raise StoreUnavailable(f"others wrote {key} each time that this run was about to overwrite it")
 
 
 def _ignored(what_happened: str) -> Finding:
@@ -46,6 +46,6 @@ def _refused(key: str) -> Finding:
     return block(
         "conditional-writes-refused",
         f"The server refuses PUT with If-Match even where the ETag is the current one (tried on {key}): each recording "
-        "would end as changed, none archived.",
+        "would end up as changed, and none would be archived.",
         "Use a server that honours If-Match.",
     )

@@ -26,7 +26,7 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
         yield block(
             "retention-restarts",
             f"{name_of(rule)} deletes recordings {expiration['Days']} days after they were written, "
-            f"and rewriting those that are {oldest_days} days old restarts that clock.",
+            f"and rewriting recordings that are {oldest_days} days old restarts that count.",
             "Let expire_recordings delete by the day of the call, with the same period in ARCHIVE_RETENTION_RULES, and "
             f"accept this or remove the rule; or shorten the rule's period by {oldest_days} days; or archive "
             "recordings within a month of the call.",
@@ -35,8 +35,8 @@ def _expiration(rule: Rule, oldest_days: int) -> Iterator[Finding]:
         yield block(
             "expires-on-date",
             f"{name_of(rule)} deletes recordings and replacements on {expiration['Date']:%Y-%m-%d}, and from then on "
-            "whatever is written later.",
-            "Remove the rule, or let it count days.",
+            "everything that is written later.",
+            "Remove the rule, or change it to count days.",
         )
 
 
@@ -47,9 +47,9 @@ def _colder(rule: Rule) -> Iterator[Finding]:
             yield Finding(
                 code="moved-colder",
                 severity=Severity.WARN,
-                sentence=f"{name_of(rule)} moves recordings to {transition['StorageClass']}, where they can cost less "
-                "unconverted than archived here. Runs ignore this: a run compares its cost only with a lifecycle rule "
-                "to the storage class that it archives to.",
+                sentence=f"{name_of(rule)} moves recordings to {transition['StorageClass']}, where unconverted "
+                "recordings can cost less than recordings archived here. Runs ignore this: a run compares its cost "
+                "only with a lifecycle rule to the storage class that it archives to.",
                 way_out="Compare the ways in docs/costs.md before you archive, or have the rule move only what is "
                 "tagged converted=True.",
             )
@@ -74,7 +74,7 @@ def _originals(rule: Rule) -> Iterator[Finding]:
         yield block(
             "originals-expire",
             f"{name_of(rule)} deletes originals {kept} days after they were replaced.",
-            f"Give them at least {_SHORTEST_GRACE_DAYS} days.",
+            f"Change the rule to keep originals for at least {_SHORTEST_GRACE_DAYS} days.",
         )
     for transition in rule.get("NoncurrentVersionTransitions", ()):
         if transition["StorageClass"] in _FROZEN:
@@ -82,7 +82,7 @@ def _originals(rule: Rule) -> Iterator[Finding]:
                 code="originals-frozen",
                 severity=Severity.WARN,
                 sentence=f"{name_of(rule)} moves originals to {transition['StorageClass']} "
-                f"{transition.get('NoncurrentDays', 0)} days after they were replaced: restoring one then takes a thaw "
-                "of hours.",
+                f"{transition.get('NoncurrentDays', 0)} days after they were replaced: restoring an "
+                "original then takes hours, since S3 must thaw it first.",
                 way_out="Release originals before that day, or move them to GLACIER_IR.",
             )

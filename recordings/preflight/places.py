@@ -22,7 +22,7 @@ def _said_of(prefix: str, there: str) -> tuple[str, str, str]:
     return (
         NOTHING_BELOW,
         f"No YYYY/MM/DD/ lies below prefix {prefix!r}; {there}.",
-        "Give what comes before the year's folder, in the same case, as connect/<alias>/CallRecordings/.",
+        "Give what comes before the year's folder, with the same capitals, such as connect/<alias>/CallRecordings/.",
     )
 
 
@@ -46,4 +46,4 @@ def _there(store: Store, prefix: str) -> str:
     except StoreRefused:  # a role may be allowed to list only its own prefixes
         return f"the role may not list what lies below {prefix!r}"
     shown = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
-    return f"below {prefix!r} lies {shown or 'nothing'}"
+    return f"what lies below {prefix!r}: {shown or 'nothing'}"

@@ -47,7 +47,7 @@ def _small_now(summary: BackfillSummary) -> str:
         f"archived them: **{summary.minutes:,.1f}** minutes, "
         f"**{human_bytes(summary.bytes_before)} → {human_bytes(summary.bytes_after)}**, "
         f"{percent_saved(summary.bytes_before, summary.bytes_after)} smaller. "
-        f"**{others:,}** {'is' if others == 1 else 'are'} not."
+        f"**{others:,}** {'is' if others == 1 else 'are'} not small."
         + (f" **{gone:,}** {'was' if gone == 1 else 'were'} expired or erased since." if gone else "")
     )
 
@@ -56,7 +56,7 @@ def _not_finished(summary: BackfillSummary) -> str:
     if not summary.reasons:
         return ""
     lines = [f"- {reason}" for reason in summary.reasons[:_LINES_SHOWN]]
-    way_out = "Run the backfill again to finish them: it skips the days that are finished."
+    way_out = "Run the backfill again to finish these: it skips the days that are finished."
     return "\n".join(["## Not finished", "", *lines, "", way_out])
 
 

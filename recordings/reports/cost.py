@@ -46,7 +46,7 @@ def _or_less(less: float) -> str:
         return ""
     return (
         " AWS does not say clearly what reading the tags of an object in this storage class costs. The higher price is "
-        f"counted; by the other one, it is {usd(less)} less."
+        f"counted; at the lower price, the run costs {usd(less)} less."
     )
 
 
@@ -58,7 +58,7 @@ def cost_table(cost: Cost, minutes: float) -> str:
         ("retrieval", cost.retrieval_usd),
         ("CPU time", cost.compute_usd),
         ("**the run's own cost: all of the above**", cost.marginal_usd),
-        ("the task's other time", cost.waiting_usd),
+        ("the task's time without CPU work", cost.waiting_usd),
         ("a day of worker and server", cost.standing_usd),
         ("**all in, if this was the day's only run**", cost.all_in_usd),
     ]

@@ -18,7 +18,7 @@ def destroyed_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
     freed = (
         f"This {'would free' if job.dry_run else 'freed'} **{human_bytes(summary.original_bytes)}** "
         f"({summary.original_bytes:,} bytes), all versions counted. S3 {'charges' if job.dry_run else 'charged'} "
-        f"**{usd(summary.usd_month)} a month** for them at list prices."
+        f"**{usd(summary.usd_month)} a month** for these versions at list prices."
     )
     return "\n\n".join(section for section in (freed, _by_rule(sums), _proof(job)) if section)
 
@@ -34,12 +34,13 @@ def _proof(job: Job) -> str:
     rows = f"The rows of run `{job.run_id}` in the audit table certify"
     if job.kind is Kind.EXPIRE:
         return (
-            f"{rows} the destruction: of each recording, the SHA-256 and the size of original and replacement, the "
-            "rule and the time."
+            f"{rows} the destruction. They give, for each recording, the SHA-256 and the size of original and "
+            "replacement, the rule and the time."
         )
     return (
-        f"{rows} the erasure for {as_code(job.case or 'earlier requests')}: the key, version, contact, day and time of "
-        "each object, and nothing of what was said. Copies at replication targets and in backups are not erased."
+        f"{rows} the erasure for {as_code(job.case or 'earlier requests')}. They give the key, version, contact, day "
+        "and time of each object, and nothing of what was said. Copies at replication targets and in backups are not "
+        "erased."
     )
 
 

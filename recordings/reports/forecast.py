@@ -52,9 +52,9 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     )
     reasons = [f"| {code} | {count:,} | {meaning(code)} |" for code, count in sorted(forecast.reasons.items())]
     stays = ["| would not be archived | of those read | what it means |", "|---|--:|---|", *reasons] if reasons else []
-    return f"""## What it would come to
+    return f"""## What archiving would save and cost
 
-**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last of them is deleted**, after \
+**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last recording is deleted**, after \
 the originals are released, at a one-time cost of about {usd(cost)}; {verdict}.
 
 {plural(forecast.recordings, "recording")} left to archive ({human_bytes(forecast.bytes_listed)}, \
@@ -64,23 +64,23 @@ now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
 |---|--:|--:|
 {chr(10).join(lines)}
 
-{chr(10).join(stays) or "All of those read would be archived."}
+{chr(10).join(stays) or "All recordings whose headers were read would be archived."}
 
-## Ways to keep them
+## Ways to keep the recordings
 
 {_ways_of_keeping(forecast, retention_years)}
 
-It would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
+Archiving would take about {_hours(forecast.cpu_hours)} of one vCPU. List prices, first volume tier. The cost counts \
 requests for recordings and for looking at the bucket, retrieval, CPU time as in our benchmark, KMS, and what S3 \
 charges for originals deleted early; it leaves out waiting, retries, the audit table's own requests, worker and \
-server. Recordings count as archived if only the whole body shows their damage. {EXPLAINED}"""
+server. A damaged recording counts as archived if only its whole body shows the damage. {EXPLAINED}"""
 
 
 def _ways_of_keeping(forecast: Forecast, retention_years: float) -> str:
     """The options of the person who pays."""
-    return f"""All recordings that can be converted, each until it is deleted: by the bucket's lifecycle rules, or \
-where they do not delete it, {retention_years:g} years after the call. What does not pay to be converted is counted as \
-moved by a lifecycle rule.
+    return f"""The table counts all recordings that can be converted, each until it is deleted: by the bucket's \
+lifecycle rules or, if these do not delete it, {retention_years:g} years after the call. Recordings that are not worth \
+converting are counted as moved by a lifecycle rule.
 
 {keeping_table(forecast.keeping_costs, forecast.terms, usd)}
 

@@ -79,7 +79,8 @@ def _read(job: Job, summary: JobSummary) -> str:
         return ""
     would, reading = "would read" if job.dry_run else "read", summary.reading
     return (
-        f"It {would} {plural(reading.recordings, 'recording')} in full, **{human_bytes(reading.size_bytes)}**, and "
+        f"The check {would} {plural(reading.recordings, 'recording')} in full, "
+        f"**{human_bytes(reading.size_bytes)}**, and "
         f"{'ask' if job.dry_run else 'asked'} S3 for the stored checksum of each. At list prices, S3 charges "
         f"**{usd(reading.usd)}** for these requests and for retrieval."
     )

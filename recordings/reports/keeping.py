@@ -34,7 +34,7 @@ def advice(costs: Sequence[KeepingCost], terms: Terms, show: Callable[[float], s
     if best.way.terms is None:
         words = [f"Recommended: do nothing, because neither a lifecycle rule nor `{profile}` costs less."]
     else:
-        words = [f"Recommended: {best.way}. It costs the least of doing nothing, a lifecycle rule and `{profile}`."]
+        words = [f"Recommended: {best.way}. Of doing nothing, a lifecycle rule and `{profile}`, this costs the least."]
     others = sorted(of_grace(costs, terms), key=lambda each: each.usd)
     if best.way.speakers == "mixed":
         apart = next(each for each in others if each.way.is_wav and each.way.speakers == "apart")

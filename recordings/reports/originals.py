@@ -52,7 +52,7 @@ def freed(job: Job, summary: JobSummary) -> str:
         return ""
     would = "would free" if job.dry_run else "freed"
     return (
-        f"It {would} **{human_bytes(summary.original_bytes)}** of originals "
+        f"The run {would} **{human_bytes(summary.original_bytes)}** of originals "
         f"({summary.original_bytes:,} bytes), for which S3 charges **{usd(summary.usd_month)} a month** at list prices."
     )
 
@@ -69,7 +69,7 @@ def due_report(job: Job, sums: JobSums) -> str:
         [
             "## What falls due later",
             "",
-            f"Archived less than {_grace(job)} ago, so their originals stay for now.",
+            f"These recordings were archived less than {_grace(job)} ago, so their originals stay for now.",
             "",
             "| may be released on (UTC) | recordings | frees | a month |",
             "|---|--:|--:|--:|",

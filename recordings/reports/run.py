@@ -97,9 +97,8 @@ def _statuses(summary: RunSummary) -> str:
         again = "Looked at again once prices, retention, settings or this software change."
         rows.append(f"| of these, not worth archiving | {summary.unprofitable:,} | {again} |")
     if summary.unrecorded:
-        rows.append(
-            f"| **no row written** | **{summary.unrecorded:,}** | **The audit table does not know of these.** |"
-        )
+        way_out = "The audit table does not know of these: run the same dates again."
+        rows.append(f"| **no row written** | **{summary.unrecorded:,}** | **{way_out}** |")
     return "\n".join(["| recordings | | what it means |", "|---|--:|---|", *rows])
 
 

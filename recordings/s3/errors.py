@@ -32,7 +32,7 @@ _CHANGED = {
     "412": "replaced since it was listed",
     "ConditionalRequestConflict": "written by somebody else at the same moment",
     "NoSuchKey": "deleted since it was listed",
-    "NoSuchVersion": "deleted in that version",
+    "NoSuchVersion": "deleted; this version no longer exists",
     "404": "deleted since it was listed",
 }
 # A GET or HEAD of a delete marker; other requests get these codes where a method is not supported at all.
@@ -123,7 +123,7 @@ def _answered(error: ClientError, about: Asked) -> Exception:
     if about.key is not None and (code in _CHANGED or (operation, code) in _DELETED):
         return Changed("changed", f"{about} was {_CHANGED.get(code, 'deleted since it was listed')}")
     if code == "InvalidObjectState" and operation in ("GetObject", "CopyObject"):
-        return Skipped("needs-thaw", f"{about} lies in a storage class that must be thawed before it can be read")
+        return Skipped("needs-thaw", f"{about} must be thawed before it can be read: its storage class requires this")
     if code == "InvalidRequest" and operation in ("GetObject", "CopyObject") and "ncryption" in said:
         return Skipped("needs-key", f"{about} is encrypted with a key that only its owner has (SSE-C)")
     if code in _UNAVAILABLE or status == 429 or (status >= 500 and status != HTTPStatus.NOT_IMPLEMENTED):
@@ -131,7 +131,7 @@ def _answered(error: ClientError, about: Asked) -> Exception:
     if code in _REFUSED:
         return StoreRefused(f"{sentence}; {_REFUSED[code]}")
     if code in ("AccessDenied", "403", "401"):
-        return StoreRefused(f"{sentence}; the role needs {_needed(operation, said, about)} there")
+        return StoreRefused(f"{sentence}; the role needs {_needed(operation, said, about)}")
     return StoreRefused(sentence)
 
 
@@ -143,9 +143,10 @@ def _needed(operation: str, said: str, about: Asked) -> str:
     """The missing action: the one that S3 names, else the one that IAM checks for the operation."""
     denied = _DENIED_ACTION.search(said)
     if denied:
-        return denied[1]
+        return f"{denied[1]} there"
     action = action_of(operation, of_version=about.version_id is not None)
-    return f"{action}, or to use the KMS key," if operation in ("HeadObject", "GetObject", "PutObject") else action
+    or_key = ", or permission to use the KMS key" if operation in ("HeadObject", "GetObject", "PutObject") else ""
+    return f"{action} there{or_key}"
 
 
 def is_not_implemented(error: StoreRefused) -> bool:

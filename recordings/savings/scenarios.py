@@ -386,7 +386,8 @@ _DOCUMENT = """\
 
 <!-- Generated: python -m recordings.savings.scenarios > docs/costs.md -->
 
-{source}; {region}, {as_of}. `recordings/prices/{region}.json` holds them; `ARCHIVE_PRICE_LIST` names another file.
+{source}; {region}, {as_of}. `recordings/prices/{region}.json` holds these prices; `ARCHIVE_PRICE_LIST` can name another
+file.
 
 ## Ways to keep six years of calls
 
@@ -401,27 +402,27 @@ of Standard are counted. Month n stores what came in during the n-1 months befor
 What the table says:
 
 - Storage class is the greater lever: a lifecycle rule to GLACIER_IR, without any of this software, saves four fifths.
-  `alaw-mono` takes off three fifths of what is left, and gives up which speaker said what; `flac-stereo` gives up
-  nothing. `opus-dual` keeps both speakers and is smaller than any other profile, for {opus_cpu:.2f} s of CPU per minute
-  of audio, where A-law takes {alaw_cpu:.4f} s.
+  `alaw-mono` takes off three fifths of what is left, and no longer shows which speaker said what; `flac-stereo` gives
+  up nothing. `opus-dual` keeps both speakers and is smaller than any other profile, for {opus_cpu:.2f} s of CPU per
+  minute of audio, where A-law takes {alaw_cpu:.4f} s.
 - Without conversion, DEEP_ARCHIVE is the cheapest way, for recordings that may take half a day to open.
-- Each further day of `grace_days` adds ${day:,.0f} to the total of six years. Where nobody releases originals,
-  they cost more than doing nothing.
-- FLAC files are 25 to 60 % as large, depending on how noisy the line is; 40 % is assumed. Opus files are
-  {opus_least:.1f} to {opus_most:.1f} % as large, depending on how much is spoken; {opus:.0f} % is assumed. Objects in
-  DEEP_ARCHIVE and GLACIER are billed 40 KB larger, and reading a recording from GLACIER_IR costs $0.03 a GB: neither
-  is counted.
+- Each further day of `grace_days` adds ${day:,.0f} to the total of six years. If nobody releases the originals,
+  archiving costs more than doing nothing.
+- FLAC files have 25 to 60 % of the size of the original, depending on how noisy the line is; 40 % is assumed. Opus
+  files have {opus_least:.1f} to {opus_most:.1f} %, depending on how much is spoken; {opus:.0f} % is assumed. Objects in
+  DEEP_ARCHIVE and GLACIER are billed as if they were 40 KB larger, and reading a recording from GLACIER_IR costs $0.03
+  per GB: neither is counted.
 
 ## How long originals stay
 
-The total by `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_DAYS` or say otherwise to a release
-([why](decisions/0051-a-week-of-grace.md)):
+The total for three values of `grace_days`, which is {grace_days} unless you set `ARCHIVE_GRACE_DAYS` or give a release
+another number ([why](decisions/0051-a-week-of-grace.md)):
 
 {graces}
 
 Reading every result back from S3 and decoding it (`readback_percent=100`) costs ${read_back:,.0f}, as much as
 {days_of_grace:.0f} days of originals. A release may delete originals of such recordings sooner
-(`grace_days_read_back`): this pays only if you would otherwise keep originals that much longer.
+(`grace_days_read_back`): this pays off only if you would otherwise keep originals that much longer.
 
 ## Checking the recordings at rest
 
@@ -432,7 +433,7 @@ A check (`check_fixity`) of six years of `alaw-mono` in GLACIER_IR, {recordings:
 {checks}
 
 One check a year with `sample_percent=20` reads every recording once in five years. S3 Batch Operations' *Compute
-checksum* reads everything where it lies; Amazon S3 pricing has its price under "Management & Insights".
+checksum* reads everything inside S3; the page "Amazon S3 pricing" has its price under "Management & Insights".
 
 ## How long the calls are
 
@@ -445,33 +446,34 @@ A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six ye
 
 ## How long they are still kept
 
-1,000 calls of five minutes from the day of their archiving on, worker and server not counted:
+1,000 calls of five minutes, from the day on which they are archived; worker and server are not counted:
 
 {by_months}
 
 ## What is not worth converting
 
-A run leaves alone what would cost more converted than moved by a lifecycle rule
-([how it decides](decisions/0050-never-at-a-loss.md)). For calls as Connect writes them, `alaw-mono` in GLACIER_IR pays
-from this length on:
+A run leaves a recording alone if converting it would cost more than moving it with a lifecycle rule
+([how the run decides](decisions/0050-never-at-a-loss.md)). For calls as Connect writes them, `alaw-mono` in GLACIER_IR
+pays off from this length on:
 
 {gate}
 
 ## The published figures
 
-${alaw:,} for A-law mono in GLACIER_IR is met to the dollar (${published:,.2f}) from 1,536 GB a month in GLACIER_IR over
-the n-1 months before each, 7/30 of a month in Standard, and processing at $0.11 per 1,000 minutes. It counts originals
-as gone at once. We found no simple rule that gives ${everything:,} for everything in S3 Standard; the rule above
-gives ${nothing:,.0f}. We reproduce the first figure and not the second.
+We reproduce the published ${alaw:,} for A-law mono in GLACIER_IR to the dollar (${published:,.2f}) with 1,536 GB a
+month in GLACIER_IR, where month n stores what came in during the n-1 months before it, 7/30 of a month in Standard, and
+processing at $0.11 per 1,000 minutes. The published figure counts originals as deleted at once. We do not reproduce the
+published ${everything:,} for everything in S3 Standard: we found no simple rule that gives this figure, and the rule
+above gives ${nothing:,.0f}.
 
 ## What archiving costs per 1,000 minutes
 
 Calls of 5 minutes into GLACIER_IR: requests ${requests:.4f}, CPU time ${compute:.5f}, worker and server ${standing:.4f}
 at 3 million minutes a month: **${all_in:.4f}**, against $0.11 for the published system. Deleting the originals adds
-${releasing:.4f}, because a release proves each replacement once more before it deletes, and comparing table and bucket
-once adds ${reconciling:.4f}: together **${together:.4f}**. SSE-KMS without a bucket key adds ${kms:.4f}. AWS's pages
-leave open whether reading the tags of an object in GLACIER_IR is a request to that class or to Standard. The dearer one
-is counted here; by the other one, all of this is ${less:.4f} less.
+${releasing:.4f}, because a release verifies each replacement once more before it deletes the original, and comparing
+table and bucket once adds ${reconciling:.4f}: together **${together:.4f}**. SSE-KMS without a bucket key adds
+${kms:.4f}. AWS's pages leave open whether reading the tags of an object in GLACIER_IR is a request to that class or to
+Standard. These figures count the higher price; at the lower one, the total is ${less:.4f} less.
 """
 
 

@@ -85,14 +85,15 @@ class AuditRow:
     error_peak: Annotated[int | None, "Largest error of the replacement, in 16-bit steps (Opus: above 130 Hz)"] = None
     gain_left: Annotated[
         float | None,
-        "Measured share of the left channel: 0.5 in a mix of two, else 1, in Opus less by what it drops; "
+        "Measured share of the left channel: 0.5 in a mix of two, else 1; in Opus, less the share that Opus drops; "
         "null if too quiet to tell",
     ] = None
     gain_right: Annotated[float | None, "The same of the right channel; null if there is none"] = None
     worst_error_left: Annotated[
         float | None,
-        "Opus: largest error energy of the left channel in any 20 ms, as a share of its energy there, a tenth of the "
-        "loudest nearby, and what no encoder can avoid; above 0.8 the result is refused",
+        "Opus: largest error energy of the left channel in any 20 ms, as a share of the sum of its energy there, a "
+        "tenth of that of the loudest 20 ms nearby, and the error that no encoder can avoid; the judge refuses more "
+        "than 0.8, at 32 kb/s more than 0.25",
     ] = None
     worst_error_right: Annotated[float | None, "Opus: the same of the right channel; null if there is none"] = None
     least_kept_left: Annotated[
@@ -104,18 +105,20 @@ class AuditRow:
     ] = None
     delay_right_s: Annotated[float | None, "Opus: the same of the right channel"] = None
     crosstalk: Annotated[
-        float | None, "Opus: largest amplitude of the other speaker in either channel, by its own; 0 where none speaks"
+        float | None,
+        "Opus: largest amplitude of the other speaker in either channel, as a share of the channel's own; 0 if nobody "
+        "speaks",
     ] = None
     verified: Annotated[bool, "S3 confirmed the replacement as current and the original as kept"] = False
     original_kept: Annotated[bool | None, "S3 still lists the original's version; null if never asked"] = None
     read_back: Annotated[bool, "The replacement was read back in full: decoded, or, in a `checked` row, hashed"] = False
     tagged: Annotated[bool, "The replacement carries `converted=True`"] = False
     weighed_by: Annotated[
-        str | None, "Digest of the prices, retention and terms by which archiving it would not pay, now or later"
+        str | None, "Digest of the prices, retention and terms under which archiving would not pay off, now or later"
     ] = None
     attempts: Annotated[int, "Most S3 requests that any one step needed; 1 means that nothing was retried"] = 0
     state_at: Annotated[datetime | None, "When the bucket came into this state, by S3's clock (UTC)"] = None
-    started_at: Annotated[datetime, "When the run took the recording up (UTC)"]
+    started_at: Annotated[datetime, "When the run began its work on the recording (UTC)"]
     finished_at: Annotated[datetime | None, "When the row was completed (UTC)"] = None
     software_version: Annotated[str, "Version of this software"]
 

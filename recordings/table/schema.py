@@ -109,12 +109,12 @@ _DOCUMENT = """\
 
 <!-- Generated: python -m recordings.table.schema > docs/audit-table.md -->
 
-A row for every recording that a run looked at, whatever became of it. Schema version {version}, as each file's metadata
-says under `schema_version`.
+The table has a row for every recording that a run looked at, whatever became of the recording. This page describes
+schema version {version}; each file's metadata names its version under `schema_version`.
 
 ```
 <audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
-<audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked for, and what it came to
+<audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked to do, and its results
 <audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a job is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
 <audit_uri>/_runs/<run_id>.erasure.json, .erased.json           a request to erase, and which run has finished it
@@ -122,10 +122,10 @@ says under `schema_version`.
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
 
-pandas, Arrow, DuckDB, Athena and Spark read the table as it lies; folders that begin with `_` are skipped by all of
-them. `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
-understands in a prefix; other characters are refused before anything is written. `recording_date` stands in the
-folders' names only, so a reader must be told, or must guess, that it is a date: the examples below do that.
+pandas, Arrow, DuckDB, Athena and Spark read the table as it is; all of them skip folders whose names begin with `_`.
+`audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
+understands in a prefix; other characters are refused before anything is written. `recording_date` is only in the
+folders' names, so a program must be told, or must guess, that it is a date; the examples below tell it.
 
 Within a file, rows are in key order, so that a reader looking for a key can skip files by their statistics.
 
@@ -143,27 +143,27 @@ replacement and the original that came back.
 A row's `run_id` is the name of the run's records: `_runs/<run_id>.start.json` holds the parameters and, under
 `circumstances`, the id, name and link of the Prefect flow run, the deployment, who or what started it (`started_by`;
 null where the Prefect server has no accounts), the flow run of the backfill that it belongs to (`parent_flow_run_id`),
-the commit, the image and the versions of this software, Python and the libraries that touch samples and files. What the
-run could not learn is null. The link is to the server as the run knew it, and dies with that address (the demo's has
-another port each time); what lives is the id: `<address of the Prefect UI>/runs/flow-run/<flow_run_id>`.
-`_runs/<run_id>.end.json` holds what the run came to. The last eight characters of a `run_id` are those of the flow
-run's id.
+the commit, the image and the versions of this software, Python and the libraries that touch samples and files. A value
+that the run could not learn is null. The link has the address of the server at the time of the run, and no longer works
+if that address changes (the demo's port changes each time). The id still works:
+`<address of the Prefect UI>/runs/flow-run/<flow_run_id>`. `_runs/<run_id>.end.json` holds the results of the run. The
+last eight characters of a `run_id` are those of the flow run's id.
 
 ## How table and bucket differed
 
-Every reconciliation has its records in `_runs/`. One that found differences also wrote `_differences/<run_id>.csv`,
-a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`, `difference` (its code, as
-explained below), `is_loss` (a recording, an original or a deletion is not as the table says) and `sentence`. The end
-record lists the file with its digest, and `verify_audit` checks it. Where there are very many, those that follow lie in
-`<run_id>-2.csv` and so on.
+Every reconciliation has its records in `_runs/`. A reconciliation that found differences also wrote
+`_differences/<run_id>.csv`, with a row for each: `run_id`, `compared_at`, `bucket`, `recording_date`, `key`,
+`difference` (its code, as explained below), `is_loss` (a recording, an original or a deletion is not as the table says)
+and `sentence`. The end record lists the file with its digest, and `verify_audit` checks it. If there are very many
+differences, the rest are in `<run_id>-2.csv` and so on.
 
 ## What is true now
 
 `archived`, `already_archived`, `restored`, `released`, `expired` and `erased` are states of the bucket; `skipped`,
 `changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
-no longer holds the recording, or a check found the bytes as they were judged. What is true of a recording is its last
-state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of the
-run that wrote the version counts. S3's clock has whole seconds: within one second, a destruction counts as the last
+no longer holds the recording, or a check found the bytes as they were judged. The current state of a recording is its
+last state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of
+the run that wrote the version counts. S3's clock has whole seconds: within one second, a destruction counts as the last
 state. `recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below. If a
 recording's last state is `expired` or `erased`, no version is left: that row is the certificate.
 
@@ -185,8 +185,8 @@ of_a_day = frame[frame["recording_date"] == date(2026, 1, 12)]
 ```
 
 `read_audit` uses boto3's credentials, region and endpoint, as all of this software does; `session=boto3.Session(...)`
-gives it others. Without this software, by Arrow's own client of S3, which knows no profile's `role_arn` or
-`endpoint_url`:
+gives it others. Without this software, pandas reads the table with Arrow's own S3 client, which ignores `role_arn` and
+`endpoint_url` in AWS profiles:
 
 ```python
 import pandas as pd
@@ -218,7 +218,7 @@ all times in UTC without one.
 {current}
 ```
 
-A table in S3 needs no extension if Arrow reads it:
+For a table in S3, DuckDB needs no extension if Arrow reads the files:
 
 ```python
 import duckdb
@@ -255,21 +255,22 @@ with `start=` and `end=` those of these dates of calls. A reconciliation that is
 `uncommitted`. Whoever may overwrite files *and* records could still forge both, or delete a run's files together with
 its records, and the table would not show it: Object Lock on the audit bucket prevents that.
 
-The bytes of the recordings are checked by `check_fixity`, which writes a row `checked` for each that is intact; if
-`read_back` is true there, it has read them, else it has compared the checksum that S3 keeps. For everything at once,
-S3 Batch Operations computes checksums where objects lie. `recordings.checksums.compare_checksums(path, audit_uri)`
-joins a CSV file of its report with this table, by bucket, key and version: `sha256_after` for replacements,
-`sha256_before` for originals. An object of a recording that the table says was expired or erased is `resurrected`, if
-the report was made after that. What a file of the report lacks is not named, since a report may have several files:
-`reconcile_audit` names what has vanished.
+`check_fixity` checks the bytes of the recordings, and writes a row `checked` for each recording that is intact. If
+`read_back` is true in that row, the check read the bytes; otherwise it compared only the checksum that S3 keeps. To
+check everything at once, let S3 Batch Operations compute the checksums inside S3.
+`recordings.checksums.compare_checksums(path, audit_uri)` joins a CSV file of its report with this table, by bucket, key
+and version: `sha256_after` for replacements, `sha256_before` for originals. An object of a recording that the table
+says was expired or erased is `resurrected`, if the report was made after that. The function does not name recordings
+that are missing from the file, since a report may have several files: `reconcile_audit` names recordings that have
+vanished.
 
 Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
 
 ## Changes to the schema
 
-Columns are only ever added, and new ones may be null: old files read with new software (the column is null), new files
-with old software (it is not seen). A column is never renamed, removed, or given another meaning. The version counts the
-additions.
+Columns are only ever added, and new ones may be null: new software can read old files (a new column is null), and old
+software can read new files (it does not see a new column). A column is never renamed, removed, or given another
+meaning. The version counts the additions.
 """
 
 

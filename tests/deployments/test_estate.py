@@ -240,7 +240,7 @@ def test_one_variable_may_name_several_prefixes(text: str) -> None:
     ("variable", "value", "said"),
     [
         ("ARCHIVE_PREFIX", "s3://calls/connect/a/", "ARCHIVE_PREFIX is 's3://calls/connect/a/': prefixes has 's3://"),
-        ("ARCHIVE_BUCKET", "s3://calls", "ARCHIVE_BUCKET: bucket is 's3://calls': give the bare name, as 'calls'"),
+        ("ARCHIVE_BUCKET", "s3://calls", "ARCHIVE_BUCKET: bucket is 's3://calls': give the bare name, such as 'calls'"),
     ],
 )
 def test_what_the_shell_must_not_say_is_named(variable: str, value: str, said: str) -> None:

@@ -216,7 +216,7 @@ def test_a_mistyped_prefix_ends_an_erasure_red(filled: Bucket, erase_: Erase, au
     """What lies elsewhere is found and erased: without the recordings, that is no erasure."""
     wrong = PREFIX.replace("acme", "acne")
     for dry_run in (True, False):
-        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .* lies acme/") as failed:
+        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .*: acme/") as failed:
             erase_(prefixes=[wrong], dry_run=dry_run)
         assert failed.value.summary.counts == {"erased": 4}
     assert filled.versions(KEY)
@@ -334,7 +334,7 @@ def test_a_request_with_dates_does_not_speak_for_other_days(
     filled.put(later := f"{PREFIX}2026/01/15/{CONTACT}_20260115T10:30_UTC.wav", b"of another day")
     (note,) = erase_(**dates).notes
     days = " in the folders of these days and of the days beside them" if dates else ""
-    assert f": nothing is left{days}; it stays open until " in note
+    assert f": nothing is left{days}; the request stays open until " in note
     assert bool(filled.versions(later)) is bool(dates)
     monkeypatch.setattr(erase, "OPEN_DAYS", 0)
     run_id = finish().run_id
@@ -452,7 +452,7 @@ def test_a_repair_rebuilds_no_row_of_what_was_to_be_erased(bucket: Bucket, erase
     summary = reconcile_audit(**place, start_date=DAY, end_date=DAY, repair=True)
     assert (summary.counts, dict(summary.drifts)) == ({}, {"row-missing": 1})
     (file,) = Path(audit_uri, "_differences").iterdir()
-    assert "nothing is mended, since run" in file.read_text()
+    assert "nothing is repaired, since run" in file.read_text()
     erased.write_bytes(before)
     with pytest.raises(JobFailed, match="resurrected"):
         reconcile_audit(**place, start_date=DAY, end_date=DAY, repair=True)

@@ -41,7 +41,7 @@ def test_the_forecast_is_what_the_run_then_does(window: dict[str, Any]) -> None:
 
 
 def test_there_is_no_forecast_of_a_misspelt_prefix(window: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match=r"nothing-below-prefix: .* below 'connect/' lies acme/"):
+    with pytest.raises(InvalidRequest, match=r"nothing-below-prefix: .* what lies below 'connect/': acme/"):
         estimate_savings(**{**window, "prefixes": ["connect/Acme/CallRecordings/"]})
 
 

@@ -220,7 +220,7 @@ def test_a_bag_in_s3_is_whole_and_never_changed(
     bag = tmp_path / "handed" / "case-1"
     bagit.Bag(str(bag)).validate()
     assert {key: line["key"] for key, line in index_of(bag).items()} == {key: key for key in archived}
-    with pytest.raises(InvalidRequest, match="is there already, and no bag is ever changed: name a new folder"):
+    with pytest.raises(InvalidRequest, match="exists already, and no run changes a bag: name a new folder"):
         export(start_date=DAY, destination_uri=destination)
 
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_handed_over_is_named_and_the_others_are(
         export(keys=[gone, KEY, unknown], contact_ids=None)
     problems = failed.value.summary.problems
     assert failed.value.summary.recordings == 1
-    assert problems[0] == f"key {unknown}: the audit table has no row of it in this selection"
+    assert problems[0] == f"key {unknown}: the audit table has no row for it in this selection"
     assert problems[1].startswith(f"{gone}: changed: s3://{bucket.name}/{gone} (version ")
     bagit.Bag(str(tmp_path / "bag")).validate()
     assert list(index_of(tmp_path / "bag")) == [KEY]
@@ -375,7 +375,7 @@ def test_what_was_erased_is_named_and_its_certificate_handed_over(
         ({"keys": ["k"], "destination_uri": ""}, "destination_uri is empty"),
         (
             {"keys": ["k"], "destination_uri": "s3://bucket-only"},
-            "names no folder: give one, as s3://bucket-only/case-1",
+            "names no folder: give one, such as s3://bucket-only/case-1",
         ),
         ({"keys": ["k"], "destination_uri": "https://x/y"}, "is neither s3://bucket/prefix nor a local folder"),
         ({"keys": ["k"], "audit_uri": "lost"}, "holds no audit table"),

@@ -135,7 +135,7 @@ def test_a_stored_checksum_that_the_table_does_not_know_is_a_loss(
     for file in Path(audit_uri).glob("recording_date=*/*"):
         file.unlink()
     write_rows(LocalFiles(Path(audit_uri)), [later], run_id=later.run_id, number=1)
-    with pytest.raises(JobFailed, match=f"expected SHA-256 {wrong}, found {stored}, as S3 keeps it"):
+    with pytest.raises(JobFailed, match=f"expected SHA-256 {wrong}, found {stored}, the checksum that S3 keeps"):
         check()
 
 

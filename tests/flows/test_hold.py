@@ -155,7 +155,7 @@ def test_a_mistyped_prefix_ends_a_hold_red(bucket: Bucket, archived: Any, hold: 
     bucket.put(ANALYSIS, b"{}")
     wrong = PREFIX.replace("acme", "acne")
     for dates in ({}, {"start_date": DAY, "end_date": DAY}):
-        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .* lies acme/"):
+        with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .*: acme/"):
             hold(contact_ids=[CONTACT], prefixes=[wrong], **dates)
     assert set(held(bucket, audit_uri)) == {ANALYSIS}
     assert hold(contact_ids=[CONTACT], prefixes=["connect/"]).counts == {"held": 2}, "a folder above is no mistake"

@@ -416,7 +416,7 @@ def test_inspect_bucket_reports_what_preflight_finds(unversioned_bucket: Bucket)
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({"bucket": "s3://calls"}, "bucket is 's3://calls': give the bare name, as 'calls'"),
+        ({"bucket": "s3://calls"}, "bucket is 's3://calls': give the bare name, such as 'calls'"),
         ({"prefixes": ["s3://calls/connect/"]}, "prefixes has 's3://calls/connect/'"),
         ({"prefixes": []}, "prefixes is []: give a list"),
     ],

@@ -102,7 +102,7 @@ def test_only_what_is_asked_for_is_restored(
         bucket.put(key_of(number), a_call(number, 1.0))
     run_id = archive_day().run_id
     contact = pd.read_parquet(audit_uri)["contact_id"][0]
-    with pytest.raises(JobFailed, match="run another: the audit table knows no such run"):
+    with pytest.raises(JobFailed, match="run another: the audit table has no run with this id"):
         restore(run_id="another")
     with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
         restore(start_date=date(2026, 1, 13))
@@ -182,7 +182,7 @@ def test_contacts_that_were_asked_for_in_vain_are_named(
     summary = failed.value.summary
     assert summary.counts == {"restored": 1}
     assert len(summary.problems) == 2, "what is restored already is no problem"
-    assert summary.problems[0] == "contact nobody: the audit table has no archived recording of it"
+    assert summary.problems[0] == "contact nobody: the audit table has no archived recording for it"
     assert summary.problems[1].startswith(f"contact {contacts[1]}: its original was released by run {released} on 20")
     with pytest.raises(JobFailed, match=f"contact {contacts[1]}: its original was released by run {released}"):
         restore(run_id=run_id)

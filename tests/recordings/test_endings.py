@@ -45,10 +45,16 @@ def test_an_expirys_page_says_what_it_freed_by_rule_and_what_proves_it() -> None
     job = planned(Kind.EXPIRE, rules=RULES)
     said = page(job, expired())
     assert said.startswith("# Expiry of recordings in calls: 4 recordings expired\n")
-    assert "This freed **5 MB** (5,000,000 bytes), all versions counted. S3 charged **$0.50 a month** for them" in said
+    assert (
+        "This freed **5 MB** (5,000,000 bytes), all versions counted. S3 charged **$0.50 a month** for these versions"
+        in said
+    )
     assert "| 90 days after the call (rule for what is tagged retention=short) | 2 |" in said
     assert "| 2190 days after the call (rule for all other recordings) | 2 |" in said
-    assert f"The rows of run `{job.run_id}` in the audit table certify the destruction: of each recording," in said
+    assert (
+        f"The rows of run `{job.run_id}` in the audit table certify the destruction. They give, for each recording,"
+        in said
+    )
     assert "| held | 1 |" in said
     assert "| in-retention | 1 |" in said
     assert "| retention |" not in said  # why it was done is no reason to do anything
@@ -94,8 +100,8 @@ def test_an_erasures_page_names_the_request_and_no_key() -> None:
         (
             Kind.LIFT,
             Status.LIFTED,
-            "End of a legal hold in calls: 2 objects freed of the case",
-            "## 2 objects freed of the case: 2026-CV-1",
+            "End of a legal hold in calls: 2 objects freed from the case",
+            "## 2 objects freed from the case: 2026-CV-1",
         ),
     ],
 )

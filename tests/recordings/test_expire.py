@@ -252,7 +252,7 @@ def test_what_a_lifecycle_rule_may_have_deleted_is_no_difference(archive: Archiv
     one_vanished(archive, **rule)
     ended = archive.expire(stop_above_percent=0.0)
     assert (ended.counts, ended.problems) == ({"expired": 1}, [])
-    said = "1 recording vanished before; the bucket's lifecycle rules may have deleted what vanished"
+    said = "1 recording vanished before this run; the bucket's lifecycle rules may be the reason"
     assert ended.expiry.notes == [said]
 
 
@@ -273,7 +273,7 @@ def test_what_no_lifecycle_rule_can_have_deleted_stops_the_run(archive: Archive,
     one_vanished(archive, **rule)
     ended = archive.expire(stop_above_percent=49.9)
     assert (ended.counts, ended.expiry.notes) == ({}, [])
-    assert "1 of 2 recordings (50.0 %) do not stand as the audit table says" in ended.problems[0]
+    assert "1 of 2 recordings (50.0 %) differ from the audit table" in ended.problems[0]
     assert archive.left(2)
 
 
@@ -718,7 +718,7 @@ def test_a_prefix_that_nothing_has_is_named_with_its_rule(archive: Archive) -> N
     """If it is mistyped, the next rule decides, and deletes what the rule was to keep."""
     archive.archived(1)
     vip = RetentionRule(prefix="conect/vip/", keep_days=None)
-    noted = "no key begins with 'conect/vip/', so rule 1 covers nothing: correct it if it is mistyped"
+    noted = "no key begins with 'conect/vip/', so rule 1 covers nothing: correct the rule if it is mistyped"
     assert archive.expire((vip, *KEEP_30), dry_run=True).expiry.notes == [noted]
     right = RetentionRule(prefix="connect/acme/", keep_days=None)
     ended = archive.expire((right, *KEEP_30), dry_run=True)
@@ -731,9 +731,9 @@ def test_a_tag_that_decided_nothing_is_named_with_its_rule(archive: Archive, dry
     archive.archived(1, Tagging="retention=long")
     archive.archived(2)
     mistyped = (RetentionRule(tag="Retention=long", keep_days=None), *RULES)
-    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run: correct it if it is mistyped"
+    noted = "rule 1, for the tag 'Retention=long', decided about no recording in this run"
     ended = archive.expire(mistyped, dry_run=dry_run)
-    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [noted])
+    assert (sum(ended.counts.values()), ended.expiry.notes) == (2, [f"{noted}: correct the rule if it is mistyped"])
     assert archive.expire(RULES).expiry.notes == []
 
 

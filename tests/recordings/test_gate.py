@@ -314,8 +314,8 @@ def test_a_sample_says_what_is_worth_it_and_what_becomes_of_the_rest(plan_once: 
     run = plan_once()
     said = worth_it(looks, run, PRICES)
     assert said == (
-        "1 of 2 recordings that can be archived are worth it; 1 would cost more archived than under a lifecycle rule: "
-        "skipped"
+        "1 of 2 recordings that can be archived are worth it; 1 would cost more archived than moved by a lifecycle "
+        "rule: skipped"
     )
     assert worth_it(looks, replace(run, archive_unprofitable=True), PRICES).endswith(": archived all the same")
 

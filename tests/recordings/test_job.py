@@ -197,7 +197,7 @@ def test_no_page_and_no_line_grows_with_the_table() -> None:
     files = [f"_differences/20260201T030000Z-0123abcd-{n}.csv" for n in range(2_191)]
     assert len(differences_report(dict.fromkeys(DIFFERENCES, [drift] * 100), counts, files)) < 600_000
     rows = [row(n, Status.FAILED, key=f"{n}{key}", reason="denied: S3 refused it") for n in range(1000)]
-    vain = [f"contact {n:036d}: the audit table has no archived recording of it" for n in range(20_000)]
+    vain = [f"contact {n:036d}: the audit table has no archived recording for it" for n in range(20_000)]
     for said in ({"problems": vain}, {"notes": vain}):
         summary, page = ended(planned(Kind.RESTORE), rows, **said)
         assert (len(str(summary)) < 3_000, len(page) < 60_000) == (True, True)

@@ -73,9 +73,9 @@ def test_it_recommends_the_profile_and_the_grace_that_were_set_and_says_what_tha
     assert "| mixed | at once | for 30 days |" in table
     assert "| do nothing | $14.8" in table
     assert table.endswith(
-        "Recommended: `alaw-mono` in GLACIER_IR, originals kept 30 days. It costs the least of doing nothing, a "
-        "lifecycle rule and `alaw-mono`. It mixes the two speakers; the cheapest way that keeps them apart in WAV "
-        f"files is `alaw-stereo` in GLACIER_IR, originals kept 30 days, for {in_thousandths(stereo - mono)} more. "
+        "Recommended: `alaw-mono` in GLACIER_IR, originals kept 30 days. Of doing nothing, a lifecycle rule "
+        "and `alaw-mono`, this costs the least. It mixes the two speakers; the cheapest way that keeps them apart in "
+        f"WAV files is `alaw-stereo` in GLACIER_IR, originals kept 30 days, for {in_thousandths(stereo - mono)} more. "
         f"`opus-dual` in GLACIER_IR, originals kept 30 days would cost {in_thousandths(mono - opus)} less; its files "
         "are not WAV, so first try each of your players with them (docs/playback.md)."
     )

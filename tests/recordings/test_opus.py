@@ -191,6 +191,26 @@ def test_direct_current_hides_nothing(offset: int) -> None:
                 assert not is_accepted(moved, encoded(changed, rate)), (key, rate, damage)
 
 
+def _rumble(hertz: int, count: int) -> np.ndarray:
+    """4,000 RMS of low sound, or direct current."""
+    return 4_000 * (np.sqrt(2) * _sine(hertz, count) if hertz else np.ones(count))[:, None]
+
+
+def _at_100_rms(frames: Int16s) -> np.ndarray:
+    return frames * (100 / np.sqrt((_high_passed(frames) ** 2).mean(axis=0).clip(1)))
+
+
+@pytest.mark.parametrize("hertz", [0, 5, 10, 20, 30])
+@pytest.mark.parametrize("length", [2_400, 4_000, 32_000, 82_000])
+def test_loud_low_sound_hides_nothing(hertz: int, length: int) -> None:
+    """Neither silence nor another voice is accepted for speech of 100 RMS beside it."""
+    spoken = [_at_100_rms(np.resize(frames, (length, 2))) for frames in speech().values()]
+    for number, (quiet, other) in enumerate(zip(spoken, spoken[1:] + spoken[:1], strict=True)):
+        rumble = _rumble(hertz, length)
+        for changed in (0 * quiet, other):
+            assert not is_accepted(_in_16_bits(quiet + rumble), encoded(_in_16_bits(changed + rumble))), number
+
+
 @pytest.mark.parametrize("frames", [8, 40, 79, 100, 119])
 def test_less_than_20_ms_are_judged_as_well(frames: int) -> None:
     """Another sound of the same level is refused, and the right one is not, in the end."""
@@ -371,6 +391,23 @@ def _through_mulaw(frames: Int16s) -> Int16s:
     return detour
 
 
+def _noise(count: int) -> np.ndarray:
+    return np.random.default_rng(2).normal(size=count)
+
+
+def _sine(hertz: float, count: int) -> np.ndarray:
+    wave: np.ndarray = np.sin(2 * np.pi * hertz * np.arange(count) / 8_000)
+    return wave
+
+
+def _times(frames: Int16s, factors: np.ndarray) -> Int16s:
+    return _in_16_bits(frames * factors[:, None])
+
+
+def _echoing(frames: Int16s, delay: int) -> Int16s:
+    return _in_16_bits(frames + 0.35 * np.concatenate([np.zeros((delay, 2)), frames[:-delay]]))
+
+
 DAMAGES: dict[str, Damage] = {
     "second half silent": lambda frames: _silent(_silent(frames, len(frames) // 2, len(frames)), len(frames) // 2, -1),
     "left only": lambda frames: frames[:, [0, 0]],
@@ -421,6 +458,13 @@ DAMAGES: dict[str, Damage] = {
     "mu-law as linear": _mulaw_as_linear,
     "upper bytes at twice their value": lambda frames: (frames >> 8) * np.int16(2),
     "five bits": lambda frames: frames >> 11 << 11,
+    "the last 30 frames silent": lambda frames: _silent(frames, len(frames) - 30, len(frames)),
+    "noise of a third of each sample": lambda frames: _times(frames, 1 + 0.35 * _noise(len(frames))),
+    "noise of half of each sample": lambda frames: _times(frames, 1 + 0.5 * _noise(len(frames))),
+    "loudness that swings at 30 Hz": lambda frames: _times(frames, 1 + 0.5 * _sine(30, len(frames))),
+    "loudness that swings at 100 Hz": lambda frames: _times(frames, 1 + 0.5 * _sine(100, len(frames))),
+    "an echo after 5 ms": lambda frames: _echoing(frames, 40),
+    "an echo after 20 ms": lambda frames: _echoing(frames, 160),
 }
 # Material where there is noise: speech alone has little above 2 kHz.
 OF_NOISE: dict[str, Damage] = {
@@ -440,13 +484,34 @@ UNDETECTABLE: dict[str, Damage] = {
 
 def _high_passed(samples: np.ndarray) -> np.ndarray:
     """Above 130 Hz: Opus removes direct current."""
-    steps = np.diff(samples.astype(float), axis=0, prepend=0)
+    steps = np.diff(samples.astype(float), axis=0, prepend=samples[:1])
     decay = 0.9 ** np.arange(150)
     return np.stack([np.convolve(channel, decay)[: len(samples)] for channel in steps.T], axis=1)
 
 
+class _Sound:
+    """Frames that a cache takes for the same if they are the same array."""
+
+    def __init__(self, frames: Int16s) -> None:
+        self.frames = frames
+
+    def __hash__(self) -> int:
+        return id(self.frames)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Sound) and self.frames is other.frames
+
+
+@functools.cache
+def _opus_errs(sound: _Sound, rate: int) -> np.ndarray:
+    """The mean power of what Opus itself changes in each channel."""
+    heard = np.concatenate(list(decoded(encoded(sound.frames, rate).body, sound.frames.shape[1])))
+    power: np.ndarray = (_high_passed(heard - sound.frames) ** 2).mean(axis=0)
+    return power
+
+
 def is_material(frames: Int16s, changed: np.ndarray, rate: int, expected: np.ndarray | None = None) -> bool:
-    """Whether a channel changes by 10 RMS and a tenth of its energy.
+    """Whether a channel changes by 10 RMS and a tenth of its energy; at the lower rate, also by as much as Opus errs.
 
     A change of less than 100 ms counts against its surroundings: it is material if it makes half of the energy where it
     is, and a 20th of the loudest 20 ms within 80 ms. At the lower rate, right conversions change so much themselves:
@@ -456,16 +521,16 @@ def is_material(frames: Int16s, changed: np.ndarray, rate: int, expected: np.nda
     source, error = _high_passed(frames), _high_passed(changed - (frames if expected is None else expected))
     share, of_loudest, least = (0.5, 0.05, 1) if rate >= MORE_BITS_PER_S else (0.95, 0.1, 160)
     found = False
-    for channel, wrong in zip(source.T, error.T, strict=True):
+    for number, (channel, wrong) in enumerate(zip(source.T, error.T, strict=True)):
         where = np.flatnonzero(np.abs(wrong) > 1)
         if not len(where):
             continue
         start, end = int(where[0]), int(where[-1]) + 1
         if end - start >= 800:
-            limit = 0.1 * float((channel**2).mean())
-            found |= (wrong**2).mean() >= max(limit, 100)
+            limit, change = max(0.1 * float((channel**2).mean()), 100), (wrong**2).mean()
+            found |= change >= limit and (rate >= MORE_BITS_PER_S or change >= _opus_errs(_Sound(frames), rate)[number])
         else:
-            end = max(end, start + least)
+            start = min(start, max(0, end - least))
             around = channel[max(0, start - 640) : end + 640] ** 2
             loudest = float(np.convolve(around, np.ones(160) / 160, "valid").max())
             limit = max(share * float((channel[start:end] ** 2).mean()), of_loudest * loudest)

@@ -288,7 +288,7 @@ def export(world: World, rows: list[AuditRow], pool: Pool) -> None:
     asked = replace(asked, keys=(*(asked.keys or ()), gone.key))
     done = hand_over(asked, world.store, world.files, pool, Store(world.audit, Settings()))
     assert (done.recordings, len(done.problems)) == (2, 1), done.problems
-    assert "deleted in that version" in done.problems[0]
+    assert "deleted; this version no longer exists" in done.problems[0]
     assert [name for name in world.files.names("_runs") if asked.run_id in name and name.endswith(".end.json")]
 
 

@@ -179,6 +179,6 @@ def test_it_says_what_it_went_by(bucket: Bucket) -> None:
         "ARCHIVE_RETENTION_YEARS says."
     )
     hiding = {name: value for name, value in expiring(2555, Prefix="connect/").items() if name not in GONE}
-    assert "no rule deletes noncurrent versions, so what is hidden then is still paid for" in said(
+    assert "no rule deletes noncurrent versions, so you still pay for hidden recordings" in said(
         lifecycle(bucket, hiding)
     )

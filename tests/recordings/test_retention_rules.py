@@ -84,7 +84,7 @@ def test_each_rule_that_is_let_through_counts(rules: list[RetentionRule], last: 
     [
         ([], "rules is empty, so everything is kept: give rules here or in ARCHIVE_RETENTION_RULES"),
         ([SHORT], "the last rule has a prefix or a tag"),
-        ([DEFAULT, SHORT], "rule 2 never counts, since rule 1 covers all that it covers"),
+        ([DEFAULT, SHORT], "rule 2 never counts, since rule 1 comes first and covers all that rule 2 covers"),
         ([DEFAULT, DEFAULT], "rule 2 never counts"),
         ([TRAINING, RetentionRule(prefix="connect/training/legal/", keep_days=9), DEFAULT], "rule 2 never counts"),
         ([TRAINING, RetentionRule(prefix="connect/training/", tag="a=b", keep_days=9), DEFAULT], "rule 2 never counts"),

@@ -89,9 +89,12 @@ def test_what_is_given_counts(plan: PlanRun, given: dict[str, Any], window: tupl
         ({"accept": ["everything"]}, "accept 'everything' is unknown: choose one of unversioned, "),
         ({"start_date": date(2999, 1, 1), "end_date": None}, "start_date 2999-01-01 lies in the future: today is "),
         ({"bucket": " "}, "bucket is empty"),
-        *[({"bucket": typed}, f"bucket is {typed!r}: give the bare name, as {meant!r}") for typed, meant in BUCKETS],
+        *[
+            ({"bucket": typed}, f"bucket is {typed!r}: give the bare name, such as {meant!r}")
+            for typed, meant in BUCKETS
+        ],
         *[({"prefixes": [PREFIX, typed]}, f"prefixes has {typed!r}: {way_out}") for typed, way_out in PREFIXES],
-        ({"prefixes": [PREFIX, ""]}, "'' is the whole bucket; leave it or the others out"),
+        ({"prefixes": [PREFIX, ""]}, "'' is the whole bucket; leave '' or the others out"),
         ({"audit_uri": ""}, "audit_uri is empty"),
         ({"prefixes": []}, "prefixes is []: give a list"),
         ({"prefixes": "connect/"}, "prefixes is 'connect/': give a list"),

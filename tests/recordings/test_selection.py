@@ -71,25 +71,25 @@ def contacts_of(found: Selected) -> list[str | None]:
             {"contact_ids": ["c5"]},
             [],
             [
-                "contact c5: the audit table has no archived recording of it; "
+                "contact c5: the audit table has no archived recording for it; "
                 f"run r1 left it rejected {WHEN}: truncated: it was cut off"
             ],
             [],
         ),
-        ({"contact_ids": ["c9"]}, [], ["contact c9: the audit table has no archived recording of it"], []),
+        ({"contact_ids": ["c9"]}, [], ["contact c9: the audit table has no archived recording for it"], []),
         (
             {"contact_ids": ["c1"], "start_date": DAY + timedelta(days=1)},
             [],
-            ["contact c1: the audit table has no archived recording of it from 2026-01-13 to the last"],
+            ["contact c1: the audit table has no archived recording for it from 2026-01-13 to the last"],
             [],
         ),
         (
             {"contact_ids": ["c1"], "of_run": "r9"},
             [],
-            [f"contact c1: the audit table has no archived recording of it by run r9; run r1 left it archived {WHEN}"],
+            [f"contact c1: the audit table has no archived recording for it by run r9; run r1 left it archived {WHEN}"],
             [],
         ),
-        ({"of_run": "r9"}, [], ["run r9: the audit table knows no such run"], []),
+        ({"of_run": "r9"}, [], ["run r9: the audit table has no run with this id"], []),
         ({"of_run": "r2"}, [], ["run r2 archived nothing"], []),
         (
             {"start_date": DAY, "end_date": DAY},
@@ -136,7 +136,7 @@ def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., S
         ({"of_run": "r1"}, f"contact c1: it was expired by run r8 {WHEN_LATER}"),
         (
             {"contact_ids": ["c6"]},
-            "contact c6: the audit table has no archived recording of it; "
+            "contact c6: the audit table has no archived recording for it; "
             f"run r9 left it erased {WHEN_LATER}: case: 2026-GDPR-1",
         ),
         (

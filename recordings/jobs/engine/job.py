@@ -181,10 +181,8 @@ def _check_selection(job: Job) -> None:
     ways = job.traits.ways_to_select
     must_select = ways and (job.traits.dry_run_must_select or not job.dry_run)
     if must_select and not (job.narrows or job.everything or job.takes_up_requests):
-        raise InvalidRequest(
-            f"nothing is selected, so nothing was touched: give {ways}; to {job.kind} all that is archived, "
-            "say everything=True"
-        )
+        all_of_it = "" if job.traits.asks_bucket else f"; to {job.kind} all that is archived, say everything=True"
+        raise InvalidRequest(f"nothing is selected, so nothing was touched: give {ways}{all_of_it}")
     if job.traits.asks_bucket:
         _check_one_way(job)
     if job.traits.resumes:
@@ -196,15 +194,17 @@ def _check_one_way(job: Job) -> None:
     dates = job.start_date or job.end_date
     if dates and not job.contact_ids and (job.keys or job.kind is Kind.ERASE):
         raise InvalidRequest(
-            "start_date and end_date say where contacts are looked for, and contact_ids is empty: leave the dates out"
+            "start_date and end_date only say where to look for contacts, and contact_ids is empty: leave the dates out"
         )
     if job.of_run and (dates or job.contact_ids or job.keys):
-        raise InvalidRequest("run_id selects what one run archived, and nothing beside it: leave the others out")
+        raise InvalidRequest(
+            "run_id cannot be combined with contacts, keys or dates: leave these out, or leave run_id out"
+        )
     if not (job.case or job.takes_up_requests):
-        raise InvalidRequest("case is empty: name the case or the request, as 2026-CV-0147")
+        raise InvalidRequest("case is empty: name the case or the request, such as 2026-CV-0147")
     if job.case and job.takes_up_requests:
         raise InvalidRequest(
-            "case names a request, and contact_ids and keys are empty: fill one in, or leave the case out"
+            "case names a request, but contact_ids and keys are empty: fill one of them in, or leave the case out"
         )
 
 
@@ -214,7 +214,7 @@ def _check_spares_the_table(job: Job) -> None:
     ours = (f"{table.path}/",) if table.path else ("_", f"{PARTITION}=")  # at a bucket's root, others may lie beside
     for key in job.keys:
         if table.bucket == job.bucket and key.startswith(ours):
-            raise InvalidRequest(f"key {key!r} lies in the audit table, which keeps what was erased: take it out")
+            raise InvalidRequest(f"key {key!r} lies in the audit table, which records what was erased: leave it out")
 
 
 def begun(row: AuditRow, job: Job) -> AuditRow:

@@ -119,7 +119,7 @@ TRAITS: Mapping[Kind, Traits] = {
     ),
     Kind.LIFT: Traits(
         title="End of a legal hold",
-        participle="freed of the case",
+        participle="freed from the case",
         nothing_to_do="nothing to lift",
         verb="free",
         noun="object",

@@ -120,7 +120,7 @@ class ObjectSearch:
         """A sentence for each contact and each key of which nothing was found, and one if nothing at all was."""
         keys = [f"key {key}: the bucket has no version of it" for key in self._missing]
         contacts = [each for each in self._wanted.contact_ids if each not in self._contacts]
-        named = [*keys, *(f"contact {each}: the bucket has nothing of it {self._where}" for each in contacts)]
+        named = [*keys, *(f"contact {each}: the bucket has nothing for it {self._where}" for each in contacts)]
         return named if named or self._found else [f"the bucket has nothing of what was asked for {self._where}"]
 
     @property

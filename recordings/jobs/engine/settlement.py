@@ -53,7 +53,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     """
     settlement = Settlement()
     settlement.problems += [
-        f"{name} cannot be read: what its run had done is not known" for name in damaged_intents(files)
+        f"{name} cannot be read, so it is not known what its run had done" for name in damaged_intents(files)
     ]
     intents = open_intents(files, store.bucket)
     if not intents:
@@ -68,7 +68,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
             manifest = [file for file in files_of(files, intent) if file.name not in listed]
         except AuditDamaged as error:
             settlement.problems.append(
-                f"what {intent.kind} {intent.run_id} had done is not known, and left out: {error}"
+                f"it is not known what {intent.kind} {intent.run_id} had done, so its recordings are left out: {error}"
             )
             settlement.unsettled |= {row.key: row.recording_date for row in intent.rows}
             continue

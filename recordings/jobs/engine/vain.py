@@ -64,7 +64,7 @@ def _names_not_found(found: Found, job: Job) -> Iterator[str]:
     for name in job.names[1] if job.names else ():
         if name not in found.names:
             by = f" by run {job.of_run}" if job.of_run else ""
-            said = f"the audit table has no archived recording of it{by}{where(job)}"
+            said = f"the audit table has no archived recording for it{by}{where(job)}"
             _, attempt = found.attempts.get(name, (None, ""))
             yield "; ".join(filter(None, [f"{noun_of(job)} {name}: {said}", attempt]))
 
@@ -79,7 +79,7 @@ def _run_in_vain(found: Found, job: Job, files: AuditFiles) -> Iterator[str]:
     if found.knows_run or job.of_run in run_ids(files.names(RUNS), START):
         yield f"run {job.of_run} archived nothing{where(job)}"
     else:
-        yield f"run {job.of_run}: the audit table knows no such run"
+        yield f"run {job.of_run}: the audit table has no run with this id"
 
 
 def _cannot_come_back(found: Found, job: Job) -> Iterator[str]:
