@@ -190,7 +190,7 @@ def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Plan
     assert summary.minutes == pytest.approx(found.minutes)
     report = backfill_report(backfill, portions, summary, {}, stands, {})
     assert f"**{found.recordings} recordings** of these days are small now" in report
-    assert f"**{found.not_small}** are not. **2** were expired or erased since." in report
+    assert f"**{found.not_small}** are not small. **2** were expired or erased since." in report
 
 
 def test_the_notebook_says_what_is_wrong_with_a_table(tmp_path: Path) -> None:

@@ -117,4 +117,4 @@ def test_a_dry_run_of_a_lift_says_how_to_lift() -> None:
     job = planned(Kind.LIFT, keys=["a"], case="2026-CV-1", dry_run=True)
     said = page(job, [row(0, Status.LIFTED, reason_of("2026-CV-1"))], None)
     assert "to free 1 object, run it again with dry_run=False" in said
-    assert "## 1 object would be freed of the case: 2026-CV-1" in said
+    assert "## 1 object would be freed from the case: 2026-CV-1" in said

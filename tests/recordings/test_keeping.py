@@ -82,7 +82,10 @@ def test_it_recommends_the_profile_and_the_grace_that_were_set_and_says_what_tha
 
 
 def test_whoever_asks_for_a_profile_gets_it_recommended() -> None:
-    for name, ending in (("opus-dual", "and `opus-dual`."), ("alaw-stereo", "docs/playback.md).")):
+    for name, ending in (
+        ("opus-dual", "and `opus-dual`, this costs the least."),
+        ("alaw-stereo", "docs/playback.md)."),
+    ):
         terms = Terms(storage_class="GLACIER_IR", grace_days=30, profile=PROFILES[name])
         found = list(costs_of(convertible(a_call_of(300, months=72)), terms=terms).values())
         assert str(recommended(found, terms).way) == f"`{name}` in GLACIER_IR, originals kept 30 days"
@@ -96,7 +99,9 @@ def test_where_nothing_pays_it_says_so() -> None:
     """Two seconds are moved by a rule, which costs $0.00002; what lies in GLACIER_IR already stays there."""
     short = list(costs_of(convertible(a_call_of(2, months=72))).values())
     assert str(recommended(short, TERMS).way) == "lifecycle rule to GLACIER_IR, no conversion"
-    assert keeping_table(short, TERMS, usd).endswith("doing nothing, a lifecycle rule and `alaw-mono`.")
+    assert keeping_table(short, TERMS, usd).endswith(
+        "Of doing nothing, a lifecycle rule and `alaw-mono`, this costs the least."
+    )
     there = list(costs_of(convertible(a_call_of(2, months=72, storage_class="GLACIER_IR"))).values())
     assert keeping_table(there, TERMS, usd).endswith("because neither a lifecycle rule nor `alaw-mono` costs less.")
 

@@ -197,7 +197,8 @@ def _rumble(hertz: int, count: int) -> np.ndarray:
 
 
 def _at_100_rms(frames: Int16s) -> np.ndarray:
-    return frames * (100 / np.sqrt((_high_passed(frames) ** 2).mean(axis=0).clip(1)))
+    louder: np.ndarray = frames * (100 / np.sqrt((_high_passed(frames) ** 2).mean(axis=0).clip(1)))
+    return louder
 
 
 @pytest.mark.parametrize("hertz", [0, 5, 10, 20, 30])

@@ -388,7 +388,7 @@ def check(bucket: str, accept: list[str]) -> Callable[[], Any]:
 
 def test_a_blocking_finding_stops_unless_accepted(unversioned_bucket: Bucket) -> None:
     with pytest.raises(
-        PreflightFailed, match=r"Enable it: .* Or accept=\[\"unversioned\"\]: originals are overwritten"
+        PreflightFailed, match=r"Enable versioning: .* Or accept=\[\"unversioned\"\]: originals are overwritten"
     ):
         check(unversioned_bucket.name, [])()
     findings = check(unversioned_bucket.name, ["unversioned"])()

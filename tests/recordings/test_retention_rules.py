@@ -143,7 +143,10 @@ def test_the_setting_takes_them_as_json(monkeypatch: pytest.MonkeyPatch) -> None
             ": rule 1, keep_days: Input should be a valid integer",
         ),
         ('[{"keep_days": 90}, {"keep_days": -1}]', ": rule 2, keep_days: Input should be greater than or equal to 0, "),
-        ('[{"keep_days": 90}, {"tag": "a=b", "keep_days": 1}]', ": rule 2 never counts, since rule 1 covers all"),
+        (
+            '[{"keep_days": 90}, {"tag": "a=b", "keep_days": 1}]',
+            ": rule 2 never counts, since rule 1 comes first and covers all",
+        ),
     ],
 )
 def test_a_bad_setting_is_named_with_the_rule_and_the_way_out(setting: Setting, text: str, said: str) -> None:
