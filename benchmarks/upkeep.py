@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -46,7 +47,7 @@ from recordings.pricing import prices
 from recordings.recording import Day
 from recordings.retention_rules import RetentionRule
 from recordings.run import Run, plan_run
-from recordings.s3.objects import Version
+from recordings.s3.objects import StoredObject, Version, stored_object
 from recordings.s3.store import Store
 from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
@@ -204,13 +205,22 @@ class StandIn:
         self._root = root
 
     def list_versions(self, prefix: str) -> Iterator[list[Version]]:
-        """Both versions of each recording of the prefix's day."""
+        """Both versions of each recording of the prefix's day; of what was rejected, the only one."""
         day = prefix.removeprefix(PREFIX).removeprefix("ivr/").strip("/").replace("/", "-")
         for path in sorted((self._root / f"recording_date={day}").glob("archived-*")) if "ivr" not in prefix else ():
             columns = ["key", "version_before", "version_after", "etag_after", "status", "storage_class_after"]
             for row in pq.read_table(path, columns=columns, partitioning=None).to_pylist():
                 if row["status"] == "archived":
                     yield [_version(row, "after"), _version(row, "before")]
+                else:
+                    yield [replace(_version(row, "before"), is_current=True)]
+
+    def head(self, key: str, version: str | None = None) -> StoredObject:
+        """Headers of an object that no run has archived."""
+        now = datetime.now(UTC)
+        answer = {"ETag": '"0"', "ContentLength": 1, "LastModified": now, "Metadata": {}}
+        meta = {"HTTPHeaders": {"date": format_datetime(now, usegmt=True)}, "RetryAttempts": 0}
+        return stored_object(key, {**answer, "ResponseMetadata": meta}, ())
 
     def tags(self, key: str, version: str | None) -> Mapping[str, str]:
         """The tags that archiving set."""
@@ -245,10 +255,7 @@ def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
 
 
 def expire(root: Path, files: Counted, keep_days: int, first: date, last: date) -> Outcome:
-    """Do all that an expiry does before it asks S3 about a recording, a day at a time.
-
-    The stand-in does not list what was rejected: the expiry says that it vanished, and goes on.
-    """
+    """Do all that an expiry does before it asks S3 about a recording, a day at a time."""
     rules = (RetentionRule(keep_days=keep_days),)
     where: dict[str, Any] = {"prefixes": [PREFIX], "start_date": first, "end_date": last, "stop_above_percent": 100}
     expiry = Expiry(_operation(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files)
