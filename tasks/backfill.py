@@ -60,7 +60,7 @@ from tasks.circumstances import circumstances
 from tasks.estimate import publish_forecast
 from tasks.run import preflight
 from tasks.runner import Chunk, chunks_of
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0

@@ -17,7 +17,7 @@ from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import forecast_survey
 from tasks.runner import Chunk
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.workplace import workplace
 
 

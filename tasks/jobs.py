@@ -32,7 +32,7 @@ from recordings.table.rows import AuditRow, BatchRows, Status
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.runner import Chunk
-from tasks.stages import shown, stage
+from tasks.stage import shown, stage
 from tasks.watching import Outcome, announce, watched
 from tasks.workplace import at_work, workplace
 

@@ -31,7 +31,7 @@ from recordings.table.rows import AuditRow, Status
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.schedule import scheduled_at
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.watching import Outcome, announce, watched
 from tasks.workplace import workplace
 
