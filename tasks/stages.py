@@ -13,7 +13,6 @@ from recordings.recording import Batch, Day
 from recordings.reports.failures import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
-from recordings.s3.store import Store
 from recordings.table.rows import BatchRows, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -27,16 +26,17 @@ Listed = Listing | BaseException  # or why the day could not be listed
 @stage(task_run_name="list {days}")
 def list_recordings(days: Chunk[Day], run: Run) -> list[Listed]:
     """The recordings of each day that no earlier run has accounted for. Raises only if no day could be listed."""
-    listings = [_listed(workplace(run).store, day, run) for day in days.days]
+    listings = [_listed(day, run) for day in days.days]
     errors = [each for each in listings if isinstance(each, BaseException)]
     if len(errors) == len(listings):
         raise errors[0]  # the whole task may be tried again
     return shown(listings, f"could not list {plural(len(errors), 'day')}: {errors[0]}" if errors else "")
 
 
-def _listed(store: Store, day: Day, run: Run) -> Listed:
+def _listed(day: Day, run: Run) -> Listed:
+    place = workplace(run)
     try:
-        return list_day(store, day, run)
+        return list_day(place.store, place.files, day, run)
     except Exception as error:  # a day that cannot be listed costs that day alone
         return error
 
