@@ -9,7 +9,7 @@ from flows.archive import archive_recordings
 from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill.portions import days_left
 from recordings.backfill.summary import BackfillSummary
-from recordings.request import MIN_AGE_DAYS
+from recordings.request import BATCH_SIZE, MIN_AGE_DAYS, READBACK_PERCENT
 from recordings.run import plan_run
 from tasks.backfill import (
     begin_backfill,
@@ -45,8 +45,8 @@ def backfill_recordings(
     profile: ProfileName = "alaw-mono",
     storage_class: StorageClass = "GLACIER_IR",
     min_age_days: AgeDays = MIN_AGE_DAYS,
-    readback_percent: Percent = 1.0,
-    batch_size: BatchSize = 200,
+    readback_percent: Percent = READBACK_PERCENT,
+    batch_size: BatchSize = BATCH_SIZE,
     archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",
@@ -70,7 +70,8 @@ def backfill_recordings(
         min_age_days: Calls more recent than this many days are left alone.
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
-        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule.
+        archive_unprofitable: Also archive recordings that cost more archived than under a plain lifecycle rule. Where
+            ARCHIVE_SKIP_UNPROFITABLE is false, runs archive these recordings in any case.
         shard_above: A day with more recordings is split into runs by the first letters of their contact ids.
         deployment: Starts a run for each day, like archive-recordings/archive-day. Empty: this run archives the days
             itself, one after the other.
