@@ -12,8 +12,8 @@ from recordings.backfill.summary import BackfillSummary
 from recordings.request import BATCH_SIZE, MIN_AGE_DAYS, READBACK_PERCENT
 from recordings.run import plan_run
 from tasks.backfill import (
+    archive_portions,
     begin_backfill,
-    carry_out,
     cut_into_portions,
     end_backfill,
     end_dry_run,
@@ -112,5 +112,5 @@ def backfill_recordings(
             surveys = survey_days.map(chunks_of(days), unmapped(backfill.run)).result()
             return end_dry_run(backfill, portions, surveys)
         say_what_is_worth_it(backfill, portions)
-        ended = carry_out(backfill, portions, archive_recordings)
+        ended = archive_portions(backfill, portions, archive_recordings)
         return end_backfill(backfill, portions, ended)

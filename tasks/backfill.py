@@ -140,7 +140,7 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
     get_run_logger().info("a sample of %d of the %s left: %s", len(chosen), plural(left, "day"), said)
 
 
-def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
+def archive_portions(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
     """Archive the portions that are left; returns the end of each portion's run."""
     weeks = Weeks(workplace(backfill.run).files, backfill.run, portions.left)
     weeks.record_finished_before()
