@@ -58,7 +58,7 @@ _DONE: dict[str, Any] = {
 def no_work(module: str, recordings: int) -> Iterator[None]:
     """Make the stages that ``module`` calls answer at once, without work."""
 
-    def list_day(_: Any, day: Day, __: Run) -> Listing:
+    def list_day(_: Any, __: Any, day: Day, ___: Run) -> Listing:
         return Listing(day, [_recording(day.date, number) for number in range(recordings)], 0)
 
     def resample_batch(_: Any, batch: Batch, run: Run, __: Any) -> list[AuditRow]:

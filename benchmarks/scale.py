@@ -116,12 +116,12 @@ def make_final(audit_uri: str, shard: str, keys: int) -> None:
 def plan_shard(audit_uri: str, shard: str) -> None:
     """Plan one shard, and print what that took."""
     run = planned(BUCKET, DAY, audit_uri)
-    store = Store(BUCKET, settings())
-    list_day(store, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # loads everything
+    store, files = Store(BUCKET, settings()), LocalFiles(Path(audit_uri))
+    list_day(store, files, Day(prefix=PREFIX, date=DAY - timedelta(days=1)), run)  # loads everything
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     idle_mb, idle_s = _resident_mb("VmRSS"), cpu_seconds()
     day = Day(prefix=PREFIX, date=DAY, shard=shard)
-    plan = Plan([day], [list_day(store, day, run)], run)
+    plan = Plan([day], [list_day(store, files, day, run)], run)
     figures = {"cpu_s": cpu_seconds() - idle_s, "peak_mb": _resident_mb("VmHWM") - idle_mb}
     print(json.dumps({**figures, "open": plan.recordings, "final": plan.final_count, "waves": len(plan.waves)}))
 

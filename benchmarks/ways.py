@@ -44,7 +44,7 @@ def ours(bucket: str, day: date) -> None:
         store, files = Store(bucket, settings()), LocalFiles(Path(audit_uri))
         store.sight = Sight(shows_tag_counts=True)  # a run proves this before its first recording
         of_day = Day(prefix=PREFIX, date=day)
-        plan = Plan([of_day], [list_day(store, of_day, run)], run)
+        plan = Plan([of_day], [list_day(store, files, of_day, run)], run)
         ledger = Ledger(files, run)
         for number, wave in enumerate(plan.waves, start=1):
             with ThreadPoolExecutor(settings().batches_in_flight) as batches:

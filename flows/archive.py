@@ -4,7 +4,7 @@ from prefect import allow_failure, flow, unmapped
 
 from flows.parameters import AgeDays, BatchSize, Day, LookbackDays, Percent, ProfileName, StorageClass, Words
 from recordings.plan import Plan, days_of
-from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
+from recordings.request import BATCH_SIZE, LOOKBACK_DAYS, MIN_AGE_DAYS, READBACK_PERCENT
 from recordings.run import plan_run
 from recordings.summary import RunSummary
 from tasks.names import run_namer
@@ -35,8 +35,8 @@ def archive_recordings(
     overwrite_converted: bool = False,
     min_age_days: AgeDays = MIN_AGE_DAYS,
     lookback_days: LookbackDays = LOOKBACK_DAYS,
-    readback_percent: Percent = 1.0,
-    batch_size: BatchSize = 200,
+    readback_percent: Percent = READBACK_PERCENT,
+    batch_size: BatchSize = BATCH_SIZE,
     archive_unprofitable: bool = False,
     shard: Words = "",
 ) -> RunSummary:
@@ -60,6 +60,7 @@ def archive_recordings(
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
+            Where ARCHIVE_SKIP_UNPROFITABLE is false, runs archive these recordings in any case.
         shard: Only recordings whose contact id begins with this; a backfill splits a large day this way. Empty: all.
 
     Returns:

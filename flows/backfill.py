@@ -9,11 +9,11 @@ from flows.archive import archive_recordings
 from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill.portions import days_left
 from recordings.backfill.summary import BackfillSummary
-from recordings.request import MIN_AGE_DAYS
+from recordings.request import BATCH_SIZE, MIN_AGE_DAYS, READBACK_PERCENT
 from recordings.run import plan_run
 from tasks.backfill import (
+    archive_portions,
     begin_backfill,
-    carry_out,
     cut_into_portions,
     end_backfill,
     end_dry_run,
@@ -45,8 +45,8 @@ def backfill_recordings(
     profile: ProfileName = "alaw-mono",
     storage_class: StorageClass = "GLACIER_IR",
     min_age_days: AgeDays = MIN_AGE_DAYS,
-    readback_percent: Percent = 1.0,
-    batch_size: BatchSize = 200,
+    readback_percent: Percent = READBACK_PERCENT,
+    batch_size: BatchSize = BATCH_SIZE,
     archive_unprofitable: bool = False,
     shard_above: Annotated[int, Field(ge=1)] = 100_000,
     deployment: Words = "",
@@ -70,6 +70,7 @@ def backfill_recordings(
         readback_percent: Percentage of the converted recordings that are read back, decoded and compared.
         batch_size: How many recordings one task run works on.
         archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
+            Where ARCHIVE_SKIP_UNPROFITABLE is false, runs archive these recordings in any case.
         shard_above: A day with more recordings than this is split into runs by the first letters of contact ids.
         deployment: The deployment to run for each day, like archive-recordings/archive-day. Empty: this run archives
             the days itself, one after the other.
@@ -110,5 +111,5 @@ def backfill_recordings(
             surveys = survey_days.map(chunks_of(days), unmapped(backfill.run)).result()
             return end_dry_run(backfill, portions, surveys)
         say_what_is_worth_it(backfill, portions)
-        ended = carry_out(backfill, portions, archive_recordings)
+        ended = archive_portions(backfill, portions, archive_recordings)
         return end_backfill(backfill, portions, ended)

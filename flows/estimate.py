@@ -5,7 +5,7 @@ from prefect import flow, unmapped
 from flows.parameters import AgeDays, Day, LookbackDays, ProfileName, StorageClass
 from recordings.estimate import Forecast
 from recordings.plan import days_of
-from recordings.request import LOOKBACK_DAYS, MIN_AGE_DAYS
+from recordings.request import BATCH_SIZE, LOOKBACK_DAYS, MIN_AGE_DAYS, READBACK_PERCENT
 from recordings.run import plan_run
 from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
 from tasks.names import run_namer
@@ -34,6 +34,9 @@ def estimate_savings(
 ) -> Forecast:
     """List the window, read the headers of a random sample, and forecast sizes, cost and saving with their uncertainty.
 
+    The forecast assumes the defaults of archive_recordings for readback_percent and batch_size. For other values, start
+    archive_recordings as a dry run.
+
     Args:
         bucket: The bucket that Amazon Connect writes to.
         prefixes: Where the recordings lie, like connect/my-instance/CallRecordings/. Their ivr/ folders are included.
@@ -45,6 +48,7 @@ def estimate_savings(
         min_age_days: Calls less than this many days old would be left alone.
         lookback_days: How many days to look at where start_date is empty.
         archive_unprofitable: Also archive recordings that cost more archived than moved by a plain lifecycle rule.
+            Where ARCHIVE_SKIP_UNPROFITABLE is false, runs archive these recordings in any case.
 
     Returns:
         The forecast.
@@ -67,8 +71,8 @@ def estimate_savings(
         overwrite_converted=False,
         min_age_days=min_age_days,
         lookback_days=lookback_days,
-        readback_percent=1.0,
-        batch_size=200,
+        readback_percent=READBACK_PERCENT,
+        batch_size=BATCH_SIZE,
         archive_unprofitable=archive_unprofitable,
     )
     with at_work(run):

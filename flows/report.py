@@ -30,6 +30,7 @@ def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None)
     return publish_report(audit_uri, savings)
 
 
+# Not watched, since metrics are of one instance, and this flow has several. An automation tells if it fails.
 @flow(name="report-estate", flow_run_name=name_of_estate, persist_result=False)
 def report_estate(tables: Tables, start_date: Day = None, end_date: Day = None) -> list[InstanceFigures]:
     """Publish a page with a line for each instance and the sum, beside the first table and as an artifact.

@@ -12,7 +12,8 @@ Read the modules of this folder in this order:
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``,
   ``build``
 
-The modules above use three folders, which use each other in this order:
+The modules above use three folders, which in turn use some of these modules. Of the three, only ``table`` uses another,
+``s3``:
 
 - ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``, ``opus_judge``,
   ``spool``; all used by ``audio``; ``expand``

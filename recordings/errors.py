@@ -30,7 +30,7 @@ class Skipped(RecordingError):
 
 
 class StoreUnavailable(Exception):
-    """S3 or the network failed in a way that may pass; retried per request, then per recording."""
+    """S3 or the network failed in a way that may pass; retried per request, per recording, and per task."""
 
     code = "unavailable"
 

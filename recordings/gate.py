@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from recordings.pricing import CHARGED_FOR_READING, MONTH_DAYS, PriceList
 from recordings.profiles import DEFAULT, Profile
+from recordings.request import BATCH_SIZE
 from recordings.s3.objects import KMS
 
 # Our own CPU time (docs/performance.md, the whole path over HTTPS): to move, convert to A-law, judge and hash a minute;
@@ -47,7 +48,7 @@ class Terms:
     storage_class: str
     grace_days: int  # for which an original is kept after archiving
     readback_share: float = 0  # share of the results that are read back, from 0 to 1
-    batch_size: int = 200
+    batch_size: int = BATCH_SIZE
     profile: Profile = DEFAULT
 
 

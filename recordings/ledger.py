@@ -1,6 +1,6 @@
 """The ledger of a run: one row of the audit table for each recording of a wave, whichever stage failed.
 
-A wave is a group of batches that pass through the stages together: resample, verify, tag, audit.
+A wave is a group of batches that pass through the stages together: resample, verify, tag.
 """
 
 import time

@@ -19,6 +19,7 @@ from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import settings
+from recordings.table.files import AuditFiles
 from recordings.table.reading import Final, final_recordings
 from recordings.waves import in_waves
 
@@ -100,9 +101,9 @@ def survey_of(listings: Iterable[Listing]) -> Survey:
     return total
 
 
-def list_day(store: Store, day: Day, run: Run) -> Listing:
+def list_day(store: Store, files: AuditFiles, day: Day, run: Run) -> Listing:
     """The day's recordings, except those that the audit table shows as final; those held or destroyed before say so."""
-    done = _final(store, day, run)
+    done = _final(store, files, day, run)
     final = frozenset[tuple[str, str]]() if run.overwrite_converted else done.recordings
     open_recordings, final_count, unprofitable_count = [], 0, 0
     for recording in patience()(lambda: list(_recordings(store, day))):
@@ -117,15 +118,14 @@ def list_day(store: Store, day: Day, run: Run) -> Listing:
     return Listing(day, open_recordings, final_count, done.damaged, unprofitable_count)
 
 
-def _final(store: Store, day: Day, run: Run) -> Final:
+def _final(store: Store, files: AuditFiles, day: Day, run: Run) -> Final:
     return final_recordings(
-        run.audit_uri,
+        files,
         day,
         bucket=run.bucket,
         profile=run.profile_name,
         software_version=run.software_version,
         weighed_by=None if run.archive_unprofitable else weighed_by(run, patience()(retention_of, store)),
-        session=store.session,
     )
 
 

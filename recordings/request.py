@@ -16,6 +16,8 @@ _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[
 MAX_DAYS = 36500
 MIN_AGE_DAYS = 7  # until analytics are done, unless another number is asked for
 LOOKBACK_DAYS = 7  # so that the next runs pick up a day that was missed
+READBACK_PERCENT = 1.0  # of the results of archiving, unless another share is asked for
+BATCH_SIZE = 200  # recordings that one task run of archiving works on, unless another number is asked for
 FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
 

@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     batch_bytes: int = Field(2048 * MIB, ge=MIB, description="A batch holds at most so many bytes of recordings")
     max_attempts: int = Field(5, ge=1, le=20, description="Attempts per S3 request, if boto3's retry quota permits")
     patience_s: float = Field(
-        600, ge=0, description="Seconds for which what may pass is tried again, per recording and stage"
+        600,
+        ge=0,
+        description="Seconds for which what may pass is tried again, per recording and stage, listing, or table file",
     )
     timeout_s: float = Field(60, gt=0, description="Seconds to wait for a connection and for each read from it")
     abandoned_after_h: float = Field(

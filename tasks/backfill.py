@@ -60,7 +60,7 @@ from tasks.circumstances import circumstances
 from tasks.estimate import publish_forecast
 from tasks.run import preflight
 from tasks.runner import Chunk, chunks_of
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.workplace import workplace
 
 _POLL_S = 2.0
@@ -113,7 +113,7 @@ def cut_days(days: Chunk[date], backfill: Backfill) -> list[Portion]:
 
 def end_dry_run(backfill: Backfill, portions: Portions, surveys: Sequence[Survey]) -> BackfillSummary:
     """Publish the forecast for what is left, return what a backfill would have to do."""
-    _, damaged = stand(backfill, portions, workplace(backfill.run).store.session)
+    _, damaged = stand(backfill, portions, workplace(backfill.run).files)
     findings = [*backfill.findings, *damage_found(damaged)]
     ahead = publish_forecast(backfill.run, surveys, findings, runs=len(portions.left))
     summary = summarize_dry_run(portions, ahead.recordings, damaged)
@@ -129,9 +129,9 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
     if not chosen:
         return
     days = [Day(prefix=prefix, date=day) for day in chosen for prefix in run.prefixes]
-    store = workplace(run).store
+    store, files = workplace(run).store, workplace(run).files
     try:
-        survey = survey_of(shared_pool().map(lambda day: list_day(store, day, run), days))
+        survey = survey_of(shared_pool().map(lambda day: list_day(store, files, day, run), days))
     except (StoreUnavailable, StoreRefused, Changed) as error:
         get_run_logger().warning("nobody could see how much of this is worth archiving: %s", error)
         return
@@ -140,7 +140,7 @@ def say_what_is_worth_it(backfill: Backfill, portions: Portions) -> None:
     get_run_logger().info("a sample of %d of the %s left: %s", len(chosen), plural(left, "day"), said)
 
 
-def carry_out(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
+def archive_portions(backfill: Backfill, portions: Portions, archive: Archive) -> Mapping[Portion, Ended]:
     """Archive the portions that are left; returns the end of each portion's run."""
     weeks = Weeks(workplace(backfill.run).files, backfill.run, portions.left)
     weeks.record_finished_before()
@@ -270,7 +270,7 @@ def end_backfill(backfill: Backfill, portions: Portions, ended: Mapping[Portion,
     """Publish the report on all days, return the summary. Raises BackfillFailed unless all are finished."""
     place = workplace(backfill.run)
     finished = finished_since(place.files, backfill.run)
-    stands, damaged = stand(backfill, portions, place.store.session)
+    stands, damaged = stand(backfill, portions, place.files)
     summary = summarize_backfill(portions, finished, stands, ended, damaged)
     report = backfill_report(backfill, portions, summary, finished, stands, ended)
     publish(report, key="backfill-report", description=str(summary))

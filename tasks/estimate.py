@@ -17,7 +17,7 @@ from recordings.run import Run
 from recordings.settings import settings
 from tasks.run import forecast_survey
 from tasks.runner import Chunk
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.workplace import workplace
 
 
@@ -30,7 +30,8 @@ def look_at_prefixes(run: Run) -> list[Finding]:
 @stage(task_run_name="survey {chunk}")
 def survey_days(chunk: Chunk[Day], run: Run) -> Survey:
     """The totals of the days' recordings that are left to archive, and a sample of them."""
-    return survey_of(list_day(workplace(run).store, day, run) for day in chunk.days)
+    place = workplace(run)
+    return survey_of(list_day(place.store, place.files, day, run) for day in chunk.days)
 
 
 def publish_forecast(

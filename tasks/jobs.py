@@ -32,7 +32,7 @@ from recordings.table.rows import AuditRow, BatchRows, Status
 from tasks.artifacts import publish
 from tasks.circumstances import circumstances
 from tasks.runner import Chunk
-from tasks.stages import shown, stage
+from tasks.stage import shown, stage
 from tasks.watching import Outcome, announce, watched
 from tasks.workplace import at_work, workplace
 
@@ -42,9 +42,10 @@ W = TypeVar("W", bound=Work)
 
 
 def once(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A stage that is never retried as a whole: a later run settles what its one attempt had done.
+    """A stage that is never retried as a whole: a later job settles what its one attempt had done.
 
-    To settle means to write the rows that a dead run could not write.
+    To settle means to write the rows that a dead run could not write. A check and an export change no recording: there
+    is nothing to settle, and somebody starts them again.
     """
     return lambda work: stage(task_run_name)(work).with_options(retries=0)
 

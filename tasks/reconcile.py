@@ -22,7 +22,7 @@ from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.artifacts import publish
 from tasks.jobs import batch_shown
-from tasks.stages import shown, stage
+from tasks.stage import shown, stage
 from tasks.workplace import workplace
 
 

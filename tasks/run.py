@@ -1,4 +1,4 @@
-"""The beginning and the end of a run: decide parameters, inspect the bucket, write records and report."""
+"""The beginning and the end of a run: inspect the bucket, write the records, publish the report."""
 
 import logging
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from recordings.table.rows import AuditRow, Status
 from tasks.artifacts import Bar, publish
 from tasks.circumstances import circumstances
 from tasks.schedule import scheduled_at
-from tasks.stages import stage
+from tasks.stage import stage
 from tasks.watching import Outcome, announce, watched
 from tasks.workplace import workplace
 
@@ -52,7 +52,11 @@ def this_flow_run() -> ThisFlowRun:
 
 @stage(task_run_name="preflight {run.bucket}")
 def preflight(run: Run) -> list[Finding]:
-    """The findings on the bucket that an operator should know. Raises PreflightFailed if it is not safe to work on."""
+    """The findings on the bucket that an operator should know. Raises PreflightFailed if it is not safe to work on.
+
+    Unless the run is a dry run, the run's store learns from a canary what the role may see (``store.sight``): the
+    decision about each recording relies on it.
+    """
     store = workplace(run).store
     findings = check_bucket(
         store, run.prefixes, oldest_days=run.oldest_days, may_write=not run.dry_run, accept=run.accept

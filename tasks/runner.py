@@ -1,4 +1,4 @@
-"""The limit on parallel work: the one bounded task runner of all flows, and lists cut to fit it."""
+"""The limit on parallel work: the bounded task runner of all flows that map tasks, and lists cut to fit it."""
 
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar

@@ -1,15 +1,10 @@
-"""The mapped stages: one task run per day (list) or per batch and stage, never per recording."""
+"""The stages of archiving: one task run per group of days (list) or per batch and stage, never per recording."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
-from prefect.tasks import Task
 
-from recordings.errors import StoreUnavailable
 from recordings.formatting import plural
 from recordings.ledger import Ledger, StageOutcome
 from recordings.plan import Listing, list_day
@@ -18,39 +13,12 @@ from recordings.recording import Batch, Day
 from recordings.reports.failures import first_three
 from recordings.resample import resample_batch
 from recordings.run import Run
-from recordings.s3.store import Store
 from recordings.table.rows import BatchRows, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
 from tasks.runner import Chunk
+from tasks.stage import shown, stage
 from tasks.workplace import workplace
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def is_transient(_: Task[..., Any], __: Any, state: State[Any]) -> bool:
-    """Whether another attempt may help: only for passing errors. Each recording of a batch has had its own."""
-    return isinstance(state.result(raise_on_failure=False), StoreUnavailable)
-
-
-def stage(task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task whose results stay in memory: a cache key or a result file would cost more than the work."""
-    return task(
-        task_run_name=task_run_name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=2,
-        retry_delay_seconds=[5, 30],
-        retry_jitter_factor=0.5,
-        retry_condition_fn=is_transient,
-    )
-
-
-def shown(result: R, trouble: str) -> R:
-    """The result of a task run that is red in the UI where there was trouble. It counts all the same."""
-    return Failed(message=trouble, data=result) if trouble else result  # type: ignore[return-value]
-
 
 Listed = Listing | BaseException  # or why the day could not be listed
 
@@ -58,16 +26,17 @@ Listed = Listing | BaseException  # or why the day could not be listed
 @stage(task_run_name="list {days}")
 def list_recordings(days: Chunk[Day], run: Run) -> list[Listed]:
     """The recordings of each day that no earlier run has accounted for. Raises only if no day could be listed."""
-    listings = [_listed(workplace(run).store, day, run) for day in days.days]
+    listings = [_listed(day, run) for day in days.days]
     errors = [each for each in listings if isinstance(each, BaseException)]
     if len(errors) == len(listings):
         raise errors[0]  # the whole task may be tried again
     return shown(listings, f"could not list {plural(len(errors), 'day')}: {errors[0]}" if errors else "")
 
 
-def _listed(store: Store, day: Day, run: Run) -> Listed:
+def _listed(day: Day, run: Run) -> Listed:
+    place = workplace(run)
     try:
-        return list_day(store, day, run)
+        return list_day(place.store, place.files, day, run)
     except Exception as error:  # a day that cannot be listed costs that day alone
         return error
 

@@ -42,7 +42,7 @@ class Workplace:
 
     @cached_property
     def deleting_store(self) -> DeletingStore:
-        """The bucket with the right to delete old versions; only for the release of originals."""
+        """The bucket with the right to delete versions; only for releases, expiries and erasures."""
         store = DeletingStore(self.store.bucket, settings(), self._session)
         self._stores.append(store)
         return store

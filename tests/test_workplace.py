@@ -2,14 +2,21 @@
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from recordings.recording import Day
+from recordings.table.parquet import write_rows
 from tasks import workplace as module
+from tasks.runner import Chunk
+from tasks.stages import list_recordings
 from tasks.workplace import at_work, workplace
-from tests.bucket import PREFIX, Bucket, key_of
+from tests.bucket import DAY, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.fixtures import PlanRun
+from tests.recordings.tables import ROW
 
 
 def test_all_tasks_of_a_run_share_one_workplace(bucket: Bucket, plan: PlanRun) -> None:
@@ -46,6 +53,22 @@ def test_requests_that_release_are_counted(bucket: Bucket, plan: PlanRun) -> Non
         before = sum(workplace(run).requests.values())
         workplace(run).deleting_store.needs_mfa()
         assert sum(workplace(run).requests.values()) == before + 1
+
+
+@ON_MINISTACK  # its access log
+def test_every_request_of_a_listing_is_counted(bucket: Bucket, plan: PlanRun) -> None:
+    """Those that read the audit table, too, for a day that has rows and for one that has none."""
+    run: Any = plan(bucket.name, audit_uri=f"s3://{bucket.name}/audit")
+    bucket.put(key_of(1), b"an original")
+    with at_work(run):
+        write_rows(workplace(run).files, [replace(ROW, bucket=bucket.name)], run_id="r", number=1)
+        before, sent = sum(workplace(run).requests.values()), len(bucket.requests())
+        days = [Day(prefix=PREFIX, date=day) for day in (DAY, DAY + timedelta(days=1))]
+        listed: list[Any] = list_recordings.fn(Chunk(days), run)
+        assert [len(each.open) for each in listed] == [1, 0]
+        counted = sum(workplace(run).requests.values()) - before
+        assert bucket.requests_by_kind(sent)["LIST"] == 6, "of agents, of the IVR, and of the table"
+        assert counted == len(bucket.requests()) - sent
 
 
 def test_what_is_loaded_is_not_searched_for_garbage_again(bucket: Bucket, plan: PlanRun) -> None:

@@ -13,8 +13,8 @@ from recordings.errors import AuditDamaged
 from recordings.finding import Finding, Severity
 from recordings.recording import Day
 from recordings.run import Run
-from recordings.s3.session import Session
-from recordings.table.reading import read_audit, states_or_attempts
+from recordings.table.files import AuditFiles
+from recordings.table.reading import Only, read_days, states_or_attempts
 from recordings.table.rows import EVENTS, SMALL
 
 _COLUMNS = (
@@ -38,7 +38,7 @@ class Standing:
 
 
 def stand(
-    backfill: Backfill, portions: Portions, session: Session | None
+    backfill: Backfill, portions: Portions, files: AuditFiles
 ) -> tuple[Mapping[Portion, Standing], Mapping[date, str]]:
     """What the recordings of each portion are now, by the audit table; for days that it does not show, why not."""
     damaged: dict[date, str] = {}
@@ -48,7 +48,7 @@ def stand(
 
     def read(day: date) -> Mapping[str, Standing]:
         try:
-            return standing_of(day, shards[day], backfill.run, session)
+            return standing_of(day, shards[day], backfill.run, files)
         except AuditDamaged as error:
             damaged[day] = str(error)
             return {}
@@ -59,9 +59,9 @@ def stand(
     return stands, damaged
 
 
-def standing_of(day: date, shards: Iterable[str], run: Run, session: Session | None) -> Mapping[str, Standing]:
+def standing_of(day: date, shards: Iterable[str], run: Run, files: AuditFiles) -> Mapping[str, Standing]:
     """The standing of the day's recordings below the run's prefixes, by shard; the shard ``""`` is all of them."""
-    now = _now(read_audit(run.audit_uri, day, day, columns=_COLUMNS, session=session).query("bucket == @run.bucket"))
+    now = _now(read_days(files, [day], _COLUMNS, Only(bucket=run.bucket)))
     return {shard: _sums(now[now["key"].str.startswith(_places(day, shard, run))]) for shard in shards}
 
 

@@ -103,17 +103,8 @@ def foresee(stream: ByteStream, size_bytes: int, profile: Profile) -> Foresight:
     duration_s = head.frames / head.sample_rate_hz
     if _is_already(head, profile):
         return Foresight(already=True, bytes_after=size_bytes, duration_s=duration_s)
-    if profile.codec == "flac":
-        flac.check_fits_flac(head)
-        return Foresight(already=False, bytes_after=round(size_bytes * profile.size_ratio), duration_s=duration_s)
-    if profile.codec == "opus":
-        _check_is_no_conversion(head)
-    channels, frames = _shape_at_8khz(head, profile)
-    if profile.codec == "opus":
-        ratio = profile.size_ratio * opus.rate_of(frames) / opus.BITS_PER_S
-        bytes_after = round(duration_s * channels * _CONNECT_BYTES_PER_S * ratio)
-        return Foresight(already=False, bytes_after=bytes_after + _OPUS_HEAD_BYTES, duration_s=duration_s)
-    return Foresight(already=False, bytes_after=alaw_wav_bytes(channels=channels, frames=frames), duration_s=duration_s)
+    bytes_after = _SIZES[profile.codec](size_bytes, head, profile)
+    return Foresight(already=False, bytes_after=bytes_after, duration_s=duration_s)
 
 
 def inspect(stream: ByteStream, size_bytes: int) -> Inspection:
@@ -196,7 +187,26 @@ def _check_is_no_conversion(head: WavHead) -> None:
         raise Rejected("only-a-law", "it is A-law, as conversions are, and Opus is made of originals only")
 
 
+def _size_as_alaw(_: int, head: WavHead, profile: Profile) -> int:
+    channels, frames = _shape_at_8khz(head, profile)
+    return alaw_wav_bytes(channels=channels, frames=frames)
+
+
+def _size_as_flac(size_bytes: int, head: WavHead, profile: Profile) -> int:
+    flac.check_fits_flac(head)
+    return round(size_bytes * profile.size_ratio)
+
+
+def _size_as_opus(_: int, head: WavHead, profile: Profile) -> int:
+    _check_is_no_conversion(head)
+    channels, frames = _shape_at_8khz(head, profile)
+    ratio = profile.size_ratio * opus.rate_of(frames) / opus.BITS_PER_S
+    duration_s = head.frames / head.sample_rate_hz
+    return round(duration_s * channels * _CONNECT_BYTES_PER_S * ratio) + _OPUS_HEAD_BYTES
+
+
 _CONVERTERS = {"pcm_alaw": _to_alaw, "flac": _to_flac, "opus": _to_opus}
+_SIZES = {"pcm_alaw": _size_as_alaw, "flac": _size_as_flac, "opus": _size_as_opus}  # of results, in bytes, as foreseen
 
 
 def _converted(

@@ -76,7 +76,6 @@ class Store:
 
     def __init__(self, bucket: str, settings: Settings, session: Session | None = None) -> None:
         self.bucket = bucket
-        self.session = session or own_session()
         self.sight = Sight()  # until a canary has shown more
         self.requests: Counter[str] = Counter()  # requests sent so far, by operation, retries included
         self._counting = threading.Lock()
@@ -88,7 +87,7 @@ class Store:
             request_checksum_calculation="when_required",
             user_agent=USER_AGENT,
         )
-        self._client = s3_client(self.session, config)
+        self._client = s3_client(session or own_session(), config)
         sign_by_checksum(self._client)
         model: Any = self._client.meta.service_model.operation_model
         self._carriable = carriable_names(

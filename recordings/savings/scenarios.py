@@ -23,9 +23,9 @@ from recordings.gate import (
 )
 from recordings.pricing import GB, MONTH_DAYS, Cost, PriceList, prices, run_cost
 from recordings.profiles import PROFILES
+from recordings.request import BATCH_SIZE
 from recordings.settings import Settings
 
-_BATCH = 200
 SHIPPED_GRACE_DAYS: int = Settings.model_fields["grace_days"].default  # whatever this machine is set to
 
 
@@ -183,7 +183,7 @@ def archiving_cost(
 ) -> Cost:
     """What archiving so many recordings within a month costs, by the requests that the design makes for one."""
     each = round(recordings)
-    lists = round(recordings / _BATCH)
+    lists = round(recordings / BATCH_SIZE)
     counts = {
         "GetObject": each,
         "PutObject": each,

@@ -1,4 +1,4 @@
-"""Rows as Parquet files, at ``<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<wave>.parquet``, never changed."""
+"""Rows as Parquet files, at ``<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<number>.parquet``, never changed."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence

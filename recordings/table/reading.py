@@ -170,14 +170,13 @@ class Final(NamedTuple):
 
 
 def final_recordings(
-    audit_uri: str,
+    files: AuditFiles,
     day: Day,
     *,
     bucket: str,
     profile: str,
     software_version: str,
     weighed_by: str | None = None,
-    session: Session | None = None,
 ) -> Final:
     """(key, ETag) of the final recordings of the day, or of its shard.
 
@@ -201,7 +200,6 @@ def final_recordings(
     columns = {"key": ds.field("key"), "etag": etag, "unprofitable": stays & ~is_rejected}
     columns |= {"destroyed": is_destroyed, "held": is_held}
     wanted = {"columns": columns, "filter": _filter(only) & ((of_profile & (done | left)) | is_destroyed | is_held)}
-    files = open_table(audit_uri, session)
     rows = dataset_of(files, [day.date])
     try:
         tables, damaged = [table_of(rows, **wanted)], list[str]()

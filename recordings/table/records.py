@@ -137,7 +137,7 @@ class EndRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoneRecord:
-    """What a batch of a restore or release has written."""
+    """What a batch has written, of a job that restores, deletes, holds or lifts."""
 
     files: tuple[ManifestFile, ...]
 
@@ -252,7 +252,7 @@ def _tells_time(run_id: str) -> bool:
 
 
 def writer_of(name: str) -> str:
-    """The id of the run that wrote a file of the table: ``<run_id>-<batch>``, or ``-<batch>-<number>``."""
+    """The id of the run that wrote a file of the table: ``<run_id>-<number>``, or ``<run_id>-<number>-2``."""
     return "-".join(PurePosixPath(name).stem.split("-")[:2])
 
 

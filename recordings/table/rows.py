@@ -1,4 +1,4 @@
-"""A row of the audit table, and its possible values. ``AuditRow`` is the only declaration of the schema."""
+"""A row of the audit table, and its possible values. Only ``AuditRow`` declares names and descriptions of columns."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -113,14 +113,16 @@ The table has a row for every recording that a run looked at, whatever became of
 schema version {version}; each file's metadata names its version under `schema_version`.
 
 ```
-<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<part>.parquet   rows; written once, never changed
+<audit_uri>/recording_date=YYYY-MM-DD/<run_id>-<number>.parquet rows; written once, never changed
 <audit_uri>/_runs/<run_id>.start.json, .end.json                what a run was asked to do, and its results
-<audit_uri>/_runs/<run_id>-<batch>.intent.json, .done.json      what a job is about to do, and has done
+<audit_uri>/_runs/<run_id>-<number>.intent.json, .done.json     what a job is about to do, and has done
 <audit_uri>/_runs/<run_id>.left.json                            where a release left originals, for the next one
 <audit_uri>/_runs/<run_id>.erasure.json, .erased.json           a request to erase, and which run has finished it
 <audit_uri>/_differences/<run_id>.csv                           how table and bucket differed, as a reconciliation found
 <audit_uri>/_reports/                                           reports on the table: HTML, CSV, Excel
 ```
+
+`<number>` tells a run's files of one date apart.
 
 pandas, Arrow, DuckDB, Athena and Spark read the table as it is; all of them skip folders whose names begin with `_`.
 `audit_uri` is `s3://bucket/prefix` or a local folder. Letters, digits and `!()+,-.=@_~` are what every reader
@@ -245,7 +247,7 @@ Every row of a conversion holds the SHA-256 of the original and of the replaceme
 the replacement arrived, and keeps it with the object. A run's `.end.json` lists its files with row count and SHA-256,
 and so does a batch's `.done.json`. If a run dies after it acted and before it wrote its rows, the next job that may
 write (any but a dry run, a reconciliation without repair, and an export) writes these rows in the dead run's name
-(reason `settled`), as `<run_id>-<batch>.parquet`, or beside it as `-2`, `-3`.
+(reason `settled`), as `<run_id>-<number>.parquet`, or beside it as `-2`, `-3`.
 
 `print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates). It names
 every file that is missing, changed, or listed by no run; every record that is damaged; and every start record or

@@ -11,7 +11,7 @@ from recordings.recording import Day, Recording
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.files import AuditFiles, LocalFiles, open_table
 from recordings.table.rows import AuditRow
 from tests.bucket import Bucket
 from tests.fixtures import Listed, Stages
@@ -38,7 +38,7 @@ def listed(store: Store) -> Listed:
 
     def listing(run: Run) -> list[Recording]:
         days = [Day(prefix=prefix, date=run.start_date) for prefix in run.prefixes]
-        plan = Plan(days, [list_day(store, day, run) for day in days], run)
+        plan = Plan(days, [list_day(store, open_table(run.audit_uri), day, run) for day in days], run)
         return [recording for wave in plan.waves for batch in wave for recording in batch.recordings]
 
     return listing

@@ -39,6 +39,7 @@ from recordings.savings.figures import Figures, by_day, by_reason, by_status, fi
 from recordings.savings.page import money, page, population, proof, savings_report
 from recordings.savings.sums import DESTROYED_STATES, SMALL_STATES, Savings, savings
 from recordings.summary import tally
+from recordings.table.files import LocalFiles
 from recordings.table.reading import read_audit
 from recordings.table.rows import EVENTS, AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
@@ -183,7 +184,7 @@ def test_a_backfills_report_is_of_the_same_recordings(tmp_path: Path, plan: Plan
     run = plan(audit_uri=str(tmp_path), prefixes=["calls/"], end_date=DAY + timedelta(days=1))
     backfill = plan_backfill(run, deployment="", max_parallel=1, shard_above=1000)
     portions = Portions([Portion(date=day) for day in days_between(run.start_date, run.end_date)], {})
-    stands, damaged = stand(backfill, portions, None)
+    stands, damaged = stand(backfill, portions, LocalFiles(tmp_path))
     summary = summarize_backfill(portions, {}, stands, {}, damaged)
     assert dict(summary.counts) == by_status(result)["recordings"].to_dict()
     assert (summary.bytes_before, summary.bytes_after) == (found.bytes_before, found.bytes_after)

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -427,6 +428,13 @@ def test_the_length_of_an_opus_is_foreseen_by_its_channels(channels: int) -> Non
     body = converted(wav(noise(88_000, channels)), PROFILES["opus-dual"]).body
     found = foresee(Trickle(body), len(body), PROFILES["opus-dual"])
     assert found.duration_s == pytest.approx(11, rel=0.4)
+
+
+def test_no_size_is_foreseen_of_a_codec_that_nothing_converts_to() -> None:
+    data, unknown = wav(noise(8_000)), replace(MONO, codec="adpcm_g722")
+    for work in (convert, foresee):
+        with pytest.raises(KeyError, match="adpcm_g722"):
+            work(Trickle(data), len(data), unknown)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)

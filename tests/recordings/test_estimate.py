@@ -27,6 +27,7 @@ from recordings.resample import resample_batch
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.summary import tally
+from recordings.table.files import open_table
 from recordings.table.rows import AuditRow
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -51,7 +52,7 @@ def a_recording(number: int, size_bytes: int = 1000, storage_class: str = "STAND
 @pytest.fixture
 def estimate(store: Store, pool: Pool) -> Callable[..., Forecast]:
     def of(run: Run, sample_size: int = 200) -> Forecast:
-        listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
+        listing = list_day(store, open_table(run.audit_uri), Day(prefix=PREFIX, date=DAY), run)
         survey = Survey(listing.open, PRICES, sample_size=sample_size)
         return forecast(survey, look_at(store, survey.sample, run, pool), run, PRICES)
 
@@ -210,7 +211,7 @@ def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
         bucket.put(call.key, call.body, **properties)
     run = plan(bucket.name, prefixes=[DEMO_PREFIX], start_date=DAYS[0], end_date=DAYS[-1])
     days = days_of(run, {})
-    survey = survey_of([list_day(store, day, run) for day in days])
+    survey = survey_of([list_day(store, open_table(run.audit_uri), day, run) for day in days])
     ahead = forecast(survey, look_at(store, survey.sample, run, pool), run, PRICES)
     before = Counter(store.requests)
     rows = list(_archived(store, pool, run, days))
@@ -237,7 +238,7 @@ def _archived(store: Store, pool: Pool, run: Run, days: list[Day]) -> Iterator[A
     """As the flow does it, preflight and canary included."""
     check_bucket(store, run.prefixes, oldest_days=run.oldest_days, may_write=True, accept=[])
     store.sight = check_sight(store, run)
-    for wave in Plan(days, [list_day(store, day, run) for day in days], run).waves:
+    for wave in Plan(days, [list_day(store, open_table(run.audit_uri), day, run) for day in days], run).waves:
         for batch in wave:
             yield from tag_batch(store, verify_batch(store, resample_batch(store, batch, run, pool), pool), pool)
 
@@ -247,7 +248,7 @@ def test_more_runs_ask_the_bucket_more_often(
 ) -> None:
     bucket.put(key_of(1), a_call(1))
     run = plan(bucket.name)
-    survey = Survey(list_day(store, Day(prefix=PREFIX, date=DAY), run).open, PRICES)
+    survey = Survey(list_day(store, open_table(run.audit_uri), Day(prefix=PREFIX, date=DAY), run).open, PRICES)
     looks = look_at(store, survey.sample, run, pool)
     once, often = (forecast(survey, looks, run, PRICES, runs=runs).cost for runs in (1, 10))
     assert often.expected > once.expected

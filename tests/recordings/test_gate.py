@@ -268,7 +268,7 @@ def test_what_is_not_worth_it_is_looked_at_again_only_when_something_else_decide
                 patch.setenv(f"ARCHIVE_{name}", value)
             for cached in (settings, prices):
                 cached.cache_clear()
-            listing = list_day(Store(bucket.name, Settings()), Day(prefix=PREFIX, date=DAY), run)
+            listing = list_day(Store(bucket.name, Settings()), files, Day(prefix=PREFIX, date=DAY), run)
         assert len(listing.open) + listing.final_count == 2
         return len(listing.open), listing.unprofitable_count
 

@@ -13,6 +13,7 @@ from recordings.recording import Day
 from recordings.reports.forecast import forecast_report
 from recordings.reports.keeping import keeping_table
 from recordings.s3.store import Store
+from recordings.table.files import open_table
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import MakeCall, PlanRun
 from tests.recordings.prices import PRICES, a_call_of, costs_by_hand, gated, mono
@@ -121,7 +122,7 @@ def test_the_forecast_has_the_same_sums(
     bucket.put(key_of(3), converted_by_others)
     bucket.put(key_of(4), a_call(4)[:-9])
     run = gated(plan(bucket.name))
-    survey = Survey(list_day(store, Day(prefix=PREFIX, date=DAY), run).open, PRICES)
+    survey = Survey(list_day(store, open_table(run.audit_uri), Day(prefix=PREFIX, date=DAY), run).open, PRICES)
     looks = look_at(store, survey.sample, run, pool)
     ahead = forecast(survey, looks, run, PRICES)
     recordings = [look.convertible for look in looks if look.convertible]

@@ -15,6 +15,7 @@ from recordings.pool import Pool
 from recordings.recording import Day, Recording, Window
 from recordings.run import Run
 from recordings.s3.store import Store
+from recordings.table.files import open_table
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 
 PlanRun = Callable[..., Run]
@@ -31,11 +32,15 @@ def listing(*recordings: Recording) -> Listing:
     return Listing(Day(prefix=PREFIX, date=DAY), recordings, 0)
 
 
+def listed(store: Store, run: Run, prefix: str = PREFIX) -> Listing:
+    return list_day(store, open_table(run.audit_uri), Day(prefix=prefix, date=DAY), run)
+
+
 def test_lists_agents_and_ivr_recordings_of_the_day(bucket: Bucket, plan: PlanRun, store: Store) -> None:
     wanted = [key_of(1), key_of(2, folder="ivr/")]
     for key in [*wanted, key_of(3, DAY + timedelta(days=1)), f"{PREFIX}{DAY:%Y/%m/%d}/", "Analysis/Voice/x.json"]:
         bucket.put(key, b"x")
-    found = list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open
+    found = listed(store, plan(bucket.name)).open
     assert [each.key for each in found] == wanted
     assert {each.recording_date for each in found} == {DAY}
 
@@ -43,14 +48,14 @@ def test_lists_agents_and_ivr_recordings_of_the_day(bucket: Bucket, plan: PlanRu
 @pytest.mark.slow
 def test_lists_more_than_a_page(bucket: Bucket, plan: PlanRun, store: Store, pool: Pool) -> None:
     pool.map(lambda number: bucket.put(key_of(number), b"x"), range(1003))
-    assert len(list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open) == 1003
+    assert len(listed(store, plan(bucket.name)).open) == 1003
 
 
 def test_odd_keys_survive_the_listing(bucket: Bucket, plan: PlanRun, store: Store) -> None:
     keys = sorted(f"{PREFIX}{DAY:%Y/%m/%d}/{name}.wav" for name in ("a b", "a+b", "a%2Bb", "ä:é", "a&b=c"))
     for key in keys:
         bucket.put(key, b"x")
-    assert [each.key for each in list_day(store, Day(prefix=PREFIX, date=DAY), plan(bucket.name)).open] == keys
+    assert [each.key for each in listed(store, plan(bucket.name)).open] == keys
 
 
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)  # what S3 and XML can carry
@@ -66,7 +71,7 @@ def test_no_key_of_a_day_ends_its_listing(
     for name in names:
         bucket.put(f"{prefix}{DAY:%Y/%m/%d}/{name}", b"x")
     run = plan(bucket.name, prefixes=[prefix])
-    found = list_day(store, Day(prefix=prefix, date=DAY), run)
+    found = listed(store, run, prefix)
     assert {each.key.removeprefix(f"{prefix}{DAY:%Y/%m/%d}/") for each in found.open} == set(names)
     rows = [
         listed_row(each, run)

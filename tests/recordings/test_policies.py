@@ -171,7 +171,7 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     store = world.store
     findings = check_bucket(store, [PREFIX], oldest_days=13, may_write=True, accept=accept)
     assert not [finding.code for finding in findings if finding.code.startswith("cannot-see")]
-    listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
+    listing = list_day(store, world.files, Day(prefix=PREFIX, date=DAY), run)
     store.sight = check_sight(store, run)
     resampled = resample_batch(store, Batch(DAY, 1, listing.open), run, pool)
     asked_one_by_one = store.requests["HeadObject"]
@@ -179,10 +179,10 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     assert store.requests["HeadObject"] == asked_one_by_one  # by one listing of versions
     rows = tag_batch(store, rows, pool)
     assert [(row.status, row.tagged) for row in rows] == [(Status.ARCHIVED, True)] * 2, rows[0].reason
-    again = resample_batch(store, Batch(DAY, 1, list_day(store, listing.day, run).open), run, pool)
+    again = resample_batch(store, Batch(DAY, 1, list_day(store, world.files, listing.day, run).open), run, pool)
     assert {row.status for row in again} == {Status.ARCHIVED}
     write_rows(world.files, rows, run_id=run.run_id, number=1)
-    assert list_day(store, listing.day, run).final_count == 2
+    assert list_day(store, world.files, listing.day, run).final_count == 2
     return rows
 
 
@@ -248,9 +248,9 @@ def report(world: World, rows: list[AuditRow], pool: Pool) -> None:
 
 
 def estimate(world: World, rows: list[AuditRow], pool: Pool) -> None:
-    uri, profile, version = f"s3://{world.audit}/table", rows[0].profile, rows[0].software_version
-    day = Day(prefix=PREFIX, date=DAY)
-    assert final_recordings(uri, day, bucket=world.recordings, profile=profile, software_version=version).recordings
+    day, profile, version = Day(prefix=PREFIX, date=DAY), rows[0].profile, rows[0].software_version
+    done = final_recordings(world.files, day, bucket=world.recordings, profile=profile, software_version=version)
+    assert done.recordings
     store = world.store
     found = [store.head(item["Key"]) for item in store.list_objects(f"{PREFIX}{DAY:%Y/%m/%d}/")]
     assert found

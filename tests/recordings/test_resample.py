@@ -21,6 +21,7 @@ from recordings.run import Run
 from recordings.s3.objects import Sight
 from recordings.s3.store import Store
 from recordings.settings import Settings
+from recordings.table.files import open_table
 from recordings.table.rows import AuditRow, Status
 from recordings.verify import verify_batch
 from tests.bucket import DAY, PREFIX, Bucket, key_of
@@ -589,7 +590,7 @@ def test_a_recording_older_than_versioning_keeps_its_null_version(
     bucket.put(KEY, original)
     bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     run, store = plan(bucket.name), Store(bucket.name, Settings())
-    (recording,) = list_day(store, Day(prefix=PREFIX, date=DAY), run).open
+    (recording,) = list_day(store, open_table(run.audit_uri), Day(prefix=PREFIX, date=DAY), run).open
     row = resample_recording(store, recording, run)
     assert (row.status, row.version_before) == (Status.ARCHIVED, "null")
     (verified,) = verify_batch(store, [row], pool)

@@ -15,7 +15,7 @@ from recordings.retrying import patience
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.table.files import open_files
+from recordings.table.files import open_files, open_table
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -115,7 +115,7 @@ Step = Callable[[Store, Run, Pool, list[AuditRow]], list[AuditRow]]
 DAY_OF_CALLS = Day(prefix=PREFIX, date=DAY)
 STEPS: dict[str, Step] = {
     "resample": lambda store, run, pool, _: resample_batch(
-        store, Batch(DAY, 1, list_day(store, DAY_OF_CALLS, run).open), run, pool
+        store, Batch(DAY, 1, list_day(store, open_table(run.audit_uri), DAY_OF_CALLS, run).open), run, pool
     ),
     "verify": lambda store, run, pool, rows: verify_batch(store, rows, pool, 100),
     "tag": lambda store, run, pool, rows: tag_batch(store, rows, pool),

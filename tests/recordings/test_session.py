@@ -23,7 +23,7 @@ from recordings.recording import Day
 from recordings.s3.session import assume_role, own_session
 from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
-from recordings.table.files import open_table
+from recordings.table.files import AuditFiles, open_table
 from recordings.table.parquet import write_rows
 from recordings.table.reading import audit_dataset, audit_parts, final_recordings, read_audit
 from tests.bucket import DAY
@@ -167,12 +167,16 @@ WAYS = (by_environment, by_environment_of_s3, by_shared_credentials, by_profile_
 def reads(world: World, session: Any = None) -> dict[str, Any]:
     """Each reader of the table, to be called."""
     day = Day(prefix="calls/", date=DAY)
-    known = {"bucket": "recordings", "profile": "alaw-mono", "software_version": "1", "session": session}
+    known = {"bucket": "recordings", "profile": "alaw-mono", "software_version": "1"}
+
+    def files() -> AuditFiles:
+        return open_table(world.audit_uri, session)
+
     return {
         "read_audit": lambda: len(read_audit(world.audit_uri, session=session)),
         "audit_dataset": lambda: audit_dataset(world.audit_uri, DAY, DAY, session).count_rows(),
-        "final_recordings": lambda: len(final_recordings(world.audit_uri, day, **known).recordings),
-        "savings": lambda: int(savings(open_table(world.audit_uri, session), prices()).sums["recordings"].sum()),
+        "final_recordings": lambda: len(final_recordings(files(), day, **known).recordings),
+        "savings": lambda: int(savings(files(), prices()).sums["recordings"].sum()),
         "verify_audit": lambda: len(verify_audit(world.audit_uri, session).discrepancies),  # no run lists the file
     }
 

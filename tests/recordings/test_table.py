@@ -130,7 +130,7 @@ def test_a_table_in_s3_reads_the_same(bucket: Bucket) -> None:
     write_rows(files, [replace(ROW, key=KEY)], run_id="r1", number=1)
     assert read_audit(audit_uri)["key"].tolist() == [KEY]
     assert pd.read_parquet(audit_uri)["key"].tolist() == [KEY]
-    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == Final(frozenset({(KEY, '"after"')}), ())
 
 
@@ -200,10 +200,10 @@ def test_an_attempt_is_no_state(files: AuditFiles, audit_uri: str) -> None:
     ],
 )
 def test_final_is_what_needs_no_further_look(
-    files: AuditFiles, audit_uri: str, changes: dict[str, Any], expected: set[tuple[str, str]]
+    files: AuditFiles, changes: dict[str, Any], expected: set[tuple[str, str]]
 ) -> None:
     write_rows(files, [replace(ROW, key=KEY, **changes)], run_id="r1", number=1)
-    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done == Final(frozenset(expected), ())
 
 
@@ -215,7 +215,7 @@ def test_destroyed_is_what_the_last_state_says_and_no_content_of_it_is_final(fil
     lifted = _later(rows[0], 3, status=Status.LIFTED, verified=False, tagged=False)
     back = _later(rows[1], 2, status=Status.RESTORED)
     write_rows(files, [*rows, *expired, erased, lifted, back], run_id="r", number=1)
-    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     on = "on 2026-02-01"
     assert done.destroyed == {rows[0].key: f"run r1 expired it {on}", rows[2].key: f"run r1 erased it {on}"}
     of_day = destroyed_recordings(files, [DAY], Only(bucket="recordings"))
@@ -231,11 +231,11 @@ def test_held_is_what_a_case_has_not_lifted_and_no_row_of_it_makes_final(files: 
     lifted = replace(held[1], status=Status.LIFTED, started_at=NOW + timedelta(hours=2))
     write_rows(files, [*held, lifted], run_id="r", number=1)
     Path(audit_uri, f"recording_date={DAY}", "r-0002.parquet").write_bytes(b"no Parquet")
-    done = final_recordings(audit_uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done.cases == {held[0].key: frozenset("A")}
     assert not done.recordings
     of_shard = replace(WHOLE_DAY, shard="1")
-    done = final_recordings(audit_uri, of_shard, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, of_shard, bucket="recordings", profile="alaw-mono", software_version="1")
     assert done.cases == {}
 
 
@@ -243,7 +243,7 @@ def test_held_is_what_a_case_has_not_lifted_and_no_row_of_it_makes_final(files: 
     ("shard", "expected"),
     [("", ["0a", "ab", "ab\U0001f600", "ivr", "ivr-0"]), ("a", ["ab", "ab\U0001f600", "ivr"]), ("0", ["0a", "ivr-0"])],
 )
-def test_final_is_of_the_day_and_its_shard(files: AuditFiles, audit_uri: str, shard: str, expected: list[str]) -> None:
+def test_final_is_of_the_day_and_its_shard(files: AuditFiles, shard: str, expected: list[str]) -> None:
     folder = "calls/2026/01/12/"
     keys = {
         "0a": f"{folder}0a.wav",
@@ -255,7 +255,7 @@ def test_final_is_of_the_day_and_its_shard(files: AuditFiles, audit_uri: str, sh
     }
     write_rows(files, [replace(ROW, key=key) for key in keys.values()], run_id="r1", number=1)
     day = Day(prefix="calls/", date=DAY, shard=shard)
-    done = final_recordings(audit_uri, day, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, day, bucket="recordings", profile="alaw-mono", software_version="1")
     assert sorted(key for key, _ in done.recordings) == sorted(keys[name] for name in expected)
 
 
@@ -283,7 +283,7 @@ def test_a_damaged_file_costs_only_what_it_made_final(
         request.getfixturevalue("bucket").put(f"audit/{names[1]}", damage(whole))
     else:
         (Path(uri) / names[1]).write_bytes(damage(whole))
-    done = final_recordings(uri, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
+    done = final_recordings(files, WHOLE_DAY, bucket="recordings", profile="alaw-mono", software_version="1")
     assert {key for key, _ in done.recordings} == {f"{FOLDER}0.wav", f"{FOLDER}2.wav"}
     assert done.damaged == (names[1],)
 

@@ -145,11 +145,12 @@ def test_without_versioning_the_original_is_not_kept(
     from recordings.plan import list_day
     from recordings.recording import Day
     from recordings.settings import Settings
+    from recordings.table.files import open_table
     from tests.bucket import PREFIX
 
     unversioned_bucket.put(KEY, a_call())
     run, store = plan(unversioned_bucket.name), Store(unversioned_bucket.name, Settings())
-    listing = list_day(store, Day(prefix=PREFIX, date=DAY), run)
+    listing = list_day(store, open_table(run.audit_uri), Day(prefix=PREFIX, date=DAY), run)
     (row,) = verify_batch(store, resample_batch(store, Batch(DAY, 1, listing.open), run, pool), pool)
     assert (row.status, row.verified, row.original_kept) == (Status.ARCHIVED, True, False)
 

@@ -1,6 +1,6 @@
 """What a batch sets out to do, written before it does anything: nothing that is done can be without a row.
 
-``_runs/<run_id>-<batch>.intent.json`` has the rows as they will be, but for what only the deed itself tells;
+``_runs/<run_id>-<number>.intent.json`` has the rows as they will be, but for what only the deed itself tells;
 ``.done.json``, written after the rows, lists the batch's files with their digests. An intent without it is open.
 """
 

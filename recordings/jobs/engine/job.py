@@ -218,7 +218,10 @@ def _check_spares_the_table(job: Job) -> None:
 
 
 def begun(row: AuditRow, job: Job) -> AuditRow:
-    """The row with which this job starts on the recording: nothing is proved yet."""
+    """The row with which this job starts on the recording: nothing is proved yet.
+
+    A column that is not reset here keeps the value of the row that the job found.
+    """
     return replace(
         row,
         run_id=job.run_id,

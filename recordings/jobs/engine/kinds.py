@@ -1,9 +1,9 @@
 """What differs between the kinds of jobs: one entry per kind.
 
-Other modules name a kind only where no other can be like it: its own module, sentences of pages, names of runs.
+Other modules ask for a trait where several kinds may have it. They name a kind where only that one is meant, as in the
+kind's own module, in sentences, names of runs and metrics, and where its intents or records are read.
 
-A new kind is a member of ``Kind``, an entry of ``TRAITS`` and a module for its work; a kind that changes the bucket
-also has a function in ``traces``.
+CONTRIBUTING.md lists what a new kind of job takes.
 """
 
 from collections.abc import Callable, Mapping

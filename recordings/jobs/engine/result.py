@@ -87,7 +87,7 @@ class JobSums:
         self.done: list[AuditRow] = []
         self.failures: list[AuditRow] = []
         self.files: list[ManifestFile] = []
-        self.lost: list[str] = []  # batches without a result, each with the reason
+        self.without_result: list[str] = []  # batches, each with the reason
         self.again: dict[date, date] = {}
 
     def add(self, batches: Sequence[BatchRows], outcomes: Sequence[JobResult | BaseException]) -> None:
@@ -96,7 +96,7 @@ class JobSums:
             if isinstance(outcome, JobResult):
                 self._add(outcome, len(batch.rows))
             else:
-                self.lost.append(f"{batch} failed: {type(outcome).__name__}: {outcome}")
+                self.without_result.append(f"{batch} failed: {type(outcome).__name__}: {outcome}")
                 self.unrecorded += len(batch.rows)
                 for row in batch.rows:
                     _sooner(self.again, row.recording_date, self._job.started_at.date())

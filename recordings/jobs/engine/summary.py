@@ -98,7 +98,7 @@ def summarize(
         lost=dict(lost),
         settled=settled,
         notes=tuple(notes),
-        problems=(*sums.lost, *problems, *_not_done(job, sums)),
+        problems=(*sums.without_result, *problems, *_not_done(job, sums)),
         reading=sums.reading,
         next_step=_next_step(job, sums.counts),
     )

@@ -1,4 +1,4 @@
-"""Preflight on its own, as a report."""
+"""An inspection: preflight on its own, as a report. The preflight of an archiving run is in ``tasks.run``."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from recordings.finding import Finding
 from recordings.formatting import plural
 from recordings.preflight.checks import inspect_bucket
+from recordings.reports.findings import findings_table
 from recordings.request import check_bucket_name, normal_prefixes
 from recordings.s3.store import Store
 from recordings.settings import settings
@@ -25,8 +26,5 @@ def findings_on(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[
 
 def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
     """Publish the findings as a table."""
-    rows = [
-        {"severity": each.severity.value, "code": each.code, "what": each.sentence, "what to do": each.way_out}
-        for each in findings
-    ]
+    rows = findings_table(findings)
     create_table_artifact(rows, key="inspect-bucket", description=f"{plural(len(rows), 'finding')} on {bucket}")
