@@ -81,7 +81,7 @@ def test_what_a_run_archived_is_held(bucket: Bucket, archived: Any, hold: Hold, 
         ({"dry_run": True}, "nothing is selected"),
         ({"contact_ids": []}, "empty list"),
         ({"keys": [KEY], "start_date": DAY}, "leave the dates out"),
-        ({"run_id": "r", "keys": [KEY]}, "nothing beside it"),
+        ({"run_id": "r", "keys": [KEY]}, "run_id cannot be combined with contacts, keys or dates"),
         ({"keys": [KEY], "case": "two words"}, "without spaces"),
     ],
 )
