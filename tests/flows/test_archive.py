@@ -358,7 +358,7 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
     assert said in [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     report = artifact("archive-report")
     assert (
-        f"(AccessDenied): Access Denied; the role needs s3:GetObject, or to use the KMS key, there: `{keys[0]}`"
+        f"(AccessDenied): Access Denied; the role needs s3:GetObject there, or permission to use the KMS key: `{keys[0]}`"
         in report
     )
     assert "The artifact `archive-failures` groups what was not archived by reason" in report
