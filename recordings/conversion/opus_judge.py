@@ -44,7 +44,7 @@ MOST_CROSSTALK = 0.15
 BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
 LEAST_TREBLE = 0.2  # of the energy of what is high, in any second
 LEAST_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
-STRETCH = 30  # pieces: of each, the loudest second of each channel is encoded once more
+STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded once more
 LEAD = SECOND // 2  # frames: so much of what comes before is encoded, too, since codecs and filters remember
 OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
@@ -60,11 +60,14 @@ class Limits:
     worst_error: float
     whole_error: float  # energy of the error by that of the source, in all
     least_kept: float  # of the energy of any 10 ms that stand out
+    hop_error: float  # as ``worst_error``, of 5 ms
     end_error: float  # as ``worst_error``, of the last 2 ms
 
 
-LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, end_error=math.inf)
-STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, end_error=0.3)  # from ``MORE_BITS_PER_S`` on
+LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, hop_error=math.inf, end_error=math.inf)
+STRICT = Limits(
+    worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3
+)  # from ``MORE_BITS_PER_S`` on
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -92,7 +95,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
-    """A loud second of one channel, to be encoded once more."""
+    """A second of one channel that may have to be encoded once more."""
 
     frame: int  # where the second begins
     lead: Int16s  # what comes before it, ``(n, 1)``
@@ -100,6 +103,11 @@ class _Sample:
     source: Floats  # after the high-pass, ``(n,)``
     energy: float
     error: float  # energy of the result's error
+
+    @property
+    def excess(self) -> float:
+        """The error above what is accepted in any case."""
+        return self.error - ALSO * self.energy
 
 
 def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
@@ -179,7 +187,7 @@ class _Judgement:
         self._bits_per_s = bits_per_s
         self._limits = STRICT if bits_per_s >= MORE_BITS_PER_S else LIMITS
         self._worst = [_Worst() for _ in range(channels)]
-        self._loudest: list[_Sample | None] = [None] * channels  # of this stretch
+        self._samples: list[_Sample | None] = [None] * channels  # of this stretch
         self._pieces = self._seen = 0
         # Energies of source, result, error; products of source and result; the source without direct current.
         self._totals = np.zeros((5, channels))
@@ -193,6 +201,8 @@ class _Judgement:
             hops = np.concatenate([each.hops[:, channel] for each in around])
             self._check_windows(hops, lead, len(piece.hops), channel, worst)
             self._check_loudness(hops, lead, len(piece.hops), channel)
+            if after is None and len(piece.source) > 1:
+                self._check_end(piece, hops, channel)
             loudest = max(_power(each.source[:, channel]) for each in around)
             self._check_second(piece.source[:, channel], piece.result[:, channel], piece, loudest, channel, worst)
         # Direct current begins and ends in both channels alike.
@@ -202,8 +212,6 @@ class _Judgement:
             self._check_treble(source, result)
             self._check_crosstalk(source, result, piece.hops[:, :, 3].sum(axis=0))
         self._check_beside_rumble(piece, is_last=after is None)
-        if after is None and len(piece.source) > 1:
-            self._check_end(piece)
         if self._limits is LIMITS:
             self._sample(before, piece, is_last=after is None)
         self._add(piece)
@@ -244,14 +252,14 @@ class _Judgement:
         )
 
     def _check_windows(self, hops: Sums, lead: int, count: int, channel: int, worst: _Worst) -> None:
-        """Errors in 20 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on."""
-        width = min(4, len(hops))  # less where the whole file is shorter
-        source, _, error, raw = _running_sums(hops, width).T
-        allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + width * HOP
-        share = (error / allowed)[lead : lead + count]
+        """Errors in 20 and 5 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on."""
+        share = _shares(hops, min(4, len(hops)))[lead : lead + count]  # less where the whole file is shorter
         if len(share):
             worst.error = max(worst.error, float(share.max()))
             self._require(worst.error <= self._limits.worst_error, int(share.argmax()) * HOP, channel, "errs too much")
+        share = _shares(hops, 1)[lead : lead + count]
+        is_right = float(share.max()) <= self._limits.hop_error
+        self._require(is_right, int(share.argmax()) * HOP, channel, "errs too much in 5 ms")
         width = min(2, len(hops))
         source, result, _, raw = _running_sums(hops, width).T
         stands_out = (source > 0.03 * _loudest_near(source)) & (source > 4 * width * HOP) & (source > 0.02 * raw)
@@ -343,39 +351,40 @@ class _Judgement:
                 correlation = shared * abs(shared) / (power * heard) if heard > 0 else 0.0
                 self._require(correlation >= LEAST_BESIDE_RUMBLE, 0, channel, "is another sound, beside loud low sound")
 
-    def _check_end(self, piece: _Piece) -> None:
-        """The last 2 ms, which windows of 20 ms count together with what is right before them.
+    def _check_end(self, piece: _Piece, hops: Sums, channel: int) -> None:
+        """The last 2 ms, which longer windows count together with what is right before them.
 
         Averages of two samples are compared: what is close to 4 kHz ends late.
         """
+        heard, wrong = piece.source[:, channel], piece.result[:, channel] - piece.source[:, channel]
         source, error = (
-            _powers((each[1:] + each[:-1]) / 2)
-            for each in (piece.source[-END - 1 :], (piece.result - piece.source)[-END - 1 :])
+            _power((each[1:] + each[:-1]) * np.float32(0.5)) for each in (heard[-END - 1 :], wrong[-END - 1 :])
         )
-        loudest = piece.hops[-NEAR:].max(axis=0) / HOP
-        allowed = self._limits.end_error * (source + 0.1 * loudest[:, 0] + 0.01 * loudest[:, 3] + 1)
-        for channel, is_right in enumerate(error <= allowed):
-            self._require(bool(is_right), max(0, len(piece.source) - END), channel, "errs too much at its end")
+        loudest, _, _, raw = hops[-NEAR:].max(axis=0) / HOP
+        is_right = error <= self._limits.end_error * (source + 0.1 * loudest + 0.01 * raw + 1)
+        self._require(bool(is_right), max(0, len(heard) - END), channel, "errs too much at its end")
 
     def _sample(self, before: _Piece | None, piece: _Piece, *, is_last: bool) -> None:
-        """Keep the loudest second of each channel, and compare it at the end of a stretch."""
-        for channel, loudest in enumerate(self._loudest):
+        """Keep the second of each channel that errs most, and compare it at the end of a stretch."""
+        for channel, kept in enumerate(self._samples):
             energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
-            if energy >= 16 * len(piece.source) and (loudest is None or energy > loudest.energy):
-                self._loudest[channel] = _Sample(
-                    frame=self._seen,
-                    lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
-                    plain=piece.plain[:, [channel]],
-                    source=piece.source[:, channel],
-                    energy=energy,
-                    error=error,
-                )
+            sample = _Sample(
+                frame=self._seen,
+                lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
+                plain=piece.plain[:, [channel]],
+                source=piece.source[:, channel],
+                energy=energy,
+                error=error,
+            )
+            least = max(0, kept.excess) if kept else 0
+            if energy >= 16 * len(piece.source) and sample.excess > least:
+                self._samples[channel] = sample
         self._pieces += 1
         if is_last or self._pieces % STRETCH == 0:
-            for channel, sample in enumerate(self._loudest):
-                if sample is not None:
-                    self._check_sample(sample, channel)
-            self._loudest = [None] * len(self._loudest)
+            for channel, kept in enumerate(self._samples):
+                if kept is not None:
+                    self._check_sample(kept, channel)
+            self._samples = [None] * len(self._samples)
 
     def _check_sample(self, sample: _Sample, channel: int) -> None:
         """Whether a second errs about as much as if Opus encoded it alone: errors of another cause come on top."""
@@ -383,8 +392,8 @@ class _Judgement:
         heard = np.concatenate(list(decoded(made.body, 1)))
         heard = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[len(sample.lead) :, 0]
         own = _power(heard - sample.source) * len(heard)
-        allowed = OWN_ERRORS * (own + len(heard)) + ALSO * sample.energy
-        self._require(sample.error <= allowed, sample.frame - self._seen, channel, "errs more than Opus does")
+        is_own = sample.excess <= OWN_ERRORS * (own + len(heard))
+        self._require(is_own, sample.frame - self._seen, channel, "errs more than Opus does")
 
     def _add(self, piece: _Piece) -> None:
         source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
@@ -414,9 +423,11 @@ def _power(samples: Floats) -> float:
     return float(samples @ samples) / len(samples)
 
 
-def _powers(samples: Floats) -> Sums:
-    """Of each channel."""
-    return np.asarray((samples.astype(float) ** 2).mean(axis=0))
+def _shares(hops: Sums, width: int) -> Sums:
+    """The error of each ``width`` hops by what the judge allows for there."""
+    source, _, error, raw = _running_sums(hops, width).T
+    allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + width * HOP
+    return np.asarray(error / allowed)
 
 
 def _loudest_near(energies: Sums) -> Sums:
@@ -464,8 +475,9 @@ def _side_by_side(source: Iterable[Int16s], result: Iterator[Floats]) -> Iterato
     """Seconds of the source, beside those of the result; raises ``Rejected`` where their lengths differ."""
     for block in _seconds(source):
         heard = next(result, None)
-        if heard is None or len(heard) != len(block):
-            raise Rejected("unfaithful", f"{0 if heard is None else len(heard)} frames stand for {len(block)}")
+        if heard is None or heard.shape != block.shape:
+            shape = (0, 0) if heard is None else heard.shape
+            raise Rejected("unfaithful", f"{shape} frames and channels stand for {block.shape}")
         yield block, heard
     if next(result, None) is not None:
         raise Rejected("unfaithful", "the result goes on after the source")

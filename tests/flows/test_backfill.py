@@ -208,7 +208,7 @@ def everything_in(folder: str) -> list[Path]:
 
 @pytest.mark.parametrize("empty", ["", " ", None])
 def test_an_empty_date_is_refused_with_a_sentence(backfill: Any, empty: Any) -> None:
-    with pytest.raises(ParameterTypeError, match="start_date: Value error, it is empty: give a UTC day"):
+    with pytest.raises(ParameterTypeError, match="start_date: Value error, the field is empty: give a UTC day"):
         backfill(start_date=empty)
 
 

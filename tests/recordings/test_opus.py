@@ -443,6 +443,7 @@ DAMAGES: dict[str, Damage] = {
     ],
     "blocks swapped": lambda frames: np.concatenate([frames[2_000:4_000], frames[:2_000], frames[4_000:]]),
     "20 ms of drop-out": lambda frames: _silent(frames, _loudest(frames, 160), _loudest(frames, 160) + 160),
+    "5 ms of drop-out": lambda frames: _silent(frames, _loudest(frames, 40), _loudest(frames, 40) + 40),
     "60 ms of drop-out": lambda frames: _silent(frames, _loudest(frames, 480), _loudest(frames, 480) + 480),
     "upper bytes only": lambda frames: frames >> 8,
     "silence": np.zeros_like,
@@ -563,6 +564,35 @@ def test_no_material_damage_to_speech_is_accepted(name: str) -> None:
     if not judged and not clips.VOICES.exists():
         pytest.skip("material to real voices alone, and none are beside the repository (../shared/calls)")
     assert judged
+
+
+THAT_FOLLOW = [name for name in DAMAGES if name.startswith(("noise of", "loudness", "an echo"))]
+
+
+@pytest.mark.parametrize("name", THAT_FOLLOW)
+def test_errors_that_follow_the_speech_are_refused_wherever_they_are(name: str) -> None:
+    """The judge encodes one second in thirty once more: not the loudest, but the one that errs most."""
+    judged = 0
+    for (key, rate), frames in speech().items():
+        changed = DAMAGES[name](frames)
+        loudest = _loudest(frames[:, :1], 8_000) // 8_000 * 8_000
+        changed[loudest : loudest + 8_000] = frames[loudest : loudest + 8_000]
+        if rate == BITS_PER_S and is_material(frames, changed, rate):
+            judged += 1
+            assert not is_accepted(frames, encoded(changed, rate)), key
+    if not judged and not clips.VOICES.exists():
+        pytest.skip("no real voices beside the repository (../shared/calls)")
+    assert judged
+
+
+@pytest.mark.parametrize("name", [name for name in DAMAGES if name not in THAT_FOLLOW])
+def test_other_damage_is_refused_without_that_second(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would stand in for each of the other limits, and no test would hold those."""
+    monkeypatch.setattr("recordings.conversion.opus_judge._Judgement._sample", lambda *_, **__: None)
+    for (key, rate), frames in speech().items():
+        changed = DAMAGES[name](frames)
+        if rate == BITS_PER_S and is_material(frames, changed, rate):
+            assert not is_accepted(frames, encoded(changed, rate)), key
 
 
 @pytest.mark.parametrize("name", OF_NOISE)
