@@ -257,7 +257,7 @@ class _Judgement:
         if len(share):
             worst.error = max(worst.error, float(share.max()))
             self._require(worst.error <= self._limits.worst_error, int(share.argmax()) * HOP, channel, "errs too much")
-        share = _shares(hops, 1)[lead : lead + count]
+        share = _shares(hops, 1, least=16)[lead : lead + count]
         is_right = float(share.max()) <= self._limits.hop_error
         self._require(is_right, int(share.argmax()) * HOP, channel, "errs too much in 5 ms")
         width = min(2, len(hops))
@@ -423,10 +423,10 @@ def _power(samples: Floats) -> float:
     return float(samples @ samples) / len(samples)
 
 
-def _shares(hops: Sums, width: int) -> Sums:
-    """The error of each ``width`` hops by what the judge allows for there."""
+def _shares(hops: Sums, width: int, *, least: int = 1) -> Sums:
+    """The error of each ``width`` hops by what the judge allows for there, at least the power ``least``."""
     source, _, error, raw = _running_sums(hops, width).T
-    allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + width * HOP
+    allowed = source + 0.1 * _loudest_near(source) + 0.01 * _loudest_near(raw) + least * width * HOP
     return np.asarray(error / allowed)
 
 
