@@ -65,9 +65,8 @@ class Limits:
 
 
 LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, hop_error=math.inf, end_error=math.inf)
-STRICT = Limits(
-    worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3
-)  # from ``MORE_BITS_PER_S`` on
+# From ``MORE_BITS_PER_S`` on:
+STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3)
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -101,13 +100,7 @@ class _Sample:
     lead: Int16s  # what comes before it, ``(n, 1)``
     plain: Int16s  # the second itself, ``(n, 1)``
     source: Floats  # after the high-pass, ``(n,)``
-    energy: float
-    error: float  # energy of the result's error
-
-    @property
-    def excess(self) -> float:
-        """The error above what is accepted in any case."""
-        return self.error - ALSO * self.energy
+    excess: float  # energy of the result's error above what is accepted in any case
 
 
 def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
@@ -368,17 +361,15 @@ class _Judgement:
         """Keep the second of each channel that errs most, and compare it at the end of a stretch."""
         for channel, kept in enumerate(self._samples):
             energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
-            sample = _Sample(
-                frame=self._seen,
-                lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
-                plain=piece.plain[:, [channel]],
-                source=piece.source[:, channel],
-                energy=energy,
-                error=error,
-            )
-            least = max(0, kept.excess) if kept else 0
-            if energy >= 16 * len(piece.source) and sample.excess > least:
-                self._samples[channel] = sample
+            excess = error - ALSO * energy
+            if energy >= 16 * len(piece.source) and excess > (kept.excess if kept else 0):
+                self._samples[channel] = _Sample(
+                    frame=self._seen,
+                    lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
+                    plain=piece.plain[:, [channel]],
+                    source=piece.source[:, channel],
+                    excess=excess,
+                )
         self._pieces += 1
         if is_last or self._pieces % STRETCH == 0:
             for channel, kept in enumerate(self._samples):
