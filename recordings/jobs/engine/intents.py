@@ -20,6 +20,7 @@ from recordings.jobs.engine.kinds import DONE, TRACES, original_is_after
 from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
+from recordings.s3.objects import UNVERSIONED
 from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
@@ -32,7 +33,7 @@ _TAKEN = (FileExistsError, Changed)  # another file of that name is there, local
 
 _SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by which it was done
 
-Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that held it
+Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that did it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,8 @@ def _deed(run_id: str, status: str, key: str, before: str | None, after: str | N
     if status in (Status.HELD, Status.LIFTED):
         return str(status), key, run_id  # another run may do the same once more
     if status in DESTROYED:
-        return str(status), key, after or before  # the newest version
+        newest = after or before or UNVERSIONED
+        return str(status), key, run_id if newest == UNVERSIONED else newest  # that id is given to each new object
     return str(status), key, after if original_is_after(status) else before
 
 
