@@ -536,6 +536,24 @@ def test_a_crash_between_deletions(archive: Archive, monkeypatch: pytest.MonkeyP
     assert open_intents(archive.files, archive.bucket.name) == []
 
 
+@pytest.mark.parametrize(("kind", "status"), [(Kind.RELEASE, Status.RELEASED), (Kind.ERASE, Status.ERASED)])
+def test_a_dead_run_is_not_said_to_have_deleted_what_a_later_run_did(
+    archive: Archive, kind: Kind, status: Status
+) -> None:
+    """It had set out, and come to nothing."""
+    archive.abandoned_after = timedelta(hours=6)
+    row = archive.archived(1)
+    asked: dict[str, Any] = {"bucket": archive.bucket.name, "audit_uri": str(archive.root)}
+    asked |= {"everything": True} if kind is Kind.RELEASE else {"keys": [KEY], "case": "1"}
+    dead = plan_job(kind, **asked)
+    [batch] = batches_of([row])
+    set_out_to = replace(row, run_id=dead.run_id, status=status, state_at=datetime.now(UTC))
+    intents.set_out(archive.files, dead, batch, [set_out_to])
+    assert archive.expire().counts == {"expired": 1}
+    archive.expire()
+    assert sorted(each.status for each in archive.rows()) == [Status.ARCHIVED, Status.EXPIRED]
+
+
 def test_a_refusal_after_the_original_went(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     row = archive.archived(1)
     delete = archive.store.delete_version

@@ -28,7 +28,7 @@ from recordings.table.parquet import file_of, parquet_bytes, rows_in
 from recordings.table.records import CLOSED, END, INTENT, RUNS, Kind, record_done, run_ids
 from recordings.table.rows import DESTROYED, EVENTS, STATES, AuditRow, BatchRows, ManifestFile, Status
 
-_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
+_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after", "started_at")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
 _SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by which it was done
@@ -165,33 +165,46 @@ def _names(intent: Intent, day: date) -> Iterator[str]:
     return (f"{stem}.parquet" if number == 1 else f"{stem}-{number}.parquet" for number in count(1))
 
 
-def untold(files: AuditFiles, day: date, rows: Iterable[AuditRow]) -> list[AuditRow]:
+def untold(
+    files: AuditFiles, day: date, rows: Iterable[AuditRow], *, destroyed_since: datetime | None = None
+) -> list[AuditRow]:
     """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run.
 
-    Raises AuditDamaged where a file of that day cannot be read.
+    ``destroyed_since``: a recording that a run began to destroy later, and did, counts as told, too. Raises
+    AuditDamaged where a file of that day cannot be read.
     """
     names = (name for name in files.names(f"{PARTITION}={day}") if name.endswith(".parquet"))
-    told = {end for name in names for end in _ends(name, files.read(name))}
-    return [row for row in rows if not told & {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key)}]
+    told = {end for name in names for end in _ends(name, files.read(name), destroyed_since)}
+    ends = (
+        (row, {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key), (row.bucket, row.key)}) for row in rows
+    )
+    return [row for row, of_row in ends if not told & of_row]
 
 
-def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
-    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
-    for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
+def _ends(name: str, parquet: bytes, destroyed_since: datetime | None) -> Iterator[tuple[str | None, ...]]:
+    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not.
+
+    And bucket and key of what was destroyed by a run that began with it later.
+    """
+    for bucket, run_id, status, reason, key, before, after, started_at in rows_in(name, parquet, _TELLING):
         if status in DONE:
             yield bucket, *_deed(run_id, status, key, before, after)
         elif status not in STATES and is_definite(status, reason):
             yield bucket, run_id, key
+        if status in DESTROYED and destroyed_since and started_at > destroyed_since:
+            yield bucket, key
 
 
-def owed(files: AuditFiles, intent: Intent) -> list[AuditRow]:
-    """What the intent names and no row tells the end of."""
-    return untold_of_days(files, intent.rows)
+def owed(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow] | None = None) -> list[AuditRow]:
+    """What the intent names and no row tells the end of; or which of these rows of it are untold.
 
-
-def untold_of_days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[AuditRow]:
-    """The same as ``untold``, for rows of any days."""
-    return [row for day, of_day in _by_day(rows) for row in untold(files, day, of_day)]
+    What a later run has destroyed, that run has told of: before it began, it had settled what this one had done.
+    """
+    return [
+        row
+        for day, of_day in _by_day(intent.rows if rows is None else rows)
+        for row in untold(files, day, of_day, destroyed_since=intent.written_at)
+    ]
 
 
 def _by_day(rows: Iterable[AuditRow]) -> list[tuple[date, list[AuditRow]]]:
