@@ -554,6 +554,25 @@ def test_a_dead_run_is_not_said_to_have_deleted_what_a_later_run_did(
     assert sorted(each.status for each in archive.rows()) == [Status.ARCHIVED, Status.EXPIRED]
 
 
+def test_a_dead_expiry_is_not_certified_while_the_original_is_there(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died before its first deletion, and somebody took the replacement away to have the original back."""
+
+    def dies(_: Removable) -> datetime:
+        raise Died
+
+    row = archive.archived(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", dies)
+        with pytest.raises(Died):
+            archive.expire()
+    archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=row.version_after)
+    archive.expire()
+    assert archive.left(1) == [row.version_before]
+    assert archive.rows(Status.EXPIRED) == []
+
+
 def test_a_refusal_after_the_original_went(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     row = archive.archived(1)
     delete = archive.store.delete_version
