@@ -731,6 +731,21 @@ def test_a_folder_of_which_the_table_knows_a_part(archive: Archive) -> None:
     assert archive.expire().counts == {"expired": 3, "skipped": 60}
 
 
+@pytest.mark.parametrize(("kind", "goes_on"), [(Kind.HOLD, False), (Kind.RESTORE, True)])
+def test_an_open_intent_explains_what_its_run_may_have_done(archive: Archive, kind: Kind, goes_on: bool) -> None:
+    """A hold deletes and overwrites nothing."""
+    archive.abandoned_after = timedelta(hours=6)
+    rows = [archive.archived(number) for number in range(5)]
+    asked: dict[str, Any] = {"bucket": archive.bucket.name, "audit_uri": str(archive.root)}
+    dead = plan_job(kind, **asked, keys=[row.key for row in rows], case="A" if kind is Kind.HOLD else "")
+    [batch] = batches_of(rows)
+    intents.set_out(archive.files, dead, batch, [replace(row, run_id=dead.run_id) for row in rows[:4]])
+    for row in rows[:4]:
+        archive.bucket.put(row.key, b"theirs")
+    archive.expire(stop_above_percent=5.0)
+    assert bool(archive.left(4)) is not goes_on
+
+
 def test_a_check_takes_no_work_of_ours_for_a_loss(archive: Archive) -> None:
     """It reads its rows hours before it comes to the last of them."""
     later = DAY + timedelta(days=1)

@@ -16,7 +16,7 @@ from typing import Any
 from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.glossary import code_of
 from recordings.jobs.engine.job import LONGEST_RUN, Job
-from recordings.jobs.engine.kinds import DONE, TRACES, original_is_after
+from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
 from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
@@ -266,6 +266,14 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
 def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[Kind, str], str]:
     """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
     return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
+
+
+def underway(files: AuditFiles, bucket: str) -> Mapping[str, str]:
+    """By key, the run that last set out to delete it, or to bring it back, and has not told how that ended."""
+    runs = runs_by_deed(files, open_intents(files, bucket))
+    return {
+        key: run_id for (kind, key), run_id in runs.items() if TRAITS[kind].deletes_versions or TRAITS[kind].brings_back
+    }
 
 
 def _perhaps_owed(files: AuditFiles, intent: Intent) -> Sequence[AuditRow]:

@@ -43,9 +43,10 @@ def trace_of_release(store: Store, row: AuditRow) -> AuditRow:
 
 
 def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
-    """The row of an expiry or an erasure that died before it wrote the row: the newest version is deleted last.
+    """The row of an expiry or an erasure that died before it wrote the row.
 
-    So no version below that may be left: else somebody else has deleted the newest one. If only the original is gone, the row says so, as a released one; if delete markers are left, the reason says so.
+    The newest version is deleted last; if an older one is left, somebody else has deleted the newest. If only the
+    original is gone, the row says so, as a released one; if delete markers are left, the reason says so.
     """
     newest = row.version_after or row.version_before or UNVERSIONED  # a delete marker, too, which no HEAD shows
     left = versions_of(store, row.key)
