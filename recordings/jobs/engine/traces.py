@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.glossary import code_of
 from recordings.holds import case_of, cases_in
+from recordings.observed import confirmed_row
 from recordings.provenance import provenance_of
 from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
@@ -80,9 +81,12 @@ def _was_there(version: Version, row: AuditRow) -> bool:
 
 
 def _found_partly(store: Store, row: AuditRow) -> AuditRow:
+    """The row of the replacement that is left. An erasure's own names no more than versions: S3 shows the rest."""
     try:
         store.head(row.key, row.version_before)
     except Changed:
+        if row.status is Status.ERASED:
+            row = confirmed_row(store, row, store.head(row.key, row.version_after))
         reason = f"{PARTLY}: run {row.run_id} deleted the original, and did not come to the replacement"
         return replace(row, status=Status.RELEASED, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
     raise Skipped("not-deleted", "it is still there")
