@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo.servers import Server
-from recordings.errors import StoreRefused
+from recordings.errors import Skipped, StoreRefused
 from recordings.holds import reason_of
 from recordings.jobs.engine import intents
 from recordings.jobs.engine.intents import open_intents
@@ -25,6 +25,7 @@ from recordings.marks import EXEMPT_METADATA
 from recordings.pool import Pool
 from recordings.retention_rules import RetentionRule
 from recordings.s3.deleting import DeletingStore, Removable
+from recordings.s3.objects import StoredObject
 from recordings.settings import Settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
@@ -350,6 +351,32 @@ def test_a_delete_marker_that_is_left_is_told_and_goes_with_the_next_run(
     assert current(read_audit(str(archive.root)))["reason"].tolist() == [whole.reason]
     assert archive.expire().counts == {}
     assert verify_audit(str(archive.root)).discrepancies == ()
+
+
+@pytest.mark.s3_servers("seaweed")
+def test_why_a_hash_is_missing_is_still_told_when_the_marker_goes(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_archived(archive)
+    archive.bucket.client.delete_object(Bucket=archive.bucket.name, Key=KEY)
+    delete = archive.store.delete_version
+
+    def without_marker(removable: Removable) -> datetime:
+        if removable.stored is None:
+            raise StoreRefused("AccessDenied")
+        return delete(removable)
+
+    def frozen(_: StoredObject) -> str:
+        raise Skipped("needs-thaw", "it lies in DEEP_ARCHIVE")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", without_marker)
+        patch.setattr(archive.store, "sha256_of", frozen)
+        assert archive.expire().reasons == {MARKER_LEFT: 1}
+    assert archive.expire().counts == {"expired": 1}
+    reason = str(archive.rows(Status.EXPIRED)[-1].reason)
+    assert "; its SHA-256 is not known: needs-thaw: " in reason
+    assert "the rest" not in reason
 
 
 def test_a_delete_marker_in_the_middle_goes(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

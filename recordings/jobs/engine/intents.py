@@ -17,7 +17,7 @@ from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.glossary import code_of
 from recordings.jobs.engine.job import LONGEST_RUN, Job
 from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
-from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY
+from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY, THE_REST
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.s3.objects import UNVERSIONED
@@ -89,7 +89,7 @@ def confirmed(
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(store, named[row.key]))
         is_part = code_of(looked.reason) in (PARTLY, MARKER_LEFT)
         if looked.status in DONE and is_part:  # the row says which
-            return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
+            return replace(looked, reason=f"{looked.reason}{THE_REST}{row.reason}")
         if looked.status in DONE:
             lost = replace(looked, reason=f"answer-lost: done, although the last attempt ended with: {row.reason}")
             says_why = looked.status in _SAY_WHY

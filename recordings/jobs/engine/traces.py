@@ -19,6 +19,7 @@ from recordings.versions import versions_of
 
 FOUND_GONE = "found-gone"  # the reason of a released row if somebody else had deleted the original
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
+THE_REST = "; the rest: "  # before what kept a run that did a part from doing the rest
 MARKER_LEFT = "marker-left"  # the reason of a row whose run deleted all versions, and not the delete marker above
 
 
@@ -70,8 +71,8 @@ def has_marker_left(row: AuditRow) -> bool:
 
 
 def reason_of_destruction(row: AuditRow) -> str:
-    """Why the versions of a row with a delete marker left were deleted."""
-    return str(row.reason).split("; ")[1]
+    """Why the versions of a row with a delete marker left were deleted, and what else its run said of them."""
+    return str(row.reason).partition("; ")[2].partition(THE_REST)[0]
 
 
 def _was_there(version: Version, row: AuditRow) -> bool:
