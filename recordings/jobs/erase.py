@@ -20,8 +20,10 @@ from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.work import Work
 from recordings.keys import contact_of
 from recordings.pool import Pool
+from recordings.provenance import provenance_of
 from recordings.request import Selection
 from recordings.s3.deleting import DeletingStore
+from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.records import ErasureRecord, open_erasures, record_erased, record_erasure
@@ -141,18 +143,33 @@ def erase_batch(store: DeletingStore, files: AuditFiles, batch: BatchRows, job: 
 
 
 def _checked(store: DeletingStore, row: AuditRow) -> Checked:
-    """All versions under the key, if nothing holds any of them. The row says no more than which key, when and why."""
+    """All versions under the key, if nothing holds any of them. The row says no more than which key, when and why.
+
+    It also names the newest version, and the original of a replacement: if only the original goes, that must be told.
+    """
     ordered = versions_of(store, row.key)
     if not ordered:
         raise Changed("gone", "no version of it is left")
     removables = tuple(removable(store, version) for version in ordered)
     stored = next((each.stored for each in reversed(removables) if each.stored), None)
     newest, written_at = ordered[-1], max(version.last_modified for version in ordered)
+    version = stored.version_id if stored else newest.version_id
+    original = _original_below(stored, ordered)
     erased = replace(
         row,
         status=Status.ERASED,
-        version_before=stored.version_id if stored else newest.version_id,
+        version_before=original or version,
+        version_after=(version or UNVERSIONED) if original else None,
+        original_kept=True if original else None,
         state_at=max(stored.answered_at if stored else datetime.now(UTC), written_at + timedelta(microseconds=1)),
         finished_at=datetime.now(UTC),
     )
     return Checked(row=erased, removables=removables, newest=(newest.version_id, newest.etag))
+
+
+def _original_below(newest: StoredObject | None, ordered: Sequence[Version]) -> str | None:
+    """The version id of the original, if the newest object is its replacement, and the original is still there."""
+    provenance = provenance_of(newest.metadata) if newest else None
+    if newest is None or provenance is None or provenance.original.version == (newest.version_id or UNVERSIONED):
+        return None
+    return next((each.version_id for each in ordered if each.version_id == provenance.original.version), None)

@@ -16,7 +16,7 @@ import pandas as pd
 from recordings.errors import Changed, Skipped
 from recordings.formatting import plural
 from recordings.holds import cases_by_key, held_for
-from recordings.jobs.engine.intents import open_intents, runs_by_deed
+from recordings.jobs.engine.intents import underway
 from recordings.jobs.engine.job import Job, bare_row, begun
 from recordings.jobs.engine.traces import MARKER_LEFT, has_marker_left
 from recordings.lifecycle_rules import Stored
@@ -171,7 +171,6 @@ class _Comparison:
         self.differing: list[str] = []
         self.gone_by_lifecycle = 0
         self._store, self._files, self._day, self._job = store, files, day, job
-        self._intents: Mapping[str, str] | None = None
 
     def row(self, key: str, versions: Sequence[Version], told: _Told) -> AuditRow | None:
         """The recording's row: what the table says of it, or why it stays; None where nothing is left to do."""
@@ -219,13 +218,9 @@ class _Comparison:
         """Whether the bucket may have versions beneath delete markers."""
         return bool(self._store.versioning().get("Status"))
 
-    @property
+    @cached_property
     def _underway(self) -> Mapping[str, str]:
-        """By key, the run that set out to delete it, or to bring it back, and has not told how that ended."""
-        if self._intents is None:
-            deeds = runs_by_deed(self._files, open_intents(self._files, self._store.bucket))
-            self._intents = {key: run_id for (_, key), run_id in deeds.items()}
-        return self._intents
+        return underway(self._files, self._store.bucket)
 
 
 def _unknown(deleted_by: str | None) -> Skipped | Changed:

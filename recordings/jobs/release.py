@@ -37,6 +37,7 @@ def _checked(store: DeletingStore, known: AuditRow, job: Job) -> Checked:
     current = store.head(known.key)
     _check_grace(known, current, job)
     _check_replacement(store, known, current)
+    _check_not_held(store, current)
     tags = store.tags(known.key, current.version_id)
     _check_marks(tags, current.metadata)
     row = replace(
@@ -91,6 +92,14 @@ def _check_replacement(store: Store, known: AuditRow, current: StoredObject) -> 
     sha256 = store.sha256_of(current)
     if sha256 != known.sha256_after:
         raise Unproven("replacement-differs", f"its SHA-256 is {sha256}, the table says {known.sha256_after}")
+
+
+def _check_not_held(store: Store, current: StoredObject) -> None:
+    """Check that S3 does not hold the replacement: whoever sets a hold by hand sets it on what is current."""
+    if store.locks_enabled:
+        store.check_locks_are_shown(current.key, current.version_id)
+    if current.held:
+        raise Skipped("held", "its replacement is under a legal hold")
 
 
 def _check_marks(tags: Mapping[str, str], metadata: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from flows.reconcile import reconcile_audit
 from recordings.errors import InvalidRequest
 from recordings.jobs import erase
 from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.s3.deleting import DeletingStore, Removable
 from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
@@ -290,6 +291,28 @@ def test_what_is_locked_waits(filled: Bucket, erase_: Erase) -> None:
     summary = erase_()
     assert summary.reasons["locked"] == 1
     assert len(filled.versions(KEY)) == 2
+
+
+def test_a_hold_between_two_deletions_leaves_no_loss(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 refuses to delete the replacement; the row of the original says who deleted it."""
+    lock(bucket)
+    replacement, delete = bucket.versions(COPY)[0]["VersionId"], DeletingStore.delete_version
+
+    def meanwhile(store: DeletingStore, removable: Removable) -> datetime:
+        if removable.version_id == replacement:
+            asked: dict[str, Any] = {"Bucket": bucket.name, "Key": COPY, "VersionId": replacement}
+            bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "ON"})
+        return delete(store, removable)
+
+    where: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    monkeypatch.setattr(DeletingStore, "delete_version", meanwhile)
+    with pytest.raises(JobFailed, match="partly-deleted") as failed:
+        erase_recordings(**where, keys=[COPY], case=CASE, dry_run=False)
+    assert failed.value.summary.counts == {"released": 1}
+    assert [version["VersionId"] for version in bucket.versions(COPY)] == [replacement]
+    assert reconcile_audit(**where, start_date=DAY, end_date=DAY).drifts == {}
 
 
 @pytest.mark.parametrize("locks", [True, False])

@@ -15,7 +15,7 @@ from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
-from tests.faults import ErrorProxy, S3Error, faulty_proxy
+from tests.faults import ErrorProxy, HidingProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
@@ -121,6 +121,11 @@ def _hold(bucket: Bucket, version: str) -> None:
     bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, VersionId=version, LegalHold={"Status": "ON"})
 
 
+def _hold_current(bucket: Bucket, version: str) -> None:
+    """As somebody does in the console, which shows the current version."""
+    bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, LegalHold={"Status": "ON"})
+
+
 def _lock(bucket: Bucket, version: str) -> None:
     until = datetime.now(UTC) + timedelta(days=1)
     retention = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
@@ -134,6 +139,7 @@ def _lock(bucket: Bucket, version: str) -> None:
         (_exempt, "exempt", False),
         (_replace, "replacement-differs", True),
         (_hold, "held", False),
+        (_hold_current, "held", False),
         (_lock, "locked", False),
     ],
 )
@@ -141,7 +147,7 @@ def _lock(bucket: Bucket, version: str) -> None:
 def test_one_that_does_not_prove_itself_stays(
     bucket: Bucket, archived: dict[str, str], release: Any, what: Any, code: str, fails: bool
 ) -> None:
-    if what in (_hold, _lock):
+    if what in (_hold, _hold_current, _lock):
         bucket.client.put_object_lock_configuration(
             Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
         )
@@ -155,6 +161,22 @@ def test_one_that_does_not_prove_itself_stays(
     assert summary.counts["released"] == 2
     assert summary.reasons == {code: 1}
     assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+
+
+@ON_MINISTACK
+def test_a_role_that_cannot_see_holds_releases_nothing(
+    bucket: Bucket, archived: dict[str, str], release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock: Any = {"ObjectLockEnabled": "Enabled"}
+    bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
+    _hold_current(bucket, "")
+    before = bucket.snapshot()
+    proxy = HidingProxy(bucket.server.url, without=["s3:GetObjectLegalHold"])
+    with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(JobFailed, match="GetObjectLegalHold"):
+            release()
+    assert bucket.snapshot() == before
 
 
 @ON_MINISTACK

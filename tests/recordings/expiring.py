@@ -53,6 +53,7 @@ class Archive:
         self.files: AuditFiles = LocalFiles(root)
         self.store = DeletingStore(bucket.name, Settings())
         self.pool = Pool(threads, Budget(1024 * 1024))
+        self.abandoned_after = timedelta(0)
         self._written = 0
 
     def archived(self, number: int, day: date = DAY, **properties: Any) -> AuditRow:
@@ -95,7 +96,7 @@ class Archive:
         if today:
             job = replace(job, started_at=datetime.combine(today, datetime.min.time(), UTC))
         record_start(self.files, job)
-        settled = settle(self.store, self.files, self.pool, abandoned_after=timedelta(0))
+        settled = settle(self.store, self.files, self.pool, abandoned_after=self.abandoned_after)
         expiry = Expiry(job, self.store, self.files, settled.unsettled)
         for batches in expiry:
             expiry.add(batches, [expire_batch(self.store, self.files, each, job, self.pool) for each in batches])

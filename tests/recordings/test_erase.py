@@ -174,8 +174,31 @@ def test_a_folder_of_more_keys_than_a_listing_has(bucket: Bucket, tmp_path: Path
     assert store.requests["ListObjectVersions"] < 200, "not a listing for each contact"
 
 
+KEY = f"{PREFIX}2026/01/12/{CONTACT}_20260112T00:00_UTC.wav"
+
+
 class Died(BaseException):
     """The process ends here: nobody catches it."""
+
+
+def erase_and_die(bucket: Bucket, audit: Path, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
+    """A run that ends at its first deletion: before it, or after it."""
+    delete = DeletingStore.delete_version
+
+    def dying(store: DeletingStore, removable: Removable) -> datetime:
+        if after:
+            delete(store, removable)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeletingStore, "delete_version", dying)
+        with pytest.raises(Died):
+            erase_all(bucket, audit)
+
+
+def rows_settled(bucket: Bucket, audit: Path) -> int:
+    store, files, pool = DeletingStore(bucket.name, Settings()), LocalFiles(audit), Pool(1, Budget(1024))
+    return settle(store, files, pool, abandoned_after=timedelta(hours=6)).rows
 
 
 @pytest.mark.slow
@@ -192,25 +215,45 @@ def test_a_dead_erasure_is_settled_by_what_is_listed(
 ) -> None:
     """No HEAD shows a delete marker: it would look as if it were gone."""
     there = bucket if what == "marker" else unversioned_bucket
-    key = f"{PREFIX}2026/01/12/{CONTACT}_20260112T00:00_UTC.wav"
     if what == "marker":
-        there.client.delete_object(Bucket=there.name, Key=key)
+        there.client.delete_object(Bucket=there.name, Key=KEY)
     else:
-        there.put(key, b"a call")
-    delete = DeletingStore.delete_version
+        there.put(KEY, b"a call")
+    erase_and_die(there, tmp_path, monkeypatch, after=after)
+    assert rows_settled(there, tmp_path) == int(after)
+    assert bool(there.snapshot()) is not after
 
-    def dying(store: DeletingStore, removable: Removable) -> datetime:
-        if after:
-            delete(store, removable)
+
+@pytest.mark.slow
+def test_an_erasure_that_wrote_its_rows_and_died_is_told_once(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any, **__: Any) -> None:
         raise Died
 
+    bucket.put(KEY, b"a call")
     with monkeypatch.context() as patch:
-        patch.setattr(DeletingStore, "delete_version", dying)
+        patch.setattr("recordings.jobs.engine.intents.record_done", dies)
         with pytest.raises(Died):
-            erase_all(there, tmp_path)
-    store, files, pool = DeletingStore(there.name, Settings()), LocalFiles(tmp_path), Pool(1, Budget(1024))
-    assert settle(store, files, pool, abandoned_after=timedelta(0)).rows == int(after)
-    assert bool(there.snapshot()) is not after
+            erase_all(bucket, tmp_path)
+    assert [rows_settled(bucket, tmp_path) for _ in range(2)] == [0, 0]
+    assert read_audit(str(tmp_path))["status"].tolist() == ["erased"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("versioning", ["never set", "suspended"])
+def test_a_second_erasure_of_a_key_is_told_where_all_objects_have_the_same_version_id(
+    bucket: Bucket, unversioned_bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versioning: str
+) -> None:
+    there = unversioned_bucket if versioning == "never set" else bucket
+    if versioning == "suspended":
+        there.client.put_bucket_versioning(Bucket=there.name, VersioningConfiguration={"Status": "Suspended"})
+    there.put(KEY, b"a call")
+    assert erase_all(there, tmp_path).sums.counts == {"erased": 1}
+    there.put(KEY, b"brought back")
+    erase_and_die(there, tmp_path, monkeypatch, after=True)
+    assert [rows_settled(there, tmp_path) for _ in range(2)] == [1, 0]
+    assert read_audit(str(tmp_path))["status"].tolist() == ["erased"] * 2
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo.servers import Server
-from recordings.errors import StoreRefused
+from recordings.errors import Skipped, StoreRefused
 from recordings.holds import reason_of
 from recordings.jobs.engine import intents
 from recordings.jobs.engine.intents import open_intents
@@ -25,6 +25,7 @@ from recordings.marks import EXEMPT_METADATA
 from recordings.pool import Pool
 from recordings.retention_rules import RetentionRule
 from recordings.s3.deleting import DeletingStore, Removable
+from recordings.s3.objects import StoredObject
 from recordings.settings import Settings
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
@@ -352,6 +353,32 @@ def test_a_delete_marker_that_is_left_is_told_and_goes_with_the_next_run(
     assert verify_audit(str(archive.root)).discrepancies == ()
 
 
+@pytest.mark.s3_servers("seaweed")
+def test_why_a_hash_is_missing_is_still_told_when_the_marker_goes(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_archived(archive)
+    archive.bucket.client.delete_object(Bucket=archive.bucket.name, Key=KEY)
+    delete = archive.store.delete_version
+
+    def without_marker(removable: Removable) -> datetime:
+        if removable.stored is None:
+            raise StoreRefused("AccessDenied")
+        return delete(removable)
+
+    def frozen(_: StoredObject) -> str:
+        raise Skipped("needs-thaw", "it lies in DEEP_ARCHIVE")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", without_marker)
+        patch.setattr(archive.store, "sha256_of", frozen)
+        assert archive.expire().reasons == {MARKER_LEFT: 1}
+    assert archive.expire().counts == {"expired": 1}
+    reason = str(archive.rows(Status.EXPIRED)[-1].reason)
+    assert "; its SHA-256 is not known: needs-thaw: " in reason
+    assert "the rest" not in reason
+
+
 def test_a_delete_marker_in_the_middle_goes(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     original = archive.bucket.put(KEY, b"original")
     marker = archive.bucket.client.delete_object(Bucket=archive.bucket.name, Key=KEY)["VersionId"]
@@ -536,6 +563,43 @@ def test_a_crash_between_deletions(archive: Archive, monkeypatch: pytest.MonkeyP
     assert open_intents(archive.files, archive.bucket.name) == []
 
 
+@pytest.mark.parametrize(("kind", "status"), [(Kind.RELEASE, Status.RELEASED), (Kind.ERASE, Status.ERASED)])
+def test_a_dead_run_is_not_said_to_have_deleted_what_a_later_run_did(
+    archive: Archive, kind: Kind, status: Status
+) -> None:
+    """It had set out, and come to nothing."""
+    archive.abandoned_after = timedelta(hours=6)
+    row = archive.archived(1)
+    asked: dict[str, Any] = {"bucket": archive.bucket.name, "audit_uri": str(archive.root)}
+    asked |= {"everything": True} if kind is Kind.RELEASE else {"keys": [KEY], "case": "1"}
+    dead = plan_job(kind, **asked)
+    [batch] = batches_of([row])
+    set_out_to = replace(row, run_id=dead.run_id, status=status, state_at=datetime.now(UTC))
+    intents.set_out(archive.files, dead, batch, [set_out_to])
+    assert archive.expire().counts == {"expired": 1}
+    archive.expire()
+    assert sorted(each.status for each in archive.rows()) == [Status.ARCHIVED, Status.EXPIRED]
+
+
+def test_a_dead_expiry_is_not_certified_while_the_original_is_there(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died before its first deletion, and somebody took the replacement away to have the original back."""
+
+    def dies(_: Removable) -> datetime:
+        raise Died
+
+    row = archive.archived(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.store, "delete_version", dies)
+        with pytest.raises(Died):
+            archive.expire()
+    archive.bucket.client.delete_object(Bucket=row.bucket, Key=row.key, VersionId=row.version_after)
+    archive.expire()
+    assert archive.left(1) == [row.version_before]
+    assert archive.rows(Status.EXPIRED) == []
+
+
 def test_a_refusal_after_the_original_went(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     row = archive.archived(1)
     delete = archive.store.delete_version
@@ -692,6 +756,21 @@ def test_a_folder_of_which_the_table_knows_a_part(archive: Archive) -> None:
     ended = archive.expire(stop_above_percent=5.0)
     assert "60 of 63 recordings" in ended.problems[0]
     assert archive.expire().counts == {"expired": 3, "skipped": 60}
+
+
+@pytest.mark.parametrize(("kind", "goes_on"), [(Kind.HOLD, False), (Kind.RESTORE, True)])
+def test_an_open_intent_explains_what_its_run_may_have_done(archive: Archive, kind: Kind, goes_on: bool) -> None:
+    """A hold deletes and overwrites nothing."""
+    archive.abandoned_after = timedelta(hours=6)
+    rows = [archive.archived(number) for number in range(5)]
+    asked: dict[str, Any] = {"bucket": archive.bucket.name, "audit_uri": str(archive.root)}
+    dead = plan_job(kind, **asked, keys=[row.key for row in rows], case="A" if kind is Kind.HOLD else "")
+    [batch] = batches_of(rows)
+    intents.set_out(archive.files, dead, batch, [replace(row, run_id=dead.run_id) for row in rows[:4]])
+    for row in rows[:4]:
+        archive.bucket.put(row.key, b"theirs")
+    archive.expire(stop_above_percent=5.0)
+    assert bool(archive.left(4)) is not goes_on
 
 
 def test_a_check_takes_no_work_of_ours_for_a_loss(archive: Archive) -> None:

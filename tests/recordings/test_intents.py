@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from recordings.errors import StoreRefused, StoreUnavailable
+from recordings.holds import reason_of
 from recordings.jobs.engine import intents
 from recordings.jobs.engine.deletion import Checked, Proof
 from recordings.jobs.engine.intents import open_intents, runs_by_deed, set_out
 from recordings.jobs.engine.job import Job, batches_of, plan_job
+from recordings.jobs.engine.object_search import rows_of_keys
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.settlement import Settlement, close_settled, settle
+from recordings.jobs.engine.traces import PARTLY
+from recordings.jobs.erase import erase_batch
 from recordings.jobs.reconcile import reconcile_day
 from recordings.jobs.release import prove_released, release_batch
 from recordings.jobs.restore import restore_batch
@@ -175,6 +179,25 @@ def test_a_crash_at_the_nth_deed(
     second = world.run(kind).run_id
     assert world.told(status) == {row.key: dead if row.key in done else second for row in world.rows}
     assert current(read_audit(world.uri))["status"].tolist() == [status] * RECORDINGS
+
+
+def test_an_erasure_that_dies_between_original_and_replacement(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is that of a release: the recording can still be held, expired and checked by what it says."""
+    archived = world.rows[0]
+    where: Any = {"bucket": world.bucket.name, "audit_uri": world.uri, "keys": [archived.key]}
+    job = plan_job(Kind.ERASE, **where, case="1")
+    record_start(world.files, job)
+    [batch] = batches_of(rows_of_keys([archived.key], job, reason_of("1")))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", Dying(world.store.delete_version, 1, after=True))
+        with pytest.raises(Died):
+            erase_batch(world.store, world.files, batch, job, world.pool)
+    assert world.gone() == {archived.key}
+    assert [world.settle(abandoned_after=timedelta(0)).rows for _ in range(2)] == [1, 0]
+    (told,) = rows_of(read_audit(world.uri).query("run_id == @job.run_id"))
+    assert (told.status, str(told.reason).split(":")[0], told.original_kept) == (Status.RELEASED, PARTLY, False)
+    assert (told.before, told.after) == (archived.before, archived.after)
+    assert current(read_audit(world.uri)).set_index("key").loc[archived.key, "status"] == "released"
 
 
 @pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.RESTORE])

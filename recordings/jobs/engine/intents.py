@@ -16,10 +16,11 @@ from typing import Any
 from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.glossary import code_of
 from recordings.jobs.engine.job import LONGEST_RUN, Job
-from recordings.jobs.engine.kinds import DONE, TRACES, original_is_after
-from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY
+from recordings.jobs.engine.kinds import DONE, TRACES, TRAITS, original_is_after
+from recordings.jobs.engine.traces import MARKER_LEFT, PARTLY, THE_REST
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
+from recordings.s3.objects import UNVERSIONED
 from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
@@ -27,12 +28,12 @@ from recordings.table.parquet import file_of, parquet_bytes, rows_in
 from recordings.table.records import CLOSED, END, INTENT, RUNS, Kind, record_done, run_ids
 from recordings.table.rows import DESTROYED, EVENTS, STATES, AuditRow, BatchRows, ManifestFile, Status
 
-_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after")
+_TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after", "started_at")
 _TAKEN = (FileExistsError, Changed)  # another file of that name is there, locally and in S3
 
 _SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by which it was done
 
-Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that held it
+Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that did it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def confirmed(
         looked = accounted(replace(named[row.key], status=Status.FAILED), lambda: look(store, named[row.key]))
         is_part = code_of(looked.reason) in (PARTLY, MARKER_LEFT)
         if looked.status in DONE and is_part:  # the row says which
-            return replace(looked, reason=f"{looked.reason}; the rest: {row.reason}")
+            return replace(looked, reason=f"{looked.reason}{THE_REST}{row.reason}")
         if looked.status in DONE:
             lost = replace(looked, reason=f"answer-lost: done, although the last attempt ended with: {row.reason}")
             says_why = looked.status in _SAY_WHY
@@ -164,33 +165,46 @@ def _names(intent: Intent, day: date) -> Iterator[str]:
     return (f"{stem}.parquet" if number == 1 else f"{stem}-{number}.parquet" for number in count(1))
 
 
-def untold(files: AuditFiles, day: date, rows: Iterable[AuditRow]) -> list[AuditRow]:
+def untold(
+    files: AuditFiles, day: date, rows: Iterable[AuditRow], *, destroyed_since: datetime | None = None
+) -> list[AuditRow]:
     """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run.
 
-    Raises AuditDamaged where a file of that day cannot be read.
+    ``destroyed_since``: a recording that a run began to destroy later, and did, counts as told, too. Raises
+    AuditDamaged where a file of that day cannot be read.
     """
     names = (name for name in files.names(f"{PARTITION}={day}") if name.endswith(".parquet"))
-    told = {end for name in names for end in _ends(name, files.read(name))}
-    return [row for row in rows if not told & {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key)}]
+    told = {end for name in names for end in _ends(name, files.read(name), destroyed_since)}
+    ends = (
+        (row, {(row.bucket, *deed_of(row)), (row.bucket, row.run_id, row.key), (row.bucket, row.key)}) for row in rows
+    )
+    return [row for row, of_row in ends if not told & of_row]
 
 
-def _ends(name: str, parquet: bytes) -> Iterator[tuple[str | None, ...]]:
-    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not."""
-    for bucket, run_id, status, reason, key, before, after in rows_in(name, parquet, _TELLING):
+def _ends(name: str, parquet: bytes, destroyed_since: datetime | None) -> Iterator[tuple[str | None, ...]]:
+    """What a file's rows say: bucket and deed of what was done; bucket, run and key of what was certainly not.
+
+    And bucket and key of what was destroyed by a run that began with it later.
+    """
+    for bucket, run_id, status, reason, key, before, after, started_at in rows_in(name, parquet, _TELLING):
         if status in DONE:
             yield bucket, *_deed(run_id, status, key, before, after)
         elif status not in STATES and is_definite(status, reason):
             yield bucket, run_id, key
+        if status in DESTROYED and destroyed_since and started_at > destroyed_since:
+            yield bucket, key
 
 
-def owed(files: AuditFiles, intent: Intent) -> list[AuditRow]:
-    """What the intent names and no row tells the end of."""
-    return untold_of_days(files, intent.rows)
+def owed(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow] | None = None) -> list[AuditRow]:
+    """What the intent names and no row tells the end of; or which of these rows of it are untold.
 
-
-def untold_of_days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[AuditRow]:
-    """The same as ``untold``, for rows of any days."""
-    return [row for day, of_day in _by_day(rows) for row in untold(files, day, of_day)]
+    What a later run has destroyed, that run has told of: before it began, it had settled what this one had done.
+    """
+    return [
+        row
+        for day, of_day in _by_day(intent.rows if rows is None else rows)
+        for row in untold(files, day, of_day, destroyed_since=intent.written_at)
+    ]
 
 
 def _by_day(rows: Iterable[AuditRow]) -> list[tuple[date, list[AuditRow]]]:
@@ -209,7 +223,8 @@ def _deed(run_id: str, status: str, key: str, before: str | None, after: str | N
     if status in (Status.HELD, Status.LIFTED):
         return str(status), key, run_id  # another run may do the same once more
     if status in DESTROYED:
-        return str(status), key, after or before  # the newest version
+        newest = after or before or UNVERSIONED
+        return str(status), key, run_id if newest == UNVERSIONED else newest  # that id is given to each new object
     return str(status), key, after if original_is_after(status) else before
 
 
@@ -251,6 +266,14 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
 def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[Kind, str], str]:
     """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
     return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
+
+
+def underway(files: AuditFiles, bucket: str) -> Mapping[str, str]:
+    """By key, the run that last set out to delete it, or to bring it back, and has not told how that ended."""
+    runs = runs_by_deed(files, open_intents(files, bucket))
+    return {
+        key: run_id for (kind, key), run_id in runs.items() if TRAITS[kind].deletes_versions or TRAITS[kind].brings_back
+    }
 
 
 def _perhaps_owed(files: AuditFiles, intent: Intent) -> Sequence[AuditRow]:

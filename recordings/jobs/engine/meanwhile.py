@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from recordings.formatting import label
 from recordings.glossary import code_of
-from recordings.jobs.engine.intents import open_intents, runs_by_deed
+from recordings.jobs.engine.intents import underway
 from recordings.jobs.engine.job import Job
 from recordings.outcomes import ended
 from recordings.table.files import AuditFiles
@@ -20,7 +20,7 @@ def without_our_own_work(files: AuditFiles, batch: BatchRows, rows: Sequence[Aud
     lost = {row.key for row in rows if code_of(row.reason) in job.traits.losses}
     if not lost:
         return list(rows)
-    underway = {key: run_id for (_, key), run_id in runs_by_deed(files, open_intents(files, job.bucket)).items()}
+    works_on = underway(files, job.bucket)
     # Intents come first: a run writes its rows before it closes its intent, so that one of the two is seen.
     days = sorted({row.recording_date for row in batch.rows if row.key in lost})
     only = Only(bucket=job.bucket, first_key=min(lost), last_key=max(lost))
@@ -32,8 +32,8 @@ def without_our_own_work(files: AuditFiles, batch: BatchRows, rows: Sequence[Aud
         status, run_id = now.get(row.key, known[row.key])
         if (status, run_id) != known[row.key]:
             return ended(row, Status.CHANGED, f"changed: run {run_id} {label(status)} it during this run")
-        if row.key in underway:
-            sentence = f"run {underway[row.key]} set out to work on it, and has not said how that ended"
+        if row.key in works_on:
+            sentence = f"run {works_on[row.key]} set out to work on it, and has not said how that ended"
             return ended(row, Status.SKIPPED, f"underway: {sentence}")
         return row
 

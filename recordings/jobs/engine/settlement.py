@@ -17,7 +17,6 @@ from recordings.jobs.engine.intents import (
     is_over,
     open_intents,
     owed,
-    untold_of_days,
     write_untold,
 )
 from recordings.jobs.engine.kinds import DONE, TRACES
@@ -100,6 +99,6 @@ def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> l
 
 
 def _write(files: AuditFiles, intent: Intent, looked: Sequence[AuditRow]) -> int:
-    rows = untold_of_days(files, [row for row in looked if row.status in DONE])
+    rows = owed(files, intent, [row for row in looked if row.status in DONE])
     write_untold(files, intent, rows)
     return len(rows)

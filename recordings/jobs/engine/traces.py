@@ -10,14 +10,16 @@ from datetime import UTC, datetime, timedelta
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.glossary import code_of
 from recordings.holds import case_of, cases_in
+from recordings.observed import confirmed_row
 from recordings.provenance import provenance_of
-from recordings.s3.objects import UNVERSIONED, StoredObject
+from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
 from recordings.table.rows import DESTROYED, MEASURED, AuditRow, Side, Status
 from recordings.versions import versions_of
 
 FOUND_GONE = "found-gone"  # the reason of a released row if somebody else had deleted the original
 PARTLY = "partly-deleted"  # the reason of a released row whose run was to delete the whole recording
+THE_REST = "; the rest: "  # before what kept a run that did a part from doing the rest
 MARKER_LEFT = "marker-left"  # the reason of a row whose run deleted all versions, and not the delete marker above
 
 
@@ -43,13 +45,16 @@ def trace_of_release(store: Store, row: AuditRow) -> AuditRow:
 
 
 def trace_of_destruction(store: Store, row: AuditRow) -> AuditRow:
-    """The row of an expiry or an erasure that died before it wrote the row: the newest version is deleted last.
+    """The row of an expiry or an erasure that died before it wrote the row.
 
-    If only the original is gone, the row says so, as a released one; if delete markers are left, the reason says so.
+    The newest version is deleted last; if an older one is left, somebody else has deleted the newest. If only the
+    original is gone, the row says so, as a released one; if delete markers are left, the reason says so.
     """
     newest = row.version_after or row.version_before or UNVERSIONED  # a delete marker, too, which no HEAD shows
     left = versions_of(store, row.key)
     if newest not in {version.version_id for version in left}:
+        if any(_was_there(version, row) for version in left):
+            raise Skipped("not-deleted", "an older version of it is still there")
         reason = f"{row.reason}; settled: deleted by run {row.run_id}, which ended before it wrote its row"
         if any(version.is_marker for version in left):
             reason = f"{MARKER_LEFT}: run {row.run_id} deleted all versions, and not the delete marker; {row.reason}"
@@ -66,14 +71,23 @@ def has_marker_left(row: AuditRow) -> bool:
 
 
 def reason_of_destruction(row: AuditRow) -> str:
-    """Why the versions of a row with a delete marker left were deleted."""
-    return str(row.reason).split("; ")[1]
+    """Why the versions of a row with a delete marker left were deleted, and what else its run said of them."""
+    return str(row.reason).partition("; ")[2].partition(THE_REST)[0]
+
+
+def _was_there(version: Version, row: AuditRow) -> bool:
+    """Whether it is an object that the run was to delete, and not one that somebody has brought since."""
+    is_older = row.state_at is not None and version.last_modified < row.state_at
+    return not version.is_marker and (is_older or version.version_id == row.version_before)
 
 
 def _found_partly(store: Store, row: AuditRow) -> AuditRow:
+    """The row of the replacement that is left. An erasure's own names no more than versions: S3 shows the rest."""
     try:
         store.head(row.key, row.version_before)
     except Changed:
+        if row.status is Status.ERASED:
+            row = confirmed_row(store, row, store.head(row.key, row.version_after))
         reason = f"{PARTLY}: run {row.run_id} deleted the original, and did not come to the replacement"
         return replace(row, status=Status.RELEASED, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
     raise Skipped("not-deleted", "it is still there")
