@@ -28,6 +28,7 @@ from recordings.table.records import intended
 from recordings.table.rows import DESTROYED, STATES, TAG_LIMIT, AuditRow, Status
 
 STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
+_HOLD_COLUMNS = ("key", "status", "reason", "state_at", "started_at")  # that ``cases_by_key`` needs
 _LISTINGS_AT_ONCE = 16
 _ROWS_AT_ONCE = 1000
 _LAST_CHARACTER = "\U0010ffff"
@@ -220,7 +221,7 @@ def final_recordings(
 def _cases(files: AuditFiles, day: date, only: Only) -> dict[str, frozenset[str]]:
     """By key, the cases that hold recordings of the day, as the files say that can be read."""
     told = _filter(replace(only, statuses=(Status.HELD, Status.LIFTED)))
-    tables, _ = _readable(files, day, {"columns": ["key", "status", "reason", "started_at"], "filter": told})
+    tables, _ = _readable(files, day, {"columns": [*_HOLD_COLUMNS], "filter": told})
     return cases_by_key(pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get)) if tables else {}
 
 

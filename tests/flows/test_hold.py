@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,7 +12,7 @@ from flows.archive import archive_recordings
 from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
-from recordings.errors import InvalidRequest
+from recordings.errors import InvalidRequest, StoreUnavailable
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
@@ -139,6 +140,23 @@ def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any,
     assert hold(**mistyped, missing_ok=True).reasons == {"not-held": 1}
     right = {**mistyped, "case": "2026-CV-0147"}
     assert [hold(**right).counts for _ in range(2)] == [{"lifted": 1}, {"skipped": 1}]
+
+
+@pytest.mark.parametrize("locks", [True], indirect=True, ids=["Object Lock"])
+def test_a_lift_that_failed_does_not_free_what_its_case_holds(
+    bucket: Bucket, locks: None, archived: Any, hold: Hold, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the lift of another case would end S3's hold, and the table would name the case for ever."""
+    for case in ("A", "B"):
+        hold(keys=[KEY], case=case)
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.jobs.hold.write_and_close", Mock(side_effect=StoreUnavailable("no answer")))
+        with pytest.raises(JobFailed, match="no answer"):
+            hold(keys=[KEY], case="B", lift=True)
+    assert hold(keys=[KEY], case="A", lift=True).counts == {"lifted": 1}
+    assert hold(keys=[KEY], case="B", lift=True).counts == {"lifted": 1}
+    rows = read_audit(audit_uri).query("status == 'lifted'")
+    assert sorted(rows["reason"])[0].startswith("case: A; still held for B")
 
 
 def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(bucket: Bucket, archived: Any, hold: Hold) -> None:

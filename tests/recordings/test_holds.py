@@ -1,9 +1,11 @@
 """Several cases hold one recording, whoever holds and lifts at the same moment, and wherever a run dies."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from time import sleep
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -293,6 +295,35 @@ def test_a_killed_lift_is_finished_by_the_next(
         assert desk.lift("A").counts == {"lifted": 1}
     assert desk.held() == [False, False]
     assert desk.erase().counts == {"erased": 1}
+
+
+def test_a_dead_lift_does_not_count_once_its_case_holds_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for case in ("A", "B"):
+        desk.hold(case)
+    with monkeypatch.context() as patch:
+        patch.setattr(hold, "write_and_close", Mock(side_effect=Died))
+        with pytest.raises(Died):
+            desk.lift("B")
+    assert desk.hold("B").counts == {"held": 1}
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([True, True], {"B"})
+
+
+def test_a_clock_that_is_ahead_does_not_change_the_order_of_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is that of S3's clock, which has whole seconds."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=5)
+
+    desk.hold("A")
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.observed.datetime", Ahead)
+        desk.lift("A")
+    sleep(1)
+    desk.hold("A")
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
 
 
 def test_a_killed_lift_may_free_what_another_case_has_just_begun_to_hold(
