@@ -15,6 +15,7 @@ from flows.release import release_originals
 from recordings.errors import InvalidRequest, StoreUnavailable
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
+from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
@@ -128,6 +129,24 @@ def test_archive_leaves_what_is_held(bucket: Bucket, hold: Hold, audit_uri: str,
     assert len(bucket.versions(KEY)) == 1
     rows = read_audit(audit_uri)
     assert rows[rows["status"].eq("skipped")]["reason"].str.startswith("held: ").all()
+
+
+def test_archive_leaves_what_only_a_damaged_file_says_is_held(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    """The intent says it, too. A case that has been lifted since holds no longer."""
+    for number in (1, 2):
+        bucket.put(key_of(number), a_call())
+    hold(keys=[KEY, key_of(2)])
+    (file,) = Path(audit_uri, f"recording_date={DAY}").iterdir()
+    hold(keys=[key_of(2)], lift=True)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+    file.write_bytes(b"no Parquet")
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    with pytest.raises(RunFailed, match=f"file .*{file.name} of the audit table cannot be read") as failed:
+        archive_recordings(**where, start_date=DAY, end_date=DAY)
+    assert failed.value.summary.counts == {"skipped": 1, "archived": 1}
+    assert len(bucket.versions(KEY)) == 1
 
 
 @pytest.mark.usefixtures("locks")
