@@ -7,9 +7,10 @@ A hold's intent is written before S3 is asked, and a lifting looks at intents af
 while another case's hold is lifted is seen by one of the two.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
@@ -29,6 +30,8 @@ from recordings.table.files import AuditFiles
 from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
 from recordings.versions import versions_of
+
+T = TypeVar("T")
 
 
 def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
@@ -60,15 +63,15 @@ def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
     case, reason = str(job.case), reason_of(str(job.case))
     newest = store.head(row.key, versions[-1].version_id)
     if job.kind is Kind.LIFT:
-        named = {name for each in versions for name in cases_in(store.tags(row.key, each.version_id))}
+        tags = _of_each(store, row.key, versions, lambda each: store.tags(row.key, each.version_id))
+        named = {name for each in tags for name in cases_in(each)}
         if case not in cases.of(row.key) | named:
             raise Skipped("not-held", f"case {case} does not hold it")
     elif store.locks_enabled:
-        is_held = any(store.head(row.key, each.version_id).legal_hold for each in versions)
+        is_held = any(_of_each(store, row.key, versions, lambda each: store.head(row.key, each.version_id).legal_hold))
         reason += f"; {BEFORE}" if is_held and not cases.of(row.key) else ""
     else:
-        for each in versions:
-            _with_room(store, row.key, each, {case})
+        _of_each(store, row.key, versions, lambda each: _with_room(store, row.key, each, {case}))
     return replace(
         row,
         status=Status.HELD if job.kind is Kind.HOLD else Status.LIFTED,
@@ -88,6 +91,18 @@ def _objects(store: Store, key: str) -> list[Version]:
     if not versions:
         raise Changed("gone", "no version of it is left")
     return versions
+
+
+def _of_each(store: Store, key: str, versions: Iterable[Version], act: Callable[[Version], T]) -> list[T]:
+    """What the act returns for each version. A version that is deleted meanwhile is left out, unless it was the last."""
+    done = list[T]()
+    for version in versions:
+        try:
+            done.append(act(version))
+        except Changed:
+            if version.version_id in {each.version_id for each in _objects(store, key)}:
+                raise
+    return done
 
 
 def _with_room(store: Store, key: str, version: Version, more: Collection[str]) -> tuple[dict[str, str], bool]:
@@ -110,25 +125,31 @@ def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
         _hold(store, row.key, others | {case})
         return row
     stays = store.locks_enabled and bool(others or row.key in cases.held_before)
-    for version in _objects(store, row.key):
+
+    def lift(version: Version) -> None:
         tags = store.tags(row.key, version.version_id)
         if case in cases_in(tags):  # with Object Lock, too: the tag may be older than the bucket's Object Lock
             store.put_tags(row.key, version.version_id, with_cases(tags, cases_in(tags) - {case}))
         if store.locks_enabled and not stays:
             store.put_hold(row.key, version.version_id, held=False)
+
+    _of_each(store, row.key, _objects(store, row.key), lift)
     return row
 
 
 def _hold(store: Store, key: str, cases: Collection[str]) -> None:
     """Hold all versions; by tag, for these cases, too."""
-    for version in _objects(store, key):
+
+    def hold(version: Version) -> None:
         if store.locks_enabled:
             if not store.head(key, version.version_id).legal_hold:
                 store.put_hold(key, version.version_id, held=True)
-            continue
+            return
         tags, is_new = _with_room(store, key, version, cases)
         if is_new:
             store.put_tags(key, version.version_id, tags)
+
+    _of_each(store, key, _objects(store, key), hold)
 
 
 def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
@@ -160,13 +181,16 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
     """The row, if S3 shows all versions as the row says. Raises Unproven, and Changed where no version is left."""
     case = str(case_of(row.reason))
     held = row.status is Status.HELD
-    for version in _objects(store, row.key):
+
+    def look(version: Version) -> None:
         if shows_hold(store, row.key, version.version_id, case) is not held:
             shown = "not held" if held else "held"
             raise Unproven(
                 "hold-differs",
                 f"S3 shows version {version.version_id} as {shown}, the opposite of what the run asked for",
             )
+
+    _of_each(store, row.key, _objects(store, row.key), look)
     return row
 
 

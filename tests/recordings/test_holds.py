@@ -245,6 +245,19 @@ def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting:
         assert erased.counts["erased"] == (not desk.held())
 
 
+@pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
+def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
+    desk: Desk, meeting: Any, lift: bool, nth: int
+) -> None:
+    """As a release does; ``nth`` is the listing after which it comes."""
+    asked = {"Bucket": desk.bucket.name, "Key": KEY, "VersionId": desk.bucket.versions(KEY)[1]["VersionId"]}
+    if lift:
+        desk.hold("A")
+    meeting(hold, "_objects", lambda: desk.bucket.client.delete_object(**asked), after=True, nth=nth)
+    assert desk.hold("A", lift=lift).counts == {"lifted" if lift else "held": 1}
+    assert desk.held() == [not lift]
+
+
 class Dying:
     """Lets a process die before its n-th request, or after it."""
 
