@@ -38,6 +38,10 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
     """Look at each recording, record the intent, set or lift the holds, look once more, write the rows."""
     cases = cases_now(files, job.bucket, batch.rows, run_id=job.run_id)
     looked = pool.map(lambda row: accounted(row, lambda: _planned(store, row, job, cases)), batch.rows)
+    if any(map(_was_before, looked)):  # or another case of ours has begun since the cases were read
+        cases = cases_now(files, job.bucket, batch.rows, run_id=job.run_id)
+        by_us = {row.key for row in looked if _was_before(row) and cases.of(row.key)}
+        looked = [replace(row, reason=reason_of(str(job.case))) if row.key in by_us else row for row in looked]
     wanted = [row for row in looked if row.status is job.traits.done]
     rows = [row for row in looked if row.status is not job.traits.done]
     if job.dry_run:
@@ -55,6 +59,10 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
     done = on_each(on_each(wanted, _changed), _proved)
     rows += confirmed(store, intent, done, pool, look=_seen)
     return JobResult(job, rows, write_and_close(files, intent, rows))
+
+
+def _was_before(row: AuditRow) -> bool:
+    return row.status is Status.HELD and BEFORE in str(row.reason)
 
 
 def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
@@ -94,7 +102,7 @@ def _objects(store: Store, key: str) -> list[Version]:
 
 
 def _of_each(store: Store, key: str, versions: Iterable[Version], act: Callable[[Version], T]) -> list[T]:
-    """What the act returns for each version. A version that is deleted meanwhile is left out, unless it was the last."""
+    """What the act returns for each version that is not deleted meanwhile. Raises Changed where none is left."""
     done = list[T]()
     for version in versions:
         try:

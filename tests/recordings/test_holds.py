@@ -222,6 +222,14 @@ def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, afte
     assert desk.held() == [True, True]
 
 
+def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Any) -> None:
+    meeting(hold, "cases_now", lambda: desk.hold("B"), after=True)
+    desk.hold("A")
+    for case in ("A", "B"):
+        assert desk.lift(case).counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
 def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
     for case in ("A", "B"):
