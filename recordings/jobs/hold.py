@@ -76,8 +76,7 @@ def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
         if case not in cases.of(row.key) | named:
             raise Skipped("not-held", f"case {case} does not hold it")
     elif store.locks_enabled:
-        is_held = any(_of_each(store, row.key, versions, lambda each: store.head(row.key, each.version_id).legal_hold))
-        reason += f"; {BEFORE}" if is_held and not cases.of(row.key) else ""
+        reason += f"; {BEFORE}" if _is_held(store, row.key, versions) and not cases.of(row.key) else ""
     else:
         _of_each(store, row.key, versions, lambda each: _with_room(store, row.key, each, {case}))
     return replace(
@@ -173,10 +172,16 @@ def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
         return _seen(store, row)
     if others:
         _hold(store, row.key, others)
-    if store.locks_enabled and (others or row.key in cases.held_before):
+    stays = others or (row.key in cases.held_before and _is_held(store, row.key, _objects(store, row.key)))
+    if store.locks_enabled and stays:
         still_for = ", ".join(sorted(others)) or "others, who had held it before"
         return replace(row, reason=f"{row.reason}; still held for {still_for}")
     return _seen(store, row)
+
+
+def _is_held(store: Store, key: str, versions: Iterable[Version]) -> bool:
+    """Whether S3 itself holds any of the versions."""
+    return any(_of_each(store, key, versions, lambda each: store.head(key, each.version_id).legal_hold))
 
 
 def _check_not_being_deleted(store: Store, row: AuditRow, cases: Cases) -> None:

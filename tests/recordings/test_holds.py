@@ -24,6 +24,7 @@ from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
 from recordings.table.rows import BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
@@ -161,6 +162,20 @@ def test_others_that_have_lifted_theirs_hold_no_longer(bucket: Bucket, tmp_path:
     desk.hold("A")
     desk.lift("A")
     assert desk.held() == [False, False]
+
+
+def test_a_lift_says_that_others_still_hold_only_where_s3_shows_it(bucket: Bucket, tmp_path: Path) -> None:
+    asked: Any = {"Bucket": bucket.name, "Key": KEY, "VersionId": bucket.put(KEY, b"")["VersionId"]}
+    desk = Desk(bucket, tmp_path / "audit", locks=True)
+    reasons = []
+    for is_ended in (False, True):
+        bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "ON"})
+        desk.hold("A")
+        if is_ended:
+            bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "OFF"})
+        desk.lift("A")
+        reasons += read_audit(desk.uri).sort_values("started_at")["reason"].tolist()[-1:]
+    assert reasons == ["case: A; still held for others, who had held it before", "case: A"]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["the newest version", "an old version"])
