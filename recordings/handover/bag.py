@@ -144,7 +144,7 @@ def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]
 def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> Handed:
     """Raises Unproven or Changed where the bytes are not those that the table says: they are no evidence then."""
     is_expanded = export.as_pcm and item.side.codec in _SMALL
-    etag = None if item.side.version or item.side.sha256 else item.side.etag  # of what no run archived, it is all known
+    etag = None if item.side.version or item.side.sha256 else item.side.etag  # all that a listing told
     read = store.read(item.row.key, if_match=etag, version_id=item.side.version)
     with read as (stored, body), path.open("wb") as out:
         sha256 = expand(body, stored.size_bytes, out) if is_expanded else _copy(body, out)
