@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
+from recordings.errors import AuditDamaged, Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
 from recordings.jobs.engine.cases import Cases, cases_now, unknown_case
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
@@ -218,6 +218,10 @@ class Holding(Work):
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to the end: {error}")
             return
+        self.problems += search.unread
         self._asked_in_vain(search.in_vain)
         if self._job.kind is Kind.LIFT and not self.sums.counts[Status.LIFTED] and self.sums.reasons["not-held"]:
-            self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
+            try:
+                self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
+            except AuditDamaged as error:
+                self.problems.append(f"whether the case has ever held anything is not known: {error}")

@@ -76,6 +76,24 @@ def test_what_a_run_archived_is_held(bucket: Bucket, archived: Any, hold: Hold, 
     assert held(bucket, audit_uri) == sorted(archived)
 
 
+def test_a_damaged_day_costs_a_hold_by_run_that_day_alone(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    for key in (KEY, LATER):
+        bucket.put(key, a_call())
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    run_id = archive_recordings(**where, start_date=DAY, end_date=DAY + timedelta(days=3)).run_id
+    (file,) = Path(audit_uri, f"recording_date={DAY + timedelta(days=3)}").iterdir()
+    file.write_bytes(b"no Parquet")
+    with pytest.raises(JobFailed, match=f"calls of {DAY + timedelta(days=3)} are left out: .*{file.name}") as failed:
+        hold(run_id=run_id)
+    assert failed.value.summary.counts == {"held": 1}
+    assert Path(audit_uri, "_runs", f"{failed.value.summary.run_id}.end.json").is_file()
+    mistyped: dict[str, Any] = {"keys": [KEY], "case": "B", "lift": True}
+    with pytest.raises(JobFailed, match="whether the case has ever held anything is not known: "):
+        hold(**mistyped)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
