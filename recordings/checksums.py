@@ -30,6 +30,7 @@ from recordings.table.rows import DESTROYED, STATES
 
 _LINES_AT_ONCE = 50_000
 _FIELDS = 7
+_NOT_FOUND = "404"
 _SHA256_BYTES = 32
 _MAX_NAMED = 1000  # objects of each kind that a comparison names; it counts all
 _SIDES = ("version_before", "sha256_before", "version_after", "sha256_after")
@@ -47,6 +48,7 @@ class Computed:
     version_id: str  # empty: the version that was current
     sha256: str | None  # hex; None: the task failed, or it was asked for another checksum
     trouble: str | None = None  # in words, where there is no SHA-256
+    is_there: bool = True  # False: the task found no such object
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
@@ -101,9 +103,11 @@ def computed_in(lines: Iterable[str], report: str) -> Iterator[Computed]:
     for number, line in enumerate(_fields_of(lines, report), start=1):
         if len(line) < _FIELDS:
             raise _no_report(report, f"line {number} has {plural(len(line), 'field')}, not {_FIELDS}")
-        bucket, key, version_id, status, _, _, *message = line  # where a task failed, not all quotes are doubled
-        sha256, trouble = _result(status, ",".join(message))
-        yield Computed(bucket=bucket, key=key, version_id=version_id, sha256=sha256, trouble=trouble)
+        bucket, key, version_id, status, *codes = line[:6]
+        message = ",".join(line[6:])  # where a task failed, not all quotes are doubled
+        sha256, trouble = _result(status, message)
+        is_there = status == "succeeded" or _NOT_FOUND not in codes
+        yield Computed(bucket=bucket, key=key, version_id=version_id, sha256=sha256, trouble=trouble, is_there=is_there)
 
 
 def _fields_of(lines: Iterable[str], report: str) -> Iterator[list[str]]:
@@ -145,7 +149,8 @@ def _compare(found: ReportComparison, computed: Sequence[Computed], files: Audit
         rows = read_days(files, [day], _COLUMNS, Only(bucket=bucket)) if day else pd.DataFrame(columns=_COLUMNS)
         hashes, destroyed = _hashes(rows), _destroyed(rows)
         for each in objects:
-            if deed := next((destroyed[key] for key in _keys(each) if key in destroyed), None):
+            deed = next((destroyed[key] for key in _keys(each) if key in destroyed), None)
+            if deed and each.is_there:
                 found.resurrected += 1
                 _name(found, f"{each}: resurrected: {deed}, and the report has it")
             else:

@@ -68,7 +68,7 @@ REASONS: Mapping[str, Term] = {
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),
     "destroyed": Term(
         "A run of this software had expired or erased the recording, and somebody has brought it back.",
-        "Find out what copied it back: replication, a backup, or a person; then expire or erase it again.",
+        "Find out what copied it back: replication, a backup, or a person; then erase it: no expiry deletes it.",
     ),
     "empty": Term("The object has no bytes.", _LEFT_ALONE),
     "exempt": Term(

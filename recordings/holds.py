@@ -7,6 +7,7 @@ cases between spaces. Every flow that deletes or replaces a recording asks for b
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import pandas as pd
 
@@ -78,6 +79,17 @@ def held_before(rows: pd.DataFrame) -> frozenset[str]:
     return frozenset(key for key, held in _told(rows).items() if held.was_before)
 
 
+def last_held(rows: pd.DataFrame) -> dict[tuple[str, str | None], tuple[datetime, datetime]]:
+    """By key and case, where in the order of holds and lifts the last hold of the case stands."""
+    held = in_order(rows[rows["status"].eq(Status.HELD)])[["key", "reason", "state_at", "started_at"]]
+    return {(key, case_of(reason)): tuple(place) for key, reason, *place in held.itertuples(index=False)}
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of holds and lifts in their order by S3's clock, which is one for all; within a second, by their runs'."""
+    return rows.sort_values(["state_at", "started_at"], kind="stable")
+
+
 @dataclass(slots=True)
 class _Held:
     cases: set[str] = field(default_factory=set)
@@ -85,8 +97,8 @@ class _Held:
 
 
 def _told(rows: pd.DataFrame) -> dict[str, _Held]:
-    """What the held and lifted rows come to, each recording's in the order of their runs."""
-    told = rows[rows["status"].isin((Status.HELD, Status.LIFTED))].sort_values("started_at", kind="stable")
+    """What the held and lifted rows come to."""
+    told = in_order(rows[rows["status"].isin((Status.HELD, Status.LIFTED))])
     found: dict[str, _Held] = {}
     for key, status, reason in told[["key", "status", "reason"]].itertuples(index=False):
         held, case = found.setdefault(key, _Held()), case_of(reason)

@@ -142,9 +142,11 @@ def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]
 
 
 def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> Handed:
-    """Raises Unproven where the bytes are not those that the table says: they are no evidence then."""
+    """Raises Unproven or Changed where the bytes are not those that the table says: they are no evidence then."""
     is_expanded = export.as_pcm and item.side.codec in _SMALL
-    with store.read(item.row.key, version_id=item.side.version) as (stored, body), path.open("wb") as out:
+    etag = None if item.side.version or item.side.sha256 else item.side.etag  # all that a listing told
+    read = store.read(item.row.key, if_match=etag, version_id=item.side.version)
+    with read as (stored, body), path.open("wb") as out:
         sha256 = expand(body, stored.size_bytes, out) if is_expanded else _copy(body, out)
     if item.side.sha256 not in (None, sha256):
         place = f"s3://{item.row.bucket}/{item.row.key}"

@@ -7,11 +7,12 @@ A hold's intent is written before S3 is asked, and a lifting looks at intents af
 while another case's hold is lifted is seen by one of the two.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
+from recordings.errors import AuditDamaged, Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
 from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
 from recordings.jobs.engine.cases import Cases, cases_now, unknown_case
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
@@ -30,11 +31,17 @@ from recordings.table.records import Kind
 from recordings.table.rows import AuditRow, BatchRows, Status
 from recordings.versions import versions_of
 
+T = TypeVar("T")
+
 
 def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool: Pool) -> JobResult:
     """Look at each recording, record the intent, set or lift the holds, look once more, write the rows."""
     cases = cases_now(files, job.bucket, batch.rows, run_id=job.run_id)
     looked = pool.map(lambda row: accounted(row, lambda: _planned(store, row, job, cases)), batch.rows)
+    if any(map(_was_before, looked)):  # or another case of ours has begun since the cases were read
+        cases = cases_now(files, job.bucket, batch.rows, run_id=job.run_id)
+        by_us = {row.key for row in looked if _was_before(row) and cases.of(row.key)}
+        looked = [replace(row, reason=reason_of(str(job.case))) if row.key in by_us else row for row in looked]
     wanted = [row for row in looked if row.status is job.traits.done]
     rows = [row for row in looked if row.status is not job.traits.done]
     if job.dry_run:
@@ -54,21 +61,24 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
     return JobResult(job, rows, write_and_close(files, intent, rows))
 
 
+def _was_before(row: AuditRow) -> bool:
+    return row.status is Status.HELD and BEFORE in str(row.reason)
+
+
 def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
     """The row as it will be. Raises Changed or Skipped where there is nothing to hold or to lift."""
     versions = _objects(store, row.key)
     case, reason = str(job.case), reason_of(str(job.case))
     newest = store.head(row.key, versions[-1].version_id)
     if job.kind is Kind.LIFT:
-        named = {name for each in versions for name in cases_in(store.tags(row.key, each.version_id))}
+        tags = _of_each(store, row.key, versions, lambda each: store.tags(row.key, each.version_id))
+        named = {name for each in tags for name in cases_in(each)}
         if case not in cases.of(row.key) | named:
             raise Skipped("not-held", f"case {case} does not hold it")
     elif store.locks_enabled:
-        is_held = any(store.head(row.key, each.version_id).legal_hold for each in versions)
-        reason += f"; {BEFORE}" if is_held and not cases.of(row.key) else ""
+        reason += f"; {BEFORE}" if _is_held(store, row.key, versions) and not cases.of(row.key) else ""
     else:
-        for each in versions:
-            _with_room(store, row.key, each, {case})
+        _of_each(store, row.key, versions, lambda each: _with_room(store, row.key, each, {case}))
     return replace(
         row,
         status=Status.HELD if job.kind is Kind.HOLD else Status.LIFTED,
@@ -88,6 +98,18 @@ def _objects(store: Store, key: str) -> list[Version]:
     if not versions:
         raise Changed("gone", "no version of it is left")
     return versions
+
+
+def _of_each(store: Store, key: str, versions: Iterable[Version], act: Callable[[Version], T]) -> list[T]:
+    """What the act returns for each version that is not deleted meanwhile. Raises Changed where none is left."""
+    done = list[T]()
+    for version in versions:
+        try:
+            done.append(act(version))
+        except Changed:
+            if version.version_id in {each.version_id for each in _objects(store, key)}:
+                raise
+    return done
 
 
 def _with_room(store: Store, key: str, version: Version, more: Collection[str]) -> tuple[dict[str, str], bool]:
@@ -110,25 +132,31 @@ def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
         _hold(store, row.key, others | {case})
         return row
     stays = store.locks_enabled and bool(others or row.key in cases.held_before)
-    for version in _objects(store, row.key):
+
+    def lift(version: Version) -> None:
         tags = store.tags(row.key, version.version_id)
         if case in cases_in(tags):  # with Object Lock, too: the tag may be older than the bucket's Object Lock
             store.put_tags(row.key, version.version_id, with_cases(tags, cases_in(tags) - {case}))
         if store.locks_enabled and not stays:
             store.put_hold(row.key, version.version_id, held=False)
+
+    _of_each(store, row.key, _objects(store, row.key), lift)
     return row
 
 
 def _hold(store: Store, key: str, cases: Collection[str]) -> None:
     """Hold all versions; by tag, for these cases, too."""
-    for version in _objects(store, key):
+
+    def hold(version: Version) -> None:
         if store.locks_enabled:
             if not store.head(key, version.version_id).legal_hold:
                 store.put_hold(key, version.version_id, held=True)
-            continue
+            return
         tags, is_new = _with_room(store, key, version, cases)
         if is_new:
             store.put_tags(key, version.version_id, tags)
+
+    _of_each(store, key, _objects(store, key), hold)
 
 
 def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
@@ -144,10 +172,16 @@ def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
         return _seen(store, row)
     if others:
         _hold(store, row.key, others)
-    if store.locks_enabled and (others or row.key in cases.held_before):
+    stays = others or (row.key in cases.held_before and _is_held(store, row.key, _objects(store, row.key)))
+    if store.locks_enabled and stays:
         still_for = ", ".join(sorted(others)) or "others, who had held it before"
         return replace(row, reason=f"{row.reason}; still held for {still_for}")
     return _seen(store, row)
+
+
+def _is_held(store: Store, key: str, versions: Iterable[Version]) -> bool:
+    """Whether S3 itself holds any of the versions."""
+    return any(_of_each(store, key, versions, lambda each: store.head(key, each.version_id).legal_hold))
 
 
 def _check_not_being_deleted(store: Store, row: AuditRow, cases: Cases) -> None:
@@ -160,13 +194,16 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
     """The row, if S3 shows all versions as the row says. Raises Unproven, and Changed where no version is left."""
     case = str(case_of(row.reason))
     held = row.status is Status.HELD
-    for version in _objects(store, row.key):
+
+    def look(version: Version) -> None:
         if shows_hold(store, row.key, version.version_id, case) is not held:
             shown = "not held" if held else "held"
             raise Unproven(
                 "hold-differs",
                 f"S3 shows version {version.version_id} as {shown}, the opposite of what the run asked for",
             )
+
+    _of_each(store, row.key, _objects(store, row.key), look)
     return row
 
 
@@ -181,6 +218,10 @@ class Holding(Work):
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to the end: {error}")
             return
+        self.problems += search.unread
         self._asked_in_vain(search.in_vain)
         if self._job.kind is Kind.LIFT and not self.sums.counts[Status.LIFTED] and self.sums.reasons["not-held"]:
-            self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
+            try:
+                self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
+            except AuditDamaged as error:
+                self.problems.append(f"whether the case has ever held anything is not known: {error}")

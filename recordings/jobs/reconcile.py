@@ -67,11 +67,13 @@ def _unless_to_be_erased(drifts: Sequence[Drift], files: AuditFiles, bucket: str
 
 
 def _asks_for(request: ErasureRecord, key: str) -> bool:
-    """Whether the request names the key, or its contact and no dates that are more than a day away."""
-    day, near = date_of(key), timedelta(days=1)
-    is_early = day and request.start_date and day < request.start_date - near
-    is_late = day and request.end_date and day > request.end_date + near
-    return key in request.keys or (contact_of(key) in request.contact_ids and not (is_early or is_late))
+    """Whether the request names the key, or its contact and no two dates that are more than a day away.
+
+    One date alone does not narrow where an erasure looks.
+    """
+    day, near, (start, end) = date_of(key), timedelta(days=1), (request.start_date, request.end_date)
+    is_elsewhere = day and start and end and not start - near <= day <= end + near
+    return key in request.keys or (contact_of(key) in request.contact_ids and not is_elsewhere)
 
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs) -> list[Drift]:

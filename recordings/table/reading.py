@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from functools import reduce
 from itertools import chain
@@ -24,10 +24,11 @@ from recordings.recording import Day
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
 from recordings.table.parquet import PANDAS_TYPES, arrow_schema
-from recordings.table.records import intended
+from recordings.table.records import Intended, intended
 from recordings.table.rows import DESTROYED, STATES, TAG_LIMIT, AuditRow, Status
 
 STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
+_HOLD_COLUMNS = ("key", "status", "reason", "state_at", "started_at")  # that ``cases_by_key`` needs
 _LISTINGS_AT_ONCE = 16
 _ROWS_AT_ONCE = 1000
 _LAST_CHARACTER = "\U0010ffff"
@@ -184,7 +185,8 @@ def final_recordings(
     version of the software rejected, or that it found not worth archiving when it weighed them by the digest
     ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named. A recording that
     a run has destroyed is named with that run, so that a copy which somebody brought back is not taken for another one.
-    A recording that cases hold is named with them, since somebody may have taken the hold away in S3.
+    A recording that cases hold is named with them, since somebody may have taken the hold away in S3. Of what a damaged
+    file says, the intent of its batch takes the place.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
@@ -213,15 +215,21 @@ def final_recordings(
         tuple(damaged),
         frozenset((key, etag) for key, etag, is_unprofitable in final if is_unprofitable),
         destroyed_recordings(files, [day.date], only) if damaged or any(is_gone for *_, is_gone, _ in found) else {},
-        _cases(files, day.date, only) if any(is_held for *_, is_held in found) else {},
+        _cases(files, day.date, only) if damaged or any(is_held for *_, is_held in found) else {},
     )
 
 
 def _cases(files: AuditFiles, day: date, only: Only) -> dict[str, frozenset[str]]:
-    """By key, the cases that hold recordings of the day, as the files say that can be read."""
+    """By key, the cases that hold recordings of the day, as the files say that can be read.
+
+    What the batch of another file set out to hold counts as held. Raises AuditDamaged where its intent cannot be read.
+    """
     told = _filter(replace(only, statuses=(Status.HELD, Status.LIFTED)))
-    tables, _ = _readable(files, day, {"columns": ["key", "status", "reason", "started_at"], "filter": told})
-    return cases_by_key(pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get)) if tables else {}
+    tables, damaged = _readable(files, day, {"columns": [*_HOLD_COLUMNS], "filter": told})
+    set_out = [asdict(each) for name in damaged for each in _set_out(files, name, day, only, (Status.HELD,))]
+    schema = pa.schema([arrow_schema().field(name) for name in _HOLD_COLUMNS])
+    tables.append(pa.Table.from_pylist(set_out, schema))
+    return cases_by_key(pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get))
 
 
 def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) -> dict[str, str]:
@@ -235,21 +243,26 @@ def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) ->
     for day in days:
         readable, damaged = _readable(files, day, wanted)
         tables += readable
-        set_out |= {key: said for name in damaged for key, said in _set_out_to_destroy(files, name, day, only)}
+        set_out |= {
+            each.key: f"run {each.run_id} set out to destroy it, and {name} cannot be read"
+            for name in damaged
+            for each in _set_out(files, name, day, only, DESTROYED)
+        }
     rows = pa.concat_tables(tables).to_pandas(types_mapper=PANDAS_TYPES.get) if tables else pd.DataFrame()
     return set_out | ({} if rows.empty else _destroyed(rows))
 
 
-def _set_out_to_destroy(files: AuditFiles, name: str, day: date, only: Only) -> Iterator[tuple[str, str]]:
+def _set_out(files: AuditFiles, name: str, day: date, only: Only, statuses: Sequence[Status]) -> Iterator[Intended]:
+    """What the batch of a file set out to do, where it leads to one of these statuses."""
     for each in intended(files, name):
         if (
-            each.status in DESTROYED
+            each.status in statuses
             and (each.bucket, each.recording_date) == (only.bucket, day)
             and each.key.startswith(only.prefixes)
             and (not only.keys or each.key in only.keys)
             and (not only.contact_ids or contact_of(each.key) in only.contact_ids)
         ):
-            yield each.key, f"run {each.run_id} set out to destroy it, and {name} cannot be read"
+            yield each
 
 
 def _destroyed(rows: pd.DataFrame) -> dict[str, str]:

@@ -174,13 +174,16 @@ class ErasureRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intended:
-    """What a batch of a job set out to make of one recording: of its intent, what shows which recordings it names."""
+    """What a batch of a job set out to make of one recording: of its intent, what stands in for a damaged row."""
 
     run_id: str
     recording_date: date
     bucket: str
     key: str
     status: Status
+    reason: str | None
+    state_at: AwareDatetime | None
+    started_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -262,9 +262,9 @@ its records, and the table would not show it: Object Lock on the audit bucket pr
 check everything at once, let S3 Batch Operations compute the checksums inside S3.
 `recordings.checksums.compare_checksums(path, audit_uri)` joins a CSV file of its report with this table, by bucket, key
 and version: `sha256_after` for replacements, `sha256_before` for originals. An object of a recording that the table
-says was expired or erased is `resurrected`, if the report was made after that. The function does not name recordings
-that are missing from the file, since a report may have several files: `reconcile_audit` names recordings that have
-vanished.
+says was expired or erased is `resurrected`, if the report was made after that and its task found the object. The
+function does not name recordings that are missing from the file, since a report may have several files:
+`reconcile_audit` names recordings that have vanished.
 
 Our readers raise `AuditDamaged` for a file that they cannot read; the error names the file and says what to do.
 

@@ -295,6 +295,19 @@ def test_what_no_run_could_archive_is_handed_over_as_it_is(
     assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == truncated
 
 
+def test_what_was_overwritten_since_a_run_left_it_alone_is_not_handed_over(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    from flows.archive import archive_recordings
+
+    bucket.put(UNKNOWN, b"not WAV")
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    bucket.put(UNKNOWN, b"other bytes")
+    with pytest.raises(ExportFailed, match=f"{UNKNOWN}: changed: "):
+        export(keys=[UNKNOWN])
+    assert index_of(tmp_path / "bag") == {}
+
+
 def test_a_case_alone_hands_over_what_it_holds_now(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,9 +12,10 @@ from flows.archive import archive_recordings
 from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
-from recordings.errors import InvalidRequest
+from recordings.errors import InvalidRequest, StoreUnavailable
 from recordings.jobs.engine.summary import JobFailed, JobSummary
 from recordings.retention_rules import RetentionRule
+from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
@@ -74,6 +76,24 @@ def test_what_a_run_archived_is_held(bucket: Bucket, archived: Any, hold: Hold, 
     assert held(bucket, audit_uri) == sorted(archived)
 
 
+def test_a_damaged_day_costs_a_hold_by_run_that_day_alone(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    for key in (KEY, LATER):
+        bucket.put(key, a_call())
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    run_id = archive_recordings(**where, start_date=DAY, end_date=DAY + timedelta(days=3)).run_id
+    (file,) = Path(audit_uri, f"recording_date={DAY + timedelta(days=3)}").iterdir()
+    file.write_bytes(b"no Parquet")
+    with pytest.raises(JobFailed, match=f"calls of {DAY + timedelta(days=3)} are left out: .*{file.name}") as failed:
+        hold(run_id=run_id)
+    assert failed.value.summary.counts == {"held": 1}
+    assert Path(audit_uri, "_runs", f"{failed.value.summary.run_id}.end.json").is_file()
+    mistyped: dict[str, Any] = {"keys": [KEY], "case": "B", "lift": True}
+    with pytest.raises(JobFailed, match="whether the case has ever held anything is not known: "):
+        hold(**mistyped)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -129,6 +149,24 @@ def test_archive_leaves_what_is_held(bucket: Bucket, hold: Hold, audit_uri: str,
     assert rows[rows["status"].eq("skipped")]["reason"].str.startswith("held: ").all()
 
 
+def test_archive_leaves_what_only_a_damaged_file_says_is_held(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    """The intent says it, too. A case that has been lifted since holds no longer."""
+    for number in (1, 2):
+        bucket.put(key_of(number), a_call())
+    hold(keys=[KEY, key_of(2)])
+    (file,) = Path(audit_uri, f"recording_date={DAY}").iterdir()
+    hold(keys=[key_of(2)], lift=True)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
+    file.write_bytes(b"no Parquet")
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    with pytest.raises(RunFailed, match=f"file .*{file.name} of the audit table cannot be read") as failed:
+        archive_recordings(**where, start_date=DAY, end_date=DAY)
+    assert failed.value.summary.counts == {"skipped": 1, "archived": 1}
+    assert len(bucket.versions(KEY)) == 1
+
+
 @pytest.mark.usefixtures("locks")
 def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any, hold: Hold) -> None:
     """A case that has ended is: somebody lifts it once more."""
@@ -139,6 +177,23 @@ def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any,
     assert hold(**mistyped, missing_ok=True).reasons == {"not-held": 1}
     right = {**mistyped, "case": "2026-CV-0147"}
     assert [hold(**right).counts for _ in range(2)] == [{"lifted": 1}, {"skipped": 1}]
+
+
+@pytest.mark.parametrize("locks", [True], indirect=True, ids=["Object Lock"])
+def test_a_lift_that_failed_does_not_free_what_its_case_holds(
+    bucket: Bucket, locks: None, archived: Any, hold: Hold, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the lift of another case would end S3's hold, and the table would name the case for ever."""
+    for case in ("A", "B"):
+        hold(keys=[KEY], case=case)
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.jobs.hold.write_and_close", Mock(side_effect=StoreUnavailable("no answer")))
+        with pytest.raises(JobFailed, match="no answer"):
+            hold(keys=[KEY], case="B", lift=True)
+    assert hold(keys=[KEY], case="A", lift=True).counts == {"lifted": 1}
+    assert hold(keys=[KEY], case="B", lift=True).counts == {"lifted": 1}
+    rows = read_audit(audit_uri).query("status == 'lifted'")
+    assert sorted(rows["reason"])[0].startswith("case: A; still held for B")
 
 
 def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(bucket: Bucket, archived: Any, hold: Hold) -> None:

@@ -15,7 +15,8 @@ from recordings.jobs.engine.intents import open_intents
 from recordings.jobs.engine.job import batches_of, plan_job
 from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
 from recordings.jobs.engine.settlement import settle
-from recordings.jobs.erase import Erasure, erase_batch
+from recordings.jobs.erase import Erasure, erase_batch, requested_by
+from recordings.jobs.reconcile import _asks_for
 from recordings.keys import contact_of
 from recordings.pool import Budget, Pool
 from recordings.request import Selection
@@ -46,6 +47,22 @@ class Model:
             return {Status.SKIPPED: 1}
         self.versions.clear()
         return {Status.ERASED: 1}
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, None), (None, -5), (5, 9), (1, 1), (0, 0), (None, None)])
+def test_a_repair_leaves_out_what_an_erasure_takes(
+    bucket: Bucket, tmp_path: Path, start: int | None, end: int | None
+) -> None:
+    """Days from that of the call. Only both dates narrow where an erasure looks, and it looks on the days beside."""
+    dates = [None if days is None else DAY + timedelta(days=days) for days in (start, end)]
+    bucket.put(key := key_of(1), b"")
+    job = plan_job(
+        Kind.ERASE, bucket=bucket.name, audit_uri=str(tmp_path), prefixes=[PREFIX],
+        contact_ids=[str(contact_of(key))], start_date=dates[0], end_date=dates[1], case="1",
+    )  # fmt: skip
+    search = ObjectSearch(job, Store(bucket.name, Settings()), LocalFiles(tmp_path))
+    erased = [key for keys in search for key in keys]
+    assert _asks_for(requested_by(job), key) is bool(erased)
 
 
 def test_an_erasure_comes_after_what_was_written_in_the_same_second(bucket: Bucket, tmp_path: Path) -> None:

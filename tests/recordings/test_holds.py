@@ -1,9 +1,11 @@
 """Several cases hold one recording, whoever holds and lifts at the same moment, and wherever a run dies."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from time import sleep
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -22,6 +24,7 @@ from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
 from recordings.table.rows import BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
@@ -161,6 +164,20 @@ def test_others_that_have_lifted_theirs_hold_no_longer(bucket: Bucket, tmp_path:
     assert desk.held() == [False, False]
 
 
+def test_a_lift_says_that_others_still_hold_only_where_s3_shows_it(bucket: Bucket, tmp_path: Path) -> None:
+    asked: Any = {"Bucket": bucket.name, "Key": KEY, "VersionId": bucket.put(KEY, b"")["VersionId"]}
+    desk = Desk(bucket, tmp_path / "audit", locks=True)
+    reasons = []
+    for is_ended in (False, True):
+        bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "ON"})
+        desk.hold("A")
+        if is_ended:
+            bucket.client.put_object_legal_hold(**asked, LegalHold={"Status": "OFF"})
+        desk.lift("A")
+        reasons += read_audit(desk.uri).sort_values("started_at")["reason"].tolist()[-1:]
+    assert reasons == ["case: A; still held for others, who had held it before", "case: A"]
+
+
 @pytest.mark.parametrize("which", [0, 1], ids=["the newest version", "an old version"])
 def test_without_room_for_a_tag_no_version_is_held(bucket: Bucket, tmp_path: Path, which: int) -> None:
     for _ in range(2):
@@ -220,6 +237,14 @@ def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, afte
     assert desk.held() == [True, True]
 
 
+def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Any) -> None:
+    meeting(hold, "cases_now", lambda: desk.hold("B"), after=True)
+    desk.hold("A")
+    for case in ("A", "B"):
+        assert desk.lift(case).counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
 def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
     for case in ("A", "B"):
@@ -241,6 +266,19 @@ def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting:
     else:
         assert told[0].counts in ({"failed": 1}, {"changed": 1})
         assert erased.counts["erased"] == (not desk.held())
+
+
+@pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
+def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
+    desk: Desk, meeting: Any, lift: bool, nth: int
+) -> None:
+    """As a release does; ``nth`` is the listing after which it comes."""
+    asked = {"Bucket": desk.bucket.name, "Key": KEY, "VersionId": desk.bucket.versions(KEY)[1]["VersionId"]}
+    if lift:
+        desk.hold("A")
+    meeting(hold, "_objects", lambda: desk.bucket.client.delete_object(**asked), after=True, nth=nth)
+    assert desk.hold("A", lift=lift).counts == {"lifted" if lift else "held": 1}
+    assert desk.held() == [not lift]
 
 
 class Dying:
@@ -293,6 +331,35 @@ def test_a_killed_lift_is_finished_by_the_next(
         assert desk.lift("A").counts == {"lifted": 1}
     assert desk.held() == [False, False]
     assert desk.erase().counts == {"erased": 1}
+
+
+def test_a_dead_lift_does_not_count_once_its_case_holds_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for case in ("A", "B"):
+        desk.hold(case)
+    with monkeypatch.context() as patch:
+        patch.setattr(hold, "write_and_close", Mock(side_effect=Died))
+        with pytest.raises(Died):
+            desk.lift("B")
+    assert desk.hold("B").counts == {"held": 1}
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([True, True], {"B"})
+
+
+def test_a_clock_that_is_ahead_does_not_change_the_order_of_holds(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is that of S3's clock, which has whole seconds."""
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(minutes=5)
+
+    desk.hold("A")
+    with monkeypatch.context() as patch:
+        patch.setattr("recordings.observed.datetime", Ahead)
+        desk.lift("A")
+    sleep(1)
+    desk.hold("A")
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
 
 
 def test_a_killed_lift_may_free_what_another_case_has_just_begun_to_hold(

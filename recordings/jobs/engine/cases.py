@@ -6,23 +6,23 @@ at least one sees the other.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import pandas as pd
 
 from recordings.errors import InvalidRequest
 from recordings.formatting import plural
-from recordings.holds import case_of, cases_by_key, held_before, held_for
+from recordings.holds import case_of, cases_by_key, held_before, held_for, in_order, last_held
 from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days
-from recordings.table.records import Kind
+from recordings.table.records import END, RUNS, Kind, run_ids
 from recordings.table.rows import AuditRow, Status
 
 _MAX_NAMED = 5  # cases in a message
-_COLUMNS = ("bucket", "key", "status", "reason", "run_id", "started_at")
+_COLUMNS = ("bucket", "key", "status", "reason", "run_id", "state_at", "started_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Cases:
 
     told: Mapping[str, frozenset[str]]  # rows say that these cases hold it
     begun: Mapping[str, frozenset[str]]  # runs have set out to hold it for these cases, and did not tell how that ended
-    lifting: Mapping[str, frozenset[str]]  # runs have set out to lift the holds of these cases, and did not tell either
+    lifting: Mapping[str, frozenset[str]]  # runs that may be at work have set out to lift the holds of these cases
     held_before: frozenset[str]  # others than we had held it in S3 before the first of our cases did
     deleting: Mapping[str, str]  # the run that has set out to delete it, or versions of it, and did not tell either
 
@@ -57,7 +57,10 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
     """
     asked = {row.key: row for row in rows}
     # Intents come first: a run writes its rows before it closes its intent, so that one of the two is seen.
+    # For the same reason, the end records come before the rows.
     intents = [each for each in open_intents(files, bucket) if each.run_id != run_id]
+    lifts = any(each.kind is Kind.LIFT for each in intents)
+    ended = run_ids(files.names(RUNS), END) if lifts else set[str]()
     days = _days(files, asked.values())
     only = Only(bucket=bucket, first_key=min(asked, default=""), last_key=max(asked, default=""))
     frame = read_days(files, days, _COLUMNS, only) if asked else pd.DataFrame(columns=_COLUMNS)
@@ -73,10 +76,12 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
         for row in intent.rows
         if row.key in asked and (intent.run_id, row.key) not in told
     ]
+    held = last_held(frame)
+    at_work = [each for each in open_rows if each[0].run_id not in ended and not _is_held_since(each[1], held)]
     return Cases(
         told=cases_by_key(frame),
         begun=_cases(open_rows, Kind.HOLD),
-        lifting=_cases(open_rows, Kind.LIFT),
+        lifting=_cases(at_work, Kind.LIFT),
         held_before=held_before(frame),
         deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
     )
@@ -119,7 +124,7 @@ def _holds_nothing(case: str, events: pd.DataFrame) -> str:
         known = sorted(set(cases.dropna()))
         others = f"; it has {', '.join(known[:_MAX_NAMED])}{' and others' if len(known) > _MAX_NAMED else ''}"
         return f"case is {case!r}: the audit table has no hold of a case of this name{others if known else ''}"
-    last = events[cases.eq(case)].sort_values("started_at", kind="stable").iloc[-1]
+    last = in_order(events[cases.eq(case)]).iloc[-1]
     once = plural(events[cases.eq(case)]["key"].nunique(), "object")
     return f"case {case} no longer holds anything: of {once} that it held, the last was freed by run {last['run_id']}"
 
@@ -130,6 +135,12 @@ def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
     if any(date_of(row.key) is None for row in asked):
         return audit_dates(files)
     return sorted({row.recording_date for row in asked})
+
+
+def _is_held_since(row: AuditRow, held: Mapping[tuple[str, str | None], tuple[datetime, datetime]]) -> bool:
+    """Whether the case has held the recording again since a run set out to lift the hold, as the row says."""
+    last = held.get((row.key, case_of(row.reason)))
+    return last is not None and last > (row.state_at or row.started_at, row.started_at)
 
 
 def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:

@@ -6,6 +6,7 @@ Only a selection by run reads the table.
 
 from collections.abc import Iterable, Iterator
 
+from recordings.errors import AuditDamaged
 from recordings.jobs.engine.job import Job, bare_row
 from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
@@ -31,6 +32,7 @@ class ObjectSearch:
         self._with_markers = with_markers
         self._contacts: set[str] = set()
         self._missing: list[str] = []
+        self.unread: list[str] = []  # a sentence for each day of which it is not known what the run archived
         self._found = 0
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -86,7 +88,11 @@ class ObjectSearch:
     def _of_run(self, run_id: str) -> Iterator[str]:
         only = Only(bucket=self._store.bucket, prefixes=self._wanted.prefixes, run_id=run_id)
         for day in audit_dates(self._files):
-            rows = read_days(self._files, [day], ["key", "status"], only)
+            try:
+                rows = read_days(self._files, [day], ["key", "status"], only)
+            except AuditDamaged as error:
+                self.unread.append(f"calls of {day} are left out: {error}")
+                continue
             yield from dict.fromkeys(rows[rows["status"].isin(HOLDS_REPLACEMENT)]["key"])
 
     def _of_days(self) -> Iterator[str]:
