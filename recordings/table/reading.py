@@ -185,8 +185,8 @@ def final_recordings(
     version of the software rejected, or that it found not worth archiving when it weighed them by the digest
     ``weighed_by`` (None: the latter are not final). A damaged file makes nothing final, and is named. A recording that
     a run has destroyed is named with that run, so that a copy which somebody brought back is not taken for another one.
-    A recording that cases hold is named with them, since somebody may have taken the hold away in S3. Of what a damaged
-    file says, the intent of its batch takes the place.
+    A recording that cases hold is named with them, since somebody may have taken the hold away in S3. The intent of its
+    batch stands in for a damaged file.
     """
     is_marked = ds.field("tagged") | pc.starts_with(ds.field("reason"), TAG_LIMIT)
     done = ds.field("verified") & is_marked
