@@ -3,7 +3,8 @@
 The result is decoded by another build of libopus (libsndfile's) than the one that encoded it, and by ffmpeg's own
 decoder, which many players have. Structure is exact: ``recordings.conversion.ogg``. The sound is compared with the
 source second by second, each channel by itself, after a high-pass at 130 Hz, since Opus removes direct current. At the
-lower rate, one second in thirty is also compared with what Opus makes of it alone: what errs more has another cause.
+lower rate, the seconds that err most are also compared with what Opus makes of them alone: what errs more has another
+cause.
 docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says what no judge of a lossy codec detects.
 """
 
@@ -32,21 +33,25 @@ VOICE, NO_DC = np.float32(0.9), np.float32(1 - 6.3 * 3 / 8_000)  # high-passes a
 PACKETS = 4  # hops, two packets: as far as a step reaches
 END = 16  # frames, 2 ms
 MAX_MISSING = 8  # frames, at the end: ffmpeg's own decoder leaves out up to three, and counts late by one
-LEAST_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
+MIN_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
 NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
 # Thresholds at every rate; docs/decisions/0053-opus-dual.md says how near right conversions come.
-LEAST_CORRELATION = 0.5  # squared, in any second
+MIN_CORRELATION = 0.5  # squared, in any second
 GAIN_BELOW_CORRELATION = 0.35
 LEVELS = (0.5, 1.3)  # RMS of the result to that of the source, in any second
-MOST_DELAY = 0.25  # frames
+MAX_DELAY = 0.25  # frames
 PEAKS_BELOW_CORRELATION = 0.45  # gain of the loudest samples: less is clipping
-MOST_CROSSTALK = 0.15
+MAX_CROSSTALK = 0.15
 BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
-LEAST_TREBLE = 0.2  # of the energy of what is high, in any second
-LEAST_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
-STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded once more
+MIN_TREBLE = 0.2  # of the energy of what is high, in any second
+MIN_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
+STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded once more by itself
 LEAD = SECOND // 2  # frames: so much of what comes before is encoded, too, since codecs and filters remember
+TAIL = 6 * HOP  # and so much of what follows
 OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
+# A second is encoded once more, too, for each window that errs by more than this share of what is allowed for: the
+# window may err so many times as Opus does within this number of hops.
+OFTEN_WITHIN, OWN_WORST, BESIDE = 0.5, 2, 2
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
 
@@ -94,13 +99,22 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
-    """A second of one channel that may have to be encoded once more."""
+    """A second of one channel that is encoded by itself."""
 
     frame: int  # where the second begins
-    lead: Int16s  # what comes before it, ``(n, 1)``
-    plain: Int16s  # the second itself, ``(n, 1)``
-    source: Floats  # after the high-pass, ``(n,)``
-    excess: float  # energy of the result's error above what is accepted in any case
+    plain: Int16s  # the source as it is, with what comes before and what follows, ``(n, 1)``
+    source: Floats  # the same after the high-pass, ``(n,)``
+    lead: int  # frames before the second
+    size: int  # frames of the second, or of the last one and what is left
+    excess: float  # energy of the result's error in the second, above what is accepted in any case
+
+    def errors(self, bits_per_s: int) -> Sums:
+        """The energy of what Opus itself changes here, hop by hop, from the lead's first hop on."""
+        made = encode_opus([self.plain], channels=1, bits_per_s=bits_per_s)
+        heard = np.concatenate(list(decoded(made.body, 1)))
+        wrong = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[:, 0] - self.source
+        hops: Sums = (np.pad(wrong, (0, -len(wrong) % HOP)).reshape(-1, HOP) ** 2).sum(axis=1, dtype=np.float64)
+        return hops
 
 
 def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
@@ -192,7 +206,11 @@ class _Judgement:
         lead = len(before.hops) if before else 0
         for channel, worst in enumerate(self._worst):
             hops = np.concatenate([each.hops[:, channel] for each in around])
-            self._check_windows(hops, lead, len(piece.hops), channel, worst)
+            shares = self._check_windows(hops, lead, len(piece.hops), channel, worst)
+            if self._limits is LIMITS:
+                sample = _sample(before, piece, after, channel, self._seen)
+                self._check_often(sample, hops[lead:, 2], shares, channel)
+                self._keep(sample, channel)
             self._check_loudness(hops, lead, len(piece.hops), channel)
             if after is None and len(piece.source) > 1:
                 self._check_end(piece, hops, channel)
@@ -200,14 +218,15 @@ class _Judgement:
             self._check_second(piece.source[:, channel], piece.result[:, channel], piece, loudest, channel, worst)
         # Direct current begins and ends in both channels alike.
         within = slice(0 if before else PACKETS * HOP, None if after else -PACKETS * HOP)
-        if len(piece.source[within]) >= LEAST_HIGH:
+        if len(piece.source[within]) >= MIN_HIGH:
             source, result = (np.diff(each[within].astype(float), n=2, axis=0) for each in (piece.source, piece.result))
             self._check_treble(source, result)
             self._check_crosstalk(source, result, piece.hops[:, :, 3].sum(axis=0))
         self._check_beside_rumble(piece, is_last=after is None)
-        if self._limits is LIMITS:
-            self._sample(before, piece, is_last=after is None)
         self._add(piece)
+        self._pieces += 1
+        if after is None or self._pieces % STRETCH == 0:
+            self._check_samples()
         self._seen += len(piece.source)
 
     def verdict(self, frames: int) -> Fidelity:
@@ -244,15 +263,18 @@ class _Judgement:
             crosstalk=max(each.crosstalk for each in self._worst) if right else None,
         )
 
-    def _check_windows(self, hops: Sums, lead: int, count: int, channel: int, worst: _Worst) -> None:
-        """Errors in 20 and 5 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on."""
-        share = _shares(hops, min(4, len(hops)))[lead : lead + count]  # less where the whole file is shorter
-        if len(share):
-            worst.error = max(worst.error, float(share.max()))
-            self._require(worst.error <= self._limits.worst_error, int(share.argmax()) * HOP, channel, "errs too much")
-        share = _shares(hops, 1, least=16)[lead : lead + count]
-        is_right = float(share.max()) <= self._limits.hop_error
-        self._require(is_right, int(share.argmax()) * HOP, channel, "errs too much in 5 ms")
+    def _check_windows(self, hops: Sums, lead: int, count: int, channel: int, worst: _Worst) -> Sums:
+        """Errors in 20 and 5 ms, and drop-outs of 10 ms, that begin within the piece: its hops from ``lead`` on.
+
+        Returns the errors of each 20 ms, by what the judge allows for.
+        """
+        shares = _shares(hops, min(4, len(hops)))[lead : lead + count]  # less where the whole file is shorter
+        if len(shares):
+            worst.error = max(worst.error, float(shares.max()))
+            self._require(worst.error <= self._limits.worst_error, int(shares.argmax()) * HOP, channel, "errs too much")
+        brief = _shares(hops, 1, least=16)[lead : lead + count]
+        is_right = float(brief.max()) <= self._limits.hop_error
+        self._require(is_right, int(brief.argmax()) * HOP, channel, "errs too much in 5 ms")
         width = min(2, len(hops))
         source, result, _, raw = _running_sums(hops, width).T
         stands_out = (source > 0.03 * _loudest_near(source)) & (source > 4 * width * HOP) & (source > 0.02 * raw)
@@ -260,6 +282,7 @@ class _Judgement:
         if len(kept):
             worst.kept = min(worst.kept, float(kept.min()))
             self._require(worst.kept >= self._limits.least_kept, int(kept.argmin()) * HOP, channel, "drops out")
+        return shares
 
     def _check_loudness(self, hops: Sums, lead: int, count: int, channel: int) -> None:
         """How much louder or quieter a quarter of a second is, as far as it is the same sound."""
@@ -285,7 +308,7 @@ class _Judgement:
         bend = 2 * shared - earlier - later
         delay = 0.5 * (later - earlier) / bend if bend > 0.02 * signal else (math.inf if bend < 0 else 0.0)
         worst.delay = max(worst.delay, delay, key=abs)
-        self._require(abs(delay) <= MOST_DELAY, 0, channel, "is late or early")
+        self._require(abs(delay) <= MAX_DELAY, 0, channel, "is late or early")
         size = np.abs(source)
         peaks = size >= 0.7 * size.max()
         kept = float((result[peaks] * np.sign(source[peaks])).sum() / size[peaks].sum())
@@ -294,7 +317,7 @@ class _Judgement:
     def _check_gain(self, signal: float, heard: float, shared: float, channel: int) -> float:
         """The squared correlation, with its sign; raises ``Rejected`` if it, the gain or the level is wrong."""
         correlation = shared * abs(shared) / (signal * heard) if heard > 0 else 0.0
-        self._require(correlation >= LEAST_CORRELATION, 0, channel, "is another sound")
+        self._require(correlation >= MIN_CORRELATION, 0, channel, "is another sound")
         self._require(shared / signal - correlation >= -GAIN_BELOW_CORRELATION, 0, channel, "is too quiet")
         self._require(LEVELS[0] <= math.sqrt(heard / signal) <= LEVELS[1], 0, channel, "is too quiet or too loud")
         return correlation
@@ -304,7 +327,7 @@ class _Judgement:
         before, after = (source**2).sum(axis=0), (result**2).sum(axis=0)
         for channel in range(len(before)):
             is_heard = before[channel] > 400 * len(source)  # as white noise of 8 RMS has
-            kept = not is_heard or after[channel] >= LEAST_TREBLE * before[channel]
+            kept = not is_heard or after[channel] >= MIN_TREBLE * before[channel]
             self._require(kept, 0, channel, "has lost what is high")
 
     def _check_crosstalk(self, source: Sums, result: Sums, raw: Sums) -> None:
@@ -328,13 +351,13 @@ class _Judgement:
                 continue  # few errors of few frames are like anything
             found = share * math.sqrt(other / (own + 0.1 * other))
             self._worst[channel].crosstalk = max(self._worst[channel].crosstalk, found)
-            self._require(found <= MOST_CROSSTALK, 0, channel, "carries the other speaker")
+            self._require(found <= MAX_CROSSTALK, 0, channel, "carries the other speaker")
 
     def _check_beside_rumble(self, piece: _Piece, *, is_last: bool) -> None:
         """Whether sound of its own is left beside much louder sound that is too low to be heard, or direct current."""
         within = slice(PACKETS * HOP, -PACKETS * HOP if is_last else None)  # the filters begin with each piece anew
         source, result = (_without_rumble(each)[within] for each in (piece.source, piece.result))
-        if len(source) < LEAST_HIGH:
+        if len(source) < MIN_HIGH:
             return
         raw = piece.hops[PACKETS : -PACKETS if is_last else None, :, 3].sum(axis=0) / len(source)
         for channel, rumble in enumerate(raw):
@@ -342,7 +365,7 @@ class _Judgement:
             if max(16, 1e-4 * rumble) <= power < 0.1 * rumble:
                 shared, heard = float(source[:, channel] @ result[:, channel]) / len(source), _power(result[:, channel])
                 correlation = shared * abs(shared) / (power * heard) if heard > 0 else 0.0
-                self._require(correlation >= LEAST_BESIDE_RUMBLE, 0, channel, "is another sound, beside loud low sound")
+                self._require(correlation >= MIN_BESIDE_RUMBLE, 0, channel, "is another sound, beside loud low sound")
 
     def _check_end(self, piece: _Piece, hops: Sums, channel: int) -> None:
         """The last 2 ms, which longer windows count together with what is right before them.
@@ -357,34 +380,33 @@ class _Judgement:
         is_right = error <= self._limits.end_error * (source + 0.1 * loudest + 0.01 * raw + 1)
         self._require(bool(is_right), max(0, len(heard) - END), channel, "errs too much at its end")
 
-    def _sample(self, before: _Piece | None, piece: _Piece, *, is_last: bool) -> None:
-        """Keep the second of each channel that errs most, and compare it at the end of a stretch."""
-        for channel, kept in enumerate(self._samples):
-            energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
-            excess = error - ALSO * energy
-            if energy >= 16 * len(piece.source) and excess > (kept.excess if kept else 0):
-                self._samples[channel] = _Sample(
-                    frame=self._seen,
-                    lead=before.plain[-LEAD:, [channel]] if before else piece.plain[:0, [channel]],
-                    plain=piece.plain[:, [channel]],
-                    source=piece.source[:, channel],
-                    excess=excess,
-                )
-        self._pieces += 1
-        if is_last or self._pieces % STRETCH == 0:
-            for channel, kept in enumerate(self._samples):
-                if kept is not None:
-                    self._check_sample(kept, channel)
-            self._samples = [None] * len(self._samples)
+    def _check_often(self, sample: _Sample, errors: Sums, shares: Sums, channel: int) -> None:
+        """Whether the 20 ms that err much do so if Opus encodes their second by itself, or within 10 ms of them."""
+        many = np.flatnonzero(shares > OFTEN_WITHIN)
+        if not len(many):
+            return
+        width = min(4, len(errors))
+        own = sample.errors(self._bits_per_s)
+        own = np.pad(np.convolve(own, np.ones(width), "valid"), (BESIDE, BESIDE + width))[sample.lead // HOP :]
+        found = np.convolve(errors, np.ones(width), "valid")
+        for hop in many:
+            is_own = found[hop] <= OWN_WORST * (own[hop : hop + 2 * BESIDE + 1].max() + width * HOP)
+            self._require(bool(is_own), int(hop) * HOP, channel, "errs more than Opus does in 20 ms")
 
-    def _check_sample(self, sample: _Sample, channel: int) -> None:
-        """Whether a second errs about as much as if Opus encoded it alone: errors of another cause come on top."""
-        made = encode_opus([sample.lead, sample.plain], channels=1, bits_per_s=self._bits_per_s)
-        heard = np.concatenate(list(decoded(made.body, 1)))
-        heard = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[len(sample.lead) :, 0]
-        own = _power(heard - sample.source) * len(heard)
-        is_own = sample.excess <= OWN_ERRORS * (own + len(heard))
-        self._require(is_own, sample.frame - self._seen, channel, "errs more than Opus does")
+    def _keep(self, sample: _Sample, channel: int) -> None:
+        """Keep the second of each channel that errs most."""
+        kept = self._samples[channel]
+        if sample.excess > (kept.excess if kept else 0):
+            self._samples[channel] = sample
+
+    def _check_samples(self) -> None:
+        """Whether these seconds err about as much as if Opus encoded each by itself: other errors come on top."""
+        for channel, sample in enumerate(self._samples):
+            if sample is not None:
+                own = sample.errors(self._bits_per_s)[sample.lead // HOP :][: -(-sample.size // HOP)].sum()
+                is_own = bool(sample.excess <= OWN_ERRORS * (own + sample.size))
+                self._require(is_own, sample.frame - self._seen, channel, "errs more than Opus does")
+        self._samples = [None] * len(self._samples)
 
     def _add(self, piece: _Piece) -> None:
         source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
@@ -397,6 +419,23 @@ class _Judgement:
     def _require(self, is_so: bool, frame: int, channel: int, words: str) -> None:
         if not is_so:
             raise Rejected("unfaithful", f"from frame {self._seen + frame} on, channel {channel + 1} {words}")
+
+
+def _sample(before: _Piece | None, piece: _Piece, after: _Piece | None, channel: int, frame: int) -> _Sample:
+    energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
+    around = [(piece.plain, piece.source)]
+    if before:
+        around.insert(0, (before.plain[-LEAD:], before.source[-LEAD:]))
+    if after:
+        around.append((after.plain[:TAIL], after.source[:TAIL]))
+    return _Sample(
+        frame=frame,
+        plain=np.concatenate([plain[:, [channel]] for plain, _ in around]),
+        source=np.concatenate([source[:, channel] for _, source in around]),
+        lead=LEAD if before else 0,
+        size=len(piece.source),
+        excess=error - ALSO * energy if energy >= 16 * len(piece.source) else 0,
+    )
 
 
 def _without_rumble(samples: Floats) -> Floats:
