@@ -45,13 +45,15 @@ MAX_CROSSTALK = 0.15
 BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
 MIN_TREBLE = 0.2  # of the energy of what is high, in any second
 MIN_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
-STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded once more by itself
-LEAD = SECOND // 2  # frames: so much of what comes before is encoded, too, since codecs and filters remember
-TAIL = 6 * HOP  # and so much of what follows
+# What errs more than usual is encoded once more by itself, with so much of what comes before and after it: codecs and
+# filters remember.
+PACKET, LEAD, TAIL = 80, SECOND // 2, 6 * HOP  # frames
+STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded
 OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
-# A second is encoded once more, too, for each window that errs by more than this share of what is allowed for: the
-# window may err so many times as Opus does within this number of hops.
-OFTEN_WITHIN, OWN_WORST, BESIDE = 0.5, 2, 2
+# Each 20 ms whose error, as a share of what is allowed for, is so far above the second's median, but at least and at
+# most these shares: it may err so many times as Opus does within so many hops of it.
+ABOVE_MEDIAN, STANDS_OUT = 0.35, (0.4, 0.6)
+OWN_WORST, BESIDE = 4, 2
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
 
@@ -98,23 +100,27 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
-    """A second of one channel that is encoded by itself."""
+class _Second:
+    """A second of one channel, with what surrounds it: what Opus makes of parts of it is asked now or later."""
 
-    frame: int  # where the second begins
-    plain: Int16s  # the source as it is, with what comes before and what follows, ``(n, 1)``
+    frame: int  # where the second begins in the recording
+    plain: Int16s  # the source as it is, ``(n, 1)``
     source: Floats  # the same after the high-pass, ``(n,)``
-    lead: int  # frames before the second
-    size: int  # frames of the second, or of the last one and what is left
+    before: int  # frames before the second
+    count: int  # hops of the second
     excess: float  # energy of the result's error in the second, above what is accepted in any case
 
-    def errors(self, bits_per_s: int) -> Sums:
-        """The energy of what Opus itself changes here, hop by hop, from the lead's first hop on."""
-        made = encode_opus([self.plain], channels=1, bits_per_s=bits_per_s)
+    def errors(self, bits_per_s: int, hops: slice) -> Sums:
+        """The energy of what Opus itself changes, in these hops of the second, and in those beside them."""
+        first = self.before + hops.start * HOP
+        start = max(0, (first - LEAD) // PACKET * PACKET)
+        part = slice(start, self.before + hops.stop * HOP + TAIL)
+        made = encode_opus([self.plain[part]], channels=1, bits_per_s=bits_per_s)
         heard = np.concatenate(list(decoded(made.body, 1)))
-        wrong = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[:, 0] - self.source
-        hops: Sums = (np.pad(wrong, (0, -len(wrong) % HOP)).reshape(-1, HOP) ** 2).sum(axis=1, dtype=np.float64)
-        return hops
+        wrong = _high_passed(heard, np.zeros((1, 2), np.float32), VOICE)[:, 0] - self.source[part]
+        energies = (np.pad(wrong, (0, -len(wrong) % HOP)).reshape(-1, HOP) ** 2).sum(axis=1, dtype=np.float64)
+        around = np.pad(energies, (BESIDE, 2 * BESIDE))[(first - start) // HOP :]
+        return around[: hops.stop - hops.start + 2 * BESIDE]
 
 
 def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidelity:
@@ -194,7 +200,7 @@ class _Judgement:
         self._bits_per_s = bits_per_s
         self._limits = STRICT if bits_per_s >= MORE_BITS_PER_S else LIMITS
         self._worst = [_Worst() for _ in range(channels)]
-        self._samples: list[_Sample | None] = [None] * channels  # of this stretch
+        self._samples: list[_Second | None] = [None] * channels  # of this stretch
         self._pieces = self._seen = 0
         # Energies of source, result, error; products of source and result; the source without direct current.
         self._totals = np.zeros((5, channels))
@@ -208,9 +214,9 @@ class _Judgement:
             hops = np.concatenate([each.hops[:, channel] for each in around])
             shares = self._check_windows(hops, lead, len(piece.hops), channel, worst)
             if self._limits is LIMITS:
-                sample = _sample(before, piece, after, channel, self._seen)
-                self._check_often(sample, hops[lead:, 2], shares, channel)
-                self._keep(sample, channel)
+                second = _second(before, piece, after, channel, self._seen)
+                self._check_what_stands_out(second, hops[lead:, 2], shares, channel)
+                self._keep(second, channel)
             self._check_loudness(hops, lead, len(piece.hops), channel)
             if after is None and len(piece.source) > 1:
                 self._check_end(piece, hops, channel)
@@ -380,32 +386,34 @@ class _Judgement:
         is_right = error <= self._limits.end_error * (source + 0.1 * loudest + 0.01 * raw + 1)
         self._require(bool(is_right), max(0, len(heard) - END), channel, "errs too much at its end")
 
-    def _check_often(self, sample: _Sample, errors: Sums, shares: Sums, channel: int) -> None:
-        """Whether the 20 ms that err much do so if Opus encodes their second by itself, or within 10 ms of them."""
-        many = np.flatnonzero(shares > OFTEN_WITHIN)
+    def _check_what_stands_out(self, second: _Second, errors: Sums, shares: Sums, channel: int) -> None:
+        """Whether the 20 ms that err most also do so, within 10 ms of them, if Opus encodes them by themselves."""
+        if not len(shares):
+            return
+        many = np.flatnonzero(shares > np.clip(np.median(shares) + ABOVE_MEDIAN, *STANDS_OUT))
         if not len(many):
             return
         width = min(4, len(errors))
-        own = sample.errors(self._bits_per_s)
-        own = np.pad(np.convolve(own, np.ones(width), "valid"), (BESIDE, BESIDE + width))[sample.lead // HOP :]
-        found = np.convolve(errors, np.ones(width), "valid")
+        first, end = int(many[0]), int(many[-1]) + width
+        own = np.convolve(second.errors(self._bits_per_s, slice(first, end)), np.ones(width), "valid")
         for hop in many:
-            is_own = found[hop] <= OWN_WORST * (own[hop : hop + 2 * BESIDE + 1].max() + width * HOP)
-            self._require(bool(is_own), int(hop) * HOP, channel, "errs more than Opus does in 20 ms")
+            found, most = errors[hop : hop + width].sum(), own[hop - first :][: 2 * BESIDE + 1].max()
+            is_own = bool(found <= OWN_WORST * (most + width * HOP))
+            self._require(is_own, int(hop) * HOP, channel, "errs more than Opus does in 20 ms")
 
-    def _keep(self, sample: _Sample, channel: int) -> None:
+    def _keep(self, second: _Second, channel: int) -> None:
         """Keep the second of each channel that errs most."""
         kept = self._samples[channel]
-        if sample.excess > (kept.excess if kept else 0):
-            self._samples[channel] = sample
+        if second.excess > (kept.excess if kept else 0):
+            self._samples[channel] = second
 
     def _check_samples(self) -> None:
         """Whether these seconds err about as much as if Opus encoded each by itself: other errors come on top."""
-        for channel, sample in enumerate(self._samples):
-            if sample is not None:
-                own = sample.errors(self._bits_per_s)[sample.lead // HOP :][: -(-sample.size // HOP)].sum()
-                is_own = bool(sample.excess <= OWN_ERRORS * (own + sample.size))
-                self._require(is_own, sample.frame - self._seen, channel, "errs more than Opus does")
+        for channel, second in enumerate(self._samples):
+            if second is not None:
+                own = second.errors(self._bits_per_s, slice(0, second.count))[BESIDE:-BESIDE].sum()
+                is_own = bool(second.excess <= OWN_ERRORS * (own + second.count * HOP))
+                self._require(is_own, second.frame - self._seen, channel, "errs more than Opus does")
         self._samples = [None] * len(self._samples)
 
     def _add(self, piece: _Piece) -> None:
@@ -421,19 +429,19 @@ class _Judgement:
             raise Rejected("unfaithful", f"from frame {self._seen + frame} on, channel {channel + 1} {words}")
 
 
-def _sample(before: _Piece | None, piece: _Piece, after: _Piece | None, channel: int, frame: int) -> _Sample:
+def _second(before: _Piece | None, piece: _Piece, after: _Piece | None, channel: int, frame: int) -> _Second:
     energy, _, error, _ = piece.hops[:, channel].sum(axis=0)
     around = [(piece.plain, piece.source)]
     if before:
         around.insert(0, (before.plain[-LEAD:], before.source[-LEAD:]))
     if after:
-        around.append((after.plain[:TAIL], after.source[:TAIL]))
-    return _Sample(
+        around.append((after.plain[: 2 * TAIL], after.source[: 2 * TAIL]))
+    return _Second(
         frame=frame,
         plain=np.concatenate([plain[:, [channel]] for plain, _ in around]),
         source=np.concatenate([source[:, channel] for _, source in around]),
-        lead=LEAD if before else 0,
-        size=len(piece.source),
+        before=LEAD if before else 0,
+        count=len(piece.hops),
         excess=error - ALSO * energy if energy >= 16 * len(piece.source) else 0,
     )
 

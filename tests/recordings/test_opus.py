@@ -585,10 +585,37 @@ def test_errors_that_follow_the_speech_are_refused_wherever_they_are(name: str) 
     assert judged
 
 
+def _with_a_burst(frames: Int16s, milliseconds: int, random: np.random.Generator) -> Int16s:
+    """Noise a little louder than what it is added to, or stands in for, somewhere in a channel."""
+    size, channel = 8 * milliseconds, random.integers(frames.shape[1])
+    energies = np.convolve(frames[:, channel].astype(float) ** 2, np.ones(size), "valid")
+    start = int(random.choice(np.flatnonzero(energies >= 0.05 * energies.max())))
+    noise = random.normal(0, 1.1 * np.sqrt(energies[start] / size), size)
+    changed = frames.astype(float)
+    changed[start : start + size, channel] = noise + random.integers(2) * changed[start : start + size, channel]
+    return _in_16_bits(changed)
+
+
+@pytest.mark.parametrize("milliseconds", [12, 20, 30, 60])
+def test_bursts_of_noise_as_loud_as_the_speech_are_refused(milliseconds: int) -> None:
+    """They err by no more than right conversions may: only what Opus itself makes of that second tells them apart."""
+    random, judged = np.random.default_rng(milliseconds), 0
+    for (key, rate), frames in speech().items():
+        for _ in range(4 if rate == BITS_PER_S else 0):
+            changed = _with_a_burst(frames, milliseconds, random)
+            if is_material(frames, changed, rate):
+                judged += 1
+                assert not is_accepted(frames, encoded(changed, rate)), key
+    if not judged and not clips.VOICES.exists():
+        pytest.skip("no real voices beside the repository (../shared/calls)")
+    assert judged
+
+
 @pytest.mark.parametrize("name", [name for name in DAMAGES if name not in THAT_FOLLOW])
-def test_other_damage_is_refused_without_that_second(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise it would stand in for each of the other limits, and no test would hold those."""
-    monkeypatch.setattr("recordings.conversion.opus_judge._Judgement._sample", lambda *_, **__: None)
+def test_other_damage_is_refused_without_those_seconds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise they would stand in for each of the other limits, and no test would hold those."""
+    for check in ("_check_samples", "_check_what_stands_out"):
+        monkeypatch.setattr(f"recordings.conversion.opus_judge._Judgement.{check}", lambda *_: None)
     for (key, rate), frames in speech().items():
         changed = DAMAGES[name](frames)
         if rate == BITS_PER_S and is_material(frames, changed, rate):
