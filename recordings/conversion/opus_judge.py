@@ -50,9 +50,9 @@ MIN_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder
 PACKET, LEAD, TAIL = 80, SECOND // 2, 6 * HOP  # frames
 STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded
 OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
-# Each 20 ms whose error, as a share of what is allowed for, is so far above the second's median, but at least and at
-# most these shares: it may err so many times as Opus does within so many hops of it.
-ABOVE_MEDIAN, STANDS_OUT = 0.35, (0.4, 0.6)
+# So are the parts of a second in which 20 ms stand out: they err by this share of what is allowed for and so many times
+# the second's median, or by that share alone. They may err so many times as Opus does within so many hops of them.
+STANDS_OUT, ABOVE_MEDIAN, IN_ANY_CASE = 0.3, 4, 0.6
 OWN_WORST, BESIDE = 4, 2
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
@@ -390,15 +390,17 @@ class _Judgement:
         """Whether the 20 ms that err most also do so, within 10 ms of them, if Opus encodes them by themselves."""
         if not len(shares):
             return
-        many = np.flatnonzero(shares > np.clip(np.median(shares) + ABOVE_MEDIAN, *STANDS_OUT))
+        width = min(4, len(errors))
+        found = _running_sums(errors[:, None], width)[: len(shares), 0]
+        stands_out = (shares > STANDS_OUT) & (found > ABOVE_MEDIAN * np.median(found))
+        many = np.flatnonzero(stands_out | (shares > IN_ANY_CASE))
         if not len(many):
             return
-        width = min(4, len(errors))
         first, end = int(many[0]), int(many[-1]) + width
-        own = np.convolve(second.errors(self._bits_per_s, slice(first, end)), np.ones(width), "valid")
+        own = _running_sums(second.errors(self._bits_per_s, slice(first, end))[:, None], width)[:, 0]
         for hop in many:
-            found, most = errors[hop : hop + width].sum(), own[hop - first :][: 2 * BESIDE + 1].max()
-            is_own = bool(found <= OWN_WORST * (most + width * HOP))
+            most = own[hop - first :][: 2 * BESIDE + 1].max() + width * HOP
+            is_own = bool(found[hop] <= OWN_WORST * most)
             self._require(is_own, int(hop) * HOP, channel, "errs more than Opus does in 20 ms")
 
     def _keep(self, second: _Second, channel: int) -> None:
