@@ -48,10 +48,13 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
         return JobResult(job, looked, [])
     intent = set_out(files, job, batch, wanted)
     unknown = {row.key: replace(row, status=Status.FAILED) for row in wanted}
+    deleting = dict[str, str]()  # as seen by any look: a run that has told how its deletion ended is seen no more
 
     def on_each(rows: Sequence[AuditRow], act: Callable[[Store, AuditRow, Cases], AuditRow]) -> list[AuditRow]:
         """The rows after the act, for which other runs' holds are looked up anew; failed ones stay as they are."""
         now = cases_now(files, job.bucket, wanted, run_id=job.run_id)
+        deleting.update(now.deleting)
+        now = replace(now, deleting=deleting)
         undone = [row for row in rows if row.status is not job.traits.done]
         due = [row for row in rows if row.status is job.traits.done]
         return [*undone, *pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, now)), due)]
@@ -185,7 +188,7 @@ def _is_held(store: Store, key: str, versions: Iterable[Version]) -> bool:
 
 
 def _check_not_being_deleted(store: Store, row: AuditRow, cases: Cases) -> None:
-    """Without Object Lock, S3 deletes what a tag holds: so a deletion that was begun before may still come."""
+    """Without Object Lock, S3 deletes what a tag holds: a deletion begun before may still come, or has come since."""
     if not store.locks_enabled and (run_id := cases.deleting.get(row.key)):
         raise Unproven("being-deleted", f"run {run_id} set out to delete it before it was tagged: hold it again later")
 

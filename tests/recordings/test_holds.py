@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from threading import Event, Thread
 from time import sleep
 from typing import Any
 from unittest.mock import Mock
@@ -20,14 +21,17 @@ from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.settlement import settle
 from recordings.jobs.erase import erase_batch
 from recordings.jobs.hold import hold_batch
+from recordings.jobs.release import release_batch
 from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.parquet import write_rows
 from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
-from recordings.table.rows import BatchRows
+from recordings.table.rows import AuditRow, BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.fixtures import MakeCall, PlanRun, Stages
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +63,12 @@ class Desk:
     def erase(self, key: str = KEY) -> JobResult:
         job = self._job(Kind.ERASE, key, "GDPR-1")
         return erase_batch(self.store, self.files, self._batch(job, key, reason_of("GDPR-1")), job, self.pool)
+
+    def release(self, rows: list[AuditRow]) -> JobResult:
+        job = plan_job(Kind.RELEASE, bucket=self.bucket.name, audit_uri=self.uri, everything=True, grace_days=0)
+        record_start(self.files, job)
+        [batch] = batches_of(rows)
+        return release_batch(self.store, self.files, batch, job, self.pool)
 
     def _job(self, kind: Kind, key: str, case: str) -> Job:
         job = plan_job(kind, bucket=self.bucket.name, audit_uri=self.uri, prefixes=[PREFIX], keys=[key], case=case)
@@ -266,6 +276,40 @@ def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting:
     else:
         assert told[0].counts in ({"failed": 1}, {"changed": 1})
         assert erased.counts["erased"] == (not desk.held())
+
+
+@pytest.fixture
+def archived(bucket: Bucket, run_stages: Stages, plan: PlanRun, a_call: MakeCall, tmp_path: Path) -> list[AuditRow]:
+    """A recording with its original, and its rows."""
+    bucket.put(KEY, a_call())
+    rows = run_stages(plan(bucket.name))
+    write_rows(LocalFiles(tmp_path / "audit"), rows, run_id=rows[0].run_id, number=1)
+    return rows
+
+
+def test_a_hold_is_not_green_if_a_release_deletes_what_it_has_tagged(
+    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path
+) -> None:
+    """The release looks for cases before the hold sets out, and has told of its deletion when the hold looks again."""
+    desk = Desk(bucket, tmp_path / "audit", locks=False)
+    has_looked, is_tagged = Event(), Event()
+
+    def wait() -> None:
+        has_looked.set()
+        assert is_tagged.wait(60)
+
+    def let_it_end() -> None:
+        is_tagged.set()
+        release.join()
+
+    release = Thread(target=desk.release, args=[archived])
+    meeting(deletion, "cases_now", wait, after=True)
+    meeting(hold, "cases_now", let_it_end, after=False, nth=3)
+    release.start()
+    assert has_looked.wait(60)
+    assert desk.hold("A").reasons == {"being-deleted": 1}
+    assert desk.held() == [True], "the original is gone"
+    assert desk.hold("A").counts == {"held": 1}
 
 
 @pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
