@@ -4,7 +4,8 @@ All versions are held, so that neither a release nor a lifecycle rule takes the 
 Lock, S3 enforces the hold, and the audit table names the cases; elsewhere the tag ``legal-hold`` names them.
 
 A hold's intent is written before S3 is asked, and a lifting looks at intents after it has lifted: so a case that holds
-while another case's hold is lifted is seen by one of the two.
+while another case's hold is lifted is seen by one of the two. Where one run holds and another lifts for the same case,
+the hold wins: the lifting undoes its work, or the row of the hold stands after the lifting's.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,13 +14,13 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from recordings.errors import AuditDamaged, Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
-from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
+from recordings.holds import BEFORE, case_of, cases_in, named_by, place_of, reason_of, with_cases
 from recordings.jobs.engine.cases import Cases, cases_now, unknown_case
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
 from recordings.jobs.engine.result import JobResult
-from recordings.jobs.engine.traces import shows_hold
+from recordings.jobs.engine.traces import shows_hold, trace_of_hold, trace_of_lifting
 from recordings.jobs.engine.work import Work
 from recordings.marks import HOLD_TAG, MAX_TAGS
 from recordings.outcomes import accounted
@@ -48,16 +49,19 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
         return JobResult(job, looked, [])
     intent = set_out(files, job, batch, wanted)
     unknown = {row.key: replace(row, status=Status.FAILED) for row in wanted}
+    deleting = dict[str, str]()  # as seen by any look: a run that has told how its deletion ended is seen no more
 
     def on_each(rows: Sequence[AuditRow], act: Callable[[Store, AuditRow, Cases], AuditRow]) -> list[AuditRow]:
         """The rows after the act, for which other runs' holds are looked up anew; failed ones stay as they are."""
         now = cases_now(files, job.bucket, wanted, run_id=job.run_id)
+        deleting.update(now.deleting)
+        now = replace(now, deleting=deleting)
         undone = [row for row in rows if row.status is not job.traits.done]
         due = [row for row in rows if row.status is job.traits.done]
         return [*undone, *pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, now)), due)]
 
     done = on_each(on_each(wanted, _changed), _proved)
-    rows += confirmed(store, intent, done, pool, look=_seen)
+    rows += confirmed(store, intent, done, pool, look=_found)
     return JobResult(job, rows, write_and_close(files, intent, rows))
 
 
@@ -87,7 +91,7 @@ def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
         etag_after=newest.etag,
         version_after=newest.version_id,
         storage_class_after=newest.storage_class,
-        state_at=newest.answered_at,
+        state_at=cases.next_place((row.key, case), newest.answered_at),
         finished_at=datetime.now(UTC),
     )
 
@@ -131,6 +135,7 @@ def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if row.status is Status.HELD:
         _hold(store, row.key, others | {case})
         return row
+    cases.check_not_held_again(row)
     stays = store.locks_enabled and bool(others or row.key in cases.held_before)
 
     def lift(version: Version) -> None:
@@ -169,7 +174,12 @@ def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if row.status is Status.HELD:
         _hold(store, row.key, others | {case})
         _check_not_being_deleted(store, row, cases)
-        return _seen(store, row)
+        return replace(_seen(store, row), state_at=cases.next_place(named_by(row), place_of(row)[0]))
+    try:
+        cases.check_not_held_again(row)
+    except Changed:
+        _hold(store, row.key, others | {case})
+        raise
     if others:
         _hold(store, row.key, others)
     stays = others or (row.key in cases.held_before and _is_held(store, row.key, _objects(store, row.key)))
@@ -185,7 +195,7 @@ def _is_held(store: Store, key: str, versions: Iterable[Version]) -> bool:
 
 
 def _check_not_being_deleted(store: Store, row: AuditRow, cases: Cases) -> None:
-    """Without Object Lock, S3 deletes what a tag holds: so a deletion that was begun before may still come."""
+    """Without Object Lock, S3 deletes what a tag holds: a deletion begun before may still come, or has come since."""
     if not store.locks_enabled and (run_id := cases.deleting.get(row.key)):
         raise Unproven("being-deleted", f"run {run_id} set out to delete it before it was tagged: hold it again later")
 
@@ -207,6 +217,13 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
     return row
 
 
+def _found(store: Store, row: AuditRow) -> AuditRow:
+    """As ``_seen``. Raises Skipped where nothing was done, so that a refusal stays one."""
+    trace = trace_of_hold if row.status is Status.HELD else trace_of_lifting
+    trace(store, row)
+    return _seen(store, row)
+
+
 class Holding(Work):
     """The objects to hold, or whose hold is lifted."""
 
@@ -214,7 +231,7 @@ class Holding(Work):
         search = ObjectSearch(self._job, self._store, self._files, with_markers=False)
         try:
             for keys in search:
-                yield from self._batched(rows_of_keys(keys, self._job, None))
+                yield from self._batched_apart(rows_of_keys(keys, self._job, None))
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to the end: {error}")
             return

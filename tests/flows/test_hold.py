@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from flows.archive import archive_recordings
+from flows.erase import erase_recordings
 from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
@@ -94,6 +95,26 @@ def test_a_damaged_day_costs_a_hold_by_run_that_day_alone(
         hold(**mistyped)
 
 
+def test_a_damaged_day_costs_a_hold_and_an_erasure_that_day_alone(bucket: Bucket, hold: Hold, audit_uri: str) -> None:
+    for key in (KEY, LATER):
+        bucket.put(key, b"")
+    hold(keys=[LATER], case="B")
+    (file,) = Path(audit_uri, f"recording_date={DAY + timedelta(days=3)}").iterdir()
+    file.write_bytes(b"no Parquet")
+    for asked in ({"keys": [KEY, LATER]}, {"start_date": DAY}):
+        with pytest.raises(JobFailed, match=f"AuditDamaged: .*{file.name}") as failed:
+            hold(**asked)
+        assert failed.value.summary.counts == {"held": 1}
+    hold(keys=[KEY], lift=True)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=LATER)  # only the damaged file says that it is held
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    for erased in ({"erased": 1}, {}):
+        with pytest.raises(JobFailed, match=file.name) as failed:
+            erase_recordings(**where, keys=[KEY, LATER], case="GDPR-1", missing_ok=True)
+        assert failed.value.summary.counts == erased
+    assert len(bucket.versions(LATER)) == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -136,6 +157,19 @@ def test_release_and_expiry_leave_what_is_held(bucket: Bucket, archived: Any, ho
     assert bucket.versions(KEY) == before
     hold(keys=[KEY], lift=True)
     assert release_originals(**where, everything=True, grace_days=0, prefixes=[PREFIX]).counts == {"released": 1}
+
+
+def test_a_recording_in_a_folder_below_its_day_is_held_by_its_date(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    """As a run archives it by its date. The row lies under the day, so that archiving finds it without the tag, too."""
+    key = KEY.replace("2026/01/12/", "2026/01/12/sub/")
+    bucket.put(key, a_call())
+    assert hold(start_date=DAY, end_date=DAY).counts == {"held": 1}
+    assert read_audit(audit_uri)["recording_date"].tolist() == [DAY]
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key)
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    assert archive_recordings(**where, start_date=DAY, end_date=DAY).counts == {"skipped": 1}
 
 
 @pytest.mark.usefixtures("locks")

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from threading import Event, Thread
 from time import sleep
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from demo.servers import Server
 from recordings.errors import InvalidRequest, Skipped
 from recordings.holds import BEFORE, case_of, cases_in, check_case, check_no_case_holds, reason_of, with_cases
 from recordings.jobs import hold
@@ -20,14 +22,19 @@ from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.settlement import settle
 from recordings.jobs.erase import erase_batch
 from recordings.jobs.hold import hold_batch
+from recordings.jobs.release import release_batch
 from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
+from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
+from recordings.table.parquet import write_rows
 from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
-from recordings.table.rows import BatchRows
+from recordings.table.rows import AuditRow, BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.faults import ErrorProxy, HidingProxy, S3Error, faulty_proxy
+from tests.fixtures import MakeCall, PlanRun, Stages
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +66,12 @@ class Desk:
     def erase(self, key: str = KEY) -> JobResult:
         job = self._job(Kind.ERASE, key, "GDPR-1")
         return erase_batch(self.store, self.files, self._batch(job, key, reason_of("GDPR-1")), job, self.pool)
+
+    def release(self, rows: list[AuditRow]) -> JobResult:
+        job = plan_job(Kind.RELEASE, bucket=self.bucket.name, audit_uri=self.uri, everything=True, grace_days=0)
+        record_start(self.files, job)
+        [batch] = batches_of(rows)
+        return release_batch(self.store, self.files, batch, job, self.pool)
 
     def _job(self, kind: Kind, key: str, case: str) -> Job:
         job = plan_job(kind, bucket=self.bucket.name, audit_uri=self.uri, prefixes=[PREFIX], keys=[key], case=case)
@@ -226,6 +239,49 @@ def test_a_case_that_begins_at_a_request_of_a_lift_holds(
     assert desk.held() == [True, True]
 
 
+@pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
+def test_a_hold_within_a_lifting_of_its_case_wins(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    """Whatever becomes of it, the table says what S3 shows, and one more lifting frees all."""
+    desk.hold("A")
+    meeting(hold, moment, lambda: desk.hold("A"), after=after)
+    desk.lift("A")
+    if moment == "cases_now":  # the hold was over before the lifting began
+        assert (desk.held(), desk.cases()) == ([False, False], set())
+        return
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
+def test_a_hold_around_a_lifting_of_its_case_wins(
+    desk: Desk, meeting: Any, moment: str, after: bool, is_held: bool
+) -> None:
+    if is_held:
+        desk.hold("A")
+    meeting(hold, moment, lambda: desk.lift("A"), after=after)
+    desk.hold("A")
+    if (moment, after) == ("write_and_close", True):  # the hold was over before the lifting began
+        assert (desk.held(), desk.cases()) == ([False, False], set())
+        return
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
+@pytest.mark.parametrize(("nth", "lifts_first"), [(2, True), (3, True), (2, False), (3, False)])
+def test_a_hold_between_the_looks_of_a_lifting_of_its_case_wins(
+    desk: Desk, meeting: Any, nth: int, lifts_first: bool
+) -> None:
+    desk.hold("A")
+    meeting(hold, "cases_now", lambda: desk.hold("A", lift=not lifts_first), after=True, nth=nth)
+    desk.hold("A", lift=lifts_first)
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
 def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
@@ -268,6 +324,54 @@ def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting:
         assert erased.counts["erased"] == (not desk.held())
 
 
+@pytest.fixture
+def archived(bucket: Bucket, run_stages: Stages, plan: PlanRun, a_call: MakeCall, tmp_path: Path) -> list[AuditRow]:
+    """A recording with its original, and its rows."""
+    bucket.put(KEY, a_call())
+    rows = run_stages(plan(bucket.name))
+    write_rows(LocalFiles(tmp_path / "audit"), rows, run_id=rows[0].run_id, number=1)
+    return rows
+
+
+def test_a_hold_is_not_green_if_a_release_deletes_what_it_has_tagged(
+    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path
+) -> None:
+    """The release looks for cases before the hold sets out, and has told of its deletion when the hold looks again."""
+    desk = Desk(bucket, tmp_path / "audit", locks=False)
+    has_looked, is_tagged = Event(), Event()
+
+    def wait() -> None:
+        has_looked.set()
+        assert is_tagged.wait(60)
+
+    def let_it_end() -> None:
+        is_tagged.set()
+        release.join()
+
+    release = Thread(target=desk.release, args=[archived])
+    meeting(deletion, "cases_now", wait, after=True)
+    meeting(hold, "cases_now", let_it_end, after=False, nth=3)
+    release.start()
+    assert has_looked.wait(60)
+    assert desk.hold("A").reasons == {"being-deleted": 1}
+    assert desk.held() == [True], "the original is gone"
+    assert desk.hold("A").counts == {"held": 1}
+
+
+@pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.ERASE])
+def test_nothing_is_deleted_below_what_somebody_holds_by_hand_at_the_last_moment(
+    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path, kind: Kind
+) -> None:
+    """S3 itself keeps only the version that is held, and an older one would go first."""
+    desk = Desk(bucket, tmp_path / "audit", locks=True)
+    asked: Any = {"Bucket": bucket.name, "Key": KEY, "LegalHold": {"Status": "ON"}}
+    meeting(deletion, "set_out", lambda: bucket.client.put_object_legal_hold(**asked), after=True)
+    told = desk.release(archived) if kind is Kind.RELEASE else desk.erase()
+    assert told.counts == {"skipped": 1}
+    assert told.reasons["held"] == 1
+    assert len(bucket.versions(KEY)) == 2
+
+
 @pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
 def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
     desk: Desk, meeting: Any, lift: bool, nth: int
@@ -279,6 +383,38 @@ def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
     meeting(hold, "_objects", lambda: desk.bucket.client.delete_object(**asked), after=True, nth=nth)
     assert desk.hold("A", lift=lift).counts == {"lifted" if lift else "held": 1}
     assert desk.held() == [not lift]
+
+
+@pytest.mark.parametrize("lift", [False, True])
+def test_what_s3_refuses_is_told_as_refused(
+    s3: Server, desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lift: bool
+) -> None:
+    """Its way out is another one than that of a row whose outcome is unknown."""
+    if lift:
+        desk.hold("A")
+    with faulty_proxy(HidingProxy(s3.url, without=["s3:PutObjectLegalHold", "s3:PutObjectVersionTagging"])) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        told = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks).hold("A", lift=lift)
+    assert (told.counts, told.reasons) == ({"failed": 1}, {"refused": 1})
+    assert desk.cases() == ({"A"} if lift else set())
+
+
+def test_through_an_access_point_that_does_not_tell_of_object_lock_no_tag_stands_in_for_a_hold(
+    s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What S3 holds is not deleted through it, and what is free is."""
+    bucket.put(KEY, b"")
+    error = S3Error(status=405, code="MethodNotAllowed", message="The specified method is not allowed.")
+    proxy = ErrorProxy(s3.url, error, lambda asked: asked.operation == "GetObjectLockConfiguration")
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setattr(Store, "is_aws", True)
+        desk = Desk(bucket, tmp_path / "audit", locks=True)
+        assert desk.hold("A").reasons == {"refused": 1}
+        assert (bucket.tags(KEY), desk.held()) == ({}, [False])
+        for status, ends in (("ON", "skipped"), ("OFF", "erased")):
+            bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, LegalHold={"Status": status})
+            assert desk.erase().counts == {ends: 1}
 
 
 class Dying:

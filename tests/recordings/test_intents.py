@@ -200,6 +200,28 @@ def test_an_erasure_that_dies_between_original_and_replacement(world: World, mon
     assert current(read_audit(world.uri)).set_index("key").loc[archived.key, "status"] == "released"
 
 
+def test_an_original_that_an_erasure_deleted_is_told_if_its_replacement_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has overwritten the replacement, and kept its metadata."""
+    key = world.rows[0].key
+    forged = world.bucket.put(key, b"forged", Metadata=world.bucket.get(key)["Metadata"])
+    job = plan_job(Kind.ERASE, bucket=world.bucket.name, audit_uri=world.uri, keys=[key], case="1")
+    record_start(world.files, job)
+    [batch] = batches_of(rows_of_keys([key], job, reason_of("1")))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", Dying(world.store.delete_version, 1, after=True))
+        with pytest.raises(Died):
+            erase_batch(world.store, world.files, batch, job, world.pool)
+    assert world.gone() == {key}
+    assert world.settle(abandoned_after=timedelta(0)).rows == 1
+    (told,) = rows_of(read_audit(world.uri).query("run_id == @job.run_id"))
+    assert (told.status, str(told.reason).split(":")[0], told.original_kept) == (Status.RELEASED, PARTLY, False)
+    assert "what is left could not be confirmed: not-as-written: " in str(told.reason)
+    assert (told.version_before, told.version_after) == (world.rows[0].version_before, forged["VersionId"])
+    assert (told.bytes_after, told.sha256_after) == (len(b"forged"), None)
+
+
 @pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.RESTORE])
 def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind: Kind, tmp_path: Path) -> None:
     """But for the reason, and for the moments that only the dead run knew."""
@@ -315,14 +337,17 @@ def test_a_damaged_file_of_a_day_leaves_what_lies_there_unknown_and_all_else_goe
     damaged = f"recording_date={DAY}/r0-0001.parquet"
     world.files.create(damaged, b"no Parquet")
     settlement = world.settle(abandoned_after=timedelta(0))
-    assert settlement.unsettled == {row.key: row.recording_date for row in world.rows}
+    of_day = [row.key for row in world.rows if row.recording_date == DAY]
+    assert settlement.unsettled == dict.fromkeys(of_day, DAY)
+    assert settlement.rows == RECORDINGS - len(of_day)
     (problem,) = settlement.problems
-    assert f"it is not known what release {dead} had done, so its recordings are left out: {damaged} in the" in problem
+    said = f"it is not known what release {dead} had done to calls of {DAY}, so these are left out: {damaged} in the"
+    assert said in problem
     assert [intent.run_id for intent in open_intents(world.files, world.bucket.name)] == [dead]
     runs = runs_by_deed(world.files, open_intents(world.files, world.bucket.name))
     assert set(runs) == {(Kind.RELEASE, row.key) for row in world.rows}
     Path(world.uri, damaged).unlink()
-    assert world.settle(abandoned_after=timedelta(0)).rows == RECORDINGS
+    assert world.settle(abandoned_after=timedelta(0)).rows == len(of_day)
     assert world.told(Status.RELEASED) == dict.fromkeys(world.gone(), dead)
 
 
