@@ -26,7 +26,7 @@ KNOWS = {
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
     "pydantic": ("settings", "table/records", "retention_rules"),
-    "json": ("table/records", "jobs/engine/intents", "checksums", "pricing"),
+    "json": ("table/records", "checksums", "pricing"),
     "bagit": ("handover/bag",),
     "av": ("conversion",),
     "pydub": ("conversion/pcm",),
@@ -117,12 +117,11 @@ def test_each_place_that_may_know_a_library_does() -> None:
 
 
 @pytest.mark.parametrize("path", named([path for each in ("recordings", "tasks", "flows") for path in files_of(each)]))
-def test_only_records_and_intents_name_the_files_of_runs(path: Path) -> None:
+def test_only_records_names_the_files_of_runs(path: Path) -> None:
     """All others are handed values: whoever cannot name a record's file, or parse JSON, looks into no record."""
     texts = [node.value for node in nodes_of(path) if isinstance(node, ast.Constant)]
     records = {text for text in texts if isinstance(text, str) and re.fullmatch(r"_runs/?|.*\.\w+\.json", text)}
-    owners = {"recordings/table/records.py", "recordings/jobs/engine/intents.py"}
-    assert not records or path.relative_to(ROOT).as_posix() in owners
+    assert not records or path == ROOT / "recordings" / "table" / "records.py"
 
 
 @pytest.mark.parametrize("path", named(files_of("recordings")))

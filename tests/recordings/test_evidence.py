@@ -17,7 +17,7 @@ from recordings.backfill.finished import finished
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.intents import Intent, is_over, open_intents
+from recordings.jobs.engine.intents import is_over, open_intents
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.erase import requested_by
 from recordings.run import Run
@@ -28,6 +28,7 @@ from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.records import (
+    IntentRecord,
     Kind,
     end_records,
     open_records,
@@ -316,7 +317,7 @@ def test_no_value_of_a_record_stops_a_flow(
         path.unlink(missing_ok=True)
     record_start(files, run, backfill={"max_parallel": 1})
     record_end(files, run, totals={"counts": {"archived": 1}, "unrecorded": 0, "cost": {}}, manifest=[])
-    intent = Intent(
+    intent = IntentRecord(
         run_id=STRANGER,
         kind=Kind.RESTORE,
         bucket=run.bucket,

@@ -13,12 +13,12 @@ import pandas as pd
 from recordings.errors import InvalidRequest
 from recordings.formatting import plural
 from recordings.holds import case_of, cases_by_key, held_before, held_for, in_order, last_held
-from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
+from recordings.jobs.engine.intents import is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days
-from recordings.table.records import END, RUNS, Kind, run_ids
+from recordings.table.records import END, RUNS, IntentRecord, Kind, run_ids
 from recordings.table.rows import AuditRow, Status
 
 _MAX_NAMED = 5  # cases in a message
@@ -143,7 +143,7 @@ def _is_held_since(row: AuditRow, held: Mapping[tuple[str, str | None], tuple[da
     return last is not None and last > (row.state_at or row.started_at, row.started_at)
 
 
-def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
+def _cases(rows: Iterable[tuple[IntentRecord, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for intent, row in rows:
         if intent.kind is kind and (case := case_of(row.reason)):
