@@ -63,6 +63,11 @@ class Body:
             data: bytes = self._stream.read(size_bytes)
             return data
 
+    def blocks(self) -> Iterator[bytes]:
+        """All bytes that are left, in blocks."""
+        while block := self.read(_BLOCK_BYTES):
+            yield block
+
 
 class Store:
     """A bucket. One client serves all threads."""
@@ -159,7 +164,7 @@ class Store:
             return stored.sha256
         digest = hashlib.sha256()
         with self.read(stored.key, version_id=stored.version_id) as (_, body):
-            while block := body.read(_BLOCK_BYTES):
+            for block in body.blocks():
                 digest.update(block)
         return digest.hexdigest()
 
