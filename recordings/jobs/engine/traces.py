@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from recordings.errors import Changed, Skipped, Unproven
 from recordings.glossary import code_of
 from recordings.holds import case_of, cases_in
-from recordings.observed import confirmed_row
+from recordings.observed import as_stored, confirmed_row
 from recordings.provenance import provenance_of
 from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
@@ -159,13 +159,10 @@ def swapped(row: AuditRow, replacement: Side) -> AuditRow:
 
 def brought_back(row: AuditRow, restored: StoredObject) -> AuditRow:
     """The row with the current original as its ``after`` side."""
-    return replace(
-        row,
+    return row.between(
+        row.before,
+        as_stored(row.after, restored),
         status=Status.RESTORED,
-        bytes_after=restored.size_bytes,
-        etag_after=restored.etag,
-        version_after=restored.version_id,
-        storage_class_after=restored.storage_class,
         verified=True,
         tagged=False,
         state_at=state_after(row, restored.last_modified),
