@@ -87,10 +87,18 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
         store.head(row.key, row.version_before)
     except Changed:
         if row.status is Status.ERASED:
-            row = confirmed_row(store, row, store.head(row.key, row.version_after))
+            row = _row_of_replacement(store, row)
         reason = f"{PARTLY}: run {row.run_id} deleted the original, and did not come to the replacement"
         return replace(row, status=Status.RELEASED, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
     raise Skipped("not-deleted", "it is still there")
+
+
+def _row_of_replacement(store: Store, row: AuditRow) -> AuditRow:
+    replacement = store.head(row.key, row.version_after)
+    provenance = provenance_of(replacement.metadata)
+    if provenance is None:
+        raise Unproven("provenance-differs", "what lies there now is not the replacement that the run was to delete")
+    return confirmed_row(store, row, replacement, provenance)
 
 
 def trace_of_hold(store: Store, row: AuditRow) -> AuditRow:
