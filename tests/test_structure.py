@@ -17,14 +17,21 @@ import recordings
 ROOT = Path(__file__).parents[1]
 OURS = ("flows", "tasks", "recordings", "demo", "benchmarks", "deployments")
 
-# In recordings, one folder knows each outside library, or one file of it, or of those beside the folders: only what
-# parses text that others may have written, settings and the runs' records, is in two or three.
+# In recordings, one folder knows each outside library, or one file of it, or of those beside the folders. Two kinds are
+# in more: what parses text that others may have written, settings and the runs' records; and pandas, since the readers
+# of the table return its frames.
 KNOWS = {
     "boto3": ("s3/session",),
     "botocore": ("s3",),
     "urllib3": ("s3",),
     "pyarrow": ("table",),
     "pydantic_settings": ("settings",),
+    "pandas": (
+        *("table/parquet", "table/reading", "holds", "checksums", "backfill/standing", "savings"),
+        *("handover/beside", "handover/choose", "jobs/drifts", "jobs/expiring_day", "jobs/reconcile"),
+        *("jobs/engine/by_provenance", "jobs/engine/cases", "jobs/engine/due", "jobs/engine/selection"),
+    ),
+    "pydantic_core": ("settings",),
     "pydantic": ("settings", "table/records", "retention_rules"),
     "json": ("table/records", "checksums", "pricing"),
     "bagit": ("handover/bag",),
