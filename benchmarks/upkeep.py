@@ -53,7 +53,7 @@ from recordings.savings.sums import savings
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import file_of
-from recordings.table.records import Kind, open_records, record_end, record_start
+from recordings.table.records import Kind, open_records, record_end, record_start, run_id_of
 
 GRACE_MONTH_LEFT, GRACE_NOTHING_LEFT = 30, 40
 CONTACTS, MAX_CONTACTS = "_benchmark/contacts.json", 5000
@@ -110,7 +110,7 @@ def fill(root: Path, days: int, recordings: int, distinct: int, processes: int =
     for age_h, grace_days, again in ((2, GRACE_MONTH_LEFT, left), (1, GRACE_NOTHING_LEFT, {})):
         at = now - timedelta(hours=age_h)
         released = _operation(root, Kind.RELEASE, everything=True, grace_days=grace_days)
-        released = replace(released, run_id=f"{at:%Y%m%dT%H%M%SZ}-00000000")
+        released = replace(released, run_id=run_id_of(at, "00000000"))
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
     (root / CONTACTS).write_text(json.dumps(_contacts([_folder(root, each) for each in own if each != 1])))
@@ -120,12 +120,12 @@ def _backfill(root: Path, days: int) -> None:
     """Write the records of a backfill that died before it began, and of the runs of a similar one that ended."""
     files, last = Counted(root), FIRST_DAY + timedelta(days=days - 1)
     at = datetime.combine(last + timedelta(days=60), datetime.min.time(), UTC)
-    dead = replace(_planned(root, FIRST_DAY, last), run_id=f"{at:%Y%m%dT%H%M%SZ}-deadbeef")
+    dead = replace(_planned(root, FIRST_DAY, last), run_id=run_id_of(at, "deadbeef"))
     record_start(files, dead, backfill={"max_parallel": 4})
     for number in range(days * len(SHARDS)):
         day, shard = FIRST_DAY + timedelta(days=number // len(SHARDS)), SHARDS[number % len(SHARDS)]
         began = at + timedelta(seconds=10 * number)
-        run = replace(_planned(root, day, day), run_id=f"{began:%Y%m%dT%H%M%SZ}-{number:08x}", shard=shard)
+        run = replace(_planned(root, day, day), run_id=run_id_of(began, f"{number:08x}"), shard=shard)
         record_start(files, run)
         record_end(files, run, totals=_TOTALS, manifest=[])
 

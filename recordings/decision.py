@@ -1,17 +1,19 @@
 """Decide in one place what becomes of a recording: a run carries the decision out, a forecast counts it."""
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from recordings.errors import Changed, Rejected, Skipped
 from recordings.gate import Kept, Terms, archiving_usd, cheapest_unconverted_usd, pays
 from recordings.holds import check_no_case_holds, held_for
 from recordings.lifecycle_rules import Stored
-from recordings.marks import CONVERTED_TAG, check_not_exempt
+from recordings.marks import CONVERTED_TAG, check_not_exempt, without_converted
 from recordings.pricing import MONTH_DAYS, costs_more, prices
-from recordings.provenance import check_room_for_provenance, provenance_of
+from recordings.provenance import Provenance, check_room_for_provenance, provenance_of
 from recordings.recording import Recording
 from recordings.retention import Retention
 from recordings.run import Run
@@ -25,6 +27,30 @@ NOT_SMALLER = ("not-smaller", "the conversion would take as many bytes or more")
 _MAX_TAGGING_BYTES = 4096  # as a header: S3 allows 8 KB of headers in all, and metadata needs its share
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A recording that may be replaced, with the version to convert: never a conversion, always its original."""
+
+    recording: Recording
+    current: StoredObject
+    original: StoredObject  # the version to convert
+    body: Body  # of the original
+    tags: Mapping[str, str]  # with which a replacement must be written
+
+    @property
+    def again(self) -> bool:
+        """Whether the recording was converted before, and the operator wants a new conversion."""
+        return self.original is not self.current
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A recording that an earlier run of ours has converted, and that stays as it is."""
+
+    current: StoredObject
+    provenance: Provenance
+
+
 def check_is_due(recording: Recording, run: Run) -> None:
     """Raise Skipped for a recording that the listing and the audit table already show not to be due."""
     if recording.destroyed_by:
@@ -35,12 +61,37 @@ def check_is_due(recording: Recording, run: Run) -> None:
         raise Skipped("too-young", f"less than {run.min_age_days} days old at {run.scheduled_at:%Y-%m-%d}")
 
 
-def is_done(current: StoredObject, run: Run) -> bool:
+def is_done(provenance: Provenance | None, run: Run) -> TypeGuard[Provenance]:
     """Whether an earlier run of ours has converted this recording, and the operator wants no new conversion."""
-    return provenance_of(current.metadata) is not None and not run.overwrite_converted
+    return provenance is not None and not run.overwrite_converted
 
 
-def check_may_be_replaced(store: Store, recording: Recording, current: StoredObject, run: Run) -> dict[str, str]:
+@contextmanager
+def open_source(store: Store, recording: Recording, run: Run) -> Iterator[Source | Done]:
+    """Read the headers of the recording, and open the version to convert.
+
+    Raises Skipped where the recording must stay, or would lose something; Rejected where its original is gone.
+    """
+    with store.read(recording.key, if_match=recording.etag) as (current, body):
+        provenance = provenance_of(current.metadata)
+        if is_done(provenance, run):
+            yield Done(current=current, provenance=provenance)
+            return
+        tags = without_converted(_check_may_be_replaced(store, recording, current, run))
+        if provenance is None:
+            yield Source(recording=recording, current=current, original=current, body=body, tags=tags)
+            return
+        version_id = provenance.original.version
+        try:
+            store.head(current.key, str(version_id))
+        except Changed as error:
+            sentence = "its original was released: a conversion is never converted again"
+            raise Rejected("original-gone", sentence) from error
+        with store.read(current.key, version_id=version_id) as (original, original_body):
+            yield Source(recording=recording, current=current, original=original, body=original_body, tags=tags)
+
+
+def _check_may_be_replaced(store: Store, recording: Recording, current: StoredObject, run: Run) -> dict[str, str]:
     """The tags that a replacement must have. Raises Skipped where the recording must stay, or would lose something."""
     tags = _tags(store, current)
     check_not_exempt(tags, current.metadata)
@@ -76,51 +127,20 @@ def _check_ownership(store: Store, current: StoredObject) -> None:
         raise Skipped("other-owner", f"{acl.owner} owns it, but {ours} would own a replacement; disable ACLs")
 
 
-def source_of(store: Store, current: StoredObject, body: Body) -> AbstractContextManager[tuple[StoredObject, Body]]:
-    """The version to convert: never a conversion, always its original. Raises Rejected where the original is gone."""
-    provenance = provenance_of(current.metadata)
-    if provenance is None:
-        return nullcontext((current, body))
-    try:
-        store.head(current.key, str(provenance.original.version))
-    except Changed as error:
-        raise Rejected("original-gone", "its original was released: a conversion is never converted again") from error
-    return store.read(current.key, version_id=provenance.original.version)
-
-
 def weigh(
-    recording: Recording,
-    source: StoredObject,
-    *,
-    already: bool,
-    again: bool,
-    duration_s: float,
-    bytes_after: int,
-    tags: Mapping[str, str],
-    run: Run,
-    retention: Retention,
+    source: Source, run: Run, retention: Retention, *, already: bool, duration_s: float, bytes_after: int
 ) -> tuple[Kept, Skipped | None]:
     """The recording as it is kept now, and why its bytes stay as they are; None if they are to be replaced.
 
-    ``already`` and ``again`` mean the same as in ``left_as_it_is``; ``source`` is the version to convert.
+    ``already`` means the same as in ``left_as_it_is``.
     """
-    kept = _kept_of(
-        recording, source, duration_s=duration_s, bytes_after=bytes_after, tags=tags, run=run, retention=retention
-    )
-    return kept, left_as_it_is(kept, already=already, again=again, bytes_after=bytes_after, run=run)
+    kept = _kept_of(source, run, retention, duration_s=duration_s, bytes_after=bytes_after)
+    return kept, left_as_it_is(kept, already=already, again=source.again, bytes_after=bytes_after, run=run)
 
 
-def _kept_of(
-    recording: Recording,
-    source: StoredObject,
-    *,
-    duration_s: float,
-    bytes_after: int,
-    tags: Mapping[str, str],
-    run: Run,
-    retention: Retention,
-) -> Kept:
+def _kept_of(source: Source, run: Run, retention: Retention, *, duration_s: float, bytes_after: int) -> Kept:
     """The recording, and for how many months ``retention`` keeps it and its replacement from the scheduled time on."""
+    recording, original, tags = source.recording, source.original, source.tags
 
     def months_left(size_bytes: int, tags: Mapping[str, str], written_at: datetime) -> float:
         stored = Stored(key=recording.key, size_bytes=size_bytes, tags=tags, written_at=written_at)
@@ -130,13 +150,13 @@ def _kept_of(
     marked = {**tags, CONVERTED_TAG[0]: CONVERTED_TAG[1]}
     return Kept(
         storage_class=recording.storage_class,
-        size_bytes=source.size_bytes,
+        size_bytes=original.size_bytes,
         minutes=duration_s / 60,
         tags=len(tags),
         age_days=(run.scheduled_at - recording.recorded_at) / timedelta(days=1),
-        months_left=months_left(source.size_bytes, tags, source.last_modified),
+        months_left=months_left(original.size_bytes, tags, original.last_modified),
         months_left_archived=months_left(bytes_after, marked, run.scheduled_at),
-        by_kms=source.encryption.asks_kms,
+        by_kms=original.encryption.asks_kms,
     )
 
 

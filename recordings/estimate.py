@@ -18,17 +18,15 @@ from recordings.conversion.wav import ByteStream
 from recordings.decision import (
     NOT_WORTH_IT,
     WAS_DESTROYED,
+    Done,
     check_is_due,
-    check_may_be_replaced,
-    is_done,
-    source_of,
+    open_source,
     weigh,
 )
 from recordings.errors import RecordingError, Rejected, StoreRefused, StoreUnavailable
 from recordings.formatting import plural
 from recordings.gate import CPU_S_PER_RECORDING, Kept, Terms, afterwards_usd, pays, work_usd
 from recordings.keeping import Convertible, KeepingCost, ways_of_keeping
-from recordings.marks import without_converted
 from recordings.pool import Pool
 from recordings.pricing import CHARGED_FOR_READING, PriceList
 from recordings.profiles import PROFILES, Profile
@@ -115,30 +113,26 @@ def look_at(store: Store, recordings: Sequence[Recording], run: Run, pool: Pool)
 def _look(store: Store, recording: Recording, run: Run) -> Look:
     try:
         check_is_due(recording, run)
-        with store.read(recording.key, if_match=recording.etag) as (current, body):
-            if is_done(current, run):
+        with open_source(store, recording, run) as source:
+            if isinstance(source, Done):
                 return Look(recording=recording, reason="found-archived")
-            tags = without_converted(check_may_be_replaced(store, recording, current, run))
-            with source_of(store, current, body) as (source, source_body):
-                again = _Again(source_body)
-                foreseen = foresee(again, source.size_bytes, run.profile)
-                sizes = dict(_sizes(again, source.size_bytes))
-                kept, stays = weigh(
-                    recording,
-                    source,
-                    already=foreseen.already,
-                    again=source is not current,
-                    duration_s=foreseen.duration_s,
-                    bytes_after=foreseen.bytes_after,
-                    tags=tags,
-                    run=run,
-                    retention=retention_of(store),
-                )
-                reason = stays.code if stays else None
-                convertible = Convertible(kept=kept, bytes_by_profile=sizes)
-                return Look(
-                    recording=recording, reason=reason, bytes_after=foreseen.bytes_after, convertible=convertible
-                )
+            again = _Again(source.body)
+            foreseen = foresee(again, source.original.size_bytes, run.profile)
+            sizes = dict(_sizes(again, source.original.size_bytes))
+        kept, stays = weigh(
+            source,
+            run,
+            retention_of(store),
+            already=foreseen.already,
+            duration_s=foreseen.duration_s,
+            bytes_after=foreseen.bytes_after,
+        )
+        return Look(
+            recording=recording,
+            reason=stays.code if stays else None,
+            bytes_after=foreseen.bytes_after,
+            convertible=Convertible(kept=kept, bytes_by_profile=sizes),
+        )
     except (RecordingError, StoreRefused, StoreUnavailable) as error:
         return Look(recording=recording, reason=error.code)
     except Exception as error:

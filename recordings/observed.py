@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from recordings.build import SOFTWARE_VERSION
 from recordings.errors import Rejected
 from recordings.keys import contact_of, date_of
-from recordings.provenance import provenance_of
+from recordings.provenance import Provenance, provenance_of
 from recordings.recording import Recording
 from recordings.run import Run
 from recordings.s3.objects import StoredObject
@@ -66,16 +66,14 @@ def found_row(store: Store, key: str) -> AuditRow | None:
     if provenance is None or day is None:
         return None
     row = bare_row(key, day, bucket=store.bucket, run_id=provenance.run_id, profile=provenance.profile)
-    return confirmed_row(store, row, current)
+    return confirmed_row(store, row, current, provenance)
 
 
-def confirmed_row(store: Store, row: AuditRow, current: StoredObject) -> AuditRow:
-    """The row of an earlier replacement, filled in from the replacement's own provenance, which it must have.
+def confirmed_row(store: Store, row: AuditRow, current: StoredObject, provenance: Provenance) -> AuditRow:
+    """The row of an earlier replacement, filled in from the replacement's own provenance.
 
     Raises Rejected if the object's SHA-256 is not the one that its provenance names.
     """
-    provenance = provenance_of(current.metadata)
-    assert provenance is not None  # noqa: S101 (the callers have looked)
     if store.sha256_of(current) != provenance.result.sha256:
         raise Rejected("not-as-written", "its provenance is ours, but its SHA-256 is not of what we wrote")
     by_us = provenance.run_id == row.run_id

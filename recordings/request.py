@@ -13,6 +13,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 # "Referencing access points" in the S3 user guide. An Object Lambda access point (s3-object-lambda) is not accepted:
 # its answers differ from the objects in the bucket.
 _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]*:[0-9]{12}:accesspoint[/:][a-z0-9.-]{1,63}")
+S3 = "s3://"
 MAX_DAYS = 36500
 MIN_AGE_DAYS = 7  # until analytics are done, unless another number is asked for
 LOOKBACK_DAYS = 7  # so that the next runs pick up a day that was missed
@@ -42,17 +43,52 @@ class Selection:
         return ("contact_id", self.contact_ids) if self.contact_ids else None
 
 
+def bucket_and_prefix(uri: str) -> tuple[str, str]:
+    """What an ``s3://bucket/prefix`` names; either may be empty, and neither is checked."""
+    bucket, _, prefix = uri.removeprefix(S3).rstrip("/").partition("/")
+    return bucket, prefix
+
+
+def is_bucket_name(bucket: str) -> bool:
+    """Whether a bucket can have this name, or an access point this alias."""
+    return _BUCKET.fullmatch(bucket) is not None
+
+
 def check_bucket_name(bucket: str) -> None:
     """Raises InvalidRequest for an address, an ARN of a bucket, or any other text that cannot be a bucket's name."""
     if not bucket.strip():
         raise InvalidRequest("bucket is empty: name the bucket")
-    if not (_BUCKET.fullmatch(bucket) or _ACCESS_POINT.fullmatch(bucket)):
+    if not (is_bucket_name(bucket) or _ACCESS_POINT.fullmatch(bucket)):
         bare = _BEFORE_A_NAME.sub("", bucket.strip(), count=1).partition("/")[0].lower()
-        example = bare if _BUCKET.fullmatch(bare) and bare != bucket else "my-connect-bucket"
+        example = bare if is_bucket_name(bare) and bare != bucket else "my-connect-bucket"
         raise InvalidRequest(
             f"bucket is {bucket!r}: give the bare name, such as {example!r}, or the ARN of an access point. Names have "
             "3 to 63 lower-case letters, digits, dots and hyphens; what follows the name belongs in prefixes"
         )
+
+
+def checked_selection(
+    bucket: str,
+    *,
+    prefixes: Sequence[str] | None,
+    start_date: date | None,
+    end_date: date | None,
+    contact_ids: Sequence[str] | None,
+    keys: Sequence[str] | None,
+    of_run: str | None,
+) -> Selection:
+    """The recordings that are asked for, checked. Raises InvalidRequest naming the parameter and the way out."""
+    check_bucket_name(bucket)
+    check_dates(start_date, end_date)
+    return Selection(
+        bucket=bucket,
+        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
+        start_date=start_date,
+        end_date=end_date,
+        contact_ids=_contacts(contact_ids),
+        keys=check_entries("keys", keys),
+        of_run=(of_run or "").strip() or None,
+    )
 
 
 def normal_prefixes(prefixes: Sequence[str]) -> tuple[str, ...]:
@@ -96,7 +132,7 @@ def check_entries(parameter: str, entries: Sequence[str] | None) -> tuple[str, .
     return tuple(dict.fromkeys(entries))
 
 
-def check_contacts(contact_ids: Sequence[str] | None) -> tuple[str, ...]:
+def _contacts(contact_ids: Sequence[str] | None) -> tuple[str, ...]:
     """The same of contacts, without spaces around them; a key, in contrast, may end in a space."""
     return tuple(dict.fromkeys(each.strip() for each in check_entries("contact_ids", contact_ids)))
 

@@ -10,16 +10,16 @@ from recordings.carry import carry_late_changes
 from recordings.conversion.audio import Conversion, convert
 from recordings.decision import (
     NOT_WORTH_IT,
+    Done,
+    Source,
     check_is_due,
-    check_may_be_replaced,
     is_done,
     may_pay_later,
-    source_of,
+    open_source,
     weigh,
     weighed_by,
 )
 from recordings.errors import Changed, Skipped
-from recordings.marks import without_converted
 from recordings.observed import as_stored, confirmed_row, listed_row
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
@@ -63,44 +63,42 @@ def _resample(store: Store, recording: Recording, run: Run, row: AuditRow, sent:
     check_is_due(recording, run)
     if recording.storage_class in CHARGED_FOR_READING and sent.replaced is None:
         head = store.head(recording.key)
-        if is_done(head, run):
-            return confirmed_row(store, row, head)
+        provenance = provenance_of(head.metadata)
+        if is_done(provenance, run):
+            return confirmed_row(store, row, head, provenance)
     try:
         return _rewrite(store, recording, run, row, sent)
     except Changed:  # by somebody else or by us: a PUT is retried if its answer is lost, and then meets its own result
         head = store.head(recording.key)
-        if not _is_replacement_of(recording, head, run):
+        provenance = provenance_of(head.metadata)
+        if provenance is None or not _is_of(recording, provenance, run):
             raise
         if sent.replaced is not None:
             current = Written(version_id=head.version_id, etag=head.etag, attempts=head.attempts)
             carry_late_changes(store, sent.replaced, sent.tags, current)
-        return confirmed_row(store, row, head)
+        return confirmed_row(store, row, head, provenance)
 
 
 def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: _Sent) -> AuditRow:
-    with store.read(recording.key, if_match=recording.etag) as (current, body):
-        if is_done(current, run):
-            return confirmed_row(store, row, current)
-        tags = without_converted(check_may_be_replaced(store, recording, current, run))
-        with source_of(store, current, body) as (original, original_body):
-            conversion = convert(original_body, original.size_bytes, run.profile)
+    with open_source(store, recording, run) as source:
+        if isinstance(source, Done):
+            return confirmed_row(store, row, source.current, source.provenance)
+        conversion = convert(source.body, source.original.size_bytes, run.profile)
+    current, original, tags = source.current, source.original, source.tags
     retention = retention_of(store)
     kept, stays = weigh(
-        recording,
-        original,
+        source,
+        run,
+        retention,
         already=conversion.already,
-        again=original is not current,
         duration_s=conversion.duration_s,
         bytes_after=len(conversion.body),
-        tags=tags,
-        run=run,
-        retention=retention,
     )
     if stays and stays.code == NOT_WORTH_IT:
         weighed = None if may_pay_later(kept) else weighed_by(run, retention)
         return replace(ended(row, Status.SKIPPED, str(stays)), weighed_by=weighed)
     if stays:
-        return _left_as_it_is(row, current, original, conversion, stays)
+        return _left_as_it_is(row, source, conversion, stays)
     sent.replaced, sent.tags = current, tags
     written = store.replace(
         current,
@@ -115,9 +113,9 @@ def _rewrite(store: Store, recording: Recording, run: Run, row: AuditRow, sent: 
     return _archived(row, original, conversion, written, run)
 
 
-def _is_replacement_of(recording: Recording, current: StoredObject, run: Run) -> bool:
-    provenance = provenance_of(current.metadata)
-    return provenance is not None and (provenance.run_id == run.run_id or provenance.original.etag == recording.etag)
+def _is_of(recording: Recording, provenance: Provenance, run: Run) -> bool:
+    """Whether a replacement with this provenance is the recording's, or one that this run wrote."""
+    return provenance.run_id == run.run_id or provenance.original.etag == recording.etag
 
 
 def _content_type(original: StoredObject, run: Run) -> str:
@@ -158,18 +156,16 @@ def _archived(row: AuditRow, original: StoredObject, conversion: Conversion, wri
     )
 
 
-def _left_as_it_is(
-    row: AuditRow, current: StoredObject, original: StoredObject, conversion: Conversion, stays: Skipped
-) -> AuditRow:
+def _left_as_it_is(row: AuditRow, source: Source, conversion: Conversion, stays: Skipped) -> AuditRow:
     """The row of a recording that another tool made small: its original is not known."""
-    if original is not current:
+    if source.again:
         raise stays  # the object is an earlier conversion, about which this conversion says nothing
-    found = as_stored(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), current)
+    found = as_stored(_audio(conversion.source, conversion.source_sha256, conversion.duration_s), source.current)
     return row.between(
         replace(found, version=None),
         found,
         status=Status.ALREADY_ARCHIVED,
         reason=str(stays),
         note=conversion.note,
-        attempts=current.attempts,
+        attempts=source.current.attempts,
     )

@@ -84,7 +84,6 @@ class RunSummary:
     counts: Mapping[str, int]  # by status; "planned" in a dry run
     final: int  # recordings in the window that earlier runs had dealt with, so that this run did not look at them
     unprofitable: int = 0  # of the final ones, those not worth archiving
-    minutes_before: float
     minutes_after: float
     bytes_before: int
     bytes_after: int
@@ -184,7 +183,6 @@ def summarize(
         counts=counts,
         final=plan.final_count,
         unprofitable=plan.unprofitable_count,
-        minutes_before=sums.minutes,
         minutes_after=sums.minutes,
         bytes_before=sums.bytes_before,
         bytes_after=sums.bytes_after,

@@ -39,7 +39,6 @@ class Conversion:
 
     body: bytes | bytearray
     already: bool
-    source_bytes: int
     source: AudioFormat
     result: AudioFormat
     duration_s: float
@@ -215,7 +214,6 @@ def _converted(
     return Conversion(
         body=body,
         already=False,
-        source_bytes=source.size_bytes,
         source=_format_of(head),
         result=result,
         duration_s=head.frames / head.sample_rate_hz,
@@ -230,7 +228,6 @@ def _already(source: ObjectStream, found: Inspection) -> Conversion:
     return Conversion(
         body=source.kept,
         already=True,
-        source_bytes=source.size_bytes,
         source=found.format,
         result=found.format,
         duration_s=found.duration_s,

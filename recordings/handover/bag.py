@@ -26,7 +26,6 @@ from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store
 from recordings.table.rows import MEASURED
 
-_BLOCK_BYTES = 256 * 1024
 _LONGEST_NAME = 200  # of a file or folder; most file systems take 255 bytes
 _UNSAFE = re.compile(r"[^A-Za-z0-9/._-]")  # some file system refuses these, as Windows does a colon
 _FIDELITY = (*MEASURED, "duration_before_s", "duration_after_s")
@@ -156,7 +155,7 @@ def _fetch(path: Path, name: str, store: Store, export: Export, item: Item) -> H
 
 def _copy(body: Body, out: Any) -> str:
     digest = hashlib.sha256()
-    while block := body.read(_BLOCK_BYTES):
+    for block in body.blocks():
         digest.update(block)
         out.write(block)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """What is to be handed over, checked before anything is read, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,14 +12,7 @@ from recordings.errors import InvalidRequest
 from recordings.formatting import human_bytes, plural, usd
 from recordings.holds import check_case
 from recordings.keys import date_of
-from recordings.request import (
-    Selection,
-    check_bucket_name,
-    check_contacts,
-    check_dates,
-    check_entries,
-    normal_prefixes,
-)
+from recordings.request import S3, Selection, bucket_and_prefix, check_bucket_name, checked_selection
 from recordings.table.files import audit_location
 from recordings.table.records import Kind, run_id_of
 
@@ -41,7 +34,7 @@ class Destination:
     path: str
 
     def __str__(self) -> str:
-        return self.path if self.bucket is None else f"s3://{self.bucket}/{self.path}"
+        return self.path if self.bucket is None else f"{S3}{self.bucket}/{self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,21 +137,22 @@ def plan_export(
     dry_run: bool = True,
 ) -> Export:
     """The export's parameters, checked. Raises InvalidRequest naming the parameter and the way out."""
-    check_bucket_name(bucket)
-    check_dates(start_date, end_date)
+    selection = checked_selection(
+        bucket,
+        prefixes=prefixes,
+        start_date=start_date,
+        end_date=end_date,
+        contact_ids=contact_ids,
+        keys=keys,
+        of_run=of_run,
+    )
     if version not in list(AudioVersion):
         raise InvalidRequest(f"version is {version!r}: choose one of {', '.join(AudioVersion)}")
     started_at = datetime.now(UTC)
     export = Export(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
-        bucket=bucket,
+        **asdict(selection),
         audit_uri=str(audit_location(audit_uri)),
-        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
-        start_date=start_date,
-        end_date=end_date,
-        contact_ids=check_contacts(contact_ids),
-        keys=check_entries("keys", keys),
-        of_run=(of_run or "").strip() or None,
         case=check_case(case) if case.strip() else "",
         destination=_destination(destination_uri),
         version=AudioVersion(version),
@@ -198,13 +192,13 @@ def _destination(uri: str) -> Destination:
         raise InvalidRequest(
             "destination_uri is empty: give s3://bucket/prefix or a local folder that does not exist yet"
         )
-    if not uri.startswith("s3://"):
+    if not uri.startswith(S3):
         if "://" in uri:
             raise InvalidRequest(
                 f"destination_uri {uri!r} is neither s3://bucket/prefix nor a local folder: give one of these"
             )
         return Destination(bucket=None, path=str(Path(uri).expanduser().absolute()))
-    bucket, _, prefix = uri.removeprefix("s3://").strip("/").partition("/")
+    bucket, prefix = bucket_and_prefix(uri)
     check_bucket_name(bucket)
     if not prefix:
         raise InvalidRequest(f"destination_uri {uri!r} names no folder: give one, such as {uri.rstrip('/')}/case-1")

@@ -27,7 +27,6 @@ from recordings.table.reading import Only, read_days
 from recordings.table.rows import AuditRow, BatchRows, Status
 
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")  # storage classes that must be thawed before anybody can read
-_BLOCK_BYTES = 256 * 1024
 _READINGS = 3  # a body that was garbled on the way is right the next time
 _ROUNDING = 0.05  # 8.33 percent mean a twelfth
 
@@ -119,7 +118,7 @@ def _read(store: Store, current: StoredObject) -> _Found:
         digest = hashlib.sha256()
         try:
             with store.read(current.key, version_id=current.version_id) as (_, body):
-                while block := body.read(_BLOCK_BYTES):
+                for block in body.blocks():
                     digest.update(block)
             break
         except BodyDiffers:

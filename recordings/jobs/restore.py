@@ -15,6 +15,7 @@ from recordings.jobs.engine.job import Job, begun
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.traces import brought_back, found_there, swapped
 from recordings.marks import CONVERTED_TAG, EXEMPT_TAG, HOLD_TAG, MAX_TAGS
+from recordings.observed import as_stored
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.provenance import Provenance, exempted, provenance_of
@@ -116,11 +117,4 @@ def _marked(tags: dict[str, str], original: StoredObject) -> tuple[dict[str, str
 
 def _shown(row: AuditRow, replacement: StoredObject) -> Side:
     """The replacement as S3 shows it now."""
-    return replace(
-        row.after,
-        size_bytes=replacement.size_bytes,
-        sha256=replacement.sha256 or row.sha256_after,
-        etag=replacement.etag,
-        version=replacement.version_id,
-        storage_class=replacement.storage_class,
-    )
+    return replace(as_stored(row.after, replacement), sha256=replacement.sha256 or row.sha256_after)

@@ -8,8 +8,6 @@ from recordings.reports.markdown import as_code, plain
 from recordings.table.records import Kind
 from recordings.table.rows import DESTROYED, EVENTS
 
-_MAX_LISTED = 100  # objects in the report; the audit table has all
-
 
 def destroyed_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
     """What the deletion frees, by rule, and where its proof lies; empty if nothing was deleted."""
@@ -48,7 +46,7 @@ def held_report(job: Job, sums: JobSums) -> str:
     """Each object that the case holds now, or no longer holds."""
     if job.traits.done not in EVENTS or not sums.done or job.case is None:
         return ""
-    count, listed = sums.counts[str(job.traits.done)], sums.done[:_MAX_LISTED]
+    count, listed = sums.counts[str(job.traits.done)], sums.done
     would = "would be " if job.dry_run else ""
     more = count - len(listed)
     return "\n".join(

@@ -8,8 +8,6 @@ from recordings.jobs.engine.result import JobSums
 from recordings.jobs.engine.summary import JobSummary
 from recordings.table.rows import AuditRow
 
-_MAX_LISTED = 100  # recordings in the report; the audit table has all
-
 
 def restored_report(job: Job, sums: JobSums) -> str:
     """Each restored recording, with the version to listen to and how to open it."""
@@ -23,8 +21,8 @@ def restored_report(job: Job, sums: JobSums) -> str:
             f"## {'To be restored' if job.dry_run else 'Restored'}",
             f"{what} is named beside each recording. To listen to it, fetch it and open the file in any player:",
             f"```\n{_fetch(job.bucket, first)}\n```",
-            "\n".join(["| recording | version | size |", "|---|---|--:|", *map(_line, rows[:_MAX_LISTED])]),
-            _more(count - len(rows[:_MAX_LISTED]), job),
+            "\n".join(["| recording | version | size |", "|---|---|--:|", *map(_line, rows)]),
+            _more(count - len(rows), job),
         ]
     ).rstrip()
 

@@ -4,7 +4,8 @@ Each becomes an exception of ``recordings.errors``, whose message contains S3's 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,8 +14,10 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -22,10 +25,12 @@ from botocore.exceptions import ConnectionError as NotConnectedError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError as TransportError
 
-from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.errors import BodyDiffers, Changed, Skipped, StoreRefused, StoreUnavailable
 
-# Exceptions that a request may raise, apart from bugs.
-RAISED = (ClientError, BotoCoreError, ResponseParserError, TransportError)  # botocore lets some of urllib3's through
+# Exceptions that a request may raise, apart from bugs. botocore lets some of urllib3's through.
+_RAISED = (ClientError, BotoCoreError, ResponseParserError, TransportError)
+# botocore's RuntimeError for renewed credentials that have expired already; the next renewal may bring valid ones.
+_STALE = "refreshed credentials are still expired"
 # S3's error codes ("Error Responses" in the S3 API reference; a HEAD has no body and shows the bare HTTP status).
 _CHANGED = {
     "PreconditionFailed": "replaced since it was listed",
@@ -70,7 +75,9 @@ _MAY_PASS = (
     CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
+    MetadataRetrievalError,
     NotConnectedError,
+    OSError,
     ResponseParserError,
     TransportError,
 )
@@ -97,19 +104,45 @@ def asked(bucket: str, parameters: Mapping[str, Any]) -> Asked:
     return Asked(bucket=bucket, key=parameters.get("Key"), version_id=parameters.get("VersionId"))
 
 
+@contextmanager
+def translating(operation: str, about: Asked, *more: type[Exception]) -> Iterator[None]:
+    """Replace an exception of botocore's, or one of ``more``, by the exception of ``recordings.errors`` that it means.
+
+    A bug passes through as it is.
+    """
+    raised: tuple[type[Exception], ...] = (*_RAISED, *more)
+    try:
+        yield
+    except raised as error:
+        raise translated(error, operation, about) from error
+    except RuntimeError as error:
+        if _STALE not in str(error):
+            raise
+        raise StoreUnavailable(f"{operation} on {about}: {error}") from error
+
+
+@contextmanager
+def translating_for_client() -> Iterator[None]:
+    """The same where a client is made: a profile may be missing, an endpoint invalid, credentials out of reach."""
+    try:
+        yield
+    except (BotoCoreError, ValueError) as error:  # ValueError for an invalid endpoint
+        raise _kind_of(error)(f"no client for S3: {error}") from error
+
+
 def translated(error: Exception, operation: str, about: Asked) -> Exception:
-    """The exception of ``recordings.errors`` that this exception, one of ``RAISED``, means."""
+    """The exception of ``recordings.errors`` that this exception, raised by a request, means."""
     if isinstance(error, ClientError):
         return _answered(error, about)
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
         return StoreRefused(f"{error}: set AWS credentials in the environment or give the task a role")
-    kind = StoreUnavailable if isinstance(error, _MAY_PASS) else StoreRefused
-    return kind(f"{operation} on {about}: {error}")
+    return _kind_of(error)(f"{operation} on {about}: {error}")
 
 
-def is_stale(error: RuntimeError) -> bool:
-    """Whether botocore says that renewed credentials have expired already; the next renewal may bring valid ones."""
-    return "refreshed credentials are still expired" in str(error)
+def _kind_of(error: Exception) -> type[StoreRefused | StoreUnavailable]:
+    if isinstance(error, FlexibleChecksumError):
+        return BodyDiffers
+    return StoreUnavailable if isinstance(error, _MAY_PASS) else StoreRefused
 
 
 def _answered(error: ClientError, about: Asked) -> Exception:

@@ -11,16 +11,12 @@ import botocore.session
 from botocore.auth import AUTH_TYPE_MAPS, S3SigV4Auth
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import (
-    BotoCoreError,
-    CredentialRetrievalError,
-    IncompleteReadError,
-    MetadataRetrievalError,
-)
+from botocore.exceptions import IncompleteReadError
 from botocore.utils import parse_timestamp
 
 from recordings.build import SOFTWARE_VERSION
-from recordings.errors import StoreRefused, StoreUnavailable
+from recordings.errors import StoreRefused
+from recordings.s3.errors import translating_for_client
 
 Session = boto3.Session
 _one_at_a_time = threading.Lock()  # a session must not be used by several threads; its clients may
@@ -71,13 +67,8 @@ def s3_client(session: Session, config: Config) -> Any:
 
     Raises StoreUnavailable where the credentials could not be fetched, which may pass.
     """
-    try:
-        with _one_at_a_time:
-            client = session.client("s3", config=config)
-    except (CredentialRetrievalError, MetadataRetrievalError) as error:
-        raise StoreUnavailable(f"no client for S3: {error}") from error
-    except (BotoCoreError, ValueError) as error:  # ValueError for an invalid endpoint
-        raise StoreRefused(f"no client for S3: {error}") from error
+    with translating_for_client(), _one_at_a_time:
+        client = session.client("s3", config=config)
     client.meta.events.register("before-parse.s3", _check_is_whole)
     return client
 

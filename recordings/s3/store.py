@@ -17,18 +17,15 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, FlexibleChecksumError, HTTPClientError
-from urllib3.exceptions import HTTPError as TransportError
 
-from recordings.errors import BodyDiffers, Changed, StoreRefused, StoreUnavailable
+from recordings.errors import Changed, StoreRefused
 from recordings.s3.errors import (
-    RAISED,
+    Asked,
     asked,
     is_not_configured,
     is_not_implemented,
     is_not_locked,
-    is_stale,
-    translated,
+    translating,
 )
 from recordings.s3.objects import (
     KMS,
@@ -55,20 +52,21 @@ _BLOCK_BYTES = 256 * 1024
 
 
 class Body:
-    """An object's bytes as they arrive; failures while reading are raised as StoreUnavailable."""
+    """An object's bytes as they arrive. A body that breaks off raises StoreUnavailable, a garbled one BodyDiffers."""
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, about: Asked) -> None:
+        self._stream, self._about = stream, about
 
     def read(self, size_bytes: int) -> bytes:
         """At most ``size_bytes``; empty at the end, when S3's checksum has been confirmed."""
-        try:
+        with translating("GetObject", self._about, OSError):
             data: bytes = self._stream.read(size_bytes)
             return data
-        except FlexibleChecksumError as error:
-            raise BodyDiffers(f"reading the body failed: {error}") from error
-        except (BotoCoreError, HTTPClientError, TransportError, OSError) as error:
-            raise StoreUnavailable(f"reading the body failed: {error}") from error
+
+    def blocks(self) -> Iterator[bytes]:
+        """All bytes that are left, in blocks."""
+        while block := self.read(_BLOCK_BYTES):
+            yield block
 
 
 class Store:
@@ -152,10 +150,11 @@ class Store:
         self, key: str, *, if_match: str | None = None, version_id: str | None = None
     ) -> Iterator[tuple[StoredObject, Body]]:
         """Headers first, then the body as a stream; the connection is closed if the body is not read to its end."""
+        what = {"Key": key, **of_version(version_id)}
         condition = {"IfMatch": if_match} if if_match else {}
-        answer = self._request("get_object", Key=key, ChecksumMode="ENABLED", **condition, **of_version(version_id))
+        answer = self._request("get_object", ChecksumMode="ENABLED", **condition, **what)
         try:
-            yield stored_object(key, answer, self._carriable), Body(answer["Body"])
+            yield stored_object(key, answer, self._carriable), Body(answer["Body"], asked(self.bucket, what))
         finally:
             answer["Body"].close()
 
@@ -165,7 +164,7 @@ class Store:
             return stored.sha256
         digest = hashlib.sha256()
         with self.read(stored.key, version_id=stored.version_id) as (_, body):
-            while block := body.read(_BLOCK_BYTES):
+            for block in body.blocks():
                 digest.update(block)
         return digest.hexdigest()
 
@@ -412,17 +411,11 @@ class Store:
             raise
 
     def _request(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
-        try:
+        with translating(operation.title().replace("_", ""), asked(self.bucket, parameters)):
             method: Callable[..., Mapping[str, Any]] = getattr(self._client, operation)
             answer = method(Bucket=self.bucket, **parameters)
-            self._count_kms(operation, answer)
-            return answer
-        except RuntimeError as error:
-            if not is_stale(error):
-                raise
-            raise StoreUnavailable(f"{operation} on {self.bucket}: {error}") from error
-        except RAISED as error:
-            raise translated(error, operation.title().replace("_", ""), asked(self.bucket, parameters)) from error
+        self._count_kms(operation, answer)
+        return answer
 
 
 def tagging(tags: Mapping[str, str]) -> str:

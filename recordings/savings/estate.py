@@ -9,6 +9,7 @@ from recordings.formatting import human_bytes, percent_saved, plural, usd
 from recordings.savings.figures import Figures
 from recordings.savings.files import FOLDER, ReportFile
 from recordings.savings.page import document, table
+from recordings.table.records import run_id_of
 
 Row = tuple[str, ...]
 
@@ -65,7 +66,7 @@ def estate_file(instances: Sequence[InstanceFigures], as_of: date, run: str) -> 
     title = estate_heading(instances)
     lines = "".join(f"<p>{escape(line)}</p>" for line in (*_method(instances, as_of), *problems(instances)))
     body = f"<h1>{escape(title)}</h1>{table(_HEADINGS, estate_rows(instances))}{lines}"
-    name = f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run[-8:]}-estate.html"
+    name = f"{FOLDER}/{run_id_of(datetime.now(UTC), run)}-estate.html"
     return ReportFile(title="page", name=name, content=document(title, body).encode())
 
 

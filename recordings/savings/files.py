@@ -10,6 +10,7 @@ from recordings.savings.excel import workbook
 from recordings.savings.figures import Figures, by_day
 from recordings.savings.page import page
 from recordings.savings.sums import Savings
+from recordings.table.records import run_id_of
 
 FOLDER = "_reports"
 
@@ -27,7 +28,7 @@ def report_files(
     result: Savings, figures: Figures, price_list: PriceList, *, audit_uri: str, as_of: date, years: float, run: str
 ) -> list[ReportFile]:
     """The files of a report, the page first. ``run`` distinguishes reports of the same second."""
-    stem = f"{FOLDER}/{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{run[-8:]}"
+    stem = f"{FOLDER}/{run_id_of(datetime.now(UTC), run)}"
     sheets = {"days": by_day(result), "runs": result.runs, "not small": result.not_small}
     files = [
         ReportFile(

@@ -204,11 +204,11 @@ def archiving_cost(
     )
 
 
-def published_total(price_list: PriceList, workload: Workload = PUBLISHED) -> float:
+def published_total(price_list: PriceList) -> float:
     """The published figure for A-law mono in GLACIER_IR, from its ingredients."""
-    kept = _stored(workload.gb_month / 4, "GLACIER_IR", workload, price_list)
-    waiting = _in_standard(workload, workload.days_before, price_list)
-    processing = PUBLISHED_PROCESSING_PER_1000_MINUTES * workload.minutes_month / 1000 * workload.months
+    kept = _stored(PUBLISHED.gb_month / 4, "GLACIER_IR", PUBLISHED, price_list)
+    waiting = _in_standard(PUBLISHED, PUBLISHED.days_before, price_list)
+    processing = PUBLISHED_PROCESSING_PER_1000_MINUTES * PUBLISHED.minutes_month / 1000 * PUBLISHED.months
     return kept + waiting + processing
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Protocol
 
 from recordings.errors import InvalidRequest
+from recordings.request import S3, bucket_and_prefix, is_bucket_name
 from recordings.retrying import patience
 from recordings.s3.session import Session
 from recordings.s3.store import Store
 from recordings.settings import settings
 
 PARTITION = "recording_date"
-_S3 = "s3://"
-_BUCKET = re.compile(r"(?!\d+(\.\d+){3}$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_UNREAD_BUCKET = re.compile(r"_|\.\.|^\d+(\.\d+){3}$")  # some reader does not find a bucket of such a name
 _UNREAD = re.compile(r"[^A-Za-z0-9!()+,./=@_~-]")  # some reader of Parquet fails on these in an s3:// address
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*://")
 _READ_AT_ONCE, _HELD_AT_ONCE = 16, 64
@@ -33,7 +33,7 @@ class AuditLocation:
     path: str
 
     def __str__(self) -> str:
-        return self.path if self.bucket is None else f"{_S3}{self.bucket}/{self.path}".rstrip("/")
+        return self.path if self.bucket is None else f"{S3}{self.bucket}/{self.path}".rstrip("/")
 
 
 def audit_location(audit_uri: str) -> AuditLocation:
@@ -43,8 +43,8 @@ def audit_location(audit_uri: str) -> AuditLocation:
     """
     if not isinstance(audit_uri, str):
         raise InvalidRequest(f"audit_uri is {audit_uri!r}: give s3://bucket/prefix or a local folder")
-    if audit_uri.startswith(_S3):
-        bucket, _, prefix = audit_uri.removeprefix(_S3).rstrip("/").partition("/")
+    if audit_uri.startswith(S3):
+        bucket, prefix = bucket_and_prefix(audit_uri)
         found, flaw = AuditLocation(bucket=bucket, path=prefix), _flaw_of_s3(bucket, prefix)
     else:
         found, flaw = AuditLocation(bucket=None, path=str(Path(audit_uri))), _flaw_of_folder(audit_uri)
@@ -55,7 +55,7 @@ def audit_location(audit_uri: str) -> AuditLocation:
 
 
 def _flaw_of_s3(bucket: str, prefix: str) -> str | None:
-    if not _BUCKET.fullmatch(bucket):
+    if not is_bucket_name(bucket) or _UNREAD_BUCKET.search(bucket):
         return "names no bucket: a name has 3 to 63 lower-case letters, digits, dots and hyphens, as s3://my-bucket"
     folders = prefix.split("/")
     if prefix and not set(folders).isdisjoint(("", ".", "..")):

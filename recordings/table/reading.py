@@ -24,7 +24,7 @@ from recordings.recording import Day
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, LocalFiles, open_table
 from recordings.table.parquet import PANDAS_TYPES, arrow_schema
-from recordings.table.records import Intended, intended
+from recordings.table.records import intended
 from recordings.table.rows import DESTROYED, STATES, TAG_LIMIT, AuditRow, Status
 
 STATE_COLUMNS = ("bucket", "key", "status", "state_at", "started_at")  # the columns that ``current`` needs
@@ -252,7 +252,7 @@ def destroyed_recordings(files: AuditFiles, days: Iterable[date], only: Only) ->
     return set_out | ({} if rows.empty else _destroyed(rows))
 
 
-def _set_out(files: AuditFiles, name: str, day: date, only: Only, statuses: Sequence[Status]) -> Iterator[Intended]:
+def _set_out(files: AuditFiles, name: str, day: date, only: Only, statuses: Sequence[Status]) -> Iterator[AuditRow]:
     """What the batch of a file set out to do, where it leads to one of these statuses."""
     for each in intended(files, name):
         if (

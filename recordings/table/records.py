@@ -1,4 +1,4 @@
-"""What runs say of themselves under ``_runs/``. Only this module writes and reads it, but for what ``intents`` does.
+"""What runs say of themselves under ``_runs/``. Only this module writes and reads it.
 
 A record is a value as soon as it is read. What no version of this software has written is read as None: flows pass it
 over, and ``verify_audit`` names it. What an earlier version did not write yet has a default.
@@ -19,7 +19,7 @@ from recordings.errors import AuditDamaged, Changed
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.table.files import AuditFiles, digest_of, read_each
-from recordings.table.rows import ManifestFile, Status
+from recordings.table.rows import AuditRow, ManifestFile
 
 RUNS = "_runs"
 START, END, COVERED, LEFT = ".start.json", ".end.json", ".covered.json", ".left.json"
@@ -136,6 +136,32 @@ class EndRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRecord:
+    """What one batch of one run set out to do: its rows, except for what only the deed itself tells."""
+
+    run_id: str
+    kind: Kind
+    bucket: str
+    batch: int
+    written_at: AwareDatetime
+    days: tuple[date, ...]  # of all recordings of the batch: there its files lie
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the intent, and of the batch's files in the table."""
+        return f"{self.run_id}-{self.batch:04d}"
+
+
+def _in_time(intent: IntentRecord) -> IntentRecord:
+    """Raises ValueError for a row with a time without a zone, which cannot be compared with others."""
+    times = (at for row in intent.rows for at in (row.state_at, row.started_at, row.finished_at) if at)
+    if any(at.tzinfo is None for at in times):
+        raise ValueError("it has a time without a zone")
+    return intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoneRecord:
     """What a batch has written, of a job that restores, deletes, holds or lifts."""
 
@@ -172,28 +198,10 @@ class ErasureRecord:
         return f"{self.start_date} to {self.end_date}" if self.start_date and self.end_date else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intended:
-    """What a batch of a job set out to make of one recording: of its intent, what stands in for a damaged row."""
-
-    run_id: str
-    recording_date: date
-    bucket: str
-    key: str
-    status: Status
-    reason: str | None
-    state_at: AwareDatetime | None
-    started_at: AwareDatetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Intent:
-    rows: tuple[Intended, ...]
-
-
 _START_JSON = TypeAdapter[StartRecord](Annotated[StartRecord, AfterValidator(_checked)])
 _END_JSON, _DONE_JSON, _LEFT_JSON = TypeAdapter(EndRecord), TypeAdapter(DoneRecord), TypeAdapter(LeftRecord)
-_ERASURE_JSON, _INTENT_JSON = TypeAdapter(ErasureRecord), TypeAdapter(_Intent)
+_ERASURE_JSON = TypeAdapter(ErasureRecord)
+_INTENT_JSON = TypeAdapter[IntentRecord](Annotated[IntentRecord, AfterValidator(_in_time)])
 _NAMING_JSON = TypeAdapter(  # which run has finished the request, and of which days; or has done what another left
     Annotated[dict[Literal["finished_by", "only_days", "covered_by"], str], Field(min_length=1)]
 )
@@ -261,6 +269,11 @@ def writer_of(name: str) -> str:
     return "-".join(PurePosixPath(name).stem.split("-")[:2])
 
 
+def _batch_of(name: str) -> str:
+    """The batch that wrote such a file: ``<run_id>-<number>``."""
+    return "-".join(PurePosixPath(name).stem.split("-")[:3])
+
+
 def run_ids(names: Iterable[str], ending: str) -> set[str]:
     """Of files of ``_runs/``, the ids of the runs that have a record with this ending."""
     return {_id_in(name, ending) for name in names if name.endswith(ending)}
@@ -317,9 +330,16 @@ def record_covered(files: AuditFiles, dead_run_ids: Iterable[str], run: Recorded
             _create(files, dead + COVERED, {"covered_by": run.run_id})
 
 
-def record_done(files: AuditFiles, name: str, *, run_id: str, batch: int, manifest: Iterable[ManifestFile]) -> None:
-    """Say what this batch of a run has written; ``name`` is that of its intent."""
-    _create(files, name + CLOSED, {"run_id": run_id, "batch": batch, "files": [asdict(file) for file in manifest]})
+def record_intent(files: AuditFiles, intent: IntentRecord) -> None:
+    """Say what the batch is about to do, before it does anything."""
+    _create(files, intent.name + INTENT, asdict(intent))
+
+
+def record_done(files: AuditFiles, intent: IntentRecord, manifest: Iterable[ManifestFile]) -> None:
+    """Say what the batch has written. Another run may have closed the intent before, and listed what it wrote."""
+    listed = [asdict(file) for file in manifest]
+    with suppress(FileExistsError, Changed):  # locally, and in S3
+        _create(files, intent.name + CLOSED, {"run_id": intent.run_id, "batch": intent.batch, "files": listed})
 
 
 def record_look_again(files: AuditFiles, run_id: str, left: LeftRecord) -> None:
@@ -340,19 +360,33 @@ def record_erased(files: AuditFiles, request: ErasureRecord, run: Recorded) -> N
         _create(files, request.run_id + ERASED, {"finished_by": run.run_id, **days})
 
 
-def intended(files: AuditFiles, name: str) -> tuple[Intended, ...]:
+def unclosed_intents(files: AuditFiles) -> Iterator[tuple[str, IntentRecord | None]]:
+    """By name, the intents that nobody has closed; None for what is no sound one."""
+    names = set(files.names(RUNS))
+    for name in sorted(name for name in names if name.endswith(INTENT)):
+        if name.removesuffix(INTENT) + CLOSED not in names:
+            yield name, _intent(name, files.read(name))
+
+
+def intended(files: AuditFiles, name: str) -> tuple[AuditRow, ...]:
     """What the batch that wrote this file of the table set out to do; nothing if the file is of no job's batch.
 
     Raises AuditDamaged where the intent cannot be read.
     """
-    intent = f"{RUNS}/{'-'.join(PurePosixPath(name).stem.split('-')[:3])}{INTENT}"
+    of_intent = f"{RUNS}/{_batch_of(name)}{INTENT}"
     try:
-        found = _parsed(_INTENT_JSON, files.read(intent))
+        found = _intent(of_intent, files.read(of_intent))
     except (FileNotFoundError, Changed):
         return ()
     if found is None:
-        raise AuditDamaged(intent, "it is not as some version of this software writes it")
+        raise AuditDamaged(of_intent, "it is not as some version of this software writes it")
     return found.rows
+
+
+def _intent(name: str, data: bytes) -> IntentRecord | None:
+    """The intent of the batch that the name tells; None for what is no sound record of it."""
+    intent = _parsed(_INTENT_JSON, data)
+    return intent if intent and intent.name == _id_in(name, INTENT) else None
 
 
 def erasures(files: AuditFiles, bucket: str) -> list[ErasureRecord]:

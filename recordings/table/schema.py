@@ -20,6 +20,7 @@ _SQL_TYPES = {
     "timestamp[us, tz=UTC]": ("timestamp", "TIMESTAMPTZ"),
     "date32[day]": ("date", "DATE"),
 }
+_FIRST_DATE = "2017-03-28"  # the day Amazon Connect was launched: no recording is older
 _STATES = ", ".join(f"'{state}'" for state in STATES)
 _DESTROYED = ", ".join(f"'{state}'" for state in DESTROYED)
 # Newest first; within a second of S3's clock a destruction, and of two rows about one version that of its writer.
@@ -34,11 +35,8 @@ def columns() -> Iterator[tuple[str, str, bool, str]]:
         yield field.name, str(field.type), field.nullable, field.metadata[b"description"].decode()
 
 
-def athena_table(location: str, *, name: str = "audit", first_date: str = "2017-03-28") -> str:
-    """DDL for Athena or Glue: partitions are projected, so that none has ever to be added.
-
-    ``first_date`` is by default the day Amazon Connect was launched: no recording is older.
-    """
+def athena_table(location: str) -> str:
+    """DDL for Athena or Glue: partitions are projected, so that none has ever to be added."""
     root = audit_location(location)
     types = {column: _SQL_TYPES[kind][0] for column, kind, _, _ in columns()}
     listed = ",\n".join(f"  `{column}` {kind}" for column, kind in types.items() if column != PARTITION)
@@ -46,39 +44,39 @@ def athena_table(location: str, *, name: str = "audit", first_date: str = "2017-
         "projection.enabled": "true",
         f"projection.{PARTITION}.type": "date",
         f"projection.{PARTITION}.format": "yyyy-MM-dd",
-        f"projection.{PARTITION}.range": f"{first_date},NOW",
+        f"projection.{PARTITION}.range": f"{_FIRST_DATE},NOW",
         f"projection.{PARTITION}.interval": "1",
         f"projection.{PARTITION}.interval.unit": "DAYS",
         "storage.location.template": f"{root}/{PARTITION}=${{{PARTITION}}}/",
     }
     rows = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
     return (
-        f"CREATE EXTERNAL TABLE {name} (\n{listed}\n)\n"
+        f"CREATE EXTERNAL TABLE audit (\n{listed}\n)\n"
         f"PARTITIONED BY (`{PARTITION}` {types[PARTITION]})\nSTORED AS PARQUET\n"
         f"LOCATION '{root}/'\nTBLPROPERTIES (\n{rows}\n);"
     )
 
 
-def duckdb_view(audit_uri: str, *, name: str = "audit") -> str:
+def duckdb_view(audit_uri: str) -> str:
     """A DuckDB view of a table in a local folder; files of every schema version are read, missing columns as null."""
     types = {column: _SQL_TYPES[kind][1] for column, kind, _, _ in columns()}
     listed = ",\n".join(f"  CAST({column} AS {kind}) AS {column}" for column, kind in types.items())
     root = escape(str(audit_location(audit_uri))).replace("'", "''")
     files = f"{root}/{PARTITION}=*/*.parquet"
     return (
-        f"CREATE OR REPLACE VIEW {name} AS\nSELECT\n{listed}\n"
+        f"CREATE OR REPLACE VIEW audit AS\nSELECT\n{listed}\n"
         f"FROM read_parquet('{files}', union_by_name = true, hive_types = {{'{PARTITION}': DATE}});"
     )
 
 
-def current_view(*, table: str = "audit") -> str:
+def current_view() -> str:
     """A view, in DuckDB and in Athena, of each recording's last state: what ``current`` gives of its rows."""
     listed = ", ".join(column for column, *_ in columns())
     return (
-        f"CREATE OR REPLACE VIEW {table}_current AS\nSELECT {listed}\nFROM (\n"  # noqa: S608 (names of ours)
+        f"CREATE OR REPLACE VIEW audit_current AS\nSELECT {listed}\nFROM (\n"  # noqa: S608 (names of ours)
         f"  SELECT *, row_number() OVER (PARTITION BY {PARTITION}, bucket, key\n"
         f"    ORDER BY {CURRENT_ORDER}) AS newest\n"
-        f"  FROM {table} WHERE status IN ({_STATES})\n)\nWHERE newest = 1;"
+        f"  FROM audit WHERE status IN ({_STATES})\n)\nWHERE newest = 1;"
     )  # names of ours, no user's input
 
 

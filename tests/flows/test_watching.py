@@ -186,7 +186,7 @@ def test_other_machines_write_nothing(
 
 
 def a_summary(**changes: Any) -> RunSummary:
-    sums = {"minutes_before": 1, "minutes_after": 1, "bytes_before": 4, "bytes_after": 1, "cpu_s": 1, "wall_s": 1}
+    sums = {"minutes_after": 1, "bytes_before": 4, "bytes_after": 1, "cpu_s": 1, "wall_s": 1}
     rest = {"manifest_files": (), "requests": {}, "cost_usd": 0.0, "unrecorded": 0}
     return RunSummary(**{"run_id": "1", "counts": {"archived": 1}, "final": 0, **sums, **rest, **changes})
 

@@ -17,7 +17,7 @@ from recordings.backfill.finished import finished
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.intents import Intent, close, is_over, open_intents, set_out
+from recordings.jobs.engine.intents import is_over, open_intents, set_out
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.erase import requested_by
 from recordings.recording import Batch
@@ -29,9 +29,11 @@ from recordings.table.evidence import Flaw, verify_audit
 from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.parquet import parquet_bytes, write_rows
 from recordings.table.records import (
+    IntentRecord,
     Kind,
     end_records,
     open_records,
+    record_done,
     record_end,
     record_erased,
     record_erasure,
@@ -186,7 +188,7 @@ def test_an_intent_that_is_damaged_or_gone_is_named(table: Path, files: AuditFil
     job = plan_job(Kind.HOLD, bucket="calls", audit_uri=str(table), keys=[ROW.key], case="A")
     row = replace(ROW, status=Status.HELD, reason="case: A")
     intents = [set_out(files, job, BatchRows(Batch(DAY, number, ()), [row]), [row]) for number in (1, 2)]
-    close(files, intents[0], [])
+    record_done(files, intents[0], [])
     assert _found(table) == []
     closed, still_open = (table / "_runs" / f"{each.name}.intent.json" for each in intents)
     for path in (closed, still_open):
@@ -338,7 +340,7 @@ def test_no_value_of_a_record_stops_a_flow(
         path.unlink(missing_ok=True)
     record_start(files, run, backfill={"max_parallel": 1})
     record_end(files, run, totals={"counts": {"archived": 1}, "unrecorded": 0, "cost": {}}, manifest=[])
-    intent = Intent(
+    intent = IntentRecord(
         run_id=STRANGER,
         kind=Kind.RESTORE,
         bucket=run.bucket,

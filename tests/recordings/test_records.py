@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from recordings.backfill.finished import finished
+from recordings.errors import AuditDamaged
 from recordings.pricing import Cost
 from recordings.recording import Window
 from recordings.run import Run
@@ -16,26 +17,32 @@ from recordings.table.files import LocalFiles, digest_of
 from recordings.table.records import (
     Circumstances,
     EndRecord,
+    IntentRecord,
     Kind,
     LeftRecord,
     StartRecord,
     began_at,
     end_record,
     end_records,
+    intended,
     left_records,
     listings,
     open_records,
     record_covered,
     record_done,
     record_end,
+    record_intent,
     record_look_again,
     record_start,
     run_id_of,
     start_record,
     start_records,
+    unclosed_intents,
     writer_of,
 )
 from recordings.table.rows import ManifestFile
+from tests.bucket import DAY
+from tests.recordings.tables import ROW
 
 AT = datetime(2026, 2, 1, 3, 4, 5, tzinfo=UTC)
 RUN_ID = "20260201T030405Z-0a1b2c3d"
@@ -71,6 +78,15 @@ CIRCUMSTANCES = Circumstances(
 )
 TOTALS = {"counts": {"archived": 2}, "unrecorded": 0, "unlisted": (), "cpu_s": 1.5, "wall_s": 2.5, "minutes": 4.0}
 FILE = ManifestFile(name=f"recording_date=2026-01-12/{RUN_ID}-0001.parquet", rows=2, sha256="ab")
+INTENT = IntentRecord(
+    run_id=RUN_ID,
+    kind=Kind.RELEASE,
+    bucket="calls",
+    batch=1,
+    written_at=AT,
+    days=(date(2026, 1, 12),),
+    rows=(),
+)
 LEFT = LeftRecord(
     bucket="calls",
     grace_days=30,
@@ -167,6 +183,18 @@ END_WRITTEN = """\
  ]
 }"""
 OTHERS_WRITTEN = {
+    f"{RUN_ID}-0001.intent.json": """\
+{
+ "run_id": "20260201T030405Z-0a1b2c3d",
+ "kind": "release",
+ "bucket": "calls",
+ "batch": 1,
+ "written_at": "2026-02-01 03:04:05+00:00",
+ "days": [
+  "2026-01-12"
+ ],
+ "rows": []
+}""",
     f"{RUN_ID}-0001.done.json": """\
 {
  "run_id": "20260201T030405Z-0a1b2c3d",
@@ -229,7 +257,8 @@ def end_of(data: bytes) -> EndRecord:
 def test_what_is_written_is_byte_for_byte_what_it_was(files: LocalFiles) -> None:
     record_start(files, RUN, circumstances=CIRCUMSTANCES, retention="kept for ever")
     record_end(files, RUN, totals=TOTALS, manifest=[FILE])
-    record_done(files, f"{RUN_ID}-0001", run_id=RUN_ID, batch=1, manifest=[FILE])
+    record_intent(files, INTENT)
+    record_done(files, INTENT, [FILE])
     record_look_again(files, RUN_ID, LEFT)
     record_covered(files, ["dead"], RUN)
     written = {name.removeprefix("_runs/"): files.read(name).decode() for name in files.names("_runs")}
@@ -260,7 +289,7 @@ def test_what_was_written_is_read_as_a_value(files: LocalFiles) -> None:
     assert (end.cost, end.minutes, end.cpu_s, end.wall_s) == (Cost(requests_usd=0.25), 4.0, 1.5, 2.5)
     record_look_again(files, RUN_ID, LEFT)
     assert list(left_records(files)) == [(AT, LEFT)]
-    record_done(files, f"{RUN_ID}-0001", run_id=RUN_ID, batch=1, manifest=[FILE])
+    record_done(files, INTENT, [FILE])
     assert [record.files for _, record in listings(files) if record] == [(FILE,), (FILE,)]
 
 
@@ -288,6 +317,55 @@ def test_a_job_of_an_earlier_version_is_read() -> None:
 def test_what_a_later_version_adds_is_passed_over() -> None:
     assert start_of(started(tomorrow=[1])) == start_of(started())
     assert end_of(ended({"tomorrow": 1}, tomorrow=1)) == end_of(ended())
+
+
+def intent_of(files: LocalFiles, row: Mapping[str, Any], **changes: Any) -> IntentRecord | None:
+    """The intent as it is read when its row, and the record itself, have been changed."""
+    name = f"_runs/{INTENT.name}.intent.json"
+    told = {**json.loads(OTHERS_WRITTEN[f"{INTENT.name}.intent.json"]), "rows": [row], **changes}
+    (files.root / "_runs").mkdir(exist_ok=True)
+    (files.root / name).write_text(json.dumps(told))
+    ((found, intent),) = unclosed_intents(files)
+    assert found == name
+    return intent
+
+
+TOLD: Mapping[str, Any] = json.loads(json.dumps(asdict(ROW), default=str))
+
+
+def test_the_intents_of_all_versions_are_read(files: LocalFiles) -> None:
+    """The first had fewer columns, and a later one has more."""
+    intent = replace(INTENT, rows=(ROW,))
+    assert intent_of(files, {**TOLD, "tomorrow": 1}, tomorrow=1) == intent
+    needed = ("run_id", "recording_date", "bucket", "key", "status", "profile", "started_at", "software_version")
+    first = intent_of(files, {name: TOLD[name] for name in needed})
+    assert first is not None
+    (row,) = first.rows
+    assert (row.status, row.recording_date, row.state_at, row.weighed_by) == (ROW.status, DAY, None, None)
+    assert intended(files, FILE.name) == (row,)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run_id": "20260201T030405Z-deadbeef"},
+        {"kind": "shred"},
+        {"batch": 2},
+        {"batch": True},
+        {"written_at": "2026-02-01 03:04:05"},
+        {"days": ["2026-01"]},
+        {"rows": None},
+        {"rows": [{**TOLD, "status": "shredded"}]},
+        {"rows": [{**TOLD, "bytes_before": "1"}]},
+        {"rows": [{**TOLD, "started_at": "2026-02-01 03:04:05"}]},
+        {"rows": [{**TOLD, "state_at": "2026-02-01 03:04:05"}]},
+    ],
+    ids=str,
+)
+def test_what_no_version_set_out_to_do_makes_no_intent(files: LocalFiles, changes: dict[str, Any]) -> None:
+    assert intent_of(files, TOLD, **changes) is None
+    with pytest.raises(AuditDamaged, match=f"{INTENT.name}.intent"):
+        intended(files, FILE.name)
 
 
 UNSOUND = [

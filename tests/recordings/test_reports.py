@@ -29,7 +29,6 @@ SUMMARY = RunSummary(
     run_id="r1",
     counts={"archived": 2, "failed": 1},
     final=5,
-    minutes_before=10,
     minutes_after=10,
     bytes_before=4_000_000,
     bytes_after=1_000_000,

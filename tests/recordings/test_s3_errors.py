@@ -9,8 +9,8 @@ from botocore import exceptions
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
-from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
-from recordings.s3.errors import Asked, action_of, translated
+from recordings.errors import BodyDiffers, Changed, Skipped, StoreRefused, StoreUnavailable
+from recordings.s3.errors import Asked, action_of, translated, translating
 
 OBJECT = Asked(bucket="b", key="k", version_id=None)
 VERSION = Asked(bucket="b", key="k", version_id="v1")
@@ -128,7 +128,12 @@ def test_what_granting_would_not_mend_is_not_called_a_missing_grant() -> None:
     [
         (exceptions.CredentialRetrievalError(provider="container-role", error_msg="429"), StoreUnavailable),
         (exceptions.EndpointConnectionError(endpoint_url="http://s3"), StoreUnavailable),
+        (exceptions.MetadataRetrievalError(error_msg="429"), StoreUnavailable),
         (ResponseParserError("no XML"), StoreUnavailable),
+        (exceptions.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailable),
+        (exceptions.ResponseStreamingError(error="the connection was reset"), StoreUnavailable),
+        (OSError("the connection was reset"), StoreUnavailable),
+        (exceptions.FlexibleChecksumError(error_msg="Expected checksum a"), BodyDiffers),
         (exceptions.NoCredentialsError(), StoreRefused),
         (exceptions.ParamValidationError(report="metadata is not ASCII"), StoreRefused),
         (exceptions.UnauthorizedSSOTokenError(), StoreRefused),
@@ -137,3 +142,11 @@ def test_what_granting_would_not_mend_is_not_called_a_missing_grant() -> None:
 )
 def test_botocores_own_errors_are_ours_too(error: Exception, kind: type) -> None:
     assert type(translated(error, "GetObject", OBJECT)) is kind
+
+
+def test_renewed_credentials_that_have_expired_may_be_renewed_again() -> None:
+    """botocore raises a RuntimeError for them; any other one is a bug."""
+    with pytest.raises(StoreUnavailable), translating("GetObject", OBJECT):
+        raise RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+    with pytest.raises(RuntimeError, match="a bug"), translating("GetObject", OBJECT):
+        raise RuntimeError("a bug")

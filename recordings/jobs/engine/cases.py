@@ -24,12 +24,12 @@ from recordings.holds import (
     named_by,
     place_of,
 )
-from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
+from recordings.jobs.engine.intents import is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days
-from recordings.table.records import END, RUNS, Kind, run_ids
+from recordings.table.records import END, RUNS, IntentRecord, Kind, run_ids
 from recordings.table.rows import AuditRow, Status
 
 _MAX_NAMED = 5  # cases in a message
@@ -195,7 +195,7 @@ def _later(places: Mapping[Named, Place], rows: Iterable[AuditRow]) -> dict[Name
     return found
 
 
-def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
+def _cases(rows: Iterable[tuple[IntentRecord, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for intent, row in rows:
         if intent.kind is kind and (case := case_of(row.reason)):

@@ -67,10 +67,8 @@ def due_on(archived: pd.DataFrame, graces: pd.Series) -> dict[date, Due]:
 
 def original_of(row: AuditRow) -> tuple[int, str]:
     """Size and storage class of the original; in a restored row, they are on the other side."""
-    is_after = original_is_after(row.status)
-    size_bytes = row.bytes_after if is_after else row.bytes_before
-    storage_class = row.storage_class_after if is_after else row.storage_class_before
-    return size_bytes or 0, storage_class or "STANDARD"
+    original = row.after if original_is_after(row.status) else row.before
+    return original.size_bytes or 0, original.storage_class or "STANDARD"
 
 
 def month_of(row: AuditRow) -> float:

@@ -1,17 +1,15 @@
 """What a batch sets out to do, written before it does anything: nothing that is done can be without a row.
 
-``_runs/<run_id>-<number>.intent.json`` has the rows as they will be, but for what only the deed itself tells;
-``.done.json``, written after the rows, lists the batch's files with their digests. An intent without it is open.
+An intent has the rows as they will be, except for what only the deed itself tells. A second record, written after the
+rows, lists the batch's files with their digests. An intent without this record is open.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import TypeGuard
 
 from recordings.errors import AuditDamaged, Changed, StoreRefused
 from recordings.glossary import code_of
@@ -25,7 +23,16 @@ from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import PARTITION, AuditFiles
 from recordings.table.parquet import file_of, parquet_bytes, rows_in
-from recordings.table.records import CLOSED, END, INTENT, RUNS, Kind, record_done, run_ids
+from recordings.table.records import (
+    END,
+    RUNS,
+    IntentRecord,
+    Kind,
+    record_done,
+    record_intent,
+    run_ids,
+    unclosed_intents,
+)
 from recordings.table.rows import DESTROYED, EVENTS, STATES, AuditRow, BatchRows, ManifestFile, Status
 
 _TELLING = ("bucket", "run_id", "status", "reason", "key", "version_before", "version_after", "started_at")
@@ -36,27 +43,9 @@ _SAY_WHY = (*DESTROYED, *EVENTS)  # their rows name the rule or the case by whic
 Deed = tuple[str, str, str | None]  # status, key, and the version deleted or brought back, or the run that did it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
-    """What one batch of one run set out to do."""
-
-    run_id: str
-    kind: Kind
-    bucket: str
-    batch: int
-    written_at: datetime
-    days: tuple[date, ...]  # of all recordings of the batch: there its files lie
-    rows: tuple[AuditRow, ...]
-
-    @property
-    def name(self) -> str:
-        """Of the intent, and of the batch's files in the table."""
-        return f"{self.run_id}-{self.batch:04d}"
-
-
-def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditRow]) -> Intent:
+def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditRow]) -> IntentRecord:
     """Say what the batch is about to do to these recordings. Nothing may be done to them before this has returned."""
-    intent = Intent(
+    intent = IntentRecord(
         run_id=job.run_id,
         kind=job.kind,
         bucket=job.bucket,
@@ -65,13 +54,13 @@ def set_out(files: AuditFiles, job: Job, batch: BatchRows, rows: Sequence[AuditR
         days=tuple(sorted({row.recording_date for row in batch.rows})),
         rows=tuple(rows),
     )
-    files.create(f"{RUNS}/{intent.name}{INTENT}", json.dumps(asdict(intent), indent=1, default=str).encode())
+    record_intent(files, intent)
     return intent
 
 
 def confirmed(
     store: Store,
-    intent: Intent,
+    intent: IntentRecord,
     rows: Sequence[AuditRow],
     pool: Pool,
     *,
@@ -113,28 +102,22 @@ def is_definite(status: str, reason: str | None) -> bool:
     return status != Status.FAILED or str(reason).startswith(f"{StoreRefused.code}:")
 
 
-def write_and_close(files: AuditFiles, intent: Intent, rows: Sequence[AuditRow]) -> list[ManifestFile]:
+def write_and_close(files: AuditFiles, intent: IntentRecord, rows: Sequence[AuditRow]) -> list[ManifestFile]:
     """Write the batch's rows; close the intent if each recording in it has a known end; else a later run looks."""
     written = write_untold(files, intent, rows)
     known = {row.key for row in rows if is_definite(row.status, row.reason)}
     if all(row.key in known for row in intent.rows):
-        close(files, intent, written)
+        record_done(files, intent, written)
     return written
 
 
-def close(files: AuditFiles, intent: Intent, manifest: Iterable[ManifestFile]) -> None:
-    """Say that nothing more will be done, and list what was written."""
-    with suppress(*_TAKEN):  # closed by another run meanwhile, whose own record lists what it wrote
-        record_done(files, intent.name, run_id=intent.run_id, batch=intent.batch, manifest=manifest)
-
-
-def write_untold(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow]) -> list[ManifestFile]:
+def write_untold(files: AuditFiles, intent: IntentRecord, rows: Iterable[AuditRow]) -> list[ManifestFile]:
     """Write these rows, a file per date; where another run has told of some meanwhile, the others in a further file."""
     days = (_write_day(files, intent, day, of_day) for day, of_day in _by_day(rows))
     return [file for of_day in days for file in of_day]
 
 
-def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[AuditRow]) -> list[ManifestFile]:
+def _write_day(files: AuditFiles, intent: IntentRecord, day: date, rows: Sequence[AuditRow]) -> list[ManifestFile]:
     """The day's files of this batch: the one written, after those of other runs that no record lists yet.
 
     What a record lists is not listed anew: its bytes may have been changed since.
@@ -154,12 +137,12 @@ def _write_day(files: AuditFiles, intent: Intent, day: date, rows: Sequence[Audi
     return found
 
 
-def began_before(intent: Intent) -> datetime:
+def began_before(intent: IntentRecord) -> datetime:
     """Before any run began whose record may list the batch's files: its own, and those that settle it."""
     return intent.written_at - LONGEST_RUN
 
 
-def _names(intent: Intent, day: date) -> Iterator[str]:
+def _names(intent: IntentRecord, day: date) -> Iterator[str]:
     """Where the batch's rows of a day may lie: the batch's own file, and those of runs that had to add to it."""
     stem = f"{PARTITION}={day}/{intent.name}"
     return (f"{stem}.parquet" if number == 1 else f"{stem}-{number}.parquet" for number in count(1))
@@ -195,7 +178,7 @@ def _ends(name: str, parquet: bytes, destroyed_since: datetime | None) -> Iterat
             yield bucket, key
 
 
-def owed(files: AuditFiles, intent: Intent, rows: Iterable[AuditRow] | None = None) -> list[AuditRow]:
+def owed(files: AuditFiles, intent: IntentRecord, rows: Iterable[AuditRow] | None = None) -> list[AuditRow]:
     """What the intent names and no row tells the end of; or which of these rows of it are untold.
 
     What a later run has destroyed, that run has told of: before it began, it had settled what this one had done.
@@ -228,30 +211,29 @@ def _deed(run_id: str, status: str, key: str, before: str | None, after: str | N
     return str(status), key, after if original_is_after(status) else before
 
 
-def open_intents(files: AuditFiles, bucket: str) -> list[Intent]:
+def open_intents(files: AuditFiles, bucket: str) -> list[IntentRecord]:
     """The intents over this bucket that nobody has closed, oldest first; ``damaged_intents`` names the others."""
-    intents = (intent for intent in _open(files).values() if intent and intent.bucket == bucket)
+    intents = (intent for _, intent in unclosed_intents(files) if _is_ours(intent) and intent.bucket == bucket)
     return sorted(intents, key=lambda intent: intent.written_at)
 
 
 def damaged_intents(files: AuditFiles) -> list[str]:
     """The names of open intents that nobody can read: of which bucket, and of what they are, is not known."""
-    return [name for name, intent in _open(files).items() if intent is None]
+    return [name for name, intent in unclosed_intents(files) if not _is_ours(intent)]
 
 
-def _open(files: AuditFiles) -> Mapping[str, Intent | None]:
-    names = set(files.names(RUNS))
-    stems = (name.removesuffix(INTENT) for name in sorted(names) if name.endswith(INTENT))
-    return {stem + INTENT: _read(files.read(stem + INTENT)) for stem in stems if stem + CLOSED not in names}
+def _is_ours(intent: IntentRecord | None) -> TypeGuard[IntentRecord]:
+    """Whether the intent can be read, and is of a kind of job that writes intents."""
+    return intent is not None and intent.kind in TRACES
 
 
-def is_over(files: AuditFiles, intent: Intent, *, abandoned_after: timedelta) -> bool:
+def is_over(files: AuditFiles, intent: IntentRecord, *, abandoned_after: timedelta) -> bool:
     """Whether the run that set out can do nothing more: it has ended, or began the batch very long ago."""
     is_old = datetime.now(UTC) - intent.written_at > abandoned_after
     return is_old or intent.run_id in run_ids(files.names(RUNS), END)
 
 
-def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
+def files_of(files: AuditFiles, intent: IntentRecord) -> list[ManifestFile]:
     """The batch's files as they lie in the table, whichever run wrote them."""
     found: list[ManifestFile] = []
     for day in intent.days:
@@ -263,7 +245,7 @@ def files_of(files: AuditFiles, intent: Intent) -> list[ManifestFile]:
     return found
 
 
-def runs_by_deed(files: AuditFiles, intents: Iterable[Intent]) -> Mapping[tuple[Kind, str], str]:
+def runs_by_deed(files: AuditFiles, intents: Iterable[IntentRecord]) -> Mapping[tuple[Kind, str], str]:
     """By kind and key, the run that last set out to do it and did not say how it ended, as far as that can be read."""
     return {(intent.kind, row.key): intent.run_id for intent in intents for row in _perhaps_owed(files, intent)}
 
@@ -276,40 +258,8 @@ def underway(files: AuditFiles, bucket: str) -> Mapping[str, str]:
     }
 
 
-def _perhaps_owed(files: AuditFiles, intent: Intent) -> Sequence[AuditRow]:
+def _perhaps_owed(files: AuditFiles, intent: IntentRecord) -> Sequence[AuditRow]:
     try:
         return owed(files, intent)
     except AuditDamaged:
         return intent.rows
-
-
-def _read(data: bytes) -> Intent | None:
-    try:
-        record = json.loads(data)
-        parsed = {
-            "kind": Kind(record["kind"]),
-            "written_at": datetime.fromisoformat(record["written_at"]),
-            "days": tuple(map(date.fromisoformat, record["days"])),
-            "rows": tuple(map(_row, record["rows"])),
-        }
-        intent = Intent(**{**record, **parsed})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # cut off, or not written by us
-        return None
-    is_ours = isinstance(intent.run_id, str) and isinstance(intent.bucket, str) and type(intent.batch) is int
-    return intent if is_ours and intent.kind in TRACES and intent.written_at.tzinfo else None
-
-
-_PARSE = {
-    "status": Status,
-    "recording_date": date.fromisoformat,
-    "state_at": datetime.fromisoformat,
-    "started_at": datetime.fromisoformat,
-    "finished_at": datetime.fromisoformat,
-}
-
-
-def _row(record: Mapping[str, Any]) -> AuditRow:
-    """A row as JSON has it; columns that a newer version of this software added are passed over."""
-    known = {field.name: record[field.name] for field in fields(AuditRow) if field.name in record}
-    parsed = {name: parse(known[name]) for name, parse in _PARSE.items() if known.get(name) is not None}
-    return AuditRow(**{**known, **parsed})

@@ -1,7 +1,7 @@
 """The parameters of a job that follows archiving, checked before anything is touched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -16,12 +16,9 @@ from recordings.request import (
     MAX_DAYS,
     MIN_AGE_DAYS,
     Selection,
-    check_bucket_name,
-    check_contacts,
-    check_dates,
     check_entries,
     check_range,
-    normal_prefixes,
+    checked_selection,
 )
 from recordings.retention_rules import RetentionRule, checked_rules
 from recordings.run import window
@@ -125,10 +122,17 @@ def plan_job(
 
     A blank text is what forms send for a field that was left out, and means the same here.
     """
-    check_bucket_name(bucket)
-    check_dates(start_date, end_date)
     if TRAITS[kind].ways_to_select:
         check_entries("prefixes", prefixes)
+    selection = checked_selection(
+        bucket,
+        prefixes=prefixes,
+        start_date=start_date,
+        end_date=end_date,
+        contact_ids=contact_ids,
+        keys=keys,
+        of_run=of_run,
+    )
     grace = settings().grace_days if grace_days is None else grace_days
     grace_read_back = grace if grace_days_read_back is None else grace_days_read_back
     check_range("grace_days", grace, 0, MAX_DAYS)
@@ -139,14 +143,8 @@ def plan_job(
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),
         kind=kind,
-        bucket=bucket,
+        **asdict(selection),
         audit_uri=str(audit_location(audit_uri)),
-        prefixes=normal_prefixes([""] if prefixes is None else prefixes),
-        start_date=start_date,
-        end_date=end_date,
-        contact_ids=check_contacts(contact_ids),
-        keys=check_entries("keys", keys),
-        of_run=(of_run or "").strip() or None,
         everything=everything,
         missing_ok=missing_ok,
         grace_days=grace,

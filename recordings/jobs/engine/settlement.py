@@ -9,9 +9,7 @@ from datetime import date, timedelta
 
 from recordings.errors import AuditDamaged
 from recordings.jobs.engine.intents import (
-    Intent,
     began_before,
-    close,
     damaged_intents,
     files_of,
     is_over,
@@ -26,6 +24,7 @@ from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import AuditFiles
+from recordings.table.records import IntentRecord, record_done
 from recordings.table.rows import AuditRow, ManifestFile, Status
 
 _NO_KEY = "_no-such-folder/"  # for a listing that is as short as possible
@@ -38,7 +37,7 @@ class Settlement:
 
     def __init__(self) -> None:
         self.files: list[ManifestFile] = []
-        self.over: list[tuple[Intent, list[ManifestFile]]] = []  # to be closed once the record lists the files
+        self.over: list[tuple[IntentRecord, list[ManifestFile]]] = []  # to be closed once the record lists the files
         self.problems: list[str] = []
         self.rows = 0
         # Keys that could not be looked at, to see whether a dead run had changed them, each with the day of its call.
@@ -91,16 +90,16 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
 def close_settled(files: AuditFiles, settlement: Settlement) -> None:
     """Close the intents of dead runs. To be called only after the end record that lists their files."""
     for intent, manifest in settlement.over:
-        close(files, intent, manifest)
+        record_done(files, intent, manifest)
 
 
-def _by_day(intent: Intent) -> Iterator[tuple[date, Intent]]:
+def _by_day(intent: IntentRecord) -> Iterator[tuple[date, IntentRecord]]:
     """What the intent says of each day: if a file of one day is damaged, the others can be settled."""
     for day in intent.days:
         yield day, replace(intent, days=(day,), rows=tuple(row for row in intent.rows if row.recording_date == day))
 
 
-def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[AuditRow]:
+def _looked_at(store: Store, files: AuditFiles, intent: IntentRecord, pool: Pool) -> list[AuditRow]:
     """The rows, from what the bucket shows, of the intent's recordings that have none yet."""
 
     def looked(row: AuditRow) -> AuditRow:
@@ -109,7 +108,7 @@ def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> l
     return pool.map(looked, owed(files, intent))
 
 
-def _write(files: AuditFiles, intent: Intent, looked: Sequence[AuditRow]) -> int:
+def _write(files: AuditFiles, intent: IntentRecord, looked: Sequence[AuditRow]) -> int:
     rows = owed(files, intent, [row for row in looked if row.status in DONE])
     write_untold(files, intent, rows)
     return len(rows)

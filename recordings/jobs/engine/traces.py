@@ -98,7 +98,10 @@ def _shown(store: Store, row: AuditRow) -> tuple[AuditRow, str]:
     """The row with what S3 shows of the replacement; what is wrong with it, if its provenance proves nothing."""
     current = store.head(row.key, row.version_after)
     try:
-        return confirmed_row(store, row, current), ""
+        provenance = provenance_of(current.metadata)
+        if provenance is None:
+            raise Unproven("provenance-differs", "what is there now is not the replacement that was to go")
+        return confirmed_row(store, row, current, provenance), ""
     except RecordingError as error:
         after = as_stored(row.after, current)
         return row.between(row.before, after), f"; what is left could not be confirmed: {error}"
@@ -170,13 +173,10 @@ def swapped(row: AuditRow, replacement: Side) -> AuditRow:
 
 def brought_back(row: AuditRow, restored: StoredObject) -> AuditRow:
     """The row with the current original as its ``after`` side."""
-    return replace(
-        row,
+    return row.between(
+        row.before,
+        as_stored(row.after, restored),
         status=Status.RESTORED,
-        bytes_after=restored.size_bytes,
-        etag_after=restored.etag,
-        version_after=restored.version_id,
-        storage_class_after=restored.storage_class,
         verified=True,
         tagged=False,
         state_at=state_after(row, restored.last_modified),
