@@ -23,7 +23,7 @@ from recordings.pool import shared_pool
 from recordings.preflight.places import nothing_below
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import AuditFiles
@@ -122,7 +122,7 @@ def _mistyped_prefixes(job: Job) -> list[str]:
     """A sentence for each prefix below which the job can find nothing: it is mistyped, or all recordings are lost."""
     try:
         asked = job.prefixes if job.lists_below_prefixes else ()
-        return [sentence for prefix in asked for sentence in patience()(_nothing_below, prefix, job)]
+        return [sentence for prefix in asked for sentence in retrying()(_nothing_below, prefix, job)]
     except StoreRefused as error:
         return [str(error)]
 

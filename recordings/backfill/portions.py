@@ -13,7 +13,7 @@ from recordings.finding import Finding
 from recordings.formatting import plural
 from recordings.pool import Pool
 from recordings.recording import Day, days_between
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.run import Run
 from recordings.s3.store import Store
 
@@ -99,7 +99,7 @@ def days_to_cut(run: Run, finished: Container[Portion]) -> tuple[list[date], lis
 
 def find_portions(days: Sequence[date], backfill: Backfill, store: Store, pool: Pool) -> list[Portion]:
     """The portions of these days, each of which is listed. Of its keys only counts are kept."""
-    return list(chain.from_iterable(pool.map(lambda day: patience()(portions_of, day, store, backfill), days)))
+    return list(chain.from_iterable(pool.map(lambda day: retrying()(portions_of, day, store, backfill), days)))
 
 
 def portions_of(day: date, store: Store, backfill: Backfill) -> list[Portion]:
