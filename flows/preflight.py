@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from recordings.finding import Finding
-from tasks.inspection import findings_on, publish_findings
+from tasks.preflight import findings_on, publish_findings
 
 
 @flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)

@@ -17,7 +17,7 @@ Look = Callable[[], Iterable[Finding]]
 _MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 
 
-def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
+def all_findings(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
     """All findings, most serious first. A refused look is a finding, too.
 
     ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits tests that need to write.
