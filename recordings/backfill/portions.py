@@ -1,4 +1,4 @@
-"""What a backfill archives, and the portions that it is cut into: each is a day, or a part of a very large one."""
+"""What a backfill archives, and the portions that it is cut into: each is a day, or a shard of a very large one."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Portions:
 
 
 def dates_of(portions: Iterable[Portion]) -> set[date]:
-    """The days of which these are, or are parts."""
+    """The days of these portions."""
     return {portion.date for portion in portions}
 
 
