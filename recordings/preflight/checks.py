@@ -6,9 +6,9 @@ from typing import Any, cast
 from recordings.errors import Changed, InvalidRequest, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity, block
 from recordings.lifecycle_rules import rules_that_concern
+from recordings.places import nothing_below
 from recordings.preflight.conditional import find_conditional_writes
 from recordings.preflight.lifecycle import effects_of, moves_nothing
-from recordings.preflight.places import nothing_below
 from recordings.retention import retention_of
 from recordings.s3.store import Store
 
