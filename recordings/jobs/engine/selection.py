@@ -107,7 +107,7 @@ def look_through(job: Job, files: AuditFiles, days: Iterable[date]) -> Found:
 
 
 def _days_with_any(job: Job, files: AuditFiles, days: list[date]) -> list[date]:
-    """The days that have any of the contacts or keys; if these are few, one search over all days finds the days."""
+    """The days that have any of a few contacts or keys, found by one search over all days; all days for many names."""
     if job.names is None or len(job.names[1]) > len(days):
         return days
     try:
