@@ -4,8 +4,9 @@ from prefect import allow_failure, flow, unmapped
 
 from flows.parameters import AgeDays, BatchSize, Day, LookbackDays, Percent, ProfileName, StorageClass, Words
 from recordings.plan import Plan, days_of
+from recordings.profiles import DEFAULT
 from recordings.request import BATCH_SIZE, LOOKBACK_DAYS, MIN_AGE_DAYS, READBACK_PERCENT
-from recordings.run import plan_run
+from recordings.run import STORAGE_CLASS, plan_run
 from recordings.summary import RunSummary
 from tasks.names import run_namer
 from tasks.run import WATCHED, Progress, begin_run, end_run, open_ledger, preflight, runs_that_died, this_flow_run
@@ -30,8 +31,8 @@ def archive_recordings(
     dry_run: bool = False,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: ProfileName = "alaw-mono",
-    storage_class: StorageClass = "GLACIER_IR",
+    profile: ProfileName = DEFAULT.name,
+    storage_class: StorageClass = STORAGE_CLASS,
     overwrite_converted: bool = False,
     min_age_days: AgeDays = MIN_AGE_DAYS,
     lookback_days: LookbackDays = LOOKBACK_DAYS,

@@ -9,8 +9,9 @@ from flows.archive import archive_recordings
 from flows.parameters import AgeDays, BatchSize, Percent, ProfileName, RequiredDay, StorageClass, Words
 from recordings.backfill.portions import days_left
 from recordings.backfill.summary import BackfillSummary
+from recordings.profiles import DEFAULT
 from recordings.request import BATCH_SIZE, MIN_AGE_DAYS, READBACK_PERCENT
-from recordings.run import plan_run
+from recordings.run import STORAGE_CLASS, plan_run
 from tasks.backfill import (
     archive_portions,
     begin_backfill,
@@ -42,8 +43,8 @@ def backfill_recordings(
     max_parallel: Annotated[int, Field(ge=1, le=64)] = 4,
     accept: list[str] = [],  # noqa: B006 (never changed)
     include_held: bool = False,
-    profile: ProfileName = "alaw-mono",
-    storage_class: StorageClass = "GLACIER_IR",
+    profile: ProfileName = DEFAULT.name,
+    storage_class: StorageClass = STORAGE_CLASS,
     min_age_days: AgeDays = MIN_AGE_DAYS,
     readback_percent: Percent = READBACK_PERCENT,
     batch_size: BatchSize = BATCH_SIZE,

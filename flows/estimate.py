@@ -5,8 +5,9 @@ from prefect import flow, unmapped
 from flows.parameters import AgeDays, Day, LookbackDays, ProfileName, StorageClass
 from recordings.estimate import Forecast
 from recordings.plan import days_of
+from recordings.profiles import DEFAULT
 from recordings.request import BATCH_SIZE, LOOKBACK_DAYS, MIN_AGE_DAYS, READBACK_PERCENT
-from recordings.run import plan_run
+from recordings.run import STORAGE_CLASS, plan_run
 from tasks.estimate import look_at_prefixes, publish_forecast, survey_days
 from tasks.names import run_namer
 from tasks.run import this_flow_run
@@ -26,8 +27,8 @@ def estimate_savings(
     audit_uri: str,
     start_date: Day = None,
     end_date: Day = None,
-    profile: ProfileName = "alaw-mono",
-    storage_class: StorageClass = "GLACIER_IR",
+    profile: ProfileName = DEFAULT.name,
+    storage_class: StorageClass = STORAGE_CLASS,
     min_age_days: AgeDays = MIN_AGE_DAYS,
     lookback_days: LookbackDays = LOOKBACK_DAYS,
     archive_unprofitable: bool = False,

@@ -1,4 +1,4 @@
-"""Check that the small recordings are still, byte for byte, what the judge accepted when they were written."""
+"""Check that the small recordings still have the bytes that they had when they were archived."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -31,7 +31,9 @@ def check_fixity(
     bucket: str,
     audit_uri: str,
 ) -> JobSummary:
-    """Prove that the replacements still have the bytes that the judge accepted. Changes nothing; writes rows `checked`.
+    """Prove that the small recordings still have the bytes that they had when they were archived.
+
+    Changes no recording; writes rows `checked`.
 
     The run asks S3 for the checksum that S3 keeps with each replacement. The run also reads and hashes a sample.
 
@@ -51,8 +53,8 @@ def check_fixity(
         The summary: how many recordings are intact, how many were read, and what S3 charges for the check.
 
     Raises:
-        JobFailed: A recording is gone, was overwritten, or has other bytes than the judge accepted (the reason says
-            where, what was expected and what was found), or could not be checked. Carries the summary.
+        JobFailed: A recording is gone, was overwritten, or has other bytes than when it was archived (the reason
+            says where, what was expected and what was found), or could not be checked. Carries the summary.
         InvalidRequest: A parameter makes no sense. Nothing was asked or read.
     """
     job = plan_job(

@@ -1,16 +1,14 @@
 """Inspect a bucket before anything is started on it."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
+from flows.parameters import AgeDays
 from recordings.finding import Finding
-from tasks.inspection import findings_on, publish_findings
+from tasks.preflight import findings_on, publish_findings
 
 
 @flow(name="inspect-bucket", flow_run_name="inspect {bucket}", persist_result=False)
-def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: Annotated[int, Field(ge=0)] = 14) -> list[Finding]:
+def inspect_bucket(bucket: str, prefixes: list[str], oldest_days: AgeDays = 14) -> list[Finding]:
     """Publish, as an artifact, the findings that an operator should know about the bucket.
 
     No recording is touched. On a server that is not AWS, conditional writes are tried, which leaves one empty object.

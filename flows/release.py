@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.parameters import Count, Day
+from flows.parameters import Day, GraceDays
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.engine.summary import JobSummary
 from recordings.table.records import Kind
@@ -27,8 +27,8 @@ def release_originals(
     prefixes: list[str] | None = None,
     everything: bool = False,
     dry_run: bool = True,
-    grace_days: Count = None,
-    grace_days_read_back: Count = None,
+    grace_days: GraceDays = None,
+    grace_days_read_back: GraceDays = None,
     missing_ok: bool = False,
     bucket: str,
     audit_uri: str,

@@ -14,7 +14,7 @@ def report_savings(audit_uri: str, start_date: Day = None, end_date: Day = None)
     """Publish a page with charts, CSV files and an Excel workbook beside the table, and the key figures as an artifact.
 
     Args:
-        audit_uri: The audit table: s3://bucket/prefix or a local folder.
+        audit_uri: The audit table: s3://bucket/prefix, or a local folder.
         start_date: First UTC day of calls. Empty: the first in the table.
         end_date: Last UTC day of calls. Empty: the last in the table.
 

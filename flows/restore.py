@@ -42,7 +42,7 @@ def restore_recordings(
 
     Args:
         contact_ids: Contact ids of the calls, one in each field. Empty: all contacts.
-        keys: Keys of recordings, one in each field. Empty: all keys.
+        keys: Keys of the recordings, one in each field. Empty: all keys.
         start_date: First UTC day of calls. Empty: no earliest day.
         end_date: Last UTC day of calls. Empty: no latest day.
         prefixes: Only below these, like connect/my-instance/CallRecordings/. Empty: all prefixes.

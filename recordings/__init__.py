@@ -10,7 +10,7 @@ Read the modules of this folder in this order:
 - what it costs: ``pricing``, ``retention_rules``, ``lifecycle_rules``, ``retention``, ``gate``, ``keeping``,
   ``estimate``
 - support for all of these: ``outcomes``, ``retrying``, ``pool``, ``waves``, ``settings``, ``errors``, ``finding``,
-  ``build``
+  ``places``, ``build``
 
 The modules above use three folders, which in turn use some of these modules. Of the three, only ``table`` uses another,
 ``s3``:
@@ -22,8 +22,8 @@ The modules above use three folders, which in turn use some of these modules. Of
 
 Four other folders use the modules above, and none of the four uses another:
 
-- ``preflight``, whether a bucket is safe to work on: ``places``, ``lifecycle``, ``conditional``, all used by
-  ``checks``; ``canary``
+- ``preflight``, whether a bucket is safe to work on: ``lifecycle`` and ``conditional``, both used by ``checks``;
+  ``canary``
 - ``backfill``, many days at once: ``portions``, ``finished``, ``weeks``, ``records``, ``standing``, ``summary``
 - ``jobs``, what follows archiving: ``restore``, ``release``, ``expire`` with ``expiring_day``, ``erase``, ``hold``,
   ``reconcile`` with ``comparison`` and ``drifts``, ``fixity``. The code that they share is in ``jobs/engine``. A job,

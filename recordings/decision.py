@@ -167,7 +167,7 @@ def weighed_by(run: Run, retention: Retention) -> str:
 
 def may_pay_later(kept: Kept) -> bool:
     """Whether archiving may pay later: only if deleting the original is still charged as too early."""
-    return kept.age_days < prices().of_class(kept.storage_class).shortest_days
+    return kept.age_days < prices().of_class(kept.storage_class).minimum_storage_days
 
 
 def left_as_it_is(kept: Kept, *, already: bool, again: bool, bytes_after: int, run: Run) -> Skipped | None:

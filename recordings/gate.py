@@ -166,8 +166,8 @@ def _listings(terms: Terms) -> Mapping[str, float]:
 
 def _storing(size_bytes: int, storage_class: str, months: float, price_list: PriceList) -> float:
     """Storage of a new object in the class; an early deletion is billed for the minimum storage duration."""
-    shortest = price_list.of_class(storage_class).shortest_days / MONTH_DAYS
-    return price_list.object_month(size_bytes, storage_class) * max(months, shortest)
+    minimum_months = price_list.of_class(storage_class).minimum_storage_days / MONTH_DAYS
+    return price_list.object_month(size_bytes, storage_class) * max(months, minimum_months)
 
 
 def _early(kept: Kept, age_days: float, price_list: PriceList) -> float:

@@ -34,7 +34,7 @@ STATUSES: Mapping[str, Term] = {
     "changed": Term("Somebody else wrote or deleted the recording during the run; what they left there stays."),
     "rejected": Term("The recording cannot be converted faithfully; it was left as it is."),
     "failed": Term("The run could not finish this recording.", "Read the reason; the next run tries again."),
-    "checked": Term("The small recording still has the bytes that the judge accepted; nothing was changed."),
+    "checked": Term("The small recording still has the bytes that it had when it was archived; nothing was changed."),
 }
 
 # What stands before the colon in the column `reason`.
@@ -62,7 +62,7 @@ REASONS: Mapping[str, Term] = {
         "Run reconcile_audit over the day; archive the day again if the new content is a recording.",
     ),
     "checksum-differs": Term(
-        "The small recording does not have the bytes that the judge accepted.",
+        "The small recording does not have the bytes that it had when it was archived.",
         "Restore the original if it is still there, or bring the bytes back from a replica; report it to AWS.",
     ),
     "clipped": Term("Much of the sound is louder than the new format can hold.", _LISTEN),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from recordings.errors import Changed, RecordingError, Rejected, Skipped, StoreRefused, StoreUnavailable, Unproven
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.table.rows import AuditRow, Status
 
 _STATUS = {Rejected: Status.REJECTED, Changed: Status.CHANGED, Skipped: Status.SKIPPED, Unproven: Status.FAILED}
@@ -16,15 +16,16 @@ _log = logging.getLogger(__name__)
 def accounted(row: AuditRow, work: Callable[[], AuditRow]) -> AuditRow:
     """The row that ``work`` returns; where ``work`` raises, ``row`` with the error as its reason.
 
-    StoreUnavailable is retried with ``patience``. An exception that is not of ``recordings.errors`` is a bug: it is
-    logged with its traceback, and the row has failed, so that the run fails after all other work is done.
+    StoreUnavailable is retried until a deadline (``retrying``). Any exception that is neither of ``recordings.errors``
+    nor an OSError, which is a fault of the machine, is a bug: it is logged with its traceback, and the row has failed,
+    so that the run fails after all other work is done.
     """
-    retrying = patience()
+    attempts = retrying()
     try:
-        done = retrying(work)
+        done = attempts(work)
     except Exception as error:
         done = ended(row, *_end_by(error, row))
-    return replace(done, attempts=done.attempts + retrying.statistics["attempt_number"] - 1)
+    return replace(done, attempts=done.attempts + attempts.statistics["attempt_number"] - 1)
 
 
 def _end_by(error: Exception, row: AuditRow) -> tuple[Status, str]:

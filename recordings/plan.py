@@ -15,7 +15,7 @@ from recordings.formatting import plural
 from recordings.pricing import prices
 from recordings.recording import Batch, Day, Recording, days_between
 from recordings.retention import retention_of
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.settings import settings
@@ -106,7 +106,7 @@ def list_day(store: Store, files: AuditFiles, day: Day, run: Run) -> Listing:
     done = _final(store, files, day, run)
     final = frozenset[tuple[str, str]]() if run.overwrite_converted else done.recordings
     open_recordings, final_count, unprofitable_count = [], 0, 0
-    for recording in patience()(lambda: list(_recordings(store, day))):
+    for recording in retrying()(lambda: list(_recordings(store, day))):
         if recording.key in done.destroyed:
             open_recordings.append(replace(recording, destroyed_by=done.destroyed[recording.key]))
         elif (recording.key, recording.etag) in final:
@@ -125,7 +125,7 @@ def _final(store: Store, files: AuditFiles, day: Day, run: Run) -> Final:
         bucket=run.bucket,
         profile=run.profile_name,
         software_version=run.software_version,
-        weighed_by=None if run.archive_unprofitable else weighed_by(run, patience()(retention_of, store)),
+        weighed_by=None if run.archive_unprofitable else weighed_by(run, retrying()(retention_of, store)),
     )
 
 

@@ -39,8 +39,8 @@ class ClassPrice:
     read_per_1000: float
     transition_per_1000: float = 0  # a lifecycle rule moving an object into this class
     retrieval_gb: float = 0
-    smallest_bytes: int = 0  # minimum billable size: a smaller object is billed as one of this size
-    shortest_days: int = 0  # minimum storage duration: an object deleted earlier is billed as if it had stayed so long
+    minimum_billable_bytes: int = 0  # a smaller object is billed as one of this size
+    minimum_storage_days: int = 0  # an object that is deleted earlier is billed as if it had stayed so long
     cheaper_above_gb: tuple[tuple[float, float], ...] = ()  # (volume in GB, price per GB-month from there on)
 
 
@@ -99,7 +99,7 @@ class PriceList:
 
     def billed_bytes(self, size_bytes: int, storage_class: str) -> int:
         """The size that S3 bills for an object: at least the class's minimum billable size."""
-        return max(size_bytes, self.of_class(storage_class).smallest_bytes)
+        return max(size_bytes, self.of_class(storage_class).minimum_billable_bytes)
 
     def storage_month(self, billed_bytes: float, storage_class: str) -> float:
         """Cost of keeping this many billed bytes for a month, at the price of the first gigabyte."""
@@ -162,7 +162,7 @@ class PriceList:
 
     def early_deletion(self, billed_bytes: float, storage_class: str, age_days: float) -> float:
         """What S3 charges for the rest of the minimum storage duration, if an object of this age is deleted."""
-        left_days = max(0, self.of_class(storage_class).shortest_days - age_days)
+        left_days = max(0, self.of_class(storage_class).minimum_storage_days - age_days)
         return self.storage_month(billed_bytes, storage_class) * left_days / MONTH_DAYS
 
     def task(self, seconds: float, size: TaskSize = RUN_TASK) -> float:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 from recordings.errors import InvalidRequest
 
@@ -21,6 +22,19 @@ READBACK_PERCENT = 1.0  # of the results of archiving, unless another share is a
 BATCH_SIZE = 200  # recordings that one task run of archiving works on, unless another number is asked for
 FIRST_DAY = date(2000, 1, 1)  # no recording is older: an earlier date is a typing error
 _BEFORE_A_NAME = re.compile(r"s3[an]?://|arn:aws[a-z-]*:s3:::", re.IGNORECASE)
+
+
+class Range(NamedTuple):
+    """The lowest and the highest number that a parameter accepts, in the run form and in the code."""
+
+    minimum: int
+    maximum: int
+
+
+DAYS_RANGE = Range(0, MAX_DAYS)  # of ages and grace periods
+LOOKBACK_RANGE = Range(1, MAX_DAYS)
+BATCH_SIZE_RANGE = Range(1, 1000)
+PERCENT_RANGE = Range(0, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +163,7 @@ def check_dates(start_date: date | None, end_date: date | None) -> None:
             raise InvalidRequest(f"{name} {day} lies before {FIRST_DAY}: check the year")
 
 
-def check_range(parameter: str, value: float, least: float, most: float) -> None:
-    """Raises InvalidRequest for a number below ``least`` or above ``most``."""
-    if not least <= value <= most:
-        raise InvalidRequest(f"{parameter} is {value}: it must be from {least} to {most}")
+def check_range(parameter: str, value: float, allowed: Range) -> None:
+    """Raises InvalidRequest for a number outside the range."""
+    if not allowed.minimum <= value <= allowed.maximum:
+        raise InvalidRequest(f"{parameter} is {value}: it must be from {allowed.minimum} to {allowed.maximum}")

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from recordings.errors import InvalidRequest
+from recordings.request import MAX_DAYS
 
 RETENTION = "retention"  # the code of the reason of an expired row, which names the rule
 EXAMPLE = '[{"tag": "retention=short", "keep_days": 90}, {"keep_days": 2190}]'
@@ -24,7 +25,7 @@ class RetentionRule:
     prefix: str = Field(default="", description="Recordings whose keys begin with this text. Empty: all.")
     tag: str = Field(default="", description="Recordings with this tag, such as retention=short. Empty: any tags.")
     keep_days: int | None = Field(
-        ge=0, le=36500, strict=True, description="Whole days after the day of the call. None: kept for ever."
+        ge=0, le=MAX_DAYS, strict=True, description="Whole days after the day of the call. None: kept for ever."
     )
 
     @property

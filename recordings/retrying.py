@@ -8,10 +8,11 @@ from recordings.settings import settings
 _LONGEST_PAUSE_S = 20
 
 
-def patience() -> Retrying:
-    """Retries calls that raise StoreUnavailable, after growing, random pauses; gives up ``patience_s`` after the start.
+def retrying() -> Retrying:
+    """A caller that retries what raises StoreUnavailable, after growing, random pauses, until a deadline.
 
-    Use a new one for each call: ``statistics["attempt_number"]`` is that of the last call.
+    The deadline is ``patience_s`` after the first attempt. Use a new caller for each call:
+    ``statistics["attempt_number"]`` is that of the last call.
     """
     return Retrying(
         retry=retry_if_exception_type(StoreUnavailable),

@@ -10,13 +10,24 @@ from recordings.finding import ACCEPTABLE
 from recordings.gate import Terms
 from recordings.profiles import PROFILES, Profile
 from recordings.recording import Window
-from recordings.request import FIRST_DAY, MAX_DAYS, check_bucket_name, check_dates, check_range, normal_prefixes
+from recordings.request import (
+    BATCH_SIZE_RANGE,
+    DAYS_RANGE,
+    FIRST_DAY,
+    LOOKBACK_RANGE,
+    PERCENT_RANGE,
+    check_bucket_name,
+    check_dates,
+    check_range,
+    normal_prefixes,
+)
 from recordings.settings import settings
 from recordings.table.files import audit_location
 from recordings.table.records import run_id_of
 
 # Classes whose objects can be read at once ("Using Amazon S3 storage classes"): other classes need a restore first.
 STORAGE_CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR")
+STORAGE_CLASS = "GLACIER_IR"  # unless another class is asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +123,10 @@ def plan_run(
     _check_known("storage_class", storage_class, STORAGE_CLASSES)
     for code in accept:
         _check_known("accept", code, ACCEPTABLE)
-    check_range("min_age_days", min_age_days, 0, MAX_DAYS)
-    check_range("lookback_days", lookback_days, 1, MAX_DAYS)
-    check_range("batch_size", batch_size, 1, 1000)
-    check_range("readback_percent", readback_percent, 0, 100)
+    check_range("min_age_days", min_age_days, DAYS_RANGE)
+    check_range("lookback_days", lookback_days, LOOKBACK_RANGE)
+    check_range("batch_size", batch_size, BATCH_SIZE_RANGE)
+    check_range("readback_percent", readback_percent, PERCENT_RANGE)
     if "/" in shard or shard != "".join(shard.split()):
         raise InvalidRequest(f"shard is {shard!r}: give the first letters of contact ids, as 'a' or '3f'")
     start, end = window(

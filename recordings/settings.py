@@ -80,26 +80,26 @@ class Settings(BaseSettings):
     patience_s: float = Field(
         600,
         ge=0,
-        description="Seconds for which what may pass is tried again, per recording and stage, listing, or table file",
+        description="Seconds for which passing errors are retried, per recording and stage, listing, or table file",
     )
     timeout_s: float = Field(60, gt=0, description="Seconds to wait for a connection and for each read from it")
     abandoned_after_h: float = Field(
-        6, gt=0, description="A run that started so long ago and never finished counts as dead; its window is revisited"
+        6, gt=0, description="Hours after which an unfinished run counts as dead, and a later run revisits its window"
     )
     rejects_alarm_percent: float = Field(
         1, ge=0, description="A run that rejects a larger share of its recordings says so in an event"
     )
     retention_years: float = Field(
-        6, gt=0, description="For how long what no lifecycle rule of the bucket deletes is kept; horizon of reports"
+        6, gt=0, description="Years for which recordings are kept if no lifecycle rule deletes them; horizon of reports"
     )
     retention_rules: Annotated[tuple[RetentionRule, ...], AfterValidator(_rules)] = Field(
         (), description="How many days after the call recordings are kept: JSON, as expire_recordings takes them"
     )
     grace_days: int = Field(
-        7, ge=0, description="Days for which an original stays: a release's default, and what forecasts and gate count"
+        7, ge=0, description="Days for which originals stay: the default of releases; forecasts and runs count them"
     )
     skip_unprofitable: bool = Field(
-        True, description="Leave alone what would cost more archived than moved by a plain lifecycle rule"
+        True, description="Leave alone recordings that would cost more archived than moved by a plain lifecycle rule"
     )
     price_list: Path | None = Field(
         None, description="JSON file of another region's or a negotiated price list; us-east-1's by default"

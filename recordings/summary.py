@@ -125,6 +125,10 @@ class RunSummary:
         """S3 refused some writes as conflicting and accepted none: the server may refuse every condition."""
         return bool(self.counts.get(Status.CHANGED, 0)) and not self.counts.get(Status.ARCHIVED, 0)
 
+    def rejects_more_than(self, percent: float) -> bool:
+        """Whether the run rejected more than this percentage of its recordings."""
+        return 100 * self.counts.get(Status.REJECTED, 0) > percent * self.recordings
+
     @property
     def cost_per_1000_minutes_usd(self) -> float | None:
         """The run's cost per 1,000 minutes archived; None if it archived nothing."""

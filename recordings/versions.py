@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
 
 from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 
@@ -15,7 +15,7 @@ _LARGEST_PAGE = 1000  # "ListObjectVersions" in the S3 API reference, MaxKeys
 def versions_by_key(store: Store, keys: Sequence[str]) -> Mapping[str, list[Version]]:
     """The versions of these keys, by one walk; empty if S3 refuses it: then each recording is looked up by itself."""
     try:
-        return patience()(_walk, store, keys)
+        return retrying()(_walk, store, keys)
     except (StoreUnavailable, StoreRefused, Changed):
         return {}
 

@@ -1,4 +1,4 @@
-"""Lists cut into parts: so many items at a time as are worked on at once."""
+"""Lists in waves: so many items at a time as are worked on at once."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar

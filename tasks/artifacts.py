@@ -1,6 +1,6 @@
 """The pages and progress bars that people see in Prefect. The audit table has it all: no run depends on an artifact.
 
-Only a forecast and an inspection publish theirs by themselves: the artifact is all that they are for.
+Only a forecast and ``inspect_bucket`` publish theirs by themselves: the artifact is all that they are for.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """A backfill as Prefect carries it out: a run for each portion, a few at a time, by a deployment or in this process.
 
-A portion is a day, or a part of a large day (a shard), that one run archives.
+A portion is a day, or a shard of a large day, that one run archives.
 """
 
 import logging

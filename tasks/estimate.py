@@ -48,5 +48,5 @@ def publish_forecast(
     if prices().is_old(run.scheduled_at.date()):
         get_run_logger().warning("the price list is more than a year old: its prices are of %s", prices().as_of)
     saved = usd(ahead.saved_month.expected)
-    get_run_logger().info("%s left to archive would save %s a month", plural(ahead.recordings, "recording"), saved)
+    get_run_logger().info("%s left to archive would save %s per month", plural(ahead.recordings, "recording"), saved)
     return ahead

@@ -8,22 +8,20 @@ from prefect import unmapped
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
-from recordings.errors import StoreRefused
 from recordings.formatting import plural
 from recordings.jobs.engine import selection, settlement
 from recordings.jobs.engine.course import begin, commit
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.result import JobResult
 from recordings.jobs.engine.search import Search
-from recordings.jobs.engine.selection import Found, Part, knows_prefix, rows_of_part
+from recordings.jobs.engine.selection import Found, Part, rows_of_part
 from recordings.jobs.engine.settlement import Settlement
 from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.vain import mistyped_prefixes
 from recordings.jobs.engine.work import Work
 from recordings.pool import shared_pool
-from recordings.preflight.places import nothing_below
 from recordings.reports.failures import failures_report, first_three
 from recordings.reports.job import job_report
-from recordings.retrying import patience
 from recordings.s3.store import Store
 from recordings.settings import settings
 from recordings.table.files import AuditFiles
@@ -111,30 +109,11 @@ def carry_out(
         begin(job, place.files, lambda: place.deleting_store, circumstances)
         settled = settle(job)
         work = work_of(job, place.store, place.files, settled.unsettled)
-        (work.notes if job.missing_ok else work.problems).extend(_mistyped_prefixes(job))
+        work.asked_in_vain(mistyped_prefixes(job, place.store, place.files))
         for batches in work:
             work.add(batches, work_on.map(batches, unmapped(job)).result(raise_on_failure=False))
         report(work)
         return _end(job, settled, work)
-
-
-def _mistyped_prefixes(job: Job) -> list[str]:
-    """A sentence for each prefix below which the job can find nothing: it is mistyped, or all recordings are lost."""
-    try:
-        asked = job.prefixes if job.lists_below_prefixes else ()
-        return [sentence for prefix in asked for sentence in patience()(_nothing_below, prefix, job)]
-    except StoreRefused as error:
-        return [str(error)]
-
-
-def _nothing_below(prefix: str, job: Job) -> list[str]:
-    place = workplace(job)
-    if job.lists_whole_prefixes and place.store.names_below(prefix)[0]:
-        return []
-    findings = nothing_below(place.store, [prefix])
-    if findings and job.kind is Kind.EXPIRE and knows_prefix(prefix, job, place.files):
-        return []  # all recordings may have expired
-    return [finding.sentence.rstrip(".") for finding in findings]
 
 
 def _end(job: Job, settled: Settlement, work: Work) -> JobSummary:

@@ -27,8 +27,8 @@ from tasks.workplace import workplace
 
 
 @stage(task_run_name="reconcile {day}")
-def find_drift(day: Day, job: Job, runs: Runs) -> DayDrifts:
-    """The drifts of this day: the differences between table and bucket."""
+def find_differences(day: Day, job: Job, runs: Runs) -> DayDrifts:
+    """The differences between table and bucket on this day."""
     place = workplace(job)
     drifts = DayDrifts(day, reconcile_day(place.store, place.files, day, job, shared_pool(), runs))
     return shown(drifts, drifts.trouble)
@@ -41,7 +41,7 @@ def compare(job: Job, store: Store, files: AuditFiles, leave: Mapping[str, date]
         store,
         files,
         leave,
-        find_drifts=lambda days, runs: find_drift.map(days, unmapped(job), unmapped(runs)).result(
+        find_drifts=lambda days, runs: find_differences.map(days, unmapped(job), unmapped(runs)).result(
             raise_on_failure=False
         ),
     )

@@ -182,6 +182,5 @@ def _first_of(failures: Sequence[AuditRow], summary: RunSummary) -> str:
 
 def _announce_rejects(summary: RunSummary, audit_uri: str) -> None:
     """Emit an event for automations, if more recordings are rejected than the settings permit."""
-    rejected = summary.counts.get("rejected", 0)
-    if 100 * rejected > settings().rejects_alarm_percent * summary.recordings:
+    if summary.rejects_more_than(settings().rejects_alarm_percent):
         announce("many-rejected", f"run.{summary.run_id}", audit_uri, {"summary": str(summary)})

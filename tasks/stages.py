@@ -97,7 +97,7 @@ def tag_recordings(verified: BatchRows | BaseException, run: Run) -> BatchTold:
     return told(BatchRows(before.batch, tag_batch(workplace(run).store, before.rows, shared_pool())), before)
 
 
-@stage(task_run_name="account for part {number}")
+@stage(task_run_name="account for wave {number}")
 def enter_wave(
     number: int,
     wave: Sequence[Batch],

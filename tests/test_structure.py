@@ -60,6 +60,8 @@ WINGS = {
     "savings": {"table", "conversion", "reports"},
 }
 ON_TOP = {"preflight", "backfill", "jobs", "handover", "reports", "savings"}
+# Modules beside the folders that support all others: every folder may know them.
+SUPPORT = {"errors", "settings", "build", "formatting", "retrying", "pool", "waves"}
 # Flows that convert nothing: neither they nor their tasks load what conversions need.
 FLOWS_WITHOUT_AUDIO = ("release", "restore", "expire", "erase", "hold", "fixity", "report", "preflight")
 
@@ -136,6 +138,17 @@ def test_folders_know_each_other_in_one_direction(path: Path) -> None:
     own = wing_of(name_of(path))
     known = {wing_of(name) for name in imports_of(path) if name.startswith("recordings.")} - {"", own}
     assert known <= (WINGS[own] if own else set(WINGS) - ON_TOP)
+
+
+@pytest.mark.parametrize("folder", WINGS)
+def test_the_page_on_the_architecture_says_what_each_folder_imports(folder: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    lines = re.findall(r"^\| `(\w+)/` \| (.+) \| (.+) \|$", page, re.M)
+    said = {name: [set(re.findall(r"`(\w+)`", cell)) for cell in cells] for name, *cells in lines}
+    names = [name.split(".") for path in files_of(f"recordings/{folder}") for name in imports_of(path)]
+    known = {parts[1] for parts in names if parts[0] == "recordings" and len(parts) > 1}
+    beside = {name for name in known if (ROOT / "recordings" / f"{name}.py").is_file()}
+    assert said[folder] == [known & WINGS.keys() - {folder}, beside - SUPPORT]
 
 
 @pytest.mark.parametrize("path", named(files_of("recordings/jobs/engine")))

@@ -1,4 +1,4 @@
-"""What a backfill archives, and the portions that it is cut into: each is a day, or a part of a very large one."""
+"""What a backfill archives, and the portions that it is cut into: each is a day, or a shard of a very large one."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from recordings.finding import Finding
 from recordings.formatting import plural
 from recordings.pool import Pool
 from recordings.recording import Day, days_between
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.run import Run
 from recordings.s3.store import Store
 
@@ -86,7 +86,7 @@ class Portions:
 
 
 def dates_of(portions: Iterable[Portion]) -> set[date]:
-    """The days of which these are, or are parts."""
+    """The days of these portions."""
     return {portion.date for portion in portions}
 
 
@@ -99,7 +99,7 @@ def days_to_cut(run: Run, finished: Container[Portion]) -> tuple[list[date], lis
 
 def find_portions(days: Sequence[date], backfill: Backfill, store: Store, pool: Pool) -> list[Portion]:
     """The portions of these days, each of which is listed. Of its keys only counts are kept."""
-    return list(chain.from_iterable(pool.map(lambda day: patience()(portions_of, day, store, backfill), days)))
+    return list(chain.from_iterable(pool.map(lambda day: retrying()(portions_of, day, store, backfill), days)))
 
 
 def portions_of(day: date, store: Store, backfill: Backfill) -> list[Portion]:

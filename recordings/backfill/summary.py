@@ -33,7 +33,7 @@ class BackfillSummary:
     days: int
     days_finished: int
     finished_before: int  # of these days, before this backfill
-    failed: tuple[str, ...]  # days that are not finished, or parts of large days
+    failed: tuple[str, ...]  # days, or shards of large days, that are not finished
     counts: Mapping[str, int]  # by status; "planned" in a dry run
     minutes: float
     bytes_before: int

@@ -54,5 +54,5 @@ def first_week_left(dead: StartRecord, covered: Container[str]) -> tuple[str, li
 
 
 def name_of_week(run_id: str, day: date, start: date) -> str:
-    """Of the record that says that this day's week is covered, in a backfill that begins on ``start``."""
+    """The name of the record that says that this day's week is covered, in a backfill that begins on ``start``."""
     return f"{run_id}-week-{(day - start).days // _WEEK_DAYS + 1}"

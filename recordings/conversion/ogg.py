@@ -21,7 +21,7 @@ GRANULES_PER_FRAME = 6  # positions are counted at 48 kHz, frames at 8 kHz
 PACKET_GRANULES = 480  # each packet holds 10 ms
 PRE_SKIPS = (312, 120)  # what decoders drop at the beginning: with SILK 6.5 ms, with CELT alone 2.5 ms
 TOCS = (0x00, 0x90)  # one frame of 10 ms, mono, narrow-band: SILK or CELT
-LEAST_FRAME_BYTES = 2  # less is a frame that was lost or left out
+MIN_FRAME_BYTES = 2  # less is a frame that was lost or left out
 MAX_PACKETS = MAX_HOURS * 3600 * 100 + 1  # the pre-skip needs one more
 HEAD_BYTES = 128  # that suffice to read ``OpusHead``
 _PAGE_HEAD_BYTES = 27
@@ -129,7 +129,7 @@ def _walk(data: Codes) -> Iterator[_Page]:
 def _check_packets(data: Codes, page: _Page, channels: int) -> None:
     """Each packet holds one frame of 10 ms per channel, none of them empty."""
     starts, sizes = page.starts, page.sizes
-    _require(bool((sizes > LEAST_FRAME_BYTES).all()), "a packet is empty")
+    _require(bool((sizes > MIN_FRAME_BYTES).all()), "a packet is empty")
     _require(bool(np.isin(data[starts], TOCS).all()), "a packet holds something else than 10 ms of narrow-band")
     frames = sizes - 1
     if channels == 2:  # the first stream says its length in one or two bytes
@@ -138,9 +138,9 @@ def _check_packets(data: Codes, page: _Page, channels: int) -> None:
         first = first + np.where(is_long, 4 * data[starts + 2].astype(np.int64), 0)
         second = 2 + is_long + first
         frames = sizes - second - 1
-        _require(bool((first >= LEAST_FRAME_BYTES).all() and (frames > 0).all()), "a packet lacks a channel")
+        _require(bool((first >= MIN_FRAME_BYTES).all() and (frames > 0).all()), "a packet lacks a channel")
         _require(bool((data[starts + second] == data[starts]).all()), "a packet's channels are of two kinds")
-    _require(bool((frames >= LEAST_FRAME_BYTES).all()), "a packet lacks a channel")
+    _require(bool((frames >= MIN_FRAME_BYTES).all()), "a packet lacks a channel")
 
 
 def _require(is_so: bool, words: str) -> None:

@@ -23,9 +23,9 @@ FLOATS = ("pcm_f32le", "pcm_f64le")
 
 def raw_blocks(source: ObjectStream, head: WavHead) -> Iterator[bytes]:
     """The raw audio of the object, in blocks of whole frames."""
-    left, most = head.data_bytes, BLOCK_BYTES // head.block_align * head.block_align
+    left, block_bytes = head.data_bytes, BLOCK_BYTES // head.block_align * head.block_align
     while left:
-        raw = source.take(min(most, left))
+        raw = source.take(min(block_bytes, left))
         left -= len(raw)
         yield raw
 

@@ -21,7 +21,7 @@ from recordings.handover.export import Export
 from recordings.handover.item import Item
 from recordings.pool import Pool
 from recordings.profiles import PROFILES
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.objects import StoredObject
 from recordings.s3.store import Body, Store
 from recordings.table.rows import MEASURED
@@ -133,7 +133,7 @@ def _fetched(folder: Path, store: Store, export: Export, named: tuple[Item, str]
     path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return patience()(_fetch, path, name, store, export, item)
+        return retrying()(_fetch, path, name, store, export, item)
     except (RecordingError, StoreRefused, StoreUnavailable, OSError) as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from recordings.handover.item import Item
 from recordings.keys import OF_CONTACT_LENS, Content, date_of, few_or_all, layout_of, outermost, places_of, prefix_of
 from recordings.observed import bare_row
 from recordings.pool import Pool
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.store import Store
 from recordings.table.rows import Side, Status
 
@@ -23,7 +23,7 @@ from recordings.table.rows import Side, Status
 def look_beside(export: Export, store: Store, rows: pd.DataFrame, pool: Pool) -> list[Item]:
     """The current objects of the contacts that the rows name, without those that have rows, in key order."""
     contacts, known = set(rows["contact_id"].dropna()), set(rows["key"])
-    listed = pool.map(lambda place: patience()(_listed, store, place), list(outermost(_places(export, rows))))
+    listed = pool.map(lambda place: retrying()(_listed, store, place), list(outermost(_places(export, rows))))
     unknown = (each for page in listed for each in page if each[0] not in known)
     found = (_item(export, key, size_bytes, of_class) for key, size_bytes, of_class in unknown)
     return [each for each in found if each is not None and each.row.contact_id in contacts]

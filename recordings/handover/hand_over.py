@@ -14,7 +14,7 @@ from recordings.handover.choose import Chosen, choose
 from recordings.handover.export import Export, ExportSummary
 from recordings.handover.item import Item
 from recordings.pool import Pool
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.records import Circumstances, record_end, record_start
@@ -92,7 +92,7 @@ def _upload(folder: Path, destination: Store, export: Export) -> None:
     for path in bagged(folder):
         key = f"{export.destination.path}/{path.relative_to(folder).as_posix()}"
         try:
-            patience()(destination.create_from, key, path)
+            retrying()(destination.create_from, key, path)
         except Changed as error:
             raise InvalidRequest(_taken(export)) from error
 
@@ -104,7 +104,7 @@ def _check_is_new(export: Export, destination: Store | None) -> None:
         _check_is_writable(path, export)
     else:
         below = f"{export.destination.path}/"
-        is_taken = patience()(lambda: next(iter(destination.list_objects(below)), None)) is not None
+        is_taken = retrying()(lambda: next(iter(destination.list_objects(below)), None)) is not None
     if is_taken:
         raise InvalidRequest(_taken(export))
 

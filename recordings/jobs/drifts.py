@@ -93,7 +93,7 @@ class Drifts:
 
     @property
     def lost(self) -> Mapping[str, int]:
-        """Of the counts, those of losses."""
+        """The counts of the losses."""
         return {code: count for code, count in self.counts.items() if code in LOSSES}
 
     @property

@@ -88,7 +88,7 @@ class Erasure(Work):
         for keys in search:
             yield from self._batched_apart(row for key in keys for row in self._rows(requests, key))
         if requests[0].run_id == self._job.run_id:
-            self._asked_in_vain(search.in_vain)
+            self.asked_in_vain(search.in_vain)
         if not self._job.dry_run:
             self._look_what_is_left(requests)
 

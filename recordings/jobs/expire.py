@@ -21,7 +21,7 @@ from recordings.jobs.expiring_day import DayToExpire, check_stands, in_retention
 from recordings.pool import Pool
 from recordings.recording import Day
 from recordings.retention_rules import rule_for
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
@@ -158,7 +158,7 @@ class Expiry(Work):
 
     def _has_any(self, prefix: str) -> bool:
         try:
-            return patience()(lambda: next(iter(self._store.list_objects(prefix)), None)) is not None
+            return retrying()(lambda: next(iter(self._store.list_objects(prefix)), None)) is not None
         except StoreRefused:
             return True  # nobody knows
 

@@ -24,7 +24,7 @@ from recordings.marks import CONVERTED_TAG
 from recordings.recording import Day
 from recordings.retention import lifecycle_may_have_deleted, retention_of
 from recordings.retention_rules import IN_RETENTION, RetentionRule, may_have_ended
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -97,7 +97,7 @@ def _look(store: Store, files: AuditFiles, day: Day, job: Job) -> DayToExpire:
         return DayToExpire(day=day, keeping=keeping)
     listed = {
         key: found
-        for key, found in patience()(versions_below, store, day.key_prefixes).items()
+        for key, found in retrying()(versions_below, store, day.key_prefixes).items()
         if _is_due(key, day, job)
     }
     comparison = _Comparison(store, files, day, job)

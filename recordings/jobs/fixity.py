@@ -1,4 +1,4 @@
-"""Fixity at rest: are the replacements still, byte for byte, what the judge accepted? Nothing is changed.
+"""Fixity at rest: do the replacements still have the bytes that they had when they were archived? Nothing is changed.
 
 S3 keeps a SHA-256 with each replacement, which it checked on arrival. A check compares it with the table's; of a share
 of the recordings it reads and hashes the bytes, too. Whose turn it is to be read follows from the key and from how
@@ -49,9 +49,9 @@ def keys_to_read(batch: BatchRows, files: AuditFiles, job: Job) -> frozenset[str
 
 
 def is_turn(row: AuditRow, checks: int, sample_percent: float) -> bool:
-    """Whether a recording that was checked so many times is to be read this time.
+    """Whether this check reads a recording that was checked so many times before.
 
-    Of any 100/sample_percent checks in a row, rounded up, it is so at exactly one.
+    Of any 100/sample_percent checks in a row, rounded up, exactly one reads the recording.
     """
     if not sample_percent:
         return False

@@ -236,9 +236,9 @@ class Holding(Work):
             self.problems.append(f"the bucket could not be listed to the end: {error}")
             return
         self.problems += search.unread
-        self._asked_in_vain(search.in_vain)
+        self.asked_in_vain(search.in_vain)
         if self._job.kind is Kind.LIFT and not self.sums.counts[Status.LIFTED] and self.sums.reasons["not-held"]:
             try:
-                self._asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
+                self.asked_in_vain(unknown_case(str(self._job.case), self._files, self._job.bucket))
             except AuditDamaged as error:
                 self.problems.append(f"whether the case has ever held anything is not known: {error}")

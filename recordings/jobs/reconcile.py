@@ -20,7 +20,7 @@ from recordings.observed import found_row
 from recordings.pool import Pool
 from recordings.recording import Day
 from recordings.retention_rules import possible_ends, rule_for
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -242,7 +242,7 @@ def _looked(key: str, row: AuditRow | None, look: Callable[[], Iterable[Drift]])
         found.extend(look())
 
     try:
-        patience()(look_again)
+        retrying()(look_again)
     except (RecordingError, StoreRefused) as error:
         if row is None:  # an object that no run has archived, and that may not be ours
             found.append(Drift(code="unreadable", key=key, sentence=str(error)))

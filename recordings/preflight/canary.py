@@ -13,7 +13,7 @@ from recordings.errors import Changed, RecordingError, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity
 from recordings.plan import days_of
 from recordings.recording import Day
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.run import Run
 from recordings.s3.objects import Encryption, Sight, StoredObject, Version
 from recordings.s3.store import Store
@@ -31,7 +31,7 @@ def check_sight(store: Store, run: Run) -> Sight:
 
     Raises PreflightFailed, naming the missing action, if the run could lose something that its role may not see.
     """
-    places = patience()(lambda: list(_places(store, run)))
+    places = retrying()(lambda: list(_places(store, run)))
     if findings := [finding for place in places for finding in place.findings]:
         raise PreflightFailed(findings)
     owners = [place.owner for place in places if place.owner]

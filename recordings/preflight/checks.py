@@ -6,9 +6,9 @@ from typing import Any, cast
 from recordings.errors import Changed, InvalidRequest, StoreRefused
 from recordings.finding import Finding, PreflightFailed, Severity, block
 from recordings.lifecycle_rules import rules_that_concern
+from recordings.places import nothing_below
 from recordings.preflight.conditional import find_conditional_writes
 from recordings.preflight.lifecycle import effects_of, moves_nothing
-from recordings.preflight.places import nothing_below
 from recordings.retention import retention_of
 from recordings.s3.store import Store
 
@@ -17,7 +17,7 @@ Look = Callable[[], Iterable[Finding]]
 _MUST_BE_SEEN = ("prefixes", "versioning", "conditional-writes")
 
 
-def inspect_bucket(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
+def all_findings(store: Store, prefixes: Sequence[str], *, oldest_days: int, may_write: bool = True) -> list[Finding]:
     """All findings, most serious first. A refused look is a finding, too.
 
     ``oldest_days`` is the age of the oldest recordings to be rewritten. ``may_write`` permits tests that need to write.

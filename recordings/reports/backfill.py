@@ -38,7 +38,7 @@ def backfill_report(
 
 
 def _small_now(summary: BackfillSummary) -> str:
-    """Of which recordings the sums are: those that are small now, as in the savings report."""
+    """How many recordings are small now, and their sums; the savings report counts the same recordings."""
     small = sum(summary.counts.get(status, 0) for status in SMALL)
     gone = sum(summary.counts.get(status, 0) for status in DESTROYED)
     others = sum(summary.counts.values()) - small - gone

@@ -15,7 +15,7 @@ def storage_report(summary: RunSummary, sums: Tally, retention_years: float) -> 
     retained = retention_years * 12
     break_even = break_even_months(summary.cost.marginal_usd, released)
     lines = [
-        f"| storage of what this run archived | a month | over {retention_years:g} years |",
+        f"| storage of what this run archived | per month | over {retention_years:g} years |",
         "|---|--:|--:|",
         f"| as it was | {usd(sums.usd_per_month_before)} | {usd(sums.usd_per_month_before * retained)} |",
         f"| replacements | {usd(sums.usd_per_month_after)} | {usd(sums.usd_per_month_after * retained)} |",

@@ -16,7 +16,7 @@ def destroyed_report(job: Job, summary: JobSummary, sums: JobSums) -> str:
     freed = (
         f"This {'would free' if job.dry_run else 'freed'} **{human_bytes(summary.original_bytes)}** "
         f"({summary.original_bytes:,} bytes), all versions counted. S3 {'charges' if job.dry_run else 'charged'} "
-        f"**{usd(summary.usd_month)} a month** for these versions at list prices."
+        f"**{usd(summary.usd_month)} per month** for these versions at list prices."
     )
     return "\n\n".join(section for section in (freed, _by_rule(sums), _proof(job)) if section)
 

@@ -39,8 +39,8 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
         ("minutes", forecast.minutes, lambda minutes: f"{minutes:,.0f}" if minutes >= 10 else f"{minutes:.2g}"),
         ("bytes before", forecast.bytes_before, human_bytes),
         ("bytes after", forecast.bytes_after, human_bytes),
-        ("originals, a month until released", forecast.originals_month, usd),
-        ("**saved a month once released**", forecast.saved_month, usd),
+        ("originals, per month until released", forecast.originals_month, usd),
+        ("**saved per month once released**", forecast.saved_month, usd),
     ]
     exact, about = ("exact", "an estimate") if is_census else (None, None)
     lines = [f"| {name} | {show(value.expected)} | {_range(value, show, exact)} |" for name, value, show in rows]
@@ -54,11 +54,11 @@ def forecast_report(forecast: Forecast, retention_years: float) -> str:
     stays = ["| would not be archived | of those read | what it means |", "|---|--:|---|", *reasons] if reasons else []
     return f"""## What archiving would save and cost
 
-**{usd(saved)} saved a month, {usd(forecast.saved_in_all.expected)} until the last recording is deleted**, after \
+**{usd(saved)} saved per month, {usd(forecast.saved_in_all.expected)} until the last recording is deleted**, after \
 the originals are released, at a one-time cost of about {usd(cost)}; {verdict}.
 
 {plural(forecast.recordings, "recording")} left to archive ({human_bytes(forecast.bytes_listed)}, \
-now {usd(forecast.usd_month_listed)} a month), {earlier}; {basis}.
+now {usd(forecast.usd_month_listed)} per month), {earlier}; {basis}.
 
 | | expected | 95 % interval |
 |---|--:|--:|
@@ -84,7 +84,7 @@ converting are counted as moved by a lifecycle rule.
 
 {keeping_table(forecast.keeping_costs, forecast.terms, usd)}
 
-Worker and server cost {usd(prices().standing_month)} a month while they run, and are not in the table."""
+Worker and server cost {usd(prices().standing_month)} per month while they run, and are not in the table."""
 
 
 def _hours(hours: float) -> str:

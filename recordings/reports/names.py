@@ -18,9 +18,9 @@ from recordings.table.records import Kind
 
 
 def run_name(verb: str, parameters: Mapping[str, Any], scheduled_on: date) -> str:
-    """Of an archiving run, a backfill or an estimate: ``archive 2026-01-17``, ``dry run: backfill 2026-01``.
+    """The name of an archiving run, a backfill or an estimate: ``archive 2026-01-17``, ``dry run: backfill 2026-01``.
 
-    It has no days where the dates are invalid, which the run itself reports.
+    The name has no days if the dates are invalid; the run itself reports such dates.
     """
     try:
         first, last = window(
@@ -38,13 +38,13 @@ def run_name(verb: str, parameters: Mapping[str, Any], scheduled_on: date) -> st
 
 
 def portion_name(portion: Portion) -> str:
-    """Of the run that archives a portion of a backfill, before it begins: the same name as it then has."""
+    """The name of the run that archives a portion of a backfill; the run gives itself the same name when it begins."""
     parameters = {"start_date": portion.date, "end_date": portion.date, "shard": portion.shard}
     return run_name("archive", parameters, portion.date)
 
 
 def job_name(kind: Kind, parameters: Mapping[str, Any], scheduled_on: date) -> str:
-    """Of a job that follows archiving, or an export: ``dry run: restore 3 contacts``."""
+    """The name of a job that follows archiving, or of an export: ``dry run: restore 3 contacts``."""
     if kind is Kind.RECONCILE:
         verb = "repair" if parameters["repair"] else "compare"
         return f"{verb} table and {parameters['bucket']}, {_days_compared(parameters, scheduled_on)}"
@@ -113,7 +113,7 @@ def _where(parameters: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def savings_name(parameters: Mapping[str, Any]) -> str:
-    """Of a savings report: ``savings report 2026-01``, ``savings report, all days``."""
+    """The name of a savings report: ``savings report 2026-01``, ``savings report, all days``."""
     days = open_span(parameters["start_date"], parameters["end_date"])
     return f"savings report {days}" if days else "savings report, all days"
 

@@ -51,7 +51,8 @@ def freed(job: Job, summary: JobSummary) -> str:
     would = "would free" if job.dry_run else "freed"
     return (
         f"The run {would} **{human_bytes(summary.original_bytes)}** of originals "
-        f"({summary.original_bytes:,} bytes), for which S3 charges **{usd(summary.usd_month)} a month** at list prices."
+        f"({summary.original_bytes:,} bytes), for which S3 charges **{usd(summary.usd_month)} per month** at list "
+        "prices."
     )
 
 
@@ -69,7 +70,7 @@ def due_report(job: Job, sums: JobSums) -> str:
             "",
             f"These recordings were archived less than {_grace(job)} ago, so their originals stay for now.",
             "",
-            "| may be released on (UTC) | recordings | frees | a month |",
+            "| may be released on (UTC) | recordings | frees | per month |",
             "|---|--:|--:|--:|",
             *lines,
         ]

@@ -26,7 +26,7 @@ def costs_chart(price_list: PriceList) -> str:
         axes.bar_label(bars, [f"${total:,.0f}" for total in left], padding=4)
         axes.set_yticks(range(len(bills)), [name for name, _ in bills])
         axes.set_xlabel(
-            "US dollars for six years, 3 million minutes a month; leaving all in Standard costs "
+            "US dollars for six years, 3 million minutes per month; leaving all in Standard costs "
             f"${bill(SCENARIOS[0], PUBLISHED, price_list).total_usd:,.0f}"
         )
         axes.xaxis.set_major_formatter(DOLLARS)

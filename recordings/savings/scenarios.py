@@ -442,7 +442,7 @@ and requests and tags are paid per recording:
 
 {lengths}
 
-A tag costs $0.0065 per 10,000 a month: for a million recordings kept for six years, ${tag:,.0f}.
+A tag costs $0.0065 per 10,000 per month: for a million recordings kept for six years, ${tag:,.0f}.
 
 ## How long they are still kept
 

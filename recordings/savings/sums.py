@@ -69,8 +69,8 @@ WHERE is_state OR newest = 1
 
 # What each profile usually makes of a recording, as its storage class would bill it.
 _UNDER_PROFILES = ", ".join(
-    f"coalesce(sum(greatest(bytes_before * {profile.size_ratio}, coalesce(after.smallest_bytes, 0))), 0)::BIGINT "
-    f'AS "billed_{name}"'
+    f"coalesce(sum(greatest(bytes_before * {profile.size_ratio}, coalesce(after.minimum_bytes, 0))), 0)::BIGINT"
+    f' AS "billed_{name}"'
     for name, profile in PROFILES.items()
 )
 
@@ -86,9 +86,9 @@ SELECT recording_date, run_id, status, is_state,
   coalesce(count_if(read_back), 0)::BIGINT AS read_back,
   coalesce(sum(bytes_before), 0)::BIGINT AS bytes_before,
   coalesce(sum(bytes_after), 0)::BIGINT AS bytes_after,
-  coalesce(sum(greatest(bytes_before, coalesce(before.smallest_bytes, 0))), 0)::BIGINT AS billed_before,
-  coalesce(sum(greatest(bytes_after, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_after,
-  coalesce(sum(greatest(bytes_before, coalesce(after.smallest_bytes, 0))), 0)::BIGINT AS billed_moved,
+  coalesce(sum(greatest(bytes_before, coalesce(before.minimum_bytes, 0))), 0)::BIGINT AS billed_before,
+  coalesce(sum(greatest(bytes_after, coalesce(after.minimum_bytes, 0))), 0)::BIGINT AS billed_after,
+  coalesce(sum(greatest(bytes_before, coalesce(after.minimum_bytes, 0))), 0)::BIGINT AS billed_moved,
   {_UNDER_PROFILES},
   coalesce(sum(duration_after_s) FILTER (WHERE isfinite(duration_after_s)), 0) / 60 AS minutes,
   histogram(floor(snr_db / {SNR_BIN_DB}) * {SNR_BIN_DB})
@@ -113,8 +113,8 @@ ORDER BY recording_date, bucket, key
 class Savings:
     """What the rows of a date range add up to.
 
-    ``sums`` has a row for each combination of date, state, storage classes and days of change; its money columns are
-    dollars a month: ``usd_before``, ``usd_after``, ``usd_originals``, ``usd_tags`` and ``usd_saved``, net of them all.
+    ``sums`` has a row for each combination of date, state, storage classes and days of change. Its money columns are
+    dollars per month: ``usd_before``, ``usd_after``, ``usd_originals``, ``usd_tags``, and ``usd_saved``, net of these.
     """
 
     start: date
@@ -182,7 +182,7 @@ def check_days(files: AuditFiles, start: date | None, end: date | None) -> None:
 
 def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The sums over an Arrow dataset that holds all rows of the recordings in it, and those that are not small."""
-    smallest = [(name, each.smallest_bytes) for name, each in price_list.classes.items()]
+    minima = [(name, each.minimum_billable_bytes) for name, each in price_list.classes.items()]
     limits: dict[str, Any] = {"threads": 1, "memory_limit": _MEMORY}
     with (
         TemporaryDirectory(prefix="sums-") as folder,  # otherwise DuckDB would write where the process was started
@@ -190,7 +190,7 @@ def _sum_up(rows: Any, price_list: PriceList) -> tuple[pd.DataFrame, pd.DataFram
     ):
         sql.execute("SET TimeZone = 'UTC'")
         sql.execute("SET parquet_metadata_cache = true")  # each footer is parsed once, not twice
-        sql.register("classes", pd.DataFrame(smallest, columns=["class", "smallest_bytes"]))
+        sql.register("classes", pd.DataFrame(minima, columns=["class", "minimum_bytes"]))
         with damage_named(rows, duckdb.Error):
             _read_rows(sql, rows)
             sql.execute(_SHOWN)
@@ -223,7 +223,7 @@ def _columns_of_sums(names: Iterable[str]) -> list[str]:
 
 
 def _priced(sums: pd.DataFrame, price_list: PriceList) -> pd.DataFrame:
-    """Dollars a month for each line of a state: as it would be without us, and what is paid instead.
+    """Dollars per month for each line of a state: as it would be without us, and what is paid instead.
 
     What was destroyed costs nothing, and would cost nothing without us: its retention had ended.
     """

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from recordings.errors import InvalidRequest
 from recordings.request import S3, bucket_and_prefix, is_bucket_name
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.session import Session
 from recordings.s3.store import Store
 from recordings.settings import settings
@@ -158,19 +158,19 @@ class S3Files:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def create(self, name: str, data: bytes) -> None:
-        patience()(self._store.create, self._prefix + name, data)
+        retrying()(self._store.create, self._prefix + name, data)
 
     def read(self, name: str) -> bytes:
-        return patience()(self._store.get_bytes, self._prefix + name)
+        return retrying()(self._store.get_bytes, self._prefix + name)
 
     def names(self, folder: str) -> Iterator[str]:
         above = f"{self._prefix}{folder}/"
-        listed = patience()(lambda: list(self._store.list_objects(above)))
+        listed = retrying()(lambda: list(self._store.list_objects(above)))
         names = (item["Key"].removeprefix(above) for item in listed)
         return (f"{folder}/{name}" for name in names if name and "/" not in name and not name.startswith("."))
 
     def folders(self) -> Iterator[str]:
-        listed = patience()(lambda: list(self._store.list_folders(self._prefix)))
+        listed = retrying()(lambda: list(self._store.list_folders(self._prefix)))
         return (prefix.removeprefix(self._prefix).rstrip("/") for prefix in listed)
 
 

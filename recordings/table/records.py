@@ -208,13 +208,13 @@ _NAMING_JSON = TypeAdapter(  # which run has finished the request, and of which 
 
 
 def start_record(name: str, data: bytes) -> StartRecord | None:
-    """What the run that the name tells said at its start; None for what is no sound record of it."""
+    """The start record in a file of this name; None if the data is no sound record of the run that the name tells."""
     start = _parsed(_START_JSON, data)
     return start if start and start.run_id == _id_in(name, START) and _tells_time(start.run_id) else None
 
 
 def end_record(name: str, data: bytes) -> EndRecord | None:
-    """What the run that the name tells came to; None for what is no sound record of it."""
+    """The end record in a file of this name; None if the data is no sound record of the run that the name tells."""
     end = _parsed(_END_JSON, data)
     return end if end and end.run.run_id == _id_in(name, END) else None
 
@@ -275,7 +275,7 @@ def _batch_of(name: str) -> str:
 
 
 def run_ids(names: Iterable[str], ending: str) -> set[str]:
-    """Of files of ``_runs/``, the ids of the runs that have a record with this ending."""
+    """The ids of the runs that have a record with this ending among these files of ``_runs/``."""
     return {_id_in(name, ending) for name in names if name.endswith(ending)}
 
 

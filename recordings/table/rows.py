@@ -92,8 +92,8 @@ class AuditRow:
     worst_error_left: Annotated[
         float | None,
         "Opus: largest error energy of the left channel in any 20 ms, as a share of the sum of its energy there, a "
-        "tenth of that of the loudest 20 ms nearby, and the error that no encoder can avoid; the judge refuses more "
-        "than 0.8, at 32 kb/s more than 0.25",
+        "tenth of that of the loudest 20 ms nearby, and the error that no encoder can avoid; a result with more "
+        "than 0.8, or at 32 kb/s with more than 0.25, is refused",
     ] = None
     worst_error_right: Annotated[float | None, "Opus: the same of the right channel; null if there is none"] = None
     least_kept_left: Annotated[

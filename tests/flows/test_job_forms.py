@@ -1,20 +1,28 @@
-"""The run forms of the jobs: no server is needed to read them."""
+"""The run forms of the jobs, and the words of all forms: no server is needed to read them."""
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
+from prefect.exceptions import ParameterTypeError
 from prefect.utilities.callables import parameter_schema
 
 from deployments.forms import plain
+from flows.archive import archive_recordings
+from flows.backfill import backfill_recordings
 from flows.erase import erase_recordings
+from flows.estimate import estimate_savings
 from flows.expire import expire_recordings
 from flows.export import export_recordings
 from flows.fixity import check_fixity
 from flows.hold import hold_recordings
+from flows.preflight import inspect_bucket
 from flows.reconcile import reconcile_audit
 from flows.release import release_originals
+from flows.report import report_estate, report_savings
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
+from recordings.request import MAX_DAYS
 
 FLOWS: dict[str, Any] = {
     "restore": restore_recordings,
@@ -25,6 +33,37 @@ FLOWS: dict[str, Any] = {
     "expire": expire_recordings,
     "erase": erase_recordings,
     "hold": hold_recordings,
+}
+OTHERS: dict[str, Any] = {
+    "archive": archive_recordings,
+    "backfill": backfill_recordings,
+    "estimate": estimate_savings,
+    "inspect": inspect_bucket,
+    "savings": report_savings,
+    "estate": report_estate,
+}
+# Parameters that do not mean the same in all flows that have them: the flows that agree. In a flow that is in none of
+# these sets, the parameter has a meaning of its own. All other parameters mean the same wherever they are.
+AGREEING: dict[str, list[set[str]]] = {
+    "prefixes": [
+        {"archive", "backfill", "estimate"},
+        {"expire", "inspect", "reconcile"},
+        {"export", "check", "release", "restore"},
+    ],
+    "audit_uri": [{"archive", "backfill", "savings"}],
+    "start_date": [{"archive", "estimate"}, {"expire", "export", "check", "release", "restore"}],
+    "end_date": [{"archive", "estimate"}, {"expire", "export", "check", "hold", "release", "restore"}],
+    "dry_run": [],
+    "include_held": [{"archive", "backfill"}],
+    "profile": [{"archive", "backfill"}],
+    "min_age_days": [{"archive", "backfill"}],
+    "contact_ids": [{"export", "restore"}],
+    "keys": [{"export", "restore"}],
+    "run_id": [],
+    "case": [],
+    "everything": [],
+    "missing_ok": [{"check", "release"}],
+    "new_table": [],
 }
 PLACE: dict[str, Any] = {"bucket": "calls", "audit_uri": "audit", "prefixes": ["connect/"]}
 PLACES = ["prefixes", "bucket", "audit_uri"]
@@ -57,6 +96,30 @@ def test_what_people_need_first_comes_first_and_what_is_filled_in_last() -> None
         *("new_table", *PLACES),
     ]
     assert reconcile == ["start_date", "end_date", "repair", "prefixes", "bucket", "audit_uri"]
+
+
+def test_flows_describe_a_parameter_in_the_same_words_if_they_mean_the_same() -> None:
+    described: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, flow in (FLOWS | OTHERS).items():
+        for parameter, schema in shown(flow).items():
+            described[parameter][" ".join(schema["description"].split())].add(name)
+    for parameter, flows in described.items():
+        if parameter in AGREEING:
+            agreeing = [names for names in flows.values() if len(names) > 1]
+            assert sorted(map(sorted, agreeing)) == sorted(map(sorted, AGREEING[parameter])), parameter
+        else:
+            assert len(flows) == 1, (parameter, dict(flows))
+    assert described.keys() >= AGREEING.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [("archive", "min_age_days"), ("archive", "lookback_days"), ("release", "grace_days")]
+)
+def test_a_form_refuses_as_many_days_as_the_code_does(name: str, parameter: str) -> None:
+    flow = (FLOWS | OTHERS)[name]
+    assert flow.validate_parameters({**PLACE, parameter: MAX_DAYS})[parameter] == MAX_DAYS
+    with pytest.raises(ParameterTypeError, match=f"{parameter}(.|\n)*less than or equal to {MAX_DAYS}"):
+        flow.validate_parameters({**PLACE, parameter: MAX_DAYS + 1})
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -192,7 +192,7 @@ def test_one_page_has_a_line_for_each_instance_and_their_sum(
 def doubled(price_list: Any) -> Any:
     """The same list with every price twice as high."""
     if isinstance(price_list, dict):
-        return {name: value if name == "shortest_days" else doubled(value) for name, value in price_list.items()}
+        return {name: value if name == "minimum_storage_days" else doubled(value) for name, value in price_list.items()}
     return price_list * 2 if isinstance(price_list, float) else price_list
 
 

@@ -38,13 +38,13 @@ def costs_by_hand(kept: Kept, bytes_after: int, terms: Terms) -> tuple[float, fl
     standard, gib, month_days = RAW["classes"]["STANDARD"], 1024**3, 365.25 / 12
 
     def keeping(size: int, prices: Any, months: float) -> float:
-        return float(max(size, prices.get("smallest_bytes", 0)) / gib * prices["storage_gb_month"] * months)
+        return float(max(size, prices.get("minimum_billable_bytes", 0)) / gib * prices["storage_gb_month"] * months)
 
     def early(days: float) -> float:
-        return keeping(kept.size_bytes, here, max(0, here.get("shortest_days", 0) - days) / month_days)
+        return keeping(kept.size_bytes, here, max(0, here.get("minimum_storage_days", 0) - days) / month_days)
 
-    shortest = there.get("shortest_days", 0) / month_days
-    months, months_archived = max(kept.months_left, shortest), max(kept.months_left_archived, shortest)
+    minimum_months = there.get("minimum_storage_days", 0) / month_days
+    months, months_archived = max(kept.months_left, minimum_months), max(kept.months_left_archived, minimum_months)
     rule = keeping(kept.size_bytes, here, kept.months_left)
     if kept.storage_class != terms.storage_class:
         transition = there.get("transition_per_1000", 0) / 1000

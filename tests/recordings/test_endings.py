@@ -46,7 +46,7 @@ def test_an_expirys_page_says_what_it_freed_by_rule_and_what_proves_it() -> None
     said = page(job, expired())
     assert said.startswith("# Expiry of recordings in calls: 4 recordings expired\n")
     assert (
-        "This freed **5 MB** (5,000,000 bytes), all versions counted. S3 charged **$0.50 a month** for these versions"
+        "This freed **5 MB** (5,000,000 bytes), all versions counted. S3 charged **$0.50 per month** for these versions"
         in said
     )
     assert "| 90 days after the call (rule for what is tagged retention=short) | 2 |" in said

@@ -94,7 +94,7 @@ def test_a_size_that_depends_on_the_sound_is_never_exact(
     assert (ahead.saved_month.low + tags, ahead.saved_month.high + tags) == pytest.approx(saved, rel=0.01)
     text = forecast_report(ahead, 6)
     assert "| exact |" not in next(line for line in text.splitlines() if line.startswith("| bytes after"))
-    assert "| exact |" not in next(line for line in text.splitlines() if line.startswith("| **saved a month"))
+    assert "| exact |" not in next(line for line in text.splitlines() if line.startswith("| **saved per month"))
     assert "| exact |" in next(line for line in text.splitlines() if line.startswith("| bytes before"))
 
 
@@ -145,8 +145,8 @@ def test_a_backlog_in_glacier_ir_pays_for_reading_and_for_its_shortest_time(
         costs[storage_class] = estimate(plan(bucket.name)).cost.expected
     age_days = (plan().scheduled_at - a_recording(1).recorded_at) / timedelta(days=1) + 7
     head_first = 0.01 / 1000
-    dearer = len(body) / GB * 0.03 + (0.01 - 0.0004) / 1000 + len(body) / GB * 0.004 * (90 - age_days) / MONTH_DAYS
-    assert costs["GLACIER_IR"] - costs["STANDARD"] == pytest.approx(dearer + head_first)
+    extra = len(body) / GB * 0.03 + (0.01 - 0.0004) / 1000 + len(body) / GB * 0.004 * (90 - age_days) / MONTH_DAYS
+    assert costs["GLACIER_IR"] - costs["STANDARD"] == pytest.approx(extra + head_first)
 
 
 def test_surveys_add_up_to_the_survey_of_everything() -> None:

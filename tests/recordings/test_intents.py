@@ -292,7 +292,7 @@ def test_a_deletion_of_unknown_outcome_stays_open_until_somebody_looks(
         delete(*args)
         raise StoreUnavailable("the answer never came")
 
-    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.retrying", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", answer_lost)
         job = world.run(Kind.RELEASE)
@@ -312,7 +312,7 @@ def _impatient() -> Any:
 
 def test_what_cannot_be_looked_at_keeps_the_intent_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = dies(world, Kind.RELEASE, dying_files(world, 2, after=False))
-    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.retrying", lambda: _impatient())
     head = world.store.head
 
     def refused(key: str, version_id: str | None = None) -> StoredObject:
@@ -531,7 +531,7 @@ def test_a_refused_recording_of_an_open_intent_is_not_owed(world: World, monkeyp
             raise ends[version.key]
         return delete(version)
 
-    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.retrying", lambda: _impatient())
     with monkeypatch.context() as patch:
         patch.setattr(world.store, "delete_version", deleted)
         run_id = world.run(Kind.RELEASE).run_id
@@ -587,7 +587,7 @@ def test_a_refusal_that_cannot_be_looked_at_stays_owed(world: World, monkeypatch
 
 def test_a_settler_does_not_list_what_a_record_lists(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody changed the run's file: settling the run's open intent must not make it good."""
-    monkeypatch.setattr("recordings.outcomes.patience", lambda: _impatient())
+    monkeypatch.setattr("recordings.outcomes.retrying", lambda: _impatient())
     delete = world.store.delete_version
 
     def one_lost(version: Removable) -> datetime:

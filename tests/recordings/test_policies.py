@@ -31,7 +31,7 @@ from recordings.jobs.restore import restore_batch
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.preflight.canary import check_sight
-from recordings.preflight.checks import check_bucket, inspect_bucket
+from recordings.preflight.checks import all_findings, check_bucket
 from recordings.pricing import prices
 from recordings.recording import Batch, Day
 from recordings.resample import resample_batch
@@ -394,7 +394,7 @@ def test_inspect_needs_each_action(world: World, action: str) -> None:
 
 def codes(world: World) -> list[str]:
     world.root.put_object(Bucket=world.recordings, Key=key_of(1))
-    findings = inspect_bucket(world.store, [PREFIX], oldest_days=13, may_write=False)
+    findings = all_findings(world.store, [PREFIX], oldest_days=13, may_write=False)
     return [finding.code for finding in findings]
 
 
@@ -414,6 +414,6 @@ def test_inspect_may_look_and_nothing_more(world: World) -> None:
 def test_inspect_without_the_right_to_write_finds_what_it_can(world: World) -> None:
     world.become("inspect")
     world.root.put_object(Bucket=world.recordings, Key=key_of(1))
-    findings = inspect_bucket(world.store, [PREFIX], oldest_days=13)
+    findings = all_findings(world.store, [PREFIX], oldest_days=13)
     assert [finding.code for finding in findings] == ["cannot-see-conditional-writes", *NOTES]
     assert "s3:PutObject" in findings[0].sentence

@@ -13,7 +13,7 @@ from demo.servers import Server
 from recordings.errors import StoreRefused, StoreUnavailable
 from recordings.finding import ACCEPTABLE, Finding, PreflightFailed, Severity
 from recordings.pool import Pool
-from recordings.preflight.checks import check_bucket, inspect_bucket
+from recordings.preflight.checks import all_findings, check_bucket
 from recordings.preflight.conditional import find_conditional_writes
 from recordings.s3.store import Store
 from recordings.settings import Settings
@@ -31,7 +31,7 @@ def recording(request: pytest.FixtureRequest) -> None:
 
 
 def findings(store: Store, **options: Any) -> dict[str, Finding]:
-    found = inspect_bucket(store, options.pop("prefixes", [PREFIX]), **{"oldest_days": 13, **options})
+    found = all_findings(store, options.pop("prefixes", [PREFIX]), **{"oldest_days": 13, **options})
     return {finding.code: finding for finding in found}
 
 
@@ -376,7 +376,7 @@ def test_an_empty_prefix_can_be_accepted(bucket: Bucket) -> None:
 
 
 def test_a_finding_that_can_be_accepted_says_so(unversioned_bucket: Bucket) -> None:
-    found = inspect_bucket(Store(unversioned_bucket.name, Settings()), ["a/"], oldest_days=13)
+    found = all_findings(Store(unversioned_bucket.name, Settings()), ["a/"], oldest_days=13)
     blocking = {finding.code: finding for finding in found if finding.severity is Severity.BLOCK}
     assert set(blocking) == {"unversioned", "nothing-below-prefix"}
     assert all(ACCEPTABLE[code] in finding.way_out for code, finding in blocking.items())

@@ -1,4 +1,4 @@
-"""One patience for whatever may pass: it lasts for a time, and every stage of a run has it."""
+"""Passing errors are retried for a time, not for a number of attempts, in every stage of a run."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ from recordings.pool import Pool
 from recordings.recording import Batch, Day
 from recordings.request import Selection
 from recordings.resample import resample_batch
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.run import Run
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
@@ -80,9 +80,9 @@ def test_lasts_for_minutes_not_for_a_count(clock: Clock) -> None:
             raise StoreUnavailable("down")
         return "up"
 
-    retrying = patience()
-    assert retrying(down_for_nine_minutes) == "up"
-    assert retrying.statistics["attempt_number"] > OLD_COUNT
+    attempts = retrying()
+    assert attempts(down_for_nine_minutes) == "up"
+    assert attempts.statistics["attempt_number"] > OLD_COUNT
 
 
 def test_ends_soon_after_its_deadline(clock: Clock) -> None:
@@ -90,7 +90,7 @@ def test_ends_soon_after_its_deadline(clock: Clock) -> None:
         raise StoreUnavailable("down")
 
     with pytest.raises(StoreUnavailable, match="down"):
-        patience()(down)
+        retrying()(down)
     assert 600 <= clock.now_s <= 620
 
 
@@ -102,7 +102,7 @@ def test_is_for_what_may_pass_only() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        patience()(broken)
+        retrying()(broken)
     assert calls == [1]
 
 

@@ -14,7 +14,7 @@ from recordings.observed import found_row
 from recordings.outcomes import accounted, ended
 from recordings.pool import Pool
 from recordings.recording import Day, days_between
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.reading import current, destroyed_recordings, read_days
@@ -100,7 +100,7 @@ def _as_found(restored: pd.DataFrame) -> Found:
 
 def _keys_asked_for(job: Job, store: Store) -> Iterator[str]:
     """The keys that can be of a recording asked for: no other object is looked at, and few others are listed."""
-    listed = (key for place in _places(job) for key in patience()(_keys_below, store, place))
+    listed = (key for place in _places(job) for key in retrying()(_keys_below, store, place))
     return filter(_may_be(job), job.keys or listed)
 
 

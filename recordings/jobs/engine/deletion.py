@@ -18,7 +18,7 @@ from recordings.marks import check_not_exempt
 from recordings.outcomes import accounted
 from recordings.pool import Pool
 from recordings.pricing import prices
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.deleting import DeletingStore, Removable
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.table.files import AuditFiles
@@ -54,7 +54,7 @@ class Proof:
 
 def check_may_delete(store: DeletingStore) -> None:
     """Raises InvalidRequest where S3 would refuse every deletion of versions in this bucket."""
-    if patience()(store.needs_mfa):
+    if retrying()(store.needs_mfa):
         raise InvalidRequest(
             f"bucket {store.bucket} has MFA Delete enabled: no role can delete its versions. Have the account's "
             "root user switch it off with its device (aws s3api put-bucket-versioning --mfa), or keep the versions"

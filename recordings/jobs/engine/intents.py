@@ -151,7 +151,10 @@ def _names(intent: IntentRecord, day: date) -> Iterator[str]:
 def untold(
     files: AuditFiles, day: date, rows: Iterable[AuditRow], *, destroyed_since: datetime | None = None
 ) -> list[AuditRow]:
-    """Those of a day's rows whose end no row of the table tells yet: done by whomever, or not done by this run.
+    """Those of these rows of a day whose outcome no row of the table tells yet.
+
+    A row of the table tells the outcome if it says that the deed was done, by whichever run, or that this run certainly
+    did not do it.
 
     ``destroyed_since``: a recording that a run began to destroy later, and did, counts as told, too. Raises
     AuditDamaged where a file of that day cannot be read.
@@ -179,9 +182,9 @@ def _ends(name: str, parquet: bytes, destroyed_since: datetime | None) -> Iterat
 
 
 def owed(files: AuditFiles, intent: IntentRecord, rows: Iterable[AuditRow] | None = None) -> list[AuditRow]:
-    """What the intent names and no row tells the end of; or which of these rows of it are untold.
+    """Those rows of the intent, or of ``rows``, whose outcome no row of the table tells yet.
 
-    What a later run has destroyed, that run has told of: before it began, it had settled what this one had done.
+    If a later run has destroyed a recording, that run has written its row: before it began, it settled this run.
     """
     return [
         row

@@ -12,9 +12,10 @@ from recordings.holds import check_case
 from recordings.jobs.engine.kinds import TRAITS, Traits
 from recordings.recording import Batch
 from recordings.request import (
+    DAYS_RANGE,
     LOOKBACK_DAYS,
-    MAX_DAYS,
     MIN_AGE_DAYS,
+    PERCENT_RANGE,
     Selection,
     check_entries,
     check_range,
@@ -135,10 +136,10 @@ def plan_job(
     )
     grace = settings().grace_days if grace_days is None else grace_days
     grace_read_back = grace if grace_days_read_back is None else grace_days_read_back
-    check_range("grace_days", grace, 0, MAX_DAYS)
-    check_range("grace_days_read_back", grace_read_back, 0, MAX_DAYS)
-    check_range("stop_above_percent", stop_above_percent, 0, 100)
-    check_range("sample_percent", sample_percent, 0, 100)
+    check_range("grace_days", grace, DAYS_RANGE)
+    check_range("grace_days_read_back", grace_read_back, DAYS_RANGE)
+    check_range("stop_above_percent", stop_above_percent, PERCENT_RANGE)
+    check_range("sample_percent", sample_percent, PERCENT_RANGE)
     started_at = datetime.now(UTC)
     job = Job(
         run_id=run_id_of(started_at, flow_run_id or str(uuid4())),

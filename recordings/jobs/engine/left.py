@@ -82,10 +82,10 @@ def _is_like(left: LeftRecord, job: Job) -> bool:
 
 
 def _changed_since(files: AuditFiles, moment: datetime, dates: Sequence[date]) -> Iterator[date]:
-    """The days under which runs that began since then have written, by their end records.
+    """The days under which runs that began since then have written: their end records list the files.
 
-    Of those that have none, or one that nobody can read, by the names of the files: they may have taken up what any
-    other run had left.
+    Where a run has no end record, or none that can be read, the names of its files tell the days: the run may have
+    taken up the work of any other run.
     """
     ended = set[str]()
     for end in end_records(files, moment):

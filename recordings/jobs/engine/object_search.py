@@ -11,7 +11,7 @@ from recordings.jobs.engine.job import Job, bare_row
 from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.request import Selection
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -62,7 +62,7 @@ class ObjectSearch:
 
     def _named(self) -> Iterator[str]:
         for key in self._wanted.keys:
-            if self._keys_of(patience()(versions_of, self._store, key)):
+            if self._keys_of(retrying()(versions_of, self._store, key)):
                 yield key
             else:
                 self._missing.append(key)
@@ -131,7 +131,7 @@ class ObjectSearch:
                 pages = self._store.list_versions(place, after_key=after)
                 raise
 
-        while (page := patience()(next_page)) is not None:
+        while (page := retrying()(next_page)) is not None:
             yield page
             *keys, _ = sorted({"", *(version.key for version in page)})  # the next page may have more of the last one
             after = max([after, *keys])

@@ -107,7 +107,7 @@ def look_through(job: Job, files: AuditFiles, days: Iterable[date]) -> Found:
 
 
 def _days_with_any(job: Job, files: AuditFiles, days: list[date]) -> list[date]:
-    """Of a few contacts or keys, the days that have any: found over all days at once, most of which have none."""
+    """The days that have any of a few contacts or keys, found by one search over all days; all days for many names."""
     if job.names is None or len(job.names[1]) > len(days):
         return days
     try:
@@ -162,7 +162,7 @@ def _converted(archived: pd.DataFrame, job: Job) -> pd.DataFrame:
 
 
 def _by_grace(converted: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """For a release, what S3 is asked about, and what certainly waits: neither a request nor a row is spent on that."""
+    """The recordings that a release asks S3 about, and those that certainly wait, which get neither request nor row."""
     latest = pd.Timestamp(job.started_at + _CLOCKS_DIFFER)
     waits = (converted["state_at"] + _graces(converted, job)).gt(latest) & job.traits.has_grace
     return converted[~waits], converted[waits]

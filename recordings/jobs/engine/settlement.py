@@ -20,7 +20,7 @@ from recordings.jobs.engine.intents import (
 from recordings.jobs.engine.kinds import DONE, TRACES
 from recordings.outcomes import accounted
 from recordings.pool import Pool
-from recordings.retrying import patience
+from recordings.retrying import retrying
 from recordings.s3.store import Store
 from recordings.table.evidence import listed_digests
 from recordings.table.files import AuditFiles
@@ -56,7 +56,7 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     intents = open_intents(files, store.bucket)
     if not intents:
         return settlement
-    patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises if the bucket does not exist
+    retrying()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises if the bucket does not exist
     listed = listed_digests(files, began_before(intents[0]))  # the oldest
     for intent in reversed(intents):
         manifest, is_known = list[ManifestFile](), True

@@ -57,11 +57,11 @@ class JobSummary:
         return f"{dry}{self.kind} {self.run_id}: {'; '.join(said)}"
 
 
-def _shortened(said: Sequence[str], most: int, what: str) -> Iterator[str]:
-    """The first ``most`` texts, and how many more there are."""
-    yield from said[:most]
-    if len(said) > most:
-        yield f"and {plural(len(said) - most, f'more {what}')}"
+def _shortened(said: Sequence[str], limit: int, what: str) -> Iterator[str]:
+    """The first texts, up to the limit, and how many more there are."""
+    yield from said[:limit]
+    if len(said) > limit:
+        yield f"and {plural(len(said) - limit, f'more {what}')}"
 
 
 class JobFailed(Exception):

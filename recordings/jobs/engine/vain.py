@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from recordings.errors import StoreRefused
 from recordings.formatting import label, plural
 from recordings.jobs.engine.job import Job
-from recordings.jobs.engine.selection import CANNOT_COME_BACK, Found, when
+from recordings.jobs.engine.selection import CANNOT_COME_BACK, Found, knows_prefix, when
+from recordings.places import nothing_below
+from recordings.retrying import retrying
+from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
-from recordings.table.records import RUNS, START, run_ids
+from recordings.table.records import RUNS, START, Kind, run_ids
 from recordings.table.rows import HOLDS_REPLACEMENT, Status
 
 _MAX_RUNS = 5  # named in a note
@@ -34,6 +38,24 @@ def sorted_by_leniency(
 ) -> tuple[list[str], list[str]]:
     """Problems and notes: what was asked for in vain is a note if the job says ``missing_ok``."""
     return ([*unread], [*vain, *notes]) if job.missing_ok else ([*unread, *vain], [*notes])
+
+
+def mistyped_prefixes(job: Job, store: Store, files: AuditFiles) -> list[str]:
+    """A sentence for each prefix below which the job can find nothing: it is mistyped, or all recordings are lost."""
+    listed = job.prefixes if job.lists_below_prefixes else ()
+    try:
+        return [said for prefix in listed for said in retrying()(_nothing_below, prefix, job, store, files)]
+    except StoreRefused as error:
+        return [str(error)]
+
+
+def _nothing_below(prefix: str, job: Job, store: Store, files: AuditFiles) -> list[str]:
+    if job.lists_whole_prefixes and store.names_below(prefix)[0]:
+        return []
+    findings = nothing_below(store, [prefix])
+    if findings and job.kind is Kind.EXPIRE and knows_prefix(prefix, job, files):
+        return []  # all recordings may have expired
+    return [finding.sentence.rstrip(".") for finding in findings]
 
 
 def _done_before(found: Found, job: Job) -> Iterator[str]:

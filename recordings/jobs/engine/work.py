@@ -57,7 +57,7 @@ class Work:
     def conclude(self) -> None:
         """Write down what later jobs have to know. To be called after the end record."""
 
-    def _asked_in_vain(self, sentences: Sequence[str]) -> None:
+    def asked_in_vain(self, sentences: Sequence[str]) -> None:
         """Add these as problems, or as notes if the job says ``missing_ok``."""
         (self.notes if self._job.missing_ok else self.problems).extend(sentences)
 

@@ -1,4 +1,4 @@
-"""An inspection: preflight on its own, as a report. The preflight of an archiving run is in ``tasks.run``."""
+"""Preflight on its own, as a report: the flow inspect-bucket. The preflight of an archiving run is in ``tasks.run``."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from recordings.finding import Finding
 from recordings.formatting import plural
-from recordings.preflight.checks import inspect_bucket
+from recordings.preflight.checks import all_findings
 from recordings.reports.findings import findings_table
 from recordings.request import check_bucket_name, normal_prefixes
 from recordings.s3.store import Store
@@ -21,7 +21,7 @@ def findings_on(bucket: str, prefixes: Sequence[str], oldest_days: int) -> list[
     """All findings of preflight, most serious first. Raises InvalidRequest for an impossible bucket or prefix."""
     check_bucket_name(bucket)
     store = Store(bucket, settings(), session())
-    return inspect_bucket(store, normal_prefixes(prefixes), oldest_days=oldest_days)
+    return all_findings(store, normal_prefixes(prefixes), oldest_days=oldest_days)
 
 
 def publish_findings(bucket: str, findings: Sequence[Finding]) -> None:
