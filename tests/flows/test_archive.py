@@ -85,10 +85,10 @@ def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, ar
     assert len(originals) == 18
     assert summary.counts == {"archived": 18}
     for key, original in originals.items():
-        lying = bucket.body(key)
+        replacement = bucket.body(key)
         wanted = ffmpeg("-i pipe: -ac 1 -ar 8000 -c:a pcm_alaw -f alaw", original)
-        assert ffmpeg("-i pipe: -c:a copy -f alaw", lying) == wanted
-        assert ffmpeg("-i pipe: -f s16le", lying) == ffmpeg("-f alaw -ar 8000 -ac 1 -i pipe: -f s16le", wanted)
+        assert ffmpeg("-i pipe: -c:a copy -f alaw", replacement) == wanted
+        assert ffmpeg("-i pipe: -f s16le", replacement) == ffmpeg("-f alaw -ar 8000 -ac 1 -i pipe: -f s16le", wanted)
         assert bucket.body(key, versions[key]) == original
 
 

@@ -159,7 +159,7 @@ class World:
         lines: dict[str, list[Any]] = {key_of(number, day): [] for number in range(RECORDINGS)}
         for line in self.bucket.snapshot(f"{PREFIX}{day:%Y/%m/%d}/"):
             lines[line[0]].append(line)
-        return {key: (lying, self.bucket.tags(key) if lying else {}) for key, lying in lines.items()}
+        return {key: (versions, self.bucket.tags(key) if versions else {}) for key, versions in lines.items()}
 
 
 @pytest.fixture(scope="module")

@@ -145,8 +145,8 @@ def test_a_backlog_in_glacier_ir_pays_for_reading_and_for_its_shortest_time(
         costs[storage_class] = estimate(plan(bucket.name)).cost.expected
     age_days = (plan().scheduled_at - a_recording(1).recorded_at) / timedelta(days=1) + 7
     head_first = 0.01 / 1000
-    dearer = len(body) / GB * 0.03 + (0.01 - 0.0004) / 1000 + len(body) / GB * 0.004 * (90 - age_days) / MONTH_DAYS
-    assert costs["GLACIER_IR"] - costs["STANDARD"] == pytest.approx(dearer + head_first)
+    extra = len(body) / GB * 0.03 + (0.01 - 0.0004) / 1000 + len(body) / GB * 0.004 * (90 - age_days) / MONTH_DAYS
+    assert costs["GLACIER_IR"] - costs["STANDARD"] == pytest.approx(extra + head_first)
 
 
 def test_surveys_add_up_to_the_survey_of_everything() -> None:
@@ -229,7 +229,7 @@ def test_what_is_called_exact_is_what_the_run_then_does_and_the_cost_is_close(
     asked["PutObject"] -= 4  # probes that AWS does not get: it is known to honour If-Match
     cost = PRICES.requests(asked, run.storage_class) + PRICES.task(ahead.cpu_hours * 3600) + sums.usd_reading
     assert ahead.cost.expected == pytest.approx(cost, rel=0.02)
-    of_one = 4 * 0.00001 + 2 * 0.0000004  # four dear requests and two cheap ones
+    of_one = 4 * 0.00001 + 2 * 0.0000004  # four expensive requests and two cheap ones
     assert ahead.cost_afterwards.expected == pytest.approx(40 * of_one, rel=0.01)
     assert usd(ahead.cost.expected + ahead.cost_afterwards.expected) in text
 

@@ -49,7 +49,7 @@ from tests.recordings.prices import PRICES, RAW, a_call_of, costs_by_hand, gated
 
 
 class TagsReadForLess(PriceList):
-    """As it is if AWS bills reading tags as a GET of Standard: HEADs of GLACIER_IR are dear either way."""
+    """As it is if AWS bills reading tags as a GET of Standard: HEADs of GLACIER_IR are expensive either way."""
 
     def requests(self, counts: Mapping[str, float], write_class: str) -> float:
         return super().requests(counts, write_class) - self.tags_read_for_less(counts, write_class)
@@ -114,11 +114,11 @@ def test_what_is_read_back_and_what_is_tagged_must_earn_more() -> None:
     """Read back: $0.03 a GB and $0.01 per 1,000. Tags of a recording: three more reads, and the original's own tags."""
     kept = a_call_of(60, months=72)
     plain, all_read = (Terms(storage_class="GLACIER_IR", grace_days=30, readback_share=share) for share in (0, 1))
-    dearer = archiving_usd(kept, mono(kept), all_read, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
-    assert dearer == pytest.approx(mono(kept) / 1024**3 * 0.03 + 0.00001, rel=0.01)
+    extra = archiving_usd(kept, mono(kept), all_read, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
+    assert extra == pytest.approx(mono(kept) / 1024**3 * 0.03 + 0.00001, rel=0.01)
     tagged = replace(kept, tags=5)
-    dearer = archiving_usd(tagged, mono(kept), plain, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
-    assert dearer == pytest.approx(3 * 0.00001 + 5 * 0.00000065 * 30 / 30.4375)
+    extra = archiving_usd(tagged, mono(kept), plain, PRICES) - archiving_usd(kept, mono(kept), plain, PRICES)
+    assert extra == pytest.approx(3 * 0.00001 + 5 * 0.00000065 * 30 / 30.4375)
 
 
 def test_what_is_priced_is_what_is_asked(

@@ -84,7 +84,7 @@ def test_requests_to_kms_are_not_s3s() -> None:
     assert PRICES.requests({**MILLION, "KMS": 2_000_000}, "GLACIER_IR") == pytest.approx(35.45)
 
 
-def test_a_head_is_asked_of_the_dearer_class() -> None:
+def test_a_head_is_priced_by_the_more_expensive_class() -> None:
     assert PRICES.requests({"HeadObject": 1000}, "GLACIER_IR") == pytest.approx(0.01)
 
 
@@ -152,7 +152,7 @@ def test_break_even() -> None:
     assert break_even_months(10, -1) is None
 
 
-def test_dearer_is_by_byte_kept() -> None:
+def test_more_expensive_is_meant_per_byte_kept() -> None:
     assert costs_more("STANDARD", "GLACIER_IR")
     assert not costs_more("GLACIER_IR", "GLACIER_IR")
 
