@@ -294,7 +294,7 @@ def test_what_is_locked_waits(filled: Bucket, erase_: Erase) -> None:
 
 
 def test_a_hold_between_two_deletions_leaves_no_loss(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 refuses to delete the replacement; the row of the original says who deleted it."""
     lock(bucket)
@@ -422,7 +422,7 @@ def test_a_place_without_a_table_is_refused(filled: Bucket, erase_: Erase, audit
 
 
 @pytest.fixture
-def erased(bucket: Bucket, erase_: Erase, archived: dict[str, str], audit_uri: str) -> Path:
+def erased(bucket: Bucket, erase_: Erase, originals: dict[str, str], audit_uri: str) -> Path:
     """One of the archived recordings is erased, and back: its replacement as it was. Returns the file of its row."""
     there = bucket.client.get_object(Bucket=bucket.name, Key=COPY)
     summary = erase_(contact_ids=None, keys=[COPY])

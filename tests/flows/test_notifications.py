@@ -95,7 +95,7 @@ def test_a_failed_run_is_told(webhook: Webhook, start_archive_day: Any) -> None:
 
 
 def test_a_loss_is_told(
-    webhook: Webhook, client: SyncPrefectClient, bucket: Bucket, archived: Any, audit_uri: str
+    webhook: Webhook, client: SyncPrefectClient, bucket: Bucket, originals: Any, audit_uri: str
 ) -> None:
     """By the weekly reconciliation as it is deployed."""
     bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1))
@@ -156,7 +156,7 @@ def test_a_worker_that_is_gone_is_told(webhook: Webhook, client: SyncPrefectClie
 
 
 def test_overdue_originals_are_told(
-    webhook: Webhook, client: SyncPrefectClient, archived: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    webhook: Webhook, client: SyncPrefectClient, originals: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a report that is scheduled for a later day than today."""
     monkeypatch.setattr("tasks.report.scheduled_on", lambda: datetime.now(UTC).date() + timedelta(days=16))

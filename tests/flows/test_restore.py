@@ -112,7 +112,7 @@ def test_only_what_is_asked_for_is_restored(
 
 
 def test_keys_select_and_those_not_found_are_named(
-    bucket: Bucket, archived: dict[str, str], restore: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], restore: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(JobFailed, match=f"key {key_of(7)}: the audit table has no archived recording") as failed:
         restore(contact_ids=None, keys=[key_of(2), key_of(7)])
@@ -420,7 +420,7 @@ HELD = {_by_tag: "2026-CV-9", _by_tag_of_the_original: "unnamed", _by_s3: None}
 @ON_BOTH
 @pytest.mark.parametrize("hold", HELD)
 def test_what_is_held_comes_back_only_if_asked_for_and_stays_held(
-    bucket: Bucket, archived: dict[str, str], restore: Any, hold: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], restore: Any, hold: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the copy asks of S3 counts: these servers copy no hold."""
     key = key_of(1)
@@ -442,7 +442,7 @@ def test_what_is_held_comes_back_only_if_asked_for_and_stays_held(
 
 
 def test_what_only_the_table_says_is_held_comes_back_only_if_asked_for(
-    bucket: Bucket, archived: dict[str, str], restore: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], restore: Any, audit_uri: str
 ) -> None:
     key = key_of(1)
     where: Any = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "dry_run": False}
@@ -456,9 +456,9 @@ def test_what_only_the_table_says_is_held_comes_back_only_if_asked_for(
 
 
 def test_a_hold_that_the_copy_has_no_room_for_keeps_it_from_coming_back(
-    bucket: Bucket, archived: dict[str, str], restore: Any
+    bucket: Bucket, originals: dict[str, str], restore: Any
 ) -> None:
-    key, original = key_of(1), archived[key_of(1)]
+    key, original = key_of(1), originals[key_of(1)]
     _by_tag(bucket, key)
     tags: Any = {"TagSet": [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=key, VersionId=original, Tagging=tags)

@@ -119,7 +119,7 @@ def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Calla
             recordings.put(key_of(number), a_call(number), **SEALED)
         world = World(server=s3, recordings=recordings, audit=audit, rows=[])
         run = plan(recordings.name, audit_uri=world.audit_uri, accept=["unversioned"])
-        world.rows.extend(archived(world.store, world.files, run, pool))
+        world.rows.extend(archived_rows(world.store, world.files, run, pool))
         assert {row.status for row in world.rows} == {Status.ARCHIVED}, world.rows[0].reason
         write_rows(world.files, world.rows, run_id=run.run_id, number=1)
         return world
@@ -127,7 +127,7 @@ def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Calla
     return make
 
 
-def archived(store: Store, files: AuditFiles, run: Run, pool: Pool) -> list[AuditRow]:
+def archived_rows(store: Store, files: AuditFiles, run: Run, pool: Pool) -> list[AuditRow]:
     listing = list_day(store, files, Day(prefix=PREFIX, date=DAY), run)
     resampled = resample_batch(store, Batch(DAY, 1, listing.open), run, pool)
     return tag_batch(store, verify_batch(store, resampled, pool), pool)
