@@ -24,6 +24,6 @@ class Setting(Protocol):
 
 
 class PlanRun(Protocol):
-    """A run's parameters, checked, as a flow would make them; ``changes`` replace those of ``tests/conftest.py``."""
+    """A run's parameters, checked, as a flow would make them; ``changes`` replace those of ``tests/planned.py``."""
 
     def __call__(self, bucket: str = ..., **changes: Any) -> Run: ...

@@ -93,12 +93,9 @@ def test_a_hidden_checksum_is_read_from_the_body(
         ).counts == {"released": 3}
 
 
-@pytest.mark.parametrize("what", ["hold", "lock"])
-def test_a_hidden_hold_is_not_taken_for_none(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, what: str
-) -> None:
-    """S3 itself refuses to delete what is held or locked, whatever it shows."""
-    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": originals[KEY]}
+def protect(bucket: Bucket, version_id: str, what: str) -> None:
+    """Hold or lock a version of KEY."""
+    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": version_id}
     bucket.client.put_object_lock_configuration(
         Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
     )
@@ -107,6 +104,14 @@ def test_a_hidden_hold_is_not_taken_for_none(
     else:
         until = datetime.now(UTC) + timedelta(days=1)
         bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+
+
+@pytest.mark.parametrize("what", ["hold", "lock"])
+def test_a_hidden_hold_is_not_taken_for_none(
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, what: str
+) -> None:
+    """S3 itself refuses to delete what is held or locked, whatever it shows."""
+    protect(bucket, originals[KEY], what)
     with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     assert failed.value.summary.counts == {"failed": 1, "released": 2}
@@ -139,15 +144,7 @@ def test_a_hold_that_nothing_shows_costs_no_version(
     bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, flow: str, what: str
 ) -> None:
     """S3 refuses the deletion of the original, which goes first: so the replacement stays, too."""
-    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": originals[KEY]}
-    bucket.client.put_object_lock_configuration(
-        Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
-    )
-    if what == "hold":
-        bucket.client.put_object_legal_hold(**names, LegalHold={"Status": "ON"})
-    else:
-        until = datetime.now(UTC) + timedelta(days=1)
-        bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    protect(bucket, originals[KEY], what)
     before = bucket.versions(KEY)
     with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
         destroy(flow, bucket, audit_uri)
