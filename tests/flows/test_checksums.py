@@ -172,7 +172,7 @@ def test_a_damaged_report_is_named(
 
 @pytest.mark.parametrize("checksum", ["", "AAAA", "what?" * 9, None, 7])
 def test_what_is_no_sha_256_proves_nothing(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, checksum: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, checksum: object
 ) -> None:
     told = {**json.loads(message(b"")), "checksum_base64": checksum}
     write(report, [[bucket.name, KEY, "", "succeeded", "200", "", json.dumps(told)]])

@@ -1,10 +1,10 @@
 """An answer that S3 hides, refuses or rewords affects one recording only, in every job that changes the bucket."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from aiohttp import web
@@ -33,12 +33,13 @@ KEY = key_of(1)
 MFA = "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>"
 
 
+Answer = Callable[[web.Request], web.Response | None]
+
+
 class Meddler(FaultyProxy):
     """Answers some requests itself, and takes headers out of the answers to the others."""
 
-    def __init__(
-        self, upstream: str, answer: Callable[[web.Request], web.Response | None], hidden: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, upstream: str, answer: Answer, hidden: tuple[str, ...] = ()) -> None:
         super().__init__(upstream, probability=0)
         self._answer, self._hidden = answer, hidden
 
@@ -53,14 +54,16 @@ class Meddler(FaultyProxy):
         return name.lower().startswith(self._hidden) if self._hidden else False
 
 
+class Through(Protocol):
+    def __call__(self, answer: Answer = ..., hidden: tuple[str, ...] = ...) -> AbstractContextManager[None]: ...
+
+
 @pytest.fixture
-def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Through:
     """Everything between here and S3 goes through a meddler."""
 
     @contextmanager
-    def meddled(
-        answer: Callable[[web.Request], web.Response | None] = lambda _: None, hidden: tuple[str, ...] = ()
-    ) -> Iterator[None]:
+    def meddled(answer: Answer = lambda _: None, hidden: tuple[str, ...] = ()) -> Iterator[None]:
         with faulty_proxy(Meddler(s3.url, answer, hidden)) as address, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", address)
             yield
@@ -68,7 +71,7 @@ def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return meddled
 
 
-def refusing(method: str, what: str, *, status: int = 403, code: str = "AccessDenied") -> Any:
+def refusing(method: str, what: str, *, status: int = 403, code: str = "AccessDenied") -> Answer:
     """Refuses the requests of this method whose path and query have ``what`` in them."""
 
     def answer(request: web.Request) -> web.Response | None:
@@ -85,7 +88,7 @@ def contact(number: int) -> str:
 
 
 def test_a_hidden_checksum_is_read_from_the_body(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     with through(hidden=("x-amz-checksum",)):
         assert release_originals(
@@ -108,7 +111,7 @@ def protect(bucket: Bucket, version_id: str, what: str) -> None:
 
 @pytest.mark.parametrize("what", ["hold", "lock"])
 def test_a_hidden_hold_is_not_taken_for_none(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, what: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, what: str
 ) -> None:
     """S3 itself refuses to delete what is held or locked, whatever it shows."""
     protect(bucket, originals[KEY], what)
@@ -141,7 +144,7 @@ DESTROYED = {"expire": "expired", "erase": "erased"}
 @pytest.mark.parametrize("what", ["hold", "lock"])
 @pytest.mark.parametrize("flow", DESTROYED)
 def test_a_hold_that_nothing_shows_costs_no_version(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, flow: str, what: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str, what: str
 ) -> None:
     """S3 refuses the deletion of the original, which goes first: so the replacement stays, too."""
     protect(bucket, originals[KEY], what)
@@ -155,7 +158,7 @@ def test_a_hold_that_nothing_shows_costs_no_version(
 
 @pytest.mark.parametrize("flow", DESTROYED)
 def test_a_destruction_that_is_refused_costs_one_and_is_made_up_for(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, flow: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str
 ) -> None:
     with through(refusing("DELETE", contact(1))), pytest.raises(JobFailed) as failed:
         destroy(flow, bucket, audit_uri)
@@ -171,7 +174,7 @@ def test_a_destruction_that_is_refused_costs_one_and_is_made_up_for(
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("flow", ["release", *DESTROYED])
 def test_mfa_delete_is_said_before_anything_is_done(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, flow: str, dry_run: bool
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str, dry_run: bool
 ) -> None:
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
 
@@ -186,7 +189,7 @@ def test_mfa_delete_is_said_before_anything_is_done(
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "NeverHeardOf"), (409, "AlsoNew")])
 def test_a_deletion_that_is_refused_costs_one(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, status: int, code: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, status: int, code: str
 ) -> None:
     with through(refusing("DELETE", contact(1), status=status, code=code)), pytest.raises(JobFailed):
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
@@ -206,7 +209,13 @@ def test_a_deletion_that_is_refused_costs_one(
     ],
 )
 def test_what_cannot_be_looked_at_is_a_drift(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any, a_call: MakeCall, answer: Any, found: Any
+    bucket: Bucket,
+    originals: dict[str, str],
+    audit_uri: str,
+    through: Through,
+    a_call: MakeCall,
+    answer: Answer,
+    found: dict[str, int],
 ) -> None:
     bucket.put(key_of(7), a_call())
     with through(answer):
@@ -217,7 +226,7 @@ def test_what_cannot_be_looked_at_is_a_drift(
 
 
 def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation_red(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     refused = refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging")
     with through(refused), pytest.raises(JobFailed, match="not-compared") as failed:
@@ -227,7 +236,7 @@ def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_restore_by_provenance_passes_over_what_it_cannot_look_at(
-    bucket: Bucket, originals: dict[str, str], tmp_path: Path, through: Any, status: int
+    bucket: Bucket, originals: dict[str, str], tmp_path: Path, through: Through, status: int
 ) -> None:
     lost = str(tmp_path / "lost")
     with through(refusing("HEAD", contact(1), status=status)), pytest.raises(JobFailed) as failed:
@@ -246,7 +255,7 @@ def check(bucket: Bucket, audit_uri: str, **more: Any) -> JobSummary:
 
 
 def test_a_hidden_checksum_is_read_from_the_body_by_a_check(
-    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     with through(hidden=("x-amz-checksum",)):
         summary = check(bucket, audit_uri)
@@ -259,7 +268,7 @@ def test_what_a_check_cannot_see_is_no_loss(
     bucket: Bucket,
     originals: dict[str, str],
     audit_uri: str,
-    through: Any,
+    through: Through,
     setting: Setting,
     method: str,
     status: int,

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pytest
@@ -29,14 +29,14 @@ from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import MakeCall, Reconcile, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -44,15 +44,14 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
 
 @pytest.fixture
-def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
-    return lambda **changes: reconcile_audit(
-        **{"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY,
-           **changes}
-    )  # fmt: skip
+def reconcile(bucket: Bucket, audit_uri: str) -> Reconcile:
+    return partial(
+        reconcile_audit, bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+    )
 
 
 def test_after_a_run_there_is_none(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, a_call: MakeCall
 ) -> None:
     """And that is on record, too. Of a day of which nothing is archived, no recording is new."""
     bucket.put(key_of(7, DAY + timedelta(days=1)), a_call())
@@ -69,7 +68,7 @@ def test_after_a_run_there_is_none(
 def test_what_is_lost_ends_the_run_red_and_is_on_record(
     bucket: Bucket,
     originals: dict[str, str],
-    reconcile: Any,
+    reconcile: Reconcile,
     audit_uri: str,
     a_call: MakeCall,
     client: SyncPrefectClient,
@@ -116,7 +115,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
 
 
 def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, a_call: MakeCall
 ) -> None:
     """Rejected or exempt, it has no replacement, so what vanished was the only copy. A text file is no recording."""
     truncated, exempt, text, there = key_of(7), key_of(8), f"{KEY}.txt", key_of(9)
@@ -136,7 +135,7 @@ def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
 
 
 def test_a_wrong_place_is_not_in_agreement(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, tmp_path: Path
 ) -> None:
     """Nor one that is empty now: all of it was deleted, versions and all. A folder's placeholder is no call."""
     with pytest.raises(InvalidRequest, match=r"prefixes is \[\]: give a list"):
@@ -158,7 +157,7 @@ def test_a_wrong_place_is_not_in_agreement(
 
 
 def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
-    s3: Server, bucket: Bucket, originals: dict[str, str], reconcile: Any, monkeypatch: pytest.MonkeyPatch
+    s3: Server, bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listing shows that it was overwritten; of the others nothing can be said, so the run is no success."""
     bucket.put(KEY, b"theirs")
@@ -170,7 +169,7 @@ def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
 
 
 def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("recordings.jobs.restore.restore_recording", lambda *_: 1 / 0)
@@ -184,7 +183,7 @@ def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
 
 
 def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=originals[KEY])
     with pytest.raises(JobFailed, match=f"{re.escape(KEY)} was not released: found-gone"):
@@ -195,7 +194,7 @@ def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
 
 
 def test_what_is_found_is_on_record_though_prefect_takes_no_artifact(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
     monkeypatch.setattr("tasks.artifacts.create_markdown_artifact", lambda *_, **__: 1 / 0)
@@ -222,7 +221,7 @@ def _events(client: Any, resource_id: str) -> list[dict[str, Any]]:
 
 @ON_BOTH
 def test_rows_are_rebuilt_from_provenance(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     told = current(read_audit(audit_uri)).set_index("key")
     for file in Path(audit_uri).glob("recording_date=*/*"):
@@ -242,7 +241,7 @@ def test_rows_are_rebuilt_from_provenance(
 
 
 @ON_BOTH
-def test_a_missing_tag_is_set_again(bucket: Bucket, originals: dict[str, str], reconcile: Any) -> None:
+def test_a_missing_tag_is_set_again(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile) -> None:
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
     assert reconcile().drifts == {"tag-missing": 1}
     assert bucket.tags(KEY) == {}
@@ -251,14 +250,14 @@ def test_a_missing_tag_is_set_again(bucket: Bucket, originals: dict[str, str], r
     assert reconcile().drifts == {}
 
 
-def test_full_tags_without_ours_are_no_drift(bucket: Bucket, originals: dict[str, str], reconcile: Any) -> None:
+def test_full_tags_without_ours_are_no_drift(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile) -> None:
     tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
     assert reconcile().drifts == {}
 
 
 def test_a_release_that_died_is_named_and_settled_by_a_repair(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
@@ -274,7 +273,7 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
 
 
 def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
     broken = Path(audit_uri) / f"recording_date={DAY + timedelta(days=1)}" / "broken.parquet"
@@ -286,7 +285,7 @@ def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
     assert bucket.tags(KEY) == {"converted": "True"}
 
 
-def test_another_class_is_told(bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str) -> None:
+def test_another_class_is_told(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str) -> None:
     """As a lifecycle transition leaves it: the same version in another class. The table is told otherwise here."""
     import pyarrow.parquet as pq
 
@@ -297,7 +296,7 @@ def test_another_class_is_told(bucket: Bucket, originals: dict[str, str], reconc
     assert reconcile().drifts == {"class-differs": 3}
 
 
-def test_what_is_kept_too_long_is_told(originals: dict[str, str], reconcile: Any, setting: Setting) -> None:
+def test_what_is_kept_too_long_is_told(originals: dict[str, str], reconcile: Reconcile, setting: Setting) -> None:
     setting(RETENTION_YEARS=0.01)
     assert reconcile().drifts == {"retention-overdue": 3}
 
@@ -306,16 +305,22 @@ def _today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+class SetRules(Protocol):
+    """Set the retention rules of the environment, until the next ones or the end of the test."""
+
+    def __call__(self, *rules: dict[str, object]) -> None: ...
+
+
 @pytest.fixture
-def retention_rules(setting: Setting) -> Callable[..., None]:
+def retention_rules(setting: Setting) -> SetRules:
     return lambda *rules: setting(RETENTION_RULES=json.dumps(rules))
 
 
 def test_what_is_kept_too_long_counts_by_the_retention_rules(
     bucket: Bucket,
     originals: dict[str, str],
-    reconcile: Any,
-    retention_rules: Any,
+    reconcile: Reconcile,
+    retention_rules: SetRules,
     setting: Setting,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -340,7 +345,12 @@ def test_what_is_kept_too_long_counts_by_the_retention_rules(
 
 
 def test_what_was_destroyed_is_no_difference_until_it_is_there_again(
-    bucket: Bucket, originals: dict[str, str], reconcile: Any, audit_uri: str, retention_rules: Any, a_call: MakeCall
+    bucket: Bucket,
+    originals: dict[str, str],
+    reconcile: Reconcile,
+    audit_uri: str,
+    retention_rules: SetRules,
+    a_call: MakeCall,
 ) -> None:
     """Neither is a delete marker that somebody leaves. A hold is no look at a recording that is new."""
     expired, erased, held = originals
@@ -378,7 +388,7 @@ def test_what_was_destroyed_is_no_difference_until_it_is_there_again(
 def test_a_destruction_that_died_is_named_and_settled_by_a_repair(
     bucket: Bucket,
     originals: dict[str, str],
-    reconcile: Any,
+    reconcile: Reconcile,
     audit_uri: str,
     a_call: MakeCall,
     monkeypatch: pytest.MonkeyPatch,

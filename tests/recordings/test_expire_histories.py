@@ -61,8 +61,13 @@ def is_deleted(history: History, keep_days: int | None, short_days: int | None) 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories=HISTORIES, keep_days=KEEP, short_days=KEEP)
-def test_any_history(s3: Server, tmp_path_factory: pytest.TempPathFactory, histories: Any, keep_days: Any,
-                     short_days: Any) -> None:  # fmt: skip
+def test_any_history(
+    s3: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    histories: list[History],
+    keep_days: int | None,
+    short_days: int | None,
+) -> None:
     bucket = Bucket(s3)
     world = World(bucket, Path(tmp_path_factory.mktemp("audit")))
     lock = {"ObjectLockEnabled": "Enabled"}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import Mock
 
 import pytest
@@ -93,11 +93,17 @@ def desk(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path) -> Desk
     return Desk(bucket, tmp_path / "audit", locks=request.param)
 
 
+class Meet(Protocol):
+    def __call__(
+        self, where: object, name: str, other: Callable[[], object], *, after: bool, nth: int = ...
+    ) -> None: ...
+
+
 @pytest.fixture
-def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def meeting(monkeypatch: pytest.MonkeyPatch) -> Meet:
     """Lets another run work from its beginning to its end at a moment of this one."""
 
-    def meet(where: Any, name: str, other: Callable[[], Any], *, after: bool, nth: int = 1) -> None:
+    def meet(where: object, name: str, other: Callable[[], object], *, after: bool, nth: int = 1) -> None:
         original, calls = getattr(where, name), iter(range(1, 100))
 
         def met(*args: Any, **named: Any) -> Any:
@@ -204,7 +210,7 @@ MOMENTS = [("set_out", False), ("set_out", True), ("write_and_close", False), ("
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     desk.hold("A")
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
     desk.lift("A")
@@ -216,7 +222,7 @@ def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: A
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_case_that_begins_at_a_request_of_a_lift_holds(
-    desk: Desk, meeting: Any, nth: int, after: bool, tmp_path: Path
+    desk: Desk, meeting: Meet, nth: int, after: bool, tmp_path: Path
 ) -> None:
     other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)  # a process of its own, as it were
     desk.hold("A")
@@ -227,7 +233,7 @@ def test_a_case_that_begins_at_a_request_of_a_lift_holds(
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_two_cases_at_once_both_hold(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
     desk.hold("A")
     assert desk.cases() == {"A", "B"}
@@ -237,7 +243,7 @@ def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, afte
     assert desk.held() == [True, True]
 
 
-def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Any) -> None:
+def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Meet) -> None:
     meeting(hold, "cases_now", lambda: desk.hold("B"), after=True)
     desk.hold("A")
     for case in ("A", "B"):
@@ -246,7 +252,7 @@ def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, m
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     for case in ("A", "B"):
         desk.hold(case)
     meeting(hold, moment, lambda: desk.lift("B"), after=after)
@@ -255,7 +261,9 @@ def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(
+    desk: Desk, meeting: Meet, moment: str, after: bool
+) -> None:
     """Never is a row ``held`` above an object that is deleted afterwards."""
     told = list[JobResult]()
     meeting(deletion, moment, lambda: told.append(desk.hold("A")), after=after)
@@ -270,7 +278,7 @@ def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting:
 
 @pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
 def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
-    desk: Desk, meeting: Any, lift: bool, nth: int
+    desk: Desk, meeting: Meet, lift: bool, nth: int
 ) -> None:
     """As a release does; ``nth`` is the listing after which it comes."""
     asked = {"Bucket": desk.bucket.name, "Key": KEY, "VersionId": desk.bucket.versions(KEY)[1]["VersionId"]}
