@@ -6,20 +6,22 @@ replace those, and are the flow's own parameters.
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
-from recordings.backfill.summary import BackfillSummary
-from recordings.handover.export import ExportSummary
-from recordings.jobs.engine.summary import JobSummary
 from recordings.recording import Recording
 from recordings.run import Run
-from recordings.summary import RunSummary
 from recordings.table.rows import AuditRow
+
+if TYPE_CHECKING:  # the tests of the domain start at once
+    from recordings.backfill.summary import BackfillSummary
+    from recordings.handover.export import ExportSummary
+    from recordings.jobs.engine.summary import JobSummary
+    from recordings.summary import RunSummary
 
 Listed = Callable[[Run], list[Recording]]
 Stages = Callable[[Run], list[AuditRow]]
 Resample = Callable[[Run], AuditRow]
-ArchiveDay = Callable[[], RunSummary]
+ArchiveDay = Callable[[], "RunSummary"]
 
 
 class MakeCall(Protocol):
@@ -122,36 +124,36 @@ class ExportChanges(Chosen, total=False):
 
 
 class ArchiveDays(Protocol):
-    def __call__(self, **changes: Unpack[ArchiveDaysChanges]) -> RunSummary: ...
+    def __call__(self, **changes: Unpack[ArchiveDaysChanges]) -> "RunSummary": ...
 
 
 class BackfillDays(Protocol):
-    def __call__(self, **changes: Unpack[BackfillChanges]) -> BackfillSummary: ...
+    def __call__(self, **changes: Unpack[BackfillChanges]) -> "BackfillSummary": ...
 
 
 class Restore(Protocol):
-    def __call__(self, **changes: Unpack[RestoreChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[RestoreChanges]) -> "JobSummary": ...
 
 
 class Release(Protocol):
-    def __call__(self, **changes: Unpack[ReleaseChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[ReleaseChanges]) -> "JobSummary": ...
 
 
 class Reconcile(Protocol):
-    def __call__(self, **changes: Unpack[ReconcileChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[ReconcileChanges]) -> "JobSummary": ...
 
 
 class Check(Protocol):
-    def __call__(self, **changes: Unpack[CheckChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[CheckChanges]) -> "JobSummary": ...
 
 
 class Erase(Protocol):
-    def __call__(self, **changes: Unpack[EraseChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[EraseChanges]) -> "JobSummary": ...
 
 
 class Hold(Protocol):
-    def __call__(self, **changes: Unpack[HoldChanges]) -> JobSummary: ...
+    def __call__(self, **changes: Unpack[HoldChanges]) -> "JobSummary": ...
 
 
 class Export(Protocol):
-    def __call__(self, **changes: Unpack[ExportChanges]) -> ExportSummary: ...
+    def __call__(self, **changes: Unpack[ExportChanges]) -> "ExportSummary": ...
