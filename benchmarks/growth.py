@@ -38,9 +38,9 @@ def main() -> None:
     numbers = by_number(QUICK_NUMBERS if options.quick else NUMBERS)
     lengths = by_length(QUICK_LENGTHS_S if options.quick else LENGTHS_S)
     console = Console(width=120)
-    console.print(_table(f"recordings of {NUMBERS_LENGTH_S} s", "ms by recording", numbers, dict.fromkeys(numbers, 1)))
+    console.print(_table(f"recordings of {NUMBERS_LENGTH_S} s", "ms per recording", numbers, dict.fromkeys(numbers, 1)))
     minutes = dict.fromkeys(lengths, LENGTHS_NUMBER / 60)
-    console.print(_table(f"seconds of each of {LENGTHS_NUMBER} recordings", "ms by minute", lengths, minutes))
+    console.print(_table(f"seconds of each of {LENGTHS_NUMBER} recordings", "ms per minute", lengths, minutes))
     if options.plot:
         _draw(options.plot, numbers, lengths)
 

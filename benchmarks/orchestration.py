@@ -171,7 +171,7 @@ def _table(
     table = Table(f"{number:,} recordings in batches of {BATCH}", "")
     table.add_row("the run without Prefect and without work", f"{plain['cpu_s']:.1f} s CPU, {plain['wall_s']:.1f} s")
     table.add_row("the flow without work", f"{flow['cpu_s']:.1f} s CPU, {flow['wall_s']:.1f} s")
-    table.add_row("Prefect", f"{prefect_s:.1f} s CPU, {1e6 * prefect_s / number:.0f} µs by recording")
+    table.add_row("Prefect", f"{prefect_s:.1f} s CPU, {1e6 * prefect_s / number:.0f} µs per recording")
     table.add_row("the work on recordings of one minute", f"{1000 * one_minute_s:.1f} ms CPU each")
     table.add_row("Prefect's share of CPU", f"{prefect_s / (prefect_s + number * one_minute_s):.1%}")
     table.add_row("memory that the flow's process grew by", f"{flow['grown_mb']:.0f} MB")

@@ -68,7 +68,7 @@ def _measured(way: Way, lengths: Mapping[int, int], tls: bool) -> Used:
 def _table(name: str, lengths: Mapping[int, int], found: Mapping[str, Used], plain: Mapping[str, Used]) -> Table:
     count, minutes = sum(lengths.values()), sum(length_s * number for length_s, number in lengths.items()) / 60
     columns = ("recordings/s", "CPU ms each", "of ours", "by HTTP", "requests each", "requests $", "KMS $", "CPU $")
-    table = Table(name, *columns, "total $", "files MB", "peak MB", caption="$ by 1,000 minutes; KMS apart")
+    table = Table(name, *columns, "total $", "files MB", "peak MB", caption="$ per 1,000 minutes; KMS apart")
     for way, used in found.items():
         standard = used.requests["PutObject"] - count if way == "request and process" else 0
         cost = price(used, minutes, writes_to_standard=standard)

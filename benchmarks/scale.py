@@ -156,7 +156,7 @@ def main() -> None:
     if options.shard:
         plan_shard(options.audit, options.shard)
         return
-    table = Table("keys", "open", "final", "waves", "CPU s, all shards", "µs by key", "peak MB, largest shard")
+    table = Table("keys", "open", "final", "waves", "CPU s, all shards", "µs per key", "peak MB, largest shard")
     for keys in QUICK_SIZES if options.quick else SIZES:
         shards = measure(keys, QUICK_SHARDS if options.quick else SHARDS)
         sums = {name: sum(shard[name] for shard in shards) for name in ("open", "final", "waves", "cpu_s")}

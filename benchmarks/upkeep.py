@@ -109,7 +109,7 @@ def fill(root: Path, days: int, recordings: int, distinct: int, processes: int =
     left = {FIRST_DAY + timedelta(days=n): now.date() for n in range(max(0, days - LEFT_DAYS), days)}
     for age_h, grace_days, again in ((2, GRACE_MONTH_LEFT, left), (1, GRACE_NOTHING_LEFT, {})):
         at = now - timedelta(hours=age_h)
-        released = _operation(root, Kind.RELEASE, everything=True, grace_days=grace_days)
+        released = _job(root, Kind.RELEASE, everything=True, grace_days=grace_days)
         released = replace(released, run_id=run_id_of(at, "00000000"))
         record_left(files, released, Days(dates=(), later={}), again)
     (root / CONTACTS).parent.mkdir()
@@ -152,13 +152,13 @@ def _record(root: Path, number: int, days: int) -> None:
                 path.unlink()
             continue
         written = [file_of(f"{folder.name}/{path.name}", path.read_bytes()) for path in paths]
-        run = _planned(root, day, day) if status == "archived" else _operation(root, Kind.RELEASE, everything=True)
+        run = _planned(root, day, day) if status == "archived" else _job(root, Kind.RELEASE, everything=True)
         run = replace(run, run_id=f"{at:%Y%m%d}T030000Z-{status}")
         (root / f"_runs/{run.run_id}.end.json").unlink(missing_ok=True)  # a report's, which names no such file
         record_end(Counted(root), run, totals=_TOTALS, manifest=written)
 
 
-def _operation(root: Path, kind: Kind, **asked: Any) -> Job:
+def _job(root: Path, kind: Kind, **asked: Any) -> Job:
     return plan_job(kind, **{"bucket": "recordings", "audit_uri": str(root), "grace_days": 30, **asked})
 
 
@@ -173,14 +173,14 @@ def _planned(root: Path, start: date, end: date) -> Run:
 
 def taken_up(root: Path, files: Counted, kind: Kind, **asked: Any) -> Outcome:
     """Do all that the flow does before it asks S3 about a recording, a few batches at a time."""
-    operation, found = _operation(root, kind, **asked), Found()
+    job, found = _job(root, kind, **asked), Found()
     recordings = 0
-    assert knows_bucket(operation, files)  # noqa: S101 (as the flow asks)
-    days = days_to_look_at(operation, files).dates
+    assert knows_bucket(job, files)  # noqa: S101 (as the flow asks)
+    days = days_to_look_at(job, files).dates
     for n in range(0, len(days), _DAYS_OF_A_TASK):
-        found.add(look_through(operation, files, days[n : n + _DAYS_OF_A_TASK]))
+        found.add(look_through(job, files, days[n : n + _DAYS_OF_A_TASK]))
     for part in packed(found.parts):
-        batches = batches_of(rows_of_part(operation, files, part))
+        batches = batches_of(rows_of_part(job, files, part))
         recordings += sum(len(batch.rows) for batch in batches)
     return recordings, f"{len(days)} days looked through"
 
@@ -246,11 +246,11 @@ def _version(row: Mapping[str, Any], which: str) -> Version:
 def reconcile(root: Path, files: Counted, first: date, days: int) -> Outcome:
     """Compare some days, one after the other."""
     where: dict[str, Any] = {"bucket": "recordings", "audit_uri": str(root), "prefixes": [PREFIX]}
-    operation = plan_job(Kind.RECONCILE, **where, retention_years=100)
+    job = plan_job(Kind.RECONCILE, **where, retention_years=100)
     pool, drifts = Pool(16, Budget(1)), 0
     for n in range(days):
         day = Day(prefix=PREFIX, date=first + timedelta(days=n))
-        drifts += len(reconcile_day(cast(Store, StandIn(root)), files, day, operation, pool))
+        drifts += len(reconcile_day(cast(Store, StandIn(root)), files, day, job, pool))
     return drifts, "differences"
 
 
@@ -258,7 +258,7 @@ def expire(root: Path, files: Counted, keep_days: int, first: date, last: date) 
     """Do all that an expiry does before it asks S3 about a recording, a day at a time."""
     rules = (RetentionRule(keep_days=keep_days),)
     where: dict[str, Any] = {"prefixes": [PREFIX], "start_date": first, "end_date": last, "stop_above_percent": 100}
-    expiry = Expiry(_operation(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files)
+    expiry = Expiry(_job(root, Kind.EXPIRE, rules=rules, **where), cast(Store, StandIn(root)), files)
     recordings = sum(len(batch.rows) for batches in expiry for batch in batches)
     return recordings, f"to delete, {len(expiry.problems)} problems"
 

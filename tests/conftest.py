@@ -5,12 +5,10 @@ Only the fixtures that need Prefect import it, so that the tests of the domain s
 
 import os
 import subprocess
-import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -20,10 +18,10 @@ from demo.calls import call
 from demo.servers import Server, child, prefect_server, s3_server, tell_the_rest
 from demo.ui import PREFECT, deploy, deployment_env
 from recordings.pricing import prices
-from recordings.run import Run, plan_run
 from recordings.settings import settings
-from tests.bucket import DAY, PREFIX, Bucket
+from tests.bucket import PREFIX, Bucket
 from tests.fixtures import MakeCall, PlanRun, Setting
+from tests.planned import planned
 from tests.seaweed import HAS_WHEEL, seaweed_server
 
 if TYPE_CHECKING:
@@ -123,31 +121,8 @@ def a_call() -> MakeCall:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> PlanRun:
-    """A run's parameters, checked, as a flow would make them."""
-
-    def make(bucket: str = "recordings", **changes: Any) -> Run:
-        parameters = {
-            "flow_run_id": str(uuid.uuid4()),
-            "scheduled_at": datetime(2026, 2, 1, 3, tzinfo=UTC),
-            "bucket": bucket,
-            "prefixes": [PREFIX],
-            "audit_uri": str(tmp_path / "audit"),
-            "start_date": DAY,
-            "end_date": DAY,
-            "min_age_days": 7,
-            "lookback_days": 7,
-            "profile": "alaw-mono",
-            "storage_class": "GLACIER_IR",
-            "dry_run": False,
-            "overwrite_converted": False,
-            "include_held": False,
-            "accept": [],
-            "batch_size": 200,
-            "readback_percent": 0.0,
-        }
-        return plan_run(**{**parameters, **changes})
-
-    return make
+    """A run's parameters, its table in the test's folder."""
+    return partial(planned, audit_uri=str(tmp_path / "audit"))
 
 
 @pytest.fixture(scope="session")

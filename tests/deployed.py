@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -52,14 +52,17 @@ def final_state(client: SyncPrefectClient, run_id: UUID) -> State[Any] | None:
     return state if state and state.is_final() else None
 
 
+class RunsOfSchedule(Protocol):
+    """The runs that a schedule has started, or those in the given states."""
+
+    def __call__(self, *states: StateType) -> list[FlowRun]: ...
+
+
 @contextmanager
 def scheduled_soon(
     client: SyncPrefectClient, name: str, parameters: dict[str, Any], job_variables: dict[str, Any] | None = None
-) -> Iterator[Callable[..., list[FlowRun]]]:
-    """The deployment's schedule, active and every few seconds, with these parameters; as it was after the block.
-
-    Yields a function that finds the runs that it has started, or those in the given states.
-    """
+) -> Iterator[RunsOfSchedule]:
+    """The deployment's schedule, active and every few seconds, with these parameters; as it was after the block."""
     found = deployment(client, name)
     (schedule,) = found.schedules
     soon = IntervalSchedule(interval=timedelta(seconds=15), anchor_date=datetime.now(UTC))

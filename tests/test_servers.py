@@ -183,7 +183,11 @@ DIFFERENCES = [
     ("probe", "on_ministack", "on_seaweed"), DIFFERENCES, ids=[each[0].__name__ for each in DIFFERENCES]
 )
 def test_the_servers_differ_as_the_decision_says(
-    bucket: Bucket, request: pytest.FixtureRequest, probe: Callable[[Bucket], Any], on_ministack: Any, on_seaweed: Any
+    bucket: Bucket,
+    request: pytest.FixtureRequest,
+    probe: Callable[[Bucket], Any],
+    on_ministack: object,
+    on_seaweed: object,
 ) -> None:
     server = request.node.callspec.params["s3"]
     assert probe(bucket) == {"ministack": on_ministack, "seaweed": on_seaweed}[server]

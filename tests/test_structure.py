@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -208,6 +209,33 @@ def test_the_domains_tests_need_no_prefect(path: Path) -> None:
 def test_what_tests_share_lies_in_a_module_of_its_own(path: Path) -> None:
     parts = [part for name in imports_of(path) for part in name.split(".")]
     assert not [part for part in parts if part.startswith("test_")]
+
+
+def is_test_or_fixture(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    return node.name.startswith("test_") or any("pytest.fixture" in ast.unparse(each) for each in node.decorator_list)
+
+
+@pytest.mark.parametrize("path", named(files_of("tests")))
+def test_tests_and_fixtures_say_what_they_are_handed(path: Path) -> None:
+    """So that mypy checks the call of a fixture that is a function: its type is in ``tests/fixtures.py``, or beside it.
+
+    What is checked nowhere: a parameter that may be anything, and a function that may be called with anything.
+    """
+    vague = []
+    for function in filter(is_test_or_fixture, nodes_of(path)):
+        said = [each.annotation for each in ast.walk(function.args) if isinstance(each, ast.arg)]
+        texts = [ast.unparse(each) for each in (*said, function.returns) if each]
+        vague += [f"{function.name}: {text}" for text in texts if text == "Any" or "Callable[..." in text]
+    assert not vague
+
+
+@pytest.mark.parametrize("path", named(files_of("tests")))
+def test_functions_whose_result_is_known_are_called_as_they_must_be(path: Path) -> None:
+    """By a Protocol, not as ``Callable[..., Run]``; only of a function that may be any, nothing is known."""
+    functions = [ast.unparse(each) for each in nodes_of(path) if isinstance(each, ast.Subscript)]
+    assert not [each for each in functions if each.startswith("Callable[...") and each != "Callable[..., Any]"]
 
 
 @pytest.mark.parametrize("package", OURS)

@@ -18,7 +18,7 @@ SHOWN = {
     "floor": ("ours / boto3", "ours / frugal boto3", "ours / obstore", "ours / hashed and tagged"),
     "processes": ("threads of each", "recordings/s", "CPU ms each", "peak MB"),
     "scale": ("3,200", "1,600", "CPU s, all shards", "peak MB"),
-    "growth": ("recordings of 10 s", "ms by recording", "ms by minute"),
+    "growth": ("recordings of 10 s", "ms per recording", "ms per minute"),
     "upkeep": (
         "release, a month left",
         "5,886 30 days looked through",

@@ -196,7 +196,7 @@ def test_a_new_image_and_new_subnets_change_these_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", DECLARED)
-def test_each_deployment_is_a_task_that_acts_as_its_role(tasks: Any, env: dict[str, str], name: str) -> None:
+def test_each_deployment_is_a_task_that_acts_as_its_role(tasks: dict[str, Any], env: dict[str, str], name: str) -> None:
     task = tasks[name]
     definition = definition_of(task)
     (container,) = definition["containerDefinitions"]
@@ -223,7 +223,7 @@ def test_each_deployment_is_a_task_that_acts_as_its_role(tasks: Any, env: dict[s
 
 
 @pytest.mark.parametrize("name", [*DECLARED, "without its secret", "without its key"])
-def test_nothing_of_the_worker_leaks_into_the_task(tasks: Any, env: dict[str, str], name: str) -> None:
+def test_nothing_of_the_worker_leaks_into_the_task(tasks: dict[str, Any], env: dict[str, str], name: str) -> None:
     (override,) = tasks[name]["overrides"]["containerOverrides"]
     given = {each["name"]: each["value"] for each in override["environment"]}
     assert given["PREFECT_API_URL"] == env["PREFECT_API_URL"]
@@ -232,7 +232,7 @@ def test_nothing_of_the_worker_leaks_into_the_task(tasks: Any, env: dict[str, st
     assert {each for each, value in given.items() if value and not each.startswith("PREFECT__")} <= allowed
 
 
-def test_the_same_pool_makes_tasks_for_x86(tasks: Any, env: dict[str, str]) -> None:
+def test_the_same_pool_makes_tasks_for_x86(tasks: dict[str, Any], env: dict[str, str]) -> None:
     platform = definition_of(tasks["on x86"])["runtimePlatform"]
     assert platform == {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"}
     properties = base_job_template({**env, "ARCHIVE_ARCHITECTURE": "X86_64"})["variables"]["properties"]

@@ -90,7 +90,7 @@ def by_name(wanted: list[Declared]) -> dict[str, Declared]:
         ("instances: 3", "instances: Input should be a valid list"),
     ],
 )
-def test_what_the_file_must_not_say_is_named(read: Read, instances: Any, said: str) -> None:
+def test_what_the_file_must_not_say_is_named(read: Read, instances: list[object], said: str) -> None:
     with pytest.raises(Refused) as refused:
         read(instances)
     assert said in str(refused.value)

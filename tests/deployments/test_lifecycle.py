@@ -27,7 +27,7 @@ def test_the_first_rule_of_a_bucket_and_a_newer_one_of_its_name(bucket: Bucket) 
 
 @pytest.mark.s3_servers("seaweed")  # ministack forgets the size
 @pytest.mark.parametrize("smallest", ["varies_by_storage_class", "all_storage_classes_128K"])
-def test_other_rules_and_the_smallest_size_of_transitions_stay(bucket: Bucket, smallest: Any) -> None:
+def test_other_rules_and_the_smallest_size_of_transitions_stay(bucket: Bucket, smallest: str) -> None:
     bucket.client.put_bucket_lifecycle_configuration(
         Bucket=bucket.name,
         LifecycleConfiguration={"Rules": [rule("theirs")]},

@@ -74,7 +74,9 @@ def test_the_same_again_changes_nothing(parameters: dict[str, str], outputs: dic
     assert install(NAME, parameters) == outputs
 
 
-def test_an_update_keeps_what_is_not_given(parameters: dict[str, str], outputs: dict[str, str], capfd: Any) -> None:
+def test_an_update_keeps_what_is_not_given(
+    parameters: dict[str, str], outputs: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert install(NAME, {"AlarmTopicArn": "arn:aws:sns:us-east-1:000000000000:alarms"}) == outputs
     shown = capfd.readouterr().err
     assert "UPDATE_COMPLETE recording-archive" in shown
@@ -193,7 +195,9 @@ def test_no_code_knows_the_partition() -> None:
     assert naming == {"template.py"}  # which replaces it in the policies
 
 
-def test_a_route_table_gets_no_second_endpoint(aws: Server, parameters: dict[str, str], capfd: Any) -> None:
+def test_a_route_table_gets_no_second_endpoint(
+    aws: Server, parameters: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     """AWS would refuse it ("route table ... already has a route"), and with it the whole stack."""
     ec2 = boto3.client("ec2")
     other = ec2.create_route_table(VpcId=parameters["VpcId"])["RouteTable"]["RouteTableId"]
@@ -222,7 +226,7 @@ def destroy(name: str) -> None:
 
 
 def test_a_stack_that_was_never_created_is_made_anew(
-    aws: Server, parameters: dict[str, str], capfd: Any, monkeypatch: pytest.MonkeyPatch
+    aws: Server, parameters: dict[str, str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This account refuses an alarm without a metric, where AWS would refuse a second endpoint."""
     given = {**parameters, "AuditBucket": "third-audit", "RouteTableIds": ""}
@@ -245,7 +249,9 @@ def test_a_stack_that_was_never_created_is_made_anew(
     destroy("third")
 
 
-def test_a_new_stack_takes_over_what_the_old_one_left(aws: Server, parameters: dict[str, str], capfd: Any) -> None:
+def test_a_new_stack_takes_over_what_the_old_one_left(
+    aws: Server, parameters: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     """This account's CloudFormation imports buckets, and neither their policies nor repositories; AWS imports all."""
     s3, ecr = boto3.client("s3"), boto3.client("ecr")
     given = {**parameters, "AuditBucket": "fourth-audit", "RouteTableIds": ""}
@@ -350,7 +356,10 @@ def test_a_role_that_may_not_look_for_endpoints_is_told_the_way_out(
 
 
 def test_an_endpoint_that_is_deleted_is_no_endpoint(
-    parameters: dict[str, str], outputs: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: Any
+    parameters: dict[str, str],
+    outputs: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """AWS lists it for a while."""
     states = ("available", "deleting", "deleted")

@@ -15,7 +15,7 @@ def audit_uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def archived(prefect: Server, bucket: Bucket, audit_uri: str, a_call: MakeCall) -> dict[str, str]:
+def originals(prefect: Server, bucket: Bucket, audit_uri: str, a_call: MakeCall) -> dict[str, str]:
     """Three archived recordings: the version ids of their originals by key."""
     from flows.archive import archive_recordings
 

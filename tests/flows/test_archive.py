@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ from recordings.errors import StoreRefused
 from recordings.finding import PreflightFailed
 from recordings.glossary import meaning, way_out
 from recordings.jobs.engine.job import plan_job
-from recordings.summary import RunFailed, RunSummary
+from recordings.summary import RunFailed
 from recordings.table.files import LocalFiles
 from recordings.table.records import Kind, record_start
 from tasks.workplace import Workplace
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.deployed import artifact, eventually
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall, PlanRun
+from tests.fixtures import ArchiveDays, MakeCall, PlanRun
 from tests.s3_requests import S3Request
 
 NEWEST = FlowRunSort.EXPECTED_START_TIME_DESC
@@ -45,20 +45,9 @@ REAL_CALLS = Path(__file__).parents[2] / ".." / "shared" / "calls"
 
 
 @pytest.fixture
-def archive_days(bucket: Bucket, audit_uri: str) -> Callable[..., RunSummary]:
-    def run(**changes: Any) -> RunSummary:
-        parameters = {
-            "bucket": bucket.name,
-            "prefixes": [PREFIX],
-            "audit_uri": audit_uri,
-            "start_date": DAY,
-            "end_date": DAY + timedelta(days=2),
-            "batch_size": 4,
-        }
-        summary: RunSummary = archive_recordings(**{**parameters, **changes})
-        return summary
-
-    return run
+def archive_days(bucket: Bucket, audit_uri: str) -> ArchiveDays:
+    place = partial(archive_recordings, bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri)
+    return partial(place, start_date=DAY, end_date=DAY + timedelta(days=2), batch_size=4)
 
 
 @pytest.fixture
@@ -76,7 +65,7 @@ def ffmpeg(arguments: str, data: bytes) -> bytes:
 
 
 @pytest.mark.skipif(not REAL_CALLS.is_dir(), reason="the folder of real voices is not beside this checkout")
-def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, archive_days: Any) -> None:
+def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, archive_days: ArchiveDays) -> None:
     originals = {str(path.relative_to(REAL_CALLS)): path.read_bytes() for path in REAL_CALLS.rglob("*.wav")}
     versions = {key: bucket.put(key, body)["VersionId"] for key, body in originals.items()}
 
@@ -85,16 +74,16 @@ def test_real_voices_end_as_exactly_what_ffmpeg_makes_of_them(bucket: Bucket, ar
     assert len(originals) == 18
     assert summary.counts == {"archived": 18}
     for key, original in originals.items():
-        lying = bucket.body(key)
+        replacement = bucket.body(key)
         wanted = ffmpeg("-i pipe: -ac 1 -ar 8000 -c:a pcm_alaw -f alaw", original)
-        assert ffmpeg("-i pipe: -c:a copy -f alaw", lying) == wanted
-        assert ffmpeg("-i pipe: -f s16le", lying) == ffmpeg("-f alaw -ar 8000 -ac 1 -i pipe: -f s16le", wanted)
+        assert ffmpeg("-i pipe: -c:a copy -f alaw", replacement) == wanted
+        assert ffmpeg("-i pipe: -f s16le", replacement) == ffmpeg("-f alaw -ar 8000 -ac 1 -i pipe: -f s16le", wanted)
         assert bucket.body(key, versions[key]) == original
 
 
 @ON_BOTH
 def test_every_recording_is_archived_and_accounted_for(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     summary = archive_days()
 
@@ -119,7 +108,7 @@ def test_every_recording_is_archived_and_accounted_for(
 
 
 @ON_MINISTACK  # its access log
-def test_requests_are_those_of_the_design(bucket: Bucket, archive_days: Any, a_call: MakeCall) -> None:
+def test_requests_are_those_of_the_design(bucket: Bucket, archive_days: ArchiveDays, a_call: MakeCall) -> None:
     for number in range(12):
         bucket.put(key_of(number), a_call(number, 1.0))
     before = len(bucket.requests())
@@ -135,7 +124,7 @@ def test_requests_are_those_of_the_design(bucket: Bucket, archive_days: Any, a_c
     assert per_recording["HEAD"] == canary["HEAD"]
 
 
-def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: Any, calls: dict[str, bytes]) -> None:
+def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes]) -> None:
     archive_days()
     before = bucket.snapshot()
     again = archive_days()
@@ -148,7 +137,7 @@ def test_a_second_run_finds_nothing_to_do(bucket: Bucket, archive_days: Any, cal
 
 @ON_BOTH
 def test_without_its_table_a_run_recognises_what_is_archived(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], tmp_path: Path
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], tmp_path: Path
 ) -> None:
     archive_days()
     before = bucket.snapshot()
@@ -158,7 +147,7 @@ def test_without_its_table_a_run_recognises_what_is_archived(
 
 
 def test_a_run_needs_no_artifact(
-    archive_days: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("create_markdown_artifact", "create_progress_artifact", "update_progress_artifact"):
         with monkeypatch.context() as patch:
@@ -169,7 +158,7 @@ def test_a_run_needs_no_artifact(
 
 
 def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
-    archive_days: Any, calls: dict[str, bytes], audit_uri: str
+    archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     from recordings.summary import RunFailed
 
@@ -188,7 +177,7 @@ def test_a_damaged_file_of_the_table_costs_no_recording_and_no_day(
 
 @ON_MINISTACK  # its access log
 def test_a_dry_run_writes_nothing_at_all(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     before = bucket.snapshot()
     sent = len(bucket.requests())
@@ -199,13 +188,13 @@ def test_a_dry_run_writes_nothing_at_all(
     assert not Path(audit_uri).exists()
 
 
-def test_an_empty_window_is_a_run_with_nothing_to_do(archive_days: Any, calls: dict[str, bytes]) -> None:
+def test_an_empty_window_is_a_run_with_nothing_to_do(archive_days: ArchiveDays, calls: dict[str, bytes]) -> None:
     summary = archive_days(start_date=date(2025, 1, 1), end_date=date(2025, 1, 2))
     assert (summary.counts, summary.final) == ({}, 0)
 
 
 def test_what_cannot_be_converted_does_not_fail_the_run(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     truncated = key_of(20)
     bucket.put(truncated, next(iter(calls.values()))[:-9])
@@ -220,7 +209,7 @@ def test_what_cannot_be_converted_does_not_fail_the_run(
 @pytest.mark.parametrize("stage", ["resample", "verify", "tag"])
 def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
     bucket: Bucket,
-    archive_days: Any,
+    archive_days: ArchiveDays,
     calls: dict[str, bytes],
     audit_uri: str,
     stage: str,
@@ -253,7 +242,7 @@ def test_a_stage_that_fails_leaves_rows_and_the_next_run_makes_good(
         assert len(bucket.versions(key)) == 2
 
 
-def test_the_runs_record_is_its_manifest(archive_days: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+def test_the_runs_record_is_its_manifest(archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str) -> None:
     summary = archive_days()
     record = json.loads((Path(audit_uri) / "_runs" / f"{summary.run_id}.end.json").read_text())
     on_disk = {str(path.relative_to(audit_uri)) for path in Path(audit_uri).glob("recording_date=*/*")}
@@ -264,7 +253,7 @@ def test_the_runs_record_is_its_manifest(archive_days: Any, calls: dict[str, byt
 
 
 @ON_BOTH
-def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: Any, calls: dict[str, bytes]) -> None:
+def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes]) -> None:
     uri = f"s3://{bucket.name}/audit"
     archive_days(audit_uri=uri)
     assert sorted(pd.read_parquet(uri)["key"]) == sorted(calls)
@@ -288,7 +277,13 @@ def test_the_audit_table_may_lie_in_s3(bucket: Bucket, archive_days: Any, calls:
     ],
 )
 def test_a_wrong_parameter_stops_the_run_before_anything_is_touched(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str, wrong: Any, error: Any, sentence: str
+    bucket: Bucket,
+    archive_days: ArchiveDays,
+    calls: dict[str, bytes],
+    audit_uri: str,
+    wrong: dict[str, Any],
+    error: type[Exception],
+    sentence: str,
 ) -> None:
     before = bucket.snapshot()
     with pytest.raises(error, match=sentence):
@@ -299,7 +294,7 @@ def test_a_wrong_parameter_stops_the_run_before_anything_is_touched(
 
 @pytest.mark.parametrize("prefix", ["connect/Acme/CallRecordings/", "connect/acme/"])
 def test_a_prefix_below_which_nothing_lies_is_no_success(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str, prefix: str
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str, prefix: str
 ) -> None:
     before = bucket.snapshot()
     with pytest.raises(PreflightFailed, match=r"nothing-below-prefix: .*: (acme|CallRecordings)/"):
@@ -310,7 +305,7 @@ def test_a_prefix_below_which_nothing_lies_is_no_success(
 
 
 def test_an_instance_without_recordings_yet_is_accepted_but_counts_as_no_success(
-    bucket: Bucket, archive_days: Any, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, archive_days: ArchiveDays, caplog: pytest.LogCaptureFixture
 ) -> None:
     summary = archive_days(accept=["nothing-below-prefix"])
     assert (summary.counts, summary.counts_for_schedule) == ({}, False)
@@ -320,7 +315,7 @@ def test_an_instance_without_recordings_yet_is_accepted_but_counts_as_no_success
 
 
 def test_nor_does_a_run_of_which_one_prefix_is_misspelt(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes]
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes]
 ) -> None:
     summary = archive_days(prefixes=[PREFIX, "connect/acme/Callrecordings/"])
     assert (summary.counts, summary.counts_for_schedule) == ({"archived": 10}, False)
@@ -330,7 +325,7 @@ def test_nor_does_a_run_of_which_one_prefix_is_misspelt(
 @ON_MINISTACK  # what is shown is ours, not the server's
 def test_a_red_run_names_what_failed_and_only_that_is_red(
     bucket: Bucket,
-    archive_days: Any,
+    archive_days: ArchiveDays,
     calls: dict[str, bytes],
     s3: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -371,7 +366,7 @@ def test_a_red_run_names_what_failed_and_only_that_is_red(
 
 
 def test_a_year_is_listed_by_a_hundred_tasks_and_a_day_that_cannot_be_costs_itself_alone(
-    archive_days: Any, bucket: Bucket, a_call: MakeCall, s3: Server, monkeypatch: pytest.MonkeyPatch
+    archive_days: ArchiveDays, bucket: Bucket, a_call: MakeCall, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     days = [DAY + timedelta(days=n) for n in (0, 1, 2)]
     for day in days:
@@ -408,7 +403,9 @@ def task_states(run_id: str, *awaited: str) -> dict[str, tuple[StateType, str | 
 
 
 @ON_BOTH
-def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive_days: Any, a_call: MakeCall) -> None:
+def test_an_unversioned_bucket_needs_consent(
+    unversioned_bucket: Bucket, archive_days: ArchiveDays, a_call: MakeCall
+) -> None:
     key = key_of(1)
     unversioned_bucket.put(key, a_call())
     before = unversioned_bucket.snapshot()
@@ -420,7 +417,7 @@ def test_an_unversioned_bucket_needs_consent(unversioned_bucket: Bucket, archive
 
 
 def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
-    bucket: Bucket, archive_days: Any, a_call: MakeCall, audit_uri: str, plan: PlanRun
+    bucket: Bucket, archive_days: ArchiveDays, a_call: MakeCall, audit_uri: str, plan: PlanRun
 ) -> None:
     """It died long ago, over a window that this run would not look at by itself."""
     bucket.put(key_of(1), a_call())
@@ -431,7 +428,7 @@ def test_a_scheduled_run_takes_up_the_window_of_one_that_died(
 
 
 def test_what_people_see_in_the_prefect_ui(
-    bucket: Bucket, archive_days: Any, calls: dict[str, bytes], audit_uri: str
+    bucket: Bucket, archive_days: ArchiveDays, calls: dict[str, bytes], audit_uri: str
 ) -> None:
     bucket.put(key_of(20), b"not a call")
     summary = archive_days()

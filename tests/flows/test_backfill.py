@@ -3,8 +3,8 @@
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from inspect import signature
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -27,14 +28,14 @@ import tasks.stages
 from flows.archive import archive_recordings
 from flows.backfill import backfill_recordings
 from recordings.backfill.portions import Portion, parameters_of
-from recordings.backfill.summary import BackfillFailed, BackfillSummary
+from recordings.backfill.summary import BackfillFailed
 from recordings.errors import InvalidRequest
 from recordings.finding import PreflightFailed
 from recordings.resample import resample_batch
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.deployed import artifact, artifacts_of, eventually, final_state, runs_of
-from tests.fixtures import PlanRun, Setting
+from tests.fixtures import BackfillDays, MakeCall, PlanRun, Setting
 from tests.flows.backfills import archived_once, days_started, process_of, rows_of, start
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -46,7 +47,7 @@ def audit_uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def calls(bucket: Bucket, a_call: Any) -> dict[str, bytes]:
+def calls(bucket: Bucket, a_call: MakeCall) -> dict[str, bytes]:
     """Twelve calls over three days."""
     bodies = {key_of(n, DAY + timedelta(days=n % 3)): a_call(n, 1.0) for n in range(12)}
     for key, body in bodies.items():
@@ -64,12 +65,12 @@ def place(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def backfill(place: dict[str, Any]) -> Callable[..., BackfillSummary]:
+def backfill(place: dict[str, Any]) -> BackfillDays:
     return partial(backfill_recordings, **place)
 
 
 def test_days_run_in_this_process_and_only_once(
-    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, caplog: pytest.LogCaptureFixture
+    bucket: Bucket, backfill: BackfillDays, calls: dict[str, bytes], audit_uri: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = backfill()
     assert (first.days, first.finished_before, first.counts) == (3, 0, {"archived": 12})
@@ -83,7 +84,9 @@ def test_days_run_in_this_process_and_only_once(
     assert bucket.requests_by_kind(before)["GET"] == 10  # preflight's and the canary's; no day is looked at
 
 
-def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri: str, a_call: Any) -> None:
+def test_a_large_day_is_cut_into_shards(
+    bucket: Bucket, backfill: BackfillDays, audit_uri: str, a_call: MakeCall
+) -> None:
     keys = [key_of(n).replace("00000000-", f"{letter * 8}-", 1) for n, letter in enumerate("00af")]
     for number, key in enumerate(keys):
         bucket.put(key, a_call(number, 1.0))
@@ -97,7 +100,7 @@ def test_a_large_day_is_cut_into_shards(bucket: Bucket, backfill: Any, audit_uri
     assert str(ahead) == "dry run: 0 of 1 day left to archive, 0 recordings planned"
 
 
-def test_a_damaged_file_costs_its_day_alone(backfill: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+def test_a_damaged_file_costs_its_day_alone(backfill: BackfillDays, calls: dict[str, bytes], audit_uri: str) -> None:
     backfill()
     file = next(Path(audit_uri, "recording_date=2026-01-13").iterdir())
     file.write_bytes(b"no Parquet")
@@ -121,7 +124,7 @@ def test_a_damaged_file_costs_its_day_alone(backfill: Any, calls: dict[str, byte
 
 @pytest.mark.parametrize("name", ["nope", "archive-recordings/nope"])
 def test_a_deployment_that_does_not_exist_is_refused_before_anything_is_written(
-    backfill: Any, audit_uri: str, name: str
+    backfill: BackfillDays, audit_uri: str, name: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"deployment '{name}' does not exist"):
         backfill(deployment=name)
@@ -130,7 +133,7 @@ def test_a_deployment_that_does_not_exist_is_refused_before_anything_is_written(
 
 @pytest.mark.usefixtures("env")
 def test_a_deployment_that_does_not_archive_is_refused_before_anything_is_started(
-    client: Any, backfill: Any, audit_uri: str
+    client: SyncPrefectClient, backfill: BackfillDays, audit_uri: str
 ) -> None:
     before = {run.id for run in runs_of(client, "restore")}
     with pytest.raises(InvalidRequest, match="'restore-recordings/restore' starts restore-recordings, which does not"):
@@ -140,7 +143,7 @@ def test_a_deployment_that_does_not_archive_is_refused_before_anything_is_starte
 
 
 def test_a_day_that_fails_is_named_and_only_it_is_run_again(
-    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, backfill: BackfillDays, calls: dict[str, bytes], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug hits a batch of one day: no real part shows one at will. What else the day archived counts."""
     day, hit = DAY + timedelta(days=1), list[str]()
@@ -171,10 +174,12 @@ def test_a_day_that_fails_is_named_and_only_it_is_run_again(
     archived_once(bucket, audit_uri, calls)
 
 
-def test_totals_are_of_what_the_recordings_are_now(backfill: Any, calls: dict[str, bytes]) -> None:
+def test_totals_are_of_what_the_recordings_are_now(
+    backfill: BackfillDays, place: dict[str, Any], calls: dict[str, bytes]
+) -> None:
     """A run over all the days came first, and then one that found nothing to do: neither hides the other."""
-    archive_recordings(**backfill.keywords)
-    archive_recordings(**backfill.keywords)
+    archive_recordings(**place)
+    archive_recordings(**place)
     summary = backfill()
     assert (summary.finished_before, summary.counts) == (3, {"archived": 12})
     assert summary.minutes == pytest.approx(12 / 60)
@@ -182,7 +187,7 @@ def test_totals_are_of_what_the_recordings_are_now(backfill: Any, calls: dict[st
 
 
 def test_a_dry_run_ends_in_the_estimate_and_writes_nothing(
-    bucket: Bucket, backfill: Any, calls: dict[str, bytes], audit_uri: str, client: Any
+    bucket: Bucket, backfill: BackfillDays, calls: dict[str, bytes], audit_uri: str, client: SyncPrefectClient
 ) -> None:
     backfill(end_date=DAY)
     records = [json.loads(path.read_text()) for path in Path(audit_uri).glob("_runs/*.start.json")]
@@ -207,12 +212,13 @@ def everything_in(folder: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("empty", ["", " ", None])
-def test_an_empty_date_is_refused_with_a_sentence(backfill: Any, empty: Any) -> None:
+def test_an_empty_date_is_refused_with_a_sentence(backfill: BackfillDays, empty: str | None) -> None:
+    sent: dict[str, Any] = {"start_date": empty}  # as the form sends it
     with pytest.raises(ParameterTypeError, match="start_date: Value error, the field is empty: give a UTC day"):
-        backfill(start_date=empty)
+        backfill(**sent)
 
 
-def test_a_wrong_prefix_is_no_empty_backfill(backfill: Any, calls: dict[str, bytes], audit_uri: str) -> None:
+def test_a_wrong_prefix_is_no_empty_backfill(backfill: BackfillDays, calls: dict[str, bytes], audit_uri: str) -> None:
     with pytest.raises(PreflightFailed, match="nothing-below-prefix"):
         backfill(prefixes=["connect/Acme/CallRecordings/"])
     assert not Path(audit_uri).exists()
@@ -222,7 +228,13 @@ def test_a_wrong_prefix_is_no_empty_backfill(backfill: Any, calls: dict[str, byt
 
 @pytest.mark.timeout(900)
 def test_a_killed_day_is_reported_and_a_retry_runs_only_that(
-    client: Any, env: dict[str, str], worker: Any, bucket: Bucket, calls: dict[str, bytes], place: Any, audit_uri: str
+    client: SyncPrefectClient,
+    env: dict[str, str],
+    worker: subprocess.Popen[bytes],
+    bucket: Bucket,
+    calls: dict[str, bytes],
+    place: dict[str, Any],
+    audit_uri: str,
 ) -> None:
     parent = start(client, place, max_parallel=2, batch_size=1)
     victim = eventually(lambda: days_started(client, place, StateType.PENDING, StateType.RUNNING).get("2026-01-13"))
@@ -249,7 +261,11 @@ def retry() -> Any:
 
 @pytest.mark.timeout(900)
 def test_cancelling_a_backfill_cancels_its_days(
-    client: Any, env: dict[str, str], worker: Any, calls: dict[str, bytes], place: Any
+    client: SyncPrefectClient,
+    env: dict[str, str],
+    worker: subprocess.Popen[bytes],
+    calls: dict[str, bytes],
+    place: dict[str, Any],
 ) -> None:
     parent = start(client, place, max_parallel=1)
     day = eventually(lambda: days_started(client, place).get("2026-01-12"))
@@ -261,7 +277,13 @@ def test_cancelling_a_backfill_cancels_its_days(
 
 @pytest.mark.timeout(900)
 def test_a_paused_pool_holds_a_backfill_until_it_is_resumed(
-    client: Any, env: dict[str, str], worker: Any, bucket: Bucket, calls: dict[str, bytes], place: Any, audit_uri: str
+    client: SyncPrefectClient,
+    env: dict[str, str],
+    worker: subprocess.Popen[bytes],
+    bucket: Bucket,
+    calls: dict[str, bytes],
+    place: dict[str, Any],
+    audit_uri: str,
 ) -> None:
     pool = env["ARCHIVE_WORK_POOL"]
     parent = start(client, place, max_parallel=1)
@@ -270,8 +292,8 @@ def test_a_paused_pool_holds_a_backfill_until_it_is_resumed(
     try:
         second = eventually(lambda: days_started(client, place).get("2026-01-13"))
         time.sleep(5)  # the worker asks every second
-        assert client.read_flow_run(second.id).state.type is StateType.SCHEDULED
-        assert client.read_flow_run(parent.id).state.type is StateType.RUNNING
+        states = [client.read_flow_run(run.id).state for run in (second, parent)]
+        assert [state and state.type for state in states] == [StateType.SCHEDULED, StateType.RUNNING]
     finally:
         client.update_work_pool(pool, WorkPoolUpdate(is_paused=False))
     assert eventually(lambda: final_state(client, parent.id)).type is StateType.COMPLETED
@@ -280,12 +302,12 @@ def test_a_paused_pool_holds_a_backfill_until_it_is_resumed(
 
 @pytest.mark.timeout(900)
 def test_the_next_scheduled_run_takes_up_a_dead_backfill(
-    client: Any,
+    client: SyncPrefectClient,
     env: dict[str, str],
-    worker: Any,
+    worker: subprocess.Popen[bytes],
     bucket: Bucket,
     calls: dict[str, bytes],
-    place: Any,
+    place: dict[str, Any],
     audit_uri: str,
     setting: Setting,
 ) -> None:
@@ -302,7 +324,7 @@ def test_the_next_scheduled_run_takes_up_a_dead_backfill(
 
 @pytest.mark.usefixtures("env")
 def test_a_day_that_misses_its_cancellation_does_not_stay_cancelling(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when its process is about to start: its worker looks after it no longer, and it not yet after itself."""
     monkeypatch.setattr(tasks.backfill, "_CANCELLED_WITHIN_S", 1)

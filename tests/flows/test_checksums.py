@@ -65,7 +65,7 @@ def write(report: Path, lines: list[list[str]]) -> None:
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_replacements_and_originals_are_proved(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, encoded: bool
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, encoded: bool
 ) -> None:
     bucket.put(f"notes/{DAY:%Y/%m/%d}/readme.txt", b"not of the table")
     write(report, lines_of(bucket, encoded=encoded))
@@ -75,7 +75,7 @@ def test_replacements_and_originals_are_proved(
 
 
 def test_without_versions_the_current_ones_are_meant(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path
 ) -> None:
     release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     write(report, lines_of(bucket, versions=False))
@@ -83,22 +83,22 @@ def test_without_versions_the_current_ones_are_meant(
 
 
 def test_an_object_that_differs_is_named_with_what_was_expected_and_found(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path
 ) -> None:
     lines = lines_of(bucket)
-    (line,) = [each for each in lines if each[:3] == [bucket.name, KEY, archived[KEY]]]
+    (line,) = [each for each in lines if each[:3] == [bucket.name, KEY, originals[KEY]]]
     line[-1] = message(b"rotten")
     write(report, lines)
     found = compare_checksums(report, audit_uri)
-    expected, rotten = (hashlib.sha256(body).hexdigest() for body in (bucket.body(KEY, archived[KEY]), b"rotten"))
+    expected, rotten = (hashlib.sha256(body).hexdigest() for body in (bucket.body(KEY, originals[KEY]), b"rotten"))
     assert (found.intact, found.differing) == (5, 1)
-    path = f"s3://{bucket.name}/{KEY} (version {archived[KEY]})"
+    path = f"s3://{bucket.name}/{KEY} (version {originals[KEY]})"
     assert found.named == [f"{path}: expected SHA-256 {expected}, found {rotten}"]
 
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_what_is_there_after_its_destruction_is_resurrected(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, encoded: bool
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, encoded: bool
 ) -> None:
     """Whatever its bytes are, and even if they could not be hashed."""
     was = lines_of(bucket, encoded=encoded)
@@ -119,19 +119,19 @@ def test_what_is_there_after_its_destruction_is_resurrected(
     [("404", "NoSuchKey", "The specified key does not exist."), ("403", "AccessDenied", "Access Denied")],
 )
 def test_what_a_task_does_not_find_is_not_resurrected(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, status: str, code: str, said: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, status: str, code: str, said: str
 ) -> None:
     """The list of objects is older than the destruction. A role that may not list buckets is told 403."""
     where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
     erase_recordings(**where, contact_ids=[contact_of(KEY)], case="2026-GDPR-1")
-    write(report, [[bucket.name, KEY, archived[KEY], "failed", status, code, said]])
+    write(report, [[bucket.name, KEY, originals[KEY], "failed", status, code, said]])
     found = compare_checksums(report, audit_uri)
     assert (found.resurrected, found.not_computed) == (0, 1)
-    assert found.named == [f"s3://{bucket.name}/{KEY} (version {archived[KEY]}): the task failed: {said}"]
+    assert found.named == [f"s3://{bucket.name}/{KEY} (version {originals[KEY]}): the task failed: {said}"]
 
 
 def test_tasks_that_failed_and_other_checksums_prove_nothing(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path
 ) -> None:
     crc = ",".join([bucket.name, KEY, "", "succeeded", "200", "", '"' + message(b"", "CRC32").replace('"', '""') + '"'])
     garbled = f"{bucket.name},{KEY},,succeeded,200,,what?"
@@ -143,7 +143,7 @@ def test_tasks_that_failed_and_other_checksums_prove_nothing(
     assert "the task failed: error details" in found.named[2]
 
 
-def test_what_is_no_report_is_refused(archived: dict[str, str], audit_uri: str, report: Path, tmp_path: Path) -> None:
+def test_what_is_no_report_is_refused(originals: dict[str, str], audit_uri: str, report: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="cannot be read: No such file or directory; copy it here first"):
         compare_checksums(report, audit_uri)
     report.write_text('{"Format": "Report_CSV_20180820"}\n')
@@ -163,7 +163,7 @@ def test_what_is_no_report_is_refused(archived: dict[str, str], audit_uri: str, 
     ids=["compressed", "a line without an end", "too few columns"],
 )
 def test_a_damaged_report_is_named(
-    archived: dict[str, str], audit_uri: str, report: Path, data: bytes, said: str
+    originals: dict[str, str], audit_uri: str, report: Path, data: bytes, said: str
 ) -> None:
     report.write_bytes(data)
     with pytest.raises(InvalidRequest, match=f"{report.name}', {said}.*: give a CSV file of the results folder"):
@@ -172,7 +172,7 @@ def test_a_damaged_report_is_named(
 
 @pytest.mark.parametrize("checksum", ["", "AAAA", "what?" * 9, None, 7])
 def test_what_is_no_sha_256_proves_nothing(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, checksum: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path, checksum: object
 ) -> None:
     told = {**json.loads(message(b"")), "checksum_base64": checksum}
     write(report, [[bucket.name, KEY, "", "succeeded", "200", "", json.dumps(told)]])
@@ -182,7 +182,7 @@ def test_what_is_no_sha_256_proves_nothing(
 
 
 def test_a_mark_of_the_encoding_belongs_to_no_bucket(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, report: Path
 ) -> None:
     """As spreadsheets write it at the beginning of a file."""
     write(report, lines_of(bucket))

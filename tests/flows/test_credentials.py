@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -105,7 +105,9 @@ def name_role(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("save", [save_keys, save_role, name_role])
-def test_every_flow_asks_as_the_block_says(place: Place, monkeypatch: pytest.MonkeyPatch, save: Any) -> None:
+def test_every_flow_asks_as_the_block_says(
+    place: Place, monkeypatch: pytest.MonkeyPatch, save: Callable[[Place, pytest.MonkeyPatch], None]
+) -> None:
     save(place, monkeypatch)
     audit_uri = f"s3://{place.bucket}/audit"
     what: dict[str, Any] = {"bucket": place.bucket, "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY}

@@ -144,7 +144,7 @@ def test_the_server_takes_an_empty_date_for_one_left_out(
 
 @pytest.mark.parametrize(("parameter", "value"), [("batch_size", 0), ("profile", "mp3"), ("readback_percent", 101)])
 def test_the_server_refuses_a_run_with_wrong_parameters(
-    client: SyncPrefectClient, env: dict[str, str], parameter: str, value: Any
+    client: SyncPrefectClient, env: dict[str, str], parameter: str, value: object
 ) -> None:
     with pytest.raises(Exception, match=parameter):
         client.create_flow_run_from_deployment(deployment(client, "archive-day").id, parameters={parameter: value})

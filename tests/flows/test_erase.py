@@ -3,8 +3,9 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -20,7 +21,7 @@ from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import Erase, MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 CONTACT = "0aa0cc11-2b3d-4c5e-8f90-123456789abc"
@@ -39,7 +40,15 @@ KEYS = (
 OF_CONTACT = [key.format(CONTACT) for key in KEYS]
 OF_OTHER = [key.format(OTHER) for key in KEYS]
 KEY, COPY = OF_CONTACT[0], key_of(1)
-Erase = Callable[..., JobSummary]
+
+
+Finish = Callable[[], JobSummary]
+
+
+class SetHold(Protocol):
+    """Set a hold on a version of KEY, or take it away."""
+
+    def __call__(self, bucket: Bucket, version: str, *, on: bool) -> None: ...
 
 
 @pytest.fixture
@@ -53,13 +62,12 @@ def filled(bucket: Bucket) -> Bucket:
 
 @pytest.fixture
 def erase_(bucket: Bucket, audit_uri: str) -> Erase:
-    asked: dict[str, Any] = {"contact_ids": [CONTACT], "case": CASE, "bucket": bucket.name, "audit_uri": audit_uri}
-    asked |= {"prefixes": [PREFIX], "dry_run": False, "new_table": True}
-    return lambda **more: erase_recordings(**{**asked, **more})
+    place = partial(erase_recordings, bucket=bucket.name, audit_uri=audit_uri, prefixes=[PREFIX], new_table=True)
+    return partial(place, contact_ids=[CONTACT], case=CASE, dry_run=False)
 
 
 @pytest.fixture
-def finish(erase_: Erase) -> Callable[[], JobSummary]:
+def finish(erase_: Erase) -> Finish:
     """The scheduled run."""
     return lambda: erase_(contact_ids=None, case="")
 
@@ -86,7 +94,7 @@ def snapshot_of(bucket: Bucket, contact: str) -> list[Any]:
 @ON_BOTH
 @pytest.mark.parametrize("dates", [{}, {"start_date": DAY, "end_date": DAY}])
 def test_everything_of_the_contact_goes_and_nothing_of_another(
-    filled: Bucket, erase_: Erase, audit_uri: str, dates: Any
+    filled: Bucket, erase_: Erase, audit_uri: str, dates: dict[str, Any]
 ) -> None:
     others = snapshot_of(filled, OTHER)
     summary = erase_(**dates)
@@ -173,7 +181,7 @@ def test_by_key_alone(filled: Bucket, erase_: Erase) -> None:
 
 
 def test_what_is_not_found_is_named(filled: Bucket, erase_: Erase) -> None:
-    asked = {"contact_ids": [CONTACT, "nobody"], "keys": ["exports/nothing"]}
+    asked: dict[str, Any] = {"contact_ids": [CONTACT, "nobody"], "keys": ["exports/nothing"]}
     with pytest.raises(JobFailed) as failed:
         erase_(**asked)
     assert failed.value.summary.counts == {"erased": len(KEYS)}
@@ -194,7 +202,9 @@ def test_what_is_not_found_is_named(filled: Bucket, erase_: Erase) -> None:
         ({"contact_ids": None, "keys": [KEY], "start_date": DAY, "end_date": DAY}, "leave the dates out"),
     ],
 )
-def test_what_could_be_misread_is_refused(filled: Bucket, erase_: Erase, audit_uri: str, asked: Any, said: str) -> None:
+def test_what_could_be_misread_is_refused(
+    filled: Bucket, erase_: Erase, audit_uri: str, asked: dict[str, Any], said: str
+) -> None:
     """Dates beside keys must not come to mean every call of these days."""
     before = filled.snapshot()
     with pytest.raises(InvalidRequest, match=said):
@@ -260,7 +270,7 @@ def _tag_version(bucket: Bucket, version: str, *, on: bool) -> None:
 @pytest.mark.parametrize("which", [0, 1], ids=["the newest version", "an old version"])
 @pytest.mark.parametrize("hold", [_hold_version, _tag_version])
 def test_what_is_held_waits_and_is_finished_after_the_lift(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, hold: Any, which: int
+    filled: Bucket, erase_: Erase, finish: Finish, audit_uri: str, hold: SetHold, which: int
 ) -> None:
     if hold is _hold_version:
         lock(filled)
@@ -294,7 +304,7 @@ def test_what_is_locked_waits(filled: Bucket, erase_: Erase) -> None:
 
 
 def test_a_hold_between_two_deletions_leaves_no_loss(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 refuses to delete the replacement; the row of the original says who deleted it."""
     lock(bucket)
@@ -317,7 +327,7 @@ def test_a_hold_between_two_deletions_leaves_no_loss(
 
 @pytest.mark.parametrize("locks", [True, False])
 def test_a_case_that_only_the_table_knows_holds(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, locks: bool
+    filled: Bucket, erase_: Erase, finish: Finish, audit_uri: str, locks: bool
 ) -> None:
     """Somebody took the hold away in S3 by hand: the case has not ended."""
     if locks:
@@ -335,7 +345,7 @@ def test_a_case_that_only_the_table_knows_holds(
 
 
 def test_what_is_written_late_is_erased_by_the_scheduled_run(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    filled: Bucket, erase_: Erase, finish: Finish, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "stays open until" in str(erase_())
     late = OF_CONTACT[4].replace("10:31:00", "10:45:00")
@@ -352,7 +362,12 @@ def test_what_is_written_late_is_erased_by_the_scheduled_run(
 
 @pytest.mark.parametrize("dates", [{}, {"start_date": DAY, "end_date": DAY}])
 def test_a_request_with_dates_does_not_speak_for_other_days(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str, monkeypatch: pytest.MonkeyPatch, dates: Any
+    filled: Bucket,
+    erase_: Erase,
+    finish: Finish,
+    audit_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    dates: dict[str, Any],
 ) -> None:
     filled.put(later := f"{PREFIX}2026/01/15/{CONTACT}_20260115T10:30_UTC.wav", b"of another day")
     (note,) = erase_(**dates).notes
@@ -369,7 +384,7 @@ def test_a_request_with_dates_does_not_speak_for_other_days(
 
 @pytest.mark.usefixtures("old")
 def test_several_requests_are_taken_up_together_each_under_its_case(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str
+    filled: Bucket, erase_: Erase, finish: Finish, audit_uri: str
 ) -> None:
     for key in (KEY, OF_OTHER[0]):
         _tag_key(filled, key, [{"Key": "legal-hold", "Value": "X"}])
@@ -393,7 +408,7 @@ def _tag_key(bucket: Bucket, key: str, tags: list[Any]) -> None:
 
 
 def test_a_damaged_request_is_named_and_the_others_are_done(
-    filled: Bucket, erase_: Erase, finish: Erase, audit_uri: str
+    filled: Bucket, erase_: Erase, finish: Finish, audit_uri: str
 ) -> None:
     erase_()
     filled.put(KEY, b"again")
@@ -412,7 +427,9 @@ def test_an_unversioned_bucket(unversioned_bucket: Bucket, audit_uri: str, erase
 
 
 @pytest.mark.parametrize("asked", [{}, {"dry_run": True}, {"contact_ids": None, "case": ""}])
-def test_a_place_without_a_table_is_refused(filled: Bucket, erase_: Erase, audit_uri: str, asked: Any) -> None:
+def test_a_place_without_a_table_is_refused(
+    filled: Bucket, erase_: Erase, audit_uri: str, asked: dict[str, Any]
+) -> None:
     """Its table may be elsewhere, and know of holds; and it would never learn what was erased."""
     before = filled.snapshot()
     with pytest.raises(InvalidRequest, match=r"holds no audit table: .* say new_table=True"):
@@ -422,7 +439,7 @@ def test_a_place_without_a_table_is_refused(filled: Bucket, erase_: Erase, audit
 
 
 @pytest.fixture
-def erased(bucket: Bucket, erase_: Erase, archived: dict[str, str], audit_uri: str) -> Path:
+def erased(bucket: Bucket, erase_: Erase, originals: dict[str, str], audit_uri: str) -> Path:
     """One of the archived recordings is erased, and back: its replacement as it was. Returns the file of its row."""
     there = bucket.client.get_object(Bucket=bucket.name, Key=COPY)
     summary = erase_(contact_ids=None, keys=[COPY])

@@ -10,6 +10,7 @@ from flows.expire import expire_recordings
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
 from recordings.jobs.engine.summary import JobFailed
+from recordings.retention_rules import RetentionRule
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Setting
@@ -29,7 +30,7 @@ def short(bucket: Bucket, number: int) -> None:
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=key_of(number), Tagging={"TagSet": tag_set})
 
 
-def test_rules_as_the_form_sends_them(bucket: Bucket, archived: dict[str, str], where: Any) -> None:
+def test_rules_as_the_form_sends_them(bucket: Bucket, originals: dict[str, str], where: dict[str, Any]) -> None:
     short(bucket, 1)
     before = bucket.snapshot()
     ahead = expire_recordings(**{**where, "dry_run": True}, rules=RULES)
@@ -41,14 +42,20 @@ def test_rules_as_the_form_sends_them(bucket: Bucket, archived: dict[str, str], 
     assert bucket.snapshot() == [line for line in before if line[0] != key_of(1)]
 
 
-def test_rules_from_the_environment(bucket: Bucket, archived: dict[str, str], where: Any, setting: Setting) -> None:
+def test_rules_from_the_environment(
+    bucket: Bucket, originals: dict[str, str], where: dict[str, Any], setting: Setting
+) -> None:
     setting(RETENTION_RULES='[{"keep_days": 30}]')
     assert expire_recordings(**where).counts == {"expired": 3}
 
 
 @pytest.mark.parametrize("rules", [None, []])
 def test_without_rules_nothing_is_deleted(
-    bucket: Bucket, archived: dict[str, str], where: Any, rules: Any, setting: Setting
+    bucket: Bucket,
+    originals: dict[str, str],
+    where: dict[str, Any],
+    rules: list[RetentionRule] | None,
+    setting: Setting,
 ) -> None:
     """An empty list is a mistake of whoever computed it, and never means the rules of the environment."""
     if rules is not None:
@@ -60,13 +67,13 @@ def test_without_rules_nothing_is_deleted(
 
 
 @pytest.mark.parametrize("rule", [{"keep_days": -1}, {"keep_days": True}, {"keep": 1}, {}])
-def test_what_is_no_rule_is_refused(bucket: Bucket, where: Any, rule: Any) -> None:
+def test_what_is_no_rule_is_refused(bucket: Bucket, where: dict[str, Any], rule: dict[str, object]) -> None:
     with pytest.raises(ParameterTypeError, match="keep"):
         expire_recordings(**where, rules=[rule])
 
 
 def test_a_wrong_table_or_prefix_deletes_nothing(
-    bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], where: dict[str, Any], audit_uri: str
 ) -> None:
     before, rules = bucket.snapshot(), [{"keep_days": 30}]
     with pytest.raises(InvalidRequest, match="holds no audit table"):
@@ -77,7 +84,9 @@ def test_a_wrong_table_or_prefix_deletes_nothing(
     assert bucket.snapshot() == before
 
 
-def test_too_many_differences_end_it_red(bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str) -> None:
+def test_too_many_differences_end_it_red(
+    bucket: Bucket, originals: dict[str, str], where: dict[str, Any], audit_uri: str
+) -> None:
     bucket.put(key_of(1), b"theirs")
     before = bucket.snapshot()
     with pytest.raises(JobFailed, match="1 of 3 recordings") as failed:
@@ -87,7 +96,9 @@ def test_too_many_differences_end_it_red(bucket: Bucket, archived: dict[str, str
     assert bucket.snapshot() == before
 
 
-def test_beside_an_archiving_run(bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str) -> None:
+def test_beside_an_archiving_run(
+    bucket: Bucket, originals: dict[str, str], where: dict[str, Any], audit_uri: str
+) -> None:
     """What has expired is not archived again, does not come back, and a later run finds nothing to do."""
     rules: Any = [{"keep_days": 30}]
     assert expire_recordings(**where, rules=rules).counts == {"expired": 3}

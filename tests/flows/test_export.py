@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings import keys
 from recordings.errors import InvalidRequest
-from recordings.handover.export import ExportFailed, ExportSummary
+from recordings.handover.export import ExportFailed
 from recordings.keys import contact_of
 from recordings.table.evidence import verify_audit
 from recordings.table.files import LocalFiles
@@ -33,7 +33,7 @@ from recordings.table.records import Kind, open_records
 from recordings.table.rows import Status
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import Export, MakeCall, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -42,9 +42,9 @@ UNKNOWN = key_of(9)  # no run has archived it
 
 
 @pytest.fixture
-def export(bucket: Bucket, audit_uri: str, tmp_path: Path) -> Callable[..., ExportSummary]:
-    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "destination_uri": str(tmp_path / "bag")}
-    return lambda **changes: export_recordings(**{**defaults, "dry_run": False, **changes})
+def export(bucket: Bucket, audit_uri: str, tmp_path: Path) -> Export:
+    to_bag = partial(export_recordings, destination_uri=str(tmp_path / "bag"), dry_run=False)
+    return partial(to_bag, bucket=bucket.name, audit_uri=audit_uri)
 
 
 def index_of(bag: Path) -> dict[str, dict[str, str]]:
@@ -53,7 +53,7 @@ def index_of(bag: Path) -> dict[str, dict[str, str]]:
 
 
 def test_a_contact_is_handed_over_with_all_that_is_known_of_it(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     before = bucket.snapshot()
     summary = export(contact_ids=[CONTACT], case="4711")
@@ -81,8 +81,8 @@ def test_a_contact_is_handed_over_with_all_that_is_known_of_it(
 
 def test_what_contact_lens_wrote_goes_into_the_bag(
     bucket: Bucket,
-    archived: dict[str, str],
-    export: Any,
+    originals: dict[str, str],
+    export: Export,
     audit_uri: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -128,7 +128,7 @@ def test_what_contact_lens_wrote_goes_into_the_bag(
 
 
 def test_recordings_of_a_contact_that_no_run_has_archived_go_into_the_bag(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path
 ) -> None:
     """Of the days and prefixes asked for, and not if keys select."""
     leg = f"{PREFIX}2026/01/12/{CONTACT}_20260112T23:59_UTC.wav"
@@ -153,7 +153,7 @@ def test_recordings_of_a_contact_that_no_run_has_archived_go_into_the_bag(
 
 
 def test_records_say_who_was_handed_what(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     before = set(os.listdir(f"{audit_uri}/_runs"))
     export(keys=[KEY], dry_run=True)
@@ -179,16 +179,16 @@ def test_records_say_who_was_handed_what(
 
 
 def test_an_original_is_handed_over_byte_for_byte(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path
 ) -> None:
     export(keys=[KEY], version="original")
     (line,) = index_of(tmp_path / "bag").values()
-    assert (line["which"], line["version_id"]) == ("original", archived[KEY])
-    assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == bucket.body(KEY, archived[KEY])
+    assert (line["which"], line["version_id"]) == ("original", originals[KEY])
+    assert (tmp_path / "bag" / "data" / line["file"]).read_bytes() == bucket.body(KEY, originals[KEY])
 
 
 def test_as_pcm_every_program_plays_it_and_it_is_what_ffmpeg_decodes(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path
 ) -> None:
     from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -209,7 +209,7 @@ def test_as_pcm_every_program_plays_it_and_it_is_what_ffmpeg_decodes(
 
 
 def test_a_bag_in_s3_is_whole_and_never_changed(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path
 ) -> None:
     destination = f"s3://{bucket.name}/handed/case-1"
     assert export(start_date=DAY, destination_uri=destination).recordings == 3
@@ -219,16 +219,16 @@ def test_a_bag_in_s3_is_whole_and_never_changed(
         path.write_bytes(bucket.body(item["Key"]))
     bag = tmp_path / "handed" / "case-1"
     bagit.Bag(str(bag)).validate()
-    assert {key: line["key"] for key, line in index_of(bag).items()} == {key: key for key in archived}
+    assert {key: line["key"] for key, line in index_of(bag).items()} == {key: key for key in originals}
     with pytest.raises(InvalidRequest, match="exists already, and no run changes a bag: name a new folder"):
         export(start_date=DAY, destination_uri=destination)
 
 
 def test_a_dry_run_says_the_cost_first_and_writes_nothing(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path
 ) -> None:
     summary = export(start_date=DAY, end_date=DAY, dry_run=True)
-    size_bytes = sum(len(bucket.body(key)) for key in archived)
+    size_bytes = sum(len(bucket.body(key)) for key in originals)
     assert (summary.recordings, summary.size_bytes) == (3, size_bytes)
     assert summary.usd == pytest.approx(3 * 0.01 / 1000 + size_bytes / 1024**3 * 0.03)
     assert "reading them would cost less than 1 cent at list prices; run it again with dry_run=False" in str(summary)
@@ -236,7 +236,7 @@ def test_a_dry_run_says_the_cost_first_and_writes_nothing(
 
 
 def test_what_cannot_be_handed_over_is_named_and_the_others_are(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     """Deleted, overwritten under the same version's name, or never there."""
     gone, unknown = key_of(0), f"{PREFIX}unknown.wav"
@@ -253,7 +253,7 @@ def test_what_cannot_be_handed_over_is_named_and_the_others_are(
 
 
 def test_bytes_that_the_table_does_not_know_are_no_evidence(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     from recordings.table.parquet import write_rows
     from recordings.table.reading import rows_of
@@ -269,14 +269,14 @@ def test_bytes_that_the_table_does_not_know_are_no_evidence(
 
 
 def test_released_and_restored_recordings(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "dry_run": False}
     restore_recordings(**place, contact_ids=[CONTACT])
     release_originals(**place, everything=True, grace_days=0)
     assert export(start_date=DAY).recordings == 3
     assert {key: line["which"] for key, line in index_of(tmp_path / "bag").items()} == {
-        key: "original" if key == KEY else "replacement" for key in archived
+        key: "original" if key == KEY else "replacement" for key in originals
     }
     with pytest.raises(ExportFailed, match="released its original; version=replacement hands over what is left"):
         export(start_date=DAY, version="original", destination_uri=str(tmp_path / "originals"))
@@ -284,7 +284,7 @@ def test_released_and_restored_recordings(
 
 
 def test_what_no_run_could_archive_is_handed_over_as_it_is(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, a_call: MakeCall, tmp_path: Path
 ) -> None:
     from flows.archive import archive_recordings
 
@@ -296,7 +296,7 @@ def test_what_no_run_could_archive_is_handed_over_as_it_is(
 
 
 def test_what_was_overwritten_since_a_run_left_it_alone_is_not_handed_over(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     from flows.archive import archive_recordings
 
@@ -343,18 +343,18 @@ def test_what_no_row_names_a_version_of_is_missing(
 
 
 def test_a_case_alone_hands_over_what_it_holds_now(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, a_call: MakeCall, tmp_path: Path
 ) -> None:
     """Also what was held before any run archived it; neither what only another case holds nor what was freed."""
     bucket.put(UNKNOWN, unknown := a_call(9))
     hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
-    hold_recordings(**hold, case="A", keys=[*archived, UNKNOWN])
-    hold_recordings(**hold, case="B", keys=[*archived])
+    hold_recordings(**hold, case="A", keys=[*originals, UNKNOWN])
+    hold_recordings(**hold, case="B", keys=[*originals])
     hold_recordings(**hold, case="A", keys=[key_of(0)], lift=True)
     bucket.put(UNKNOWN, b"written after the hold")
     summary = export(case=" A ")
     index = index_of(tmp_path / "bag")
-    assert (summary.problems, sorted(index)) == ((), sorted({*archived, UNKNOWN} - {key_of(0)}))
+    assert (summary.problems, sorted(index)) == ((), sorted({*originals, UNKNOWN} - {key_of(0)}))
     assert (tmp_path / "bag" / "data" / index[UNKNOWN]["file"]).read_bytes() == unknown
     assert bagit.Bag(str(tmp_path / "bag")).info["External-Description"] == "all that case A holds"
     below = export(case="A", prefixes=[PREFIX], dry_run=True, destination_uri=str(tmp_path / "n"))
@@ -367,7 +367,7 @@ def test_a_case_alone_hands_over_what_it_holds_now(
 
 @pytest.mark.parametrize("case", ["B", "C"])
 def test_a_case_that_holds_nothing_hands_over_nothing(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path, case: str
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path, case: str
 ) -> None:
     hold: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
     for lift in (False, True):
@@ -382,7 +382,7 @@ def test_a_case_that_holds_nothing_hands_over_nothing(
 
 
 def test_a_hold_whose_run_died_before_its_rows_counts(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     from recordings.holds import reason_of
     from recordings.jobs.engine.intents import set_out
@@ -397,12 +397,12 @@ def test_a_hold_whose_run_died_before_its_rows_counts(
 
 
 def test_what_was_erased_is_named_and_its_certificate_handed_over(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
     erase_recordings(**place, contact_ids=[CONTACT], case="2026-GDPR-1", dry_run=False)
     with pytest.raises(ExportFailed, match=f"{KEY}: run 20.* erased it, so no version is left"):
-        export(keys=sorted(archived))
+        export(keys=sorted(originals))
     rows = pd.read_csv(tmp_path / "bag" / "data" / "audit.csv")
     assert sorted(rows[rows["key"] == KEY]["status"]) == ["archived", "erased"]
     assert pd.read_parquet(tmp_path / "bag" / "data" / "audit.parquet")["key"].tolist() == rows["key"].tolist()
@@ -430,7 +430,7 @@ def test_what_was_erased_is_named_and_its_certificate_handed_over(
     ],
 )
 def test_mistakes_are_refused_before_anything_is_read(
-    archived: dict[str, str], export: Any, changes: dict[str, Any], said: str, tmp_path: Path
+    originals: dict[str, str], export: Export, changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     if changes.get("audit_uri"):
         changes = {**changes, "audit_uri": str(tmp_path / "lost")}
@@ -441,7 +441,7 @@ def test_mistakes_are_refused_before_anything_is_read(
 
 @pytest.mark.parametrize("below", ["", "/case-1", "/a/b"])
 def test_no_bag_lies_where_runs_would_take_it_for_recordings(
-    bucket: Bucket, archived: dict[str, str], export: Any, below: str
+    bucket: Bucket, originals: dict[str, str], export: Export, below: str
 ) -> None:
     before = bucket.snapshot()
     with pytest.raises(InvalidRequest, match="lies in the folder of a day of recordings"):
@@ -450,7 +450,7 @@ def test_no_bag_lies_where_runs_would_take_it_for_recordings(
 
 
 def test_a_home_folder_is_written_out(
-    archived: dict[str, str], export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    originals: dict[str, str], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     summary = export(keys=[KEY], destination_uri="~/bags/case-1")
@@ -459,8 +459,8 @@ def test_a_home_folder_is_written_out(
 
 
 def test_one_object_that_never_arrives_costs_itself(
-    archived: dict[str, str],
-    export: Any,
+    originals: dict[str, str],
+    export: Export,
     tmp_path: Path,
     s3: Server,
     setting: Setting,
@@ -474,12 +474,12 @@ def test_one_object_that_never_arrives_costs_itself(
         with pytest.raises(ExportFailed, match="SlowDown"):
             export(start_date=DAY)
     bagit.Bag(str(tmp_path / "bag")).validate()
-    assert set(index_of(tmp_path / "bag")) == set(archived) - {KEY}
+    assert set(index_of(tmp_path / "bag")) == set(originals) - {KEY}
     assert f"{KEY}: " in (tmp_path / "bag" / "data" / "missing.txt").read_text()
 
 
 def test_any_name_of_an_object_makes_a_file_of_its_own(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     """Longer than file systems take, with folders that mean others, or different in nothing that they can tell.
 
@@ -510,7 +510,7 @@ def test_any_name_of_an_object_makes_a_file_of_its_own(
 
 
 def test_a_file_that_this_machine_cannot_write_costs_its_object(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     """Its path is longer than Linux takes; those of the others are not."""
     bucket.put(long := "/".join(["long" * 40] * 6), b"1")
@@ -525,7 +525,7 @@ def test_a_file_that_this_machine_cannot_write_costs_its_object(
 
 
 def test_an_export_that_fails_leaves_no_half_a_bag(
-    bucket: Bucket, archived: dict[str, str], export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where bagit is not installed."""
     monkeypatch.setattr(sys, "executable", "/bin/false")

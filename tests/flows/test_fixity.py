@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from flows.fixity import check_fixity
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.jobs.fixity import is_turn
 from recordings.settings import settings
 from recordings.table.files import LocalFiles
@@ -27,6 +28,7 @@ from recordings.table.rows import AuditRow
 from tests.bucket import ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifact
 from tests.faults import Proxy, faulty_proxy
+from tests.fixtures import Check
 from tests.recordings.tables import ARCHIVED
 from tests.s3_requests import s3_request
 
@@ -35,9 +37,9 @@ KEY = key_of(1)
 
 
 @pytest.fixture
-def check(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
-    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
-    return lambda **changes: check_fixity(**{**defaults, "sample_percent": 0, **changes})
+def check(bucket: Bucket, audit_uri: str) -> Check:
+    place = partial(check_fixity, bucket=bucket.name, audit_uri=audit_uri, prefixes=[PREFIX])
+    return partial(place, dry_run=False, sample_percent=0)
 
 
 def checked(audit_uri: str, run_id: str) -> pd.DataFrame:
@@ -51,7 +53,7 @@ def reason_of(audit_uri: str, failed: pytest.ExceptionInfo[JobFailed]) -> str:
 
 
 def test_what_is_intact_gets_a_row_that_supersedes_nothing(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     before, states = bucket.snapshot(), current(read_audit(audit_uri))
     summary = check()
@@ -59,39 +61,39 @@ def test_what_is_intact_gets_a_row_that_supersedes_nothing(
     rows = checked(audit_uri, summary.run_id)
     assert set(rows["status"]) == {"checked"}
     assert not rows["read_back"].any()
-    assert rows["sha256_after"].to_dict() == {key: hashlib.sha256(bucket.body(key)).hexdigest() for key in archived}
+    assert rows["sha256_after"].to_dict() == {key: hashlib.sha256(bucket.body(key)).hexdigest() for key in originals}
     assert bucket.snapshot() == before
     pd.testing.assert_frame_equal(current(read_audit(audit_uri)).reset_index(drop=True), states.reset_index(drop=True))
     assert "3 recordings found intact" in artifact("fixity-report")
 
 
 def test_released_recordings_are_checked_and_restored_ones_are_not(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "dry_run": False}
     restore_recordings(**{**place, "everything": False, "contact_ids": [KEY.rpartition("/")[2].partition("_")[0]]})
     assert release_originals(**place, grace_days=0).counts == {"released": 2}
     summary = check(sample_percent=100)
     assert summary.counts == {"checked": 2}
-    assert set(checked(audit_uri, summary.run_id)["key"]) == set(archived) - {KEY}
+    assert set(checked(audit_uri, summary.run_id)["key"]) == set(originals) - {KEY}
 
 
 def test_within_so_many_checks_each_recording_is_read_once(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     """Whatever the days on which they are made."""
     read = [checked(audit_uri, check(sample_percent=34).run_id).query("read_back")["key"].tolist() for _ in range(3)]
-    assert sorted(key for keys in read for key in keys) == sorted(archived)
+    assert sorted(key for keys in read for key in keys) == sorted(originals)
     again = [checked(audit_uri, check(sample_percent=34).run_id).query("read_back")["key"].tolist() for _ in range(3)]
     assert again == read
 
 
 def test_a_dry_run_says_what_it_would_cost_and_asks_for_nothing(
-    archived: dict[str, str], bucket: Bucket, check: Any, audit_uri: str
+    originals: dict[str, str], bucket: Bucket, check: Check, audit_uri: str
 ) -> None:
     files = sorted(Path(audit_uri).rglob("*.*"))
     summary = check(dry_run=True, sample_percent=100)
-    size_bytes = sum(len(bucket.body(key)) for key in archived)
+    size_bytes = sum(len(bucket.body(key)) for key in originals)
     assert (summary.counts, summary.reading.size_bytes) == ({"checked": 3}, size_bytes)
     assert summary.reading.usd == pytest.approx(3 * (0.01 + 0.01) / 1000 + size_bytes / 1024**3 * 0.03)
     assert "to check 3 recordings, run it again with dry_run=False" in str(summary)
@@ -112,7 +114,13 @@ def _overwrite(bucket: Bucket) -> None:
     [(_delete, "vanished", "found none"), (_overwrite, "changed-since", "found version ")],
 )
 def test_what_is_gone_or_overwritten_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str, harm: Any, code: str, found: str
+    bucket: Bucket,
+    originals: dict[str, str],
+    check: Check,
+    audit_uri: str,
+    harm: Callable[[Bucket], None],
+    code: str,
+    found: str,
 ) -> None:
     version = bucket.versions(KEY)[0]["VersionId"]
     harm(bucket)
@@ -126,7 +134,7 @@ def test_what_is_gone_or_overwritten_is_a_loss(
 
 
 def test_a_stored_checksum_that_the_table_does_not_know_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     """As if the object had been written with other bytes, and the same version id."""
     row = _row(audit_uri)
@@ -158,8 +166,8 @@ class RottenProxy(Proxy):
 @pytest.mark.parametrize(("times", "is_rotten"), [(1, False), (99, True)])
 def test_bytes_that_rot_are_a_loss_and_bytes_garbled_once_are_read_again(
     bucket: Bucket,
-    archived: dict[str, str],
-    check: Any,
+    originals: dict[str, str],
+    check: Check,
     audit_uri: str,
     s3: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -193,7 +201,7 @@ def copy_over(bucket: Bucket, audit_uri: str, **properties: Any) -> None:
 
 
 def test_without_a_stored_checksum_the_bytes_are_read(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     copy_over(bucket, audit_uri, StorageClass="GLACIER_IR", ChecksumAlgorithm="CRC32")
     summary = check()
@@ -201,7 +209,7 @@ def test_without_a_stored_checksum_the_bytes_are_read(
 
 
 def test_what_lies_too_cold_to_be_read_is_checked_by_its_stored_checksum(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     """As a lifecycle rule leaves it."""
     copy_over(bucket, audit_uri, StorageClass="DEEP_ARCHIVE", ChecksumAlgorithm="SHA256")
@@ -210,14 +218,14 @@ def test_what_lies_too_cold_to_be_read_is_checked_by_its_stored_checksum(
 
 
 def test_what_lies_too_cold_and_has_no_stored_checksum_is_left(
-    bucket: Bucket, archived: dict[str, str], check: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], check: Check, audit_uri: str
 ) -> None:
     copy_over(bucket, audit_uri, StorageClass="DEEP_ARCHIVE", ChecksumAlgorithm="CRC32")
     summary = check()
     assert (summary.counts, summary.reasons) == ({"checked": 2, "skipped": 1}, {"needs-thaw": 1})
 
 
-def test_a_mistyped_table_or_share_is_refused(archived: dict[str, str], check: Any, tmp_path: Path) -> None:
+def test_a_mistyped_table_or_share_is_refused(originals: dict[str, str], check: Check, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="holds no audit table"):
         check(audit_uri=str(tmp_path / "lost"))
     with pytest.raises(JobFailed, match="nothing archived below elsewhere/"):
@@ -225,7 +233,7 @@ def test_a_mistyped_table_or_share_is_refused(archived: dict[str, str], check: A
 
 
 def test_a_loss_emits_the_event_that_automations_wait_for(
-    bucket: Bucket, archived: dict[str, str], check: Any, client: SyncPrefectClient
+    bucket: Bucket, originals: dict[str, str], check: Check, client: SyncPrefectClient
 ) -> None:
     from tests.deployed import eventually
 

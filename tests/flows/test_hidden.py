@@ -43,6 +43,9 @@ BLOCKING = [
 OTHERS = ["s3:GetObjectVersion", "s3:ListBucketVersions", "s3:GetBucketOwnershipControls", "s3:GetObjectAcl"]
 
 
+Without = Callable[[str], HidingProxy]
+
+
 @pytest.fixture
 def filled(bucket: Bucket, a_call: MakeCall) -> Bucket:
     lock = {"ObjectLockEnabled": "Enabled"}
@@ -53,7 +56,7 @@ def filled(bucket: Bucket, a_call: MakeCall) -> Bucket:
 
 
 @pytest.fixture
-def without(ministack: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], HidingProxy]]:
+def without(ministack: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Without]:
     """From now on this process sees S3 as a role without an action does."""
     running: list[Any] = []
 
@@ -90,7 +93,9 @@ def belongings(bucket: Bucket, key: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action", BLOCKING)
-def test_a_run_that_would_be_blind_does_not_begin(filled: Bucket, audit_uri: str, without: Any, action: str) -> None:
+def test_a_run_that_would_be_blind_does_not_begin(
+    filled: Bucket, audit_uri: str, without: Without, action: str
+) -> None:
     before = filled.snapshot()
     proxy = without(action)
     with pytest.raises((InvalidRequest, StoreRefused), match=action):
@@ -100,7 +105,7 @@ def test_a_run_that_would_be_blind_does_not_begin(filled: Bucket, audit_uri: str
 
 
 @pytest.mark.parametrize("action", [*BLOCKING, *OTHERS])
-def test_nothing_hidden_is_lost(filled: Bucket, audit_uri: str, without: Any, action: str) -> None:
+def test_nothing_hidden_is_lost(filled: Bucket, audit_uri: str, without: Without, action: str) -> None:
     before = {key_of(number): belongings(filled, key_of(number)) for number in RECORDINGS}
     without(action)
     with suppress(InvalidRequest, StoreRefused, RunFailed):

@@ -1,7 +1,7 @@
 """What a hold is asked for by, and that release, expiry and archive ask for it."""
 
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -14,26 +14,24 @@ from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
 from recordings.errors import InvalidRequest, StoreUnavailable
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.retention_rules import RetentionRule
 from recordings.summary import RunFailed
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
-from tests.fixtures import MakeCall
+from tests.fixtures import Hold, MakeCall
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY, LATER = key_of(1), key_of(7, DAY + timedelta(days=3))
 CONTACT = KEY.rpartition("/")[2].partition("_")[0]
 ANALYSIS = f"Analysis/Voice/2026/01/12/{CONTACT}_analysis_2026-01-12T00:01:00Z.json"
-Hold = Callable[..., JobSummary]
 
 
 @pytest.fixture
 def hold(bucket: Bucket, audit_uri: str) -> Hold:
-    where = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False, "case": "A"}
-    where["new_table"] = True
-    return lambda **more: hold_recordings(**{**where, **more})
+    place = partial(hold_recordings, bucket=bucket.name, audit_uri=audit_uri, prefixes=[PREFIX], new_table=True)
+    return partial(place, dry_run=False, case="A")
 
 
 @pytest.fixture(params=[True, False], ids=["Object Lock", "tags"])
@@ -60,7 +58,7 @@ def held(bucket: Bucket, audit_uri: str) -> list[str]:
     ],
 )
 def test_what_is_asked_for_is_held(
-    bucket: Bucket, archived: Any, hold: Hold, audit_uri: str, asked: Any, keys: list[str]
+    bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str, asked: dict[str, Any], keys: list[str]
 ) -> None:
     """Also what no run has archived, and what is older than the table."""
     bucket.put(ANALYSIS, b"{}")
@@ -70,11 +68,11 @@ def test_what_is_asked_for_is_held(
     assert verify_audit(audit_uri).discrepancies == ()
 
 
-def test_what_a_run_archived_is_held(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:
+def test_what_a_run_archived_is_held(bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str) -> None:
     run_id = read_audit(audit_uri)["run_id"].iloc[0]
     bucket.put(key_of(9), b"of no run")
     assert hold(run_id=run_id).counts == {"held": 3}
-    assert held(bucket, audit_uri) == sorted(archived)
+    assert held(bucket, audit_uri) == sorted(originals)
 
 
 def test_a_damaged_day_costs_a_hold_by_run_that_day_alone(
@@ -126,7 +124,7 @@ def test_a_damaged_day_costs_a_hold_and_an_erasure_that_day_alone(bucket: Bucket
         ({"keys": [KEY], "case": "two words"}, "without spaces"),
     ],
 )
-def test_what_could_be_misread_is_refused(hold: Hold, asked: Any, said: str) -> None:
+def test_what_could_be_misread_is_refused(hold: Hold, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
         hold(**asked)
 
@@ -140,14 +138,16 @@ def test_what_is_not_found_or_cannot_be_held_makes_the_run_red(bucket: Bucket, h
     assert hold(keys=[KEY], missing_ok=True).reasons == {"no-room-for-hold": 1}
 
 
-def test_a_dry_run_holds_nothing(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:
+def test_a_dry_run_holds_nothing(bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str) -> None:
     assert hold(keys=[KEY], dry_run=True).counts == {"held": 1}
     assert held(bucket, audit_uri) == []
     assert bucket.tags(KEY) == {"converted": "True"}
 
 
 @pytest.mark.usefixtures("locks")
-def test_release_and_expiry_leave_what_is_held(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:
+def test_release_and_expiry_leave_what_is_held(
+    bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str
+) -> None:
     hold(keys=[KEY])
     before = bucket.versions(KEY)
     where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "dry_run": False}
@@ -202,7 +202,7 @@ def test_archive_leaves_what_only_a_damaged_file_says_is_held(
 
 
 @pytest.mark.usefixtures("locks")
-def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any, hold: Hold) -> None:
+def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, originals: dict[str, str], hold: Hold) -> None:
     """A case that has ended is: somebody lifts it once more."""
     hold(keys=[KEY], case="2026-CV-0147")
     mistyped: dict[str, Any] = {"keys": [KEY], "case": "2026-CV-0174", "lift": True}
@@ -215,7 +215,7 @@ def test_a_mistyped_case_is_not_lifted_in_silence(bucket: Bucket, archived: Any,
 
 @pytest.mark.parametrize("locks", [True], indirect=True, ids=["Object Lock"])
 def test_a_lift_that_failed_does_not_free_what_its_case_holds(
-    bucket: Bucket, locks: None, archived: Any, hold: Hold, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, locks: None, originals: dict[str, str], hold: Hold, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the lift of another case would end S3's hold, and the table would name the case for ever."""
     for case in ("A", "B"):
@@ -230,7 +230,9 @@ def test_a_lift_that_failed_does_not_free_what_its_case_holds(
     assert sorted(rows["reason"])[0].startswith("case: A; still held for B")
 
 
-def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(bucket: Bucket, archived: Any, hold: Hold) -> None:
+def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(
+    bucket: Bucket, originals: dict[str, str], hold: Hold
+) -> None:
     """Below its delete marker, there is nothing to hold; a key that is asked for by name is another matter."""
     gone = key_of(5)
     bucket.client.delete_object(Bucket=bucket.name, Key=gone)
@@ -239,11 +241,14 @@ def test_what_is_deleted_already_is_no_failure_of_a_hold_by_date(bucket: Bucket,
         hold(keys=[gone])
 
 
-def test_a_mistyped_prefix_ends_a_hold_red(bucket: Bucket, archived: Any, hold: Hold, audit_uri: str) -> None:
+def test_a_mistyped_prefix_ends_a_hold_red(
+    bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str
+) -> None:
     """Though the analysis, which lies elsewhere, is found and held."""
     bucket.put(ANALYSIS, b"{}")
     wrong = PREFIX.replace("acme", "acne")
-    for dates in ({}, {"start_date": DAY, "end_date": DAY}):
+    days: list[dict[str, Any]] = [{}, {"start_date": DAY, "end_date": DAY}]
+    for dates in days:
         with pytest.raises(JobFailed, match=f"No YYYY/MM/DD/ lies below prefix '{wrong}'; .*: acme/"):
             hold(contact_ids=[CONTACT], prefixes=[wrong], **dates)
     assert set(held(bucket, audit_uri)) == {ANALYSIS}
@@ -259,7 +264,7 @@ def test_a_mistyped_prefix_ends_a_hold_red(bucket: Bucket, archived: Any, hold: 
     ],
 )
 def test_a_place_without_a_table_is_refused(
-    bucket: Bucket, archived: Any, hold: Hold, audit_uri: str, asked: Any, said: str
+    bucket: Bucket, originals: dict[str, str], hold: Hold, audit_uri: str, asked: dict[str, Any], said: str
 ) -> None:
     """No other run would learn of the hold; and there is no hold to lift, whatever new_table says."""
     mistyped, before = f"{audit_uri}x", bucket.snapshot()

@@ -1,10 +1,10 @@
 """An answer that S3 hides, refuses or rewords affects one recording only, in every job that changes the bucket."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from aiohttp import web
@@ -33,12 +33,13 @@ KEY = key_of(1)
 MFA = "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>"
 
 
+Answer = Callable[[web.Request], web.Response | None]
+
+
 class Meddler(FaultyProxy):
     """Answers some requests itself, and takes headers out of the answers to the others."""
 
-    def __init__(
-        self, upstream: str, answer: Callable[[web.Request], web.Response | None], hidden: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, upstream: str, answer: Answer, hidden: tuple[str, ...] = ()) -> None:
         super().__init__(upstream, probability=0)
         self._answer, self._hidden = answer, hidden
 
@@ -53,14 +54,16 @@ class Meddler(FaultyProxy):
         return name.lower().startswith(self._hidden) if self._hidden else False
 
 
+class Through(Protocol):
+    def __call__(self, answer: Answer = ..., hidden: tuple[str, ...] = ...) -> AbstractContextManager[None]: ...
+
+
 @pytest.fixture
-def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Through:
     """Everything between here and S3 goes through a meddler."""
 
     @contextmanager
-    def meddled(
-        answer: Callable[[web.Request], web.Response | None] = lambda _: None, hidden: tuple[str, ...] = ()
-    ) -> Iterator[None]:
+    def meddled(answer: Answer = lambda _: None, hidden: tuple[str, ...] = ()) -> Iterator[None]:
         with faulty_proxy(Meddler(s3.url, answer, hidden)) as address, monkeypatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", address)
             yield
@@ -68,7 +71,7 @@ def through(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     return meddled
 
 
-def refusing(method: str, what: str, *, status: int = 403, code: str = "AccessDenied") -> Any:
+def refusing(method: str, what: str, *, status: int = 403, code: str = "AccessDenied") -> Answer:
     """Refuses the requests of this method whose path and query have ``what`` in them."""
 
     def answer(request: web.Request) -> web.Response | None:
@@ -85,7 +88,7 @@ def contact(number: int) -> str:
 
 
 def test_a_hidden_checksum_is_read_from_the_body(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     with through(hidden=("x-amz-checksum",)):
         assert release_originals(
@@ -93,12 +96,9 @@ def test_a_hidden_checksum_is_read_from_the_body(
         ).counts == {"released": 3}
 
 
-@pytest.mark.parametrize("what", ["hold", "lock"])
-def test_a_hidden_hold_is_not_taken_for_none(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, what: str
-) -> None:
-    """S3 itself refuses to delete what is held or locked, whatever it shows."""
-    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": archived[KEY]}
+def protect(bucket: Bucket, version_id: str, what: str) -> None:
+    """Hold or lock a version of KEY."""
+    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": version_id}
     bucket.client.put_object_lock_configuration(
         Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
     )
@@ -107,10 +107,18 @@ def test_a_hidden_hold_is_not_taken_for_none(
     else:
         until = datetime.now(UTC) + timedelta(days=1)
         bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+
+
+@pytest.mark.parametrize("what", ["hold", "lock"])
+def test_a_hidden_hold_is_not_taken_for_none(
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, what: str
+) -> None:
+    """S3 itself refuses to delete what is held or locked, whatever it shows."""
+    protect(bucket, originals[KEY], what)
     with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     assert failed.value.summary.counts == {"failed": 1, "released": 2}
-    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+    assert originals[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
     assert release_originals(
         bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False
     ).counts == {"skipped": 1}
@@ -136,18 +144,10 @@ DESTROYED = {"expire": "expired", "erase": "erased"}
 @pytest.mark.parametrize("what", ["hold", "lock"])
 @pytest.mark.parametrize("flow", DESTROYED)
 def test_a_hold_that_nothing_shows_costs_no_version(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str, what: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str, what: str
 ) -> None:
     """S3 refuses the deletion of the original, which goes first: so the replacement stays, too."""
-    names = {"Bucket": bucket.name, "Key": KEY, "VersionId": archived[KEY]}
-    bucket.client.put_object_lock_configuration(
-        Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
-    )
-    if what == "hold":
-        bucket.client.put_object_legal_hold(**names, LegalHold={"Status": "ON"})
-    else:
-        until = datetime.now(UTC) + timedelta(days=1)
-        bucket.client.put_object_retention(**names, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+    protect(bucket, originals[KEY], what)
     before = bucket.versions(KEY)
     with through(hidden=("x-amz-object-lock",)), pytest.raises(JobFailed) as failed:
         destroy(flow, bucket, audit_uri)
@@ -158,23 +158,23 @@ def test_a_hold_that_nothing_shows_costs_no_version(
 
 @pytest.mark.parametrize("flow", DESTROYED)
 def test_a_destruction_that_is_refused_costs_one_and_is_made_up_for(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str
 ) -> None:
     with through(refusing("DELETE", contact(1))), pytest.raises(JobFailed) as failed:
         destroy(flow, bucket, audit_uri)
     assert failed.value.summary.counts == {"failed": 1, DESTROYED[flow]: 2}
-    assert {key for key in archived if bucket.versions(key)} == {KEY}
+    assert {key for key in originals if bucket.versions(key)} == {KEY}
     destroy(flow, bucket, audit_uri)
     assert bucket.snapshot() == []
     told = read_audit(audit_uri).query("status == @DESTROYED[@flow]")
-    assert sorted(told["key"]) == sorted(archived)
+    assert sorted(told["key"]) == sorted(originals)
     assert verify_audit(audit_uri).discrepancies == ()
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("flow", ["release", *DESTROYED])
 def test_mfa_delete_is_said_before_anything_is_done(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, flow: str, dry_run: bool
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, flow: str, dry_run: bool
 ) -> None:
     before = bucket.snapshot(), sorted(Path(audit_uri).rglob("*"))
 
@@ -189,15 +189,15 @@ def test_mfa_delete_is_said_before_anything_is_done(
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "NeverHeardOf"), (409, "AlsoNew")])
 def test_a_deletion_that_is_refused_costs_one(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, status: int, code: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through, status: int, code: str
 ) -> None:
     with through(refusing("DELETE", contact(1), status=status, code=code)), pytest.raises(JobFailed):
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
-    gone = {key for key in archived if archived[key] not in [each["VersionId"] for each in bucket.versions(key)]}
-    assert gone == set(archived) - {KEY}
+    gone = {key for key in originals if originals[key] not in [each["VersionId"] for each in bucket.versions(key)]}
+    assert gone == set(originals) - {KEY}
     release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     told = read_audit(audit_uri).query("status == 'released'")
-    assert sorted(told["key"]) == sorted(archived)
+    assert sorted(told["key"]) == sorted(originals)
     assert verify_audit(audit_uri).discrepancies == ()
 
 
@@ -209,7 +209,13 @@ def test_a_deletion_that_is_refused_costs_one(
     ],
 )
 def test_what_cannot_be_looked_at_is_a_drift(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any, a_call: MakeCall, answer: Any, found: Any
+    bucket: Bucket,
+    originals: dict[str, str],
+    audit_uri: str,
+    through: Through,
+    a_call: MakeCall,
+    answer: Answer,
+    found: dict[str, int],
 ) -> None:
     bucket.put(key_of(7), a_call())
     with through(answer):
@@ -220,7 +226,7 @@ def test_what_cannot_be_looked_at_is_a_drift(
 
 
 def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation_red(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     refused = refusing("GET", f"{contact(1)}_20260112T00%3A01_UTC.wav?tagging")
     with through(refused), pytest.raises(JobFailed, match="not-compared") as failed:
@@ -230,7 +236,7 @@ def test_a_recording_of_the_table_that_cannot_be_looked_at_ends_a_reconciliation
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_restore_by_provenance_passes_over_what_it_cannot_look_at(
-    bucket: Bucket, archived: dict[str, str], tmp_path: Path, through: Any, status: int
+    bucket: Bucket, originals: dict[str, str], tmp_path: Path, through: Through, status: int
 ) -> None:
     lost = str(tmp_path / "lost")
     with through(refusing("HEAD", contact(1), status=status)), pytest.raises(JobFailed) as failed:
@@ -249,7 +255,7 @@ def check(bucket: Bucket, audit_uri: str, **more: Any) -> JobSummary:
 
 
 def test_a_hidden_checksum_is_read_from_the_body_by_a_check(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, through: Any
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, through: Through
 ) -> None:
     with through(hidden=("x-amz-checksum",)):
         summary = check(bucket, audit_uri)
@@ -260,9 +266,9 @@ def test_a_hidden_checksum_is_read_from_the_body_by_a_check(
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (400, "NeverHeardOf"), (503, "SlowDown")])
 def test_what_a_check_cannot_see_is_no_loss(
     bucket: Bucket,
-    archived: dict[str, str],
+    originals: dict[str, str],
     audit_uri: str,
-    through: Any,
+    through: Through,
     setting: Setting,
     method: str,
     status: int,
@@ -295,7 +301,7 @@ DRY: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("name", DRY)
-def test_a_dry_run_only_reads(bucket: Bucket, s3: Server, archived: dict[str, str], name: str) -> None:
+def test_a_dry_run_only_reads(bucket: Bucket, s3: Server, originals: dict[str, str], name: str) -> None:
     """As the server's log shows; the table lies in the same bucket, and a request to erase is open."""
     audit_uri = f"s3://{bucket.name}/audit"
     archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)

@@ -24,7 +24,7 @@ def where(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
 
 
 @ON_BOTH
-def test_the_round_trip(bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str) -> None:
+def test_the_round_trip(bucket: Bucket, originals: dict[str, str], where: dict[str, Any], audit_uri: str) -> None:
     key = key_of(1)
     held = hold_recordings(**where, keys=[key], case="2026-CV-1")
     assert held.counts == {"held": 1}
@@ -46,7 +46,7 @@ def test_the_round_trip(bucket: Bucket, archived: dict[str, str], where: Any, au
     assert verify_audit(audit_uri).discrepancies == ()
 
 
-def test_an_erasure(bucket: Bucket, archived: dict[str, str], where: Any, audit_uri: str) -> None:
+def test_an_erasure(bucket: Bucket, originals: dict[str, str], where: dict[str, Any], audit_uri: str) -> None:
     contact = read_audit(audit_uri)["contact_id"].iloc[0]
     analysis = f"Analysis/Voice/2026/01/12/{contact}_analysis_2026-01-12T00:00:00Z.json"
     bucket.put(analysis, b"{}")
@@ -56,7 +56,7 @@ def test_an_erasure(bucket: Bucket, archived: dict[str, str], where: Any, audit_
 
 
 def test_the_form_of_an_erasure_submitted_as_it_opens_deletes_nothing(
-    bucket: Bucket, archived: dict[str, str], where: Any
+    bucket: Bucket, originals: dict[str, str], where: dict[str, Any]
 ) -> None:
     before = bucket.snapshot()
     for dry_run in (True, False):  # as the deployment erase-deferred runs: it finishes requests, and there are none

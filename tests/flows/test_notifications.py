@@ -3,17 +3,17 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 
 from deployments.automations import plan_automations
@@ -76,17 +76,20 @@ def install(client: SyncPrefectClient, block_name: str) -> None:
         plan.carry_out()
 
 
+class StartArchiveDay(Protocol):
+    def __call__(self, *, bucket: str = ...) -> FlowRun: ...
+
+
 @pytest.fixture
-def start_archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> Callable[..., Any]:
+def start_archive_day(client: SyncPrefectClient, bucket: Bucket, tmp_path: Path) -> StartArchiveDay:
     """Start a run of the deployment."""
-    place = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit")}
-    dates = {"start_date": str(DAY), "end_date": str(DAY)}
-    return lambda **changes: client.create_flow_run_from_deployment(
-        deployment(client, "archive-day").id, parameters={**place, **dates, **changes}
+    place = {"prefixes": [PREFIX], "audit_uri": str(tmp_path / "audit"), "start_date": str(DAY), "end_date": str(DAY)}
+    return lambda *, bucket=bucket.name: client.create_flow_run_from_deployment(
+        deployment(client, "archive-day").id, parameters={**place, "bucket": bucket}
     )
 
 
-def test_a_failed_run_is_told(webhook: Webhook, start_archive_day: Any) -> None:
+def test_a_failed_run_is_told(webhook: Webhook, start_archive_day: StartArchiveDay) -> None:
     start_archive_day(bucket="there-is-no-such-bucket")
     told = eventually(lambda: webhook.about("there is no bucket named"))
     assert told["subject"] == "Recording archive: archive 2026-01-12 Failed"
@@ -95,7 +98,7 @@ def test_a_failed_run_is_told(webhook: Webhook, start_archive_day: Any) -> None:
 
 
 def test_a_loss_is_told(
-    webhook: Webhook, client: SyncPrefectClient, bucket: Bucket, archived: Any, audit_uri: str
+    webhook: Webhook, client: SyncPrefectClient, bucket: Bucket, originals: dict[str, str], audit_uri: str
 ) -> None:
     """By the weekly reconciliation as it is deployed."""
     bucket.client.delete_object(Bucket=bucket.name, Key=key_of(1))
@@ -109,7 +112,9 @@ def test_a_loss_is_told(
     assert f"{key_of(1)}: vanished" in eventually(lambda: webhook.about("something is lost"))["body"]
 
 
-def test_many_rejects_are_told(webhook: Webhook, start_archive_day: Any, bucket: Bucket, a_call: MakeCall) -> None:
+def test_many_rejects_are_told(
+    webhook: Webhook, start_archive_day: StartArchiveDay, bucket: Bucket, a_call: MakeCall
+) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number)[: None if number else 100])
     start_archive_day()
@@ -123,7 +128,7 @@ def test_a_missing_run_is_told_only_after_one_that_its_schedule_started(
     bucket: Bucket,
     a_call: MakeCall,
     tmp_path: Path,
-    start_archive_day: Any,
+    start_archive_day: StartArchiveDay,
 ) -> None:
     notice_within(10, client, "recording archive, no run in 26 hours")
     bucket.put(key_of(1), a_call())
@@ -156,7 +161,11 @@ def test_a_worker_that_is_gone_is_told(webhook: Webhook, client: SyncPrefectClie
 
 
 def test_overdue_originals_are_told(
-    webhook: Webhook, client: SyncPrefectClient, archived: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    webhook: Webhook,
+    client: SyncPrefectClient,
+    originals: dict[str, str],
+    audit_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By a report that is scheduled for a later day than today."""
     monkeypatch.setattr("tasks.report.scheduled_on", lambda: datetime.now(UTC).date() + timedelta(days=16))

@@ -134,7 +134,7 @@ class World:
             body = self._calls[number]
             self.bucket.put(key_of(number, day), body, Tagging="queue=sales", StorageClass="STANDARD_IA")
 
-    def archive(self, first: date, last: date, readback_percent: float = 100) -> Any:
+    def run_archive(self, first: date, last: date, readback_percent: float = 100) -> Any:
         return archive_recordings(
             self.bucket.name,
             [PREFIX],
@@ -159,7 +159,7 @@ class World:
         lines: dict[str, list[Any]] = {key_of(number, day): [] for number in range(RECORDINGS)}
         for line in self.bucket.snapshot(f"{PREFIX}{day:%Y/%m/%d}/"):
             lines[line[0]].append(line)
-        return {key: (lying, self.bucket.tags(key) if lying else {}) for key, lying in lines.items()}
+        return {key: (versions, self.bucket.tags(key) if versions else {}) for key, versions in lines.items()}
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +175,7 @@ def world(
             world.fill(day_of(case))
             if case in LISTINGS:
                 world.fill(day_of(case) + timedelta(days=1))
-        world.archive(DAY, day_of(ORDER[STARTS_ARCHIVED]), readback_percent=0)
+        world.run_archive(DAY, day_of(ORDER[STARTS_ARCHIVED]), readback_percent=0)
         yield world
 
 
@@ -218,7 +218,7 @@ def run(flow: str, world: World, first: date, last: date) -> Any:
     place: dict[str, Any] = {"bucket": name, "audit_uri": audit}
     match flow:
         case "archive":
-            return world.archive(first, last)
+            return world.run_archive(first, last)
         case "restore":
             return restore_recordings(**place, **days, dry_run=False)
         case "release":
@@ -432,7 +432,7 @@ def test_a_report_that_cannot_read_its_table_says_what_s3_said(
     day = DAY + timedelta(days=2 * len(ORDER))
     reported = world.with_table(audit_uri)
     reported.fill(day)
-    reported.archive(day, day)
+    reported.run_archive(day, day)
     before = world.bucket.snapshot(folder)
 
     def hit(asked: S3Request) -> bool:

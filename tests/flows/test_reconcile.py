@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pytest
@@ -29,14 +29,14 @@ from flows.reconcile import reconcile_audit
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.retention_rules import RetentionRule
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, PREFIX, Bucket, key_of
 from tests.deployed import artifacts_of, eventually
 from tests.faults import HidingProxy, faulty_proxy
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import MakeCall, Reconcile, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
@@ -44,15 +44,14 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit-table.md").read_text()
 
 
 @pytest.fixture
-def reconcile(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
-    return lambda **changes: reconcile_audit(
-        **{"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "start_date": DAY, "end_date": DAY,
-           **changes}
-    )  # fmt: skip
+def reconcile(bucket: Bucket, audit_uri: str) -> Reconcile:
+    return partial(
+        reconcile_audit, bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+    )
 
 
 def test_after_a_run_there_is_none(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, a_call: MakeCall
 ) -> None:
     """And that is on record, too. Of a day of which nothing is archived, no recording is new."""
     bucket.put(key_of(7, DAY + timedelta(days=1)), a_call())
@@ -68,17 +67,17 @@ def test_after_a_run_there_is_none(
 @ON_BOTH
 def test_what_is_lost_ends_the_run_red_and_is_on_record(
     bucket: Bucket,
-    archived: dict[str, str],
-    reconcile: Any,
+    originals: dict[str, str],
+    reconcile: Reconcile,
     audit_uri: str,
     a_call: MakeCall,
     client: SyncPrefectClient,
 ) -> None:
     """Deleted, overwritten, and an original deleted by nobody of ours; a new call of an archived day is mentioned."""
-    gone, overwritten, without_original = archived
+    gone, overwritten, without_original = originals
     bucket.client.delete_object(Bucket=bucket.name, Key=gone)
     bucket.put(overwritten, b"theirs")
-    bucket.client.delete_object(Bucket=bucket.name, Key=without_original, VersionId=archived[without_original])
+    bucket.client.delete_object(Bucket=bucket.name, Key=without_original, VersionId=originals[without_original])
     bucket.put(key_of(7), a_call())
     before, found = bucket.snapshot(), {}
     for repair in (False, True):
@@ -116,7 +115,7 @@ def test_what_is_lost_ends_the_run_red_and_is_on_record(
 
 
 def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, a_call: MakeCall
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, a_call: MakeCall
 ) -> None:
     """Rejected or exempt, it has no replacement, so what vanished was the only copy. A text file is no recording."""
     truncated, exempt, text, there = key_of(7), key_of(8), f"{KEY}.txt", key_of(9)
@@ -158,7 +157,7 @@ def test_what_only_a_case_knows_of_and_is_gone_is_a_loss(
 
 
 def test_a_wrong_place_is_not_in_agreement(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, tmp_path: Path
 ) -> None:
     """Nor one that is empty now: all of it was deleted, versions and all. A folder's placeholder is no call."""
     with pytest.raises(InvalidRequest, match=r"prefixes is \[\]: give a list"):
@@ -180,7 +179,7 @@ def test_a_wrong_place_is_not_in_agreement(
 
 
 def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
-    s3: Server, bucket: Bucket, archived: dict[str, str], reconcile: Any, monkeypatch: pytest.MonkeyPatch
+    s3: Server, bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listing shows that it was overwritten; of the others nothing can be said, so the run is no success."""
     bucket.put(KEY, b"theirs")
@@ -192,7 +191,7 @@ def test_a_loss_that_the_role_may_not_look_at_is_a_loss(
 
 
 def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("recordings.jobs.restore.restore_recording", lambda *_: 1 / 0)
@@ -206,9 +205,9 @@ def test_what_overwrote_a_recording_that_a_dead_run_meant_to_restore_is_a_loss(
 
 
 def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
-    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=archived[KEY])
+    bucket.client.delete_object(Bucket=bucket.name, Key=KEY, VersionId=originals[KEY])
     with pytest.raises(JobFailed, match=f"{re.escape(KEY)} was not released: found-gone"):
         release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     with pytest.raises(JobFailed, match=r"found version .* gone") as failed:
@@ -217,7 +216,7 @@ def test_an_original_that_somebody_else_deleted_is_not_released_in_silence(
 
 
 def test_what_is_found_is_on_record_though_prefect_takes_no_artifact(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.client.delete_object(Bucket=bucket.name, Key=KEY)
     monkeypatch.setattr("tasks.artifacts.create_markdown_artifact", lambda *_, **__: 1 / 0)
@@ -244,7 +243,7 @@ def _events(client: Any, resource_id: str) -> list[dict[str, Any]]:
 
 @ON_BOTH
 def test_rows_are_rebuilt_from_provenance(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     told = current(read_audit(audit_uri)).set_index("key")
     for file in Path(audit_uri).glob("recording_date=*/*"):
@@ -264,7 +263,7 @@ def test_rows_are_rebuilt_from_provenance(
 
 
 @ON_BOTH
-def test_a_missing_tag_is_set_again(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
+def test_a_missing_tag_is_set_again(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile) -> None:
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
     assert reconcile().drifts == {"tag-missing": 1}
     assert bucket.tags(KEY) == {}
@@ -273,14 +272,14 @@ def test_a_missing_tag_is_set_again(bucket: Bucket, archived: dict[str, str], re
     assert reconcile().drifts == {}
 
 
-def test_full_tags_without_ours_are_no_drift(bucket: Bucket, archived: dict[str, str], reconcile: Any) -> None:
+def test_full_tags_without_ours_are_no_drift(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile) -> None:
     tags = [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": tags})
     assert reconcile().drifts == {}
 
 
 def test_a_release_that_died_is_named_and_settled_by_a_repair(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
@@ -296,7 +295,7 @@ def test_a_release_that_died_is_named_and_settled_by_a_repair(
 
 
 def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     bucket.client.delete_object_tagging(Bucket=bucket.name, Key=KEY)
     broken = Path(audit_uri) / f"recording_date={DAY + timedelta(days=1)}" / "broken.parquet"
@@ -308,7 +307,7 @@ def test_a_day_that_cannot_be_compared_ends_the_run_red_after_all_the_others(
     assert bucket.tags(KEY) == {"converted": "True"}
 
 
-def test_another_class_is_told(bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str) -> None:
+def test_another_class_is_told(bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str) -> None:
     """As a lifecycle transition leaves it: the same version in another class. The table is told otherwise here."""
     import pyarrow.parquet as pq
 
@@ -319,7 +318,7 @@ def test_another_class_is_told(bucket: Bucket, archived: dict[str, str], reconci
     assert reconcile().drifts == {"class-differs": 3}
 
 
-def test_what_is_kept_too_long_is_told(archived: dict[str, str], reconcile: Any, setting: Setting) -> None:
+def test_what_is_kept_too_long_is_told(originals: dict[str, str], reconcile: Reconcile, setting: Setting) -> None:
     setting(RETENTION_YEARS=0.01)
     assert reconcile().drifts == {"retention-overdue": 3}
 
@@ -328,16 +327,22 @@ def _today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
+class SetRules(Protocol):
+    """Set the retention rules of the environment, until the next ones or the end of the test."""
+
+    def __call__(self, *rules: dict[str, object]) -> None: ...
+
+
 @pytest.fixture
-def retention_rules(setting: Setting) -> Callable[..., None]:
+def retention_rules(setting: Setting) -> SetRules:
     return lambda *rules: setting(RETENTION_RULES=json.dumps(rules))
 
 
 def test_what_is_kept_too_long_counts_by_the_retention_rules(
     bucket: Bucket,
-    archived: dict[str, str],
-    reconcile: Any,
-    retention_rules: Any,
+    originals: dict[str, str],
+    reconcile: Reconcile,
+    retention_rules: SetRules,
     setting: Setting,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -362,10 +367,15 @@ def test_what_is_kept_too_long_counts_by_the_retention_rules(
 
 
 def test_what_was_destroyed_is_no_difference_until_it_is_there_again(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, retention_rules: Any, a_call: MakeCall
+    bucket: Bucket,
+    originals: dict[str, str],
+    reconcile: Reconcile,
+    audit_uri: str,
+    retention_rules: SetRules,
+    a_call: MakeCall,
 ) -> None:
     """Neither is a delete marker that somebody leaves. A hold is no look at a recording that is new."""
-    expired, erased, held = archived
+    expired, erased, held = originals
     copies = {key: bucket.body(key) for key in (expired, erased)}
     where: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
     bucket.put(key_of(7), a_call(7))
@@ -399,8 +409,8 @@ def test_what_was_destroyed_is_no_difference_until_it_is_there_again(
 @pytest.mark.parametrize("kind", ["expire", "erase"])
 def test_a_destruction_that_died_is_named_and_settled_by_a_repair(
     bucket: Bucket,
-    archived: dict[str, str],
-    reconcile: Any,
+    originals: dict[str, str],
+    reconcile: Reconcile,
     audit_uri: str,
     a_call: MakeCall,
     monkeypatch: pytest.MonkeyPatch,
@@ -414,7 +424,7 @@ def test_a_destruction_that_died_is_named_and_settled_by_a_repair(
         patch.setattr("recordings.jobs.engine.deletion.write_and_close", lambda *_: 1 / 0)
         destroy: Any = {
             "expire": lambda: expire_recordings(**where, rules=[RetentionRule(keep_days=9)]),
-            "erase": lambda: erase_recordings(**where, keys=[*archived, key_of(7)], case="2026-GDPR-1"),
+            "erase": lambda: erase_recordings(**where, keys=[*originals, key_of(7)], case="2026-GDPR-1"),
         }[kind]
         with pytest.raises(JobFailed) as failed:
             destroy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,30 @@ from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.table.reading import current, read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, HidingProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import MakeCall, Release, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 KEY = key_of(1)
 
 
 @pytest.fixture
-def release(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
-    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "grace_days": 0, "dry_run": False}
-    return lambda **changes: release_originals(**{**defaults, **changes})
+def release(bucket: Bucket, audit_uri: str) -> Release:
+    everything = partial(release_originals, everything=True, grace_days=0)
+    return partial(everything, bucket=bucket.name, audit_uri=audit_uri, dry_run=False)
 
 
 @ON_BOTH
-def test_exactly_the_originals_go(bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str) -> None:
+def test_exactly_the_originals_go(bucket: Bucket, originals: dict[str, str], release: Release, audit_uri: str) -> None:
     before = bucket.snapshot()
-    sizes = [version["Size"] for key in archived for version in bucket.versions(key) if not version["IsLatest"]]
+    sizes = [version["Size"] for key in originals for version in bucket.versions(key) if not version["IsLatest"]]
     summary = release()
     assert (summary.counts, summary.original_bytes) == ({"released": 3}, sum(sizes))
     gone = set(before) - set(bucket.snapshot())
-    assert {(key, version) for key, version, _, _ in gone} == set(archived.items())
+    assert {(key, version) for key, version, _, _ in gone} == set(originals.items())
     assert set(bucket.snapshot()) < set(before)
     now = current(read_audit(audit_uri))
     assert now["status"].tolist() == ["released"] * 3
@@ -43,30 +44,30 @@ def test_exactly_the_originals_go(bucket: Bucket, archived: dict[str, str], rele
     assert release().counts == {}
 
 
-def test_the_default_is_a_dry_run(bucket: Bucket, archived: dict[str, str], audit_uri: str) -> None:
+def test_the_default_is_a_dry_run(bucket: Bucket, originals: dict[str, str], audit_uri: str) -> None:
     before = bucket.snapshot()
     assert release_originals(bucket=bucket.name, audit_uri=audit_uri, grace_days=0).counts == {"released": 3}
     assert bucket.snapshot() == before
     assert "released" not in set(pd.read_parquet(audit_uri)["status"])
 
 
-def test_the_grace_period_is_kept(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+def test_the_grace_period_is_kept(bucket: Bucket, originals: dict[str, str], release: Release) -> None:
     before = bucket.snapshot()
     assert release(grace_days=30).reasons == {"in-grace": 3}
     assert bucket.snapshot() == before
 
 
 def test_what_a_case_holds_is_not_released_until_all_cases_are_lifted(
-    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], release: Release, audit_uri: str
 ) -> None:
     """By the tag on the replacement, or by the table alone: somebody has taken the tag, or S3's hold, away by hand."""
-    by_tag, by_table, free = archived
+    by_tag, by_table, free = originals
     where: Any = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "dry_run": False}
     for case in ("2026-CV-1", "2026-CV-2"):
         hold_recordings(**where, keys=[by_tag, by_table], case=case)
     converted = {"TagSet": [{"Key": "converted", "Value": "True"}]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=by_table, Tagging=converted)
-    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=by_table, VersionId=archived[by_table])
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=by_table, VersionId=originals[by_table])
     held_by, is_tagged = "2026-CV-1, 2026-CV-2", False
     for case in ("2026-CV-1", "2026-CV-2"):
         summary = release()
@@ -78,11 +79,13 @@ def test_what_a_case_holds_is_not_released_until_all_cases_are_lifted(
         }
         hold_recordings(**where, keys=[by_tag, by_table], case=case, lift=True)
         held_by, is_tagged = "2026-CV-2", True  # the lifting has held it again for the other case
-    assert {key for key, version in archived.items() if len(bucket.versions(key)) == 1} == {free}
+    assert {key for key, version in originals.items() if len(bucket.versions(key)) == 1} == {free}
     assert release().counts == {"released": 2}
 
 
-def test_what_somebody_tagged_as_held_is_not_released(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+def test_what_somebody_tagged_as_held_is_not_released(
+    bucket: Bucket, originals: dict[str, str], release: Release
+) -> None:
     tags = {"TagSet": [{"Key": "converted", "Value": "True"}, {"Key": "legal-hold", "Value": "2026-CV-9"}]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging=tags)
     assert (release().counts, len(bucket.versions(KEY))) == ({"released": 2, "skipped": 1}, 2)
@@ -90,16 +93,16 @@ def test_what_somebody_tagged_as_held_is_not_released(bucket: Bucket, archived: 
 
 @pytest.mark.parametrize(("name", "value", "code"), [("legal-hold", "", "held"), ("archive", "exempt", "exempt")])
 def test_an_original_with_a_mark_of_its_own_stays(
-    bucket: Bucket, archived: dict[str, str], release: Any, name: str, value: str, code: str
+    bucket: Bucket, originals: dict[str, str], release: Release, name: str, value: str, code: str
 ) -> None:
     tags = {"TagSet": [{"Key": name, "Value": value}]}
-    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, VersionId=archived[KEY], Tagging=tags)
+    bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, VersionId=originals[KEY], Tagging=tags)
     summary = release()
     assert (summary.counts, summary.reasons) == ({"released": 2, "skipped": 1}, {code: 1})
-    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+    assert originals[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
 
 
-def test_a_window_narrows_it(archived: dict[str, str], release: Any) -> None:
+def test_a_window_narrows_it(originals: dict[str, str], release: Release) -> None:
     with pytest.raises(JobFailed, match="the audit table has nothing archived from 2026-01-13 to the last"):
         release(start_date=DAY + timedelta(days=1))
 
@@ -145,13 +148,18 @@ def _lock(bucket: Bucket, version: str) -> None:
 )
 @ON_BOTH
 def test_one_that_does_not_prove_itself_stays(
-    bucket: Bucket, archived: dict[str, str], release: Any, what: Any, code: str, fails: bool
+    bucket: Bucket,
+    originals: dict[str, str],
+    release: Release,
+    what: Callable[[Bucket, str], None],
+    code: str,
+    fails: bool,
 ) -> None:
     if what in (_hold, _hold_current, _lock):
         bucket.client.put_object_lock_configuration(
             Bucket=bucket.name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"}
         )
-    what(bucket, archived[KEY])
+    what(bucket, originals[KEY])
     if fails:
         with pytest.raises(JobFailed) as failed:
             release()
@@ -160,12 +168,12 @@ def test_one_that_does_not_prove_itself_stays(
         summary = release()
     assert summary.counts["released"] == 2
     assert summary.reasons == {code: 1}
-    assert archived[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
+    assert originals[KEY] in [version["VersionId"] for version in bucket.versions(KEY)]
 
 
 @ON_MINISTACK
 def test_a_role_that_cannot_see_holds_releases_nothing(
-    bucket: Bucket, archived: dict[str, str], release: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock: Any = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
@@ -181,7 +189,7 @@ def test_a_role_that_cannot_see_holds_releases_nothing(
 
 @ON_MINISTACK
 def test_without_a_row_nothing_is_released(
-    bucket: Bucket, archived: dict[str, str], release: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], release: Release, tmp_path: Path
 ) -> None:
     """Rather a name that was mistyped than an empty table."""
     before, asked = bucket.snapshot(), len(bucket.requests())
@@ -192,14 +200,14 @@ def test_without_a_row_nothing_is_released(
     assert bucket.snapshot() == before
 
 
-def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+def test_full_tags_are_no_reason_to_keep_it(bucket: Bucket, originals: dict[str, str], release: Release) -> None:
     """Ten foreign tags leave no room for converted=True: the provenance stands for it."""
     _fill_tags(bucket, 10)
     assert release().counts == {"released": 3}
 
 
 def test_what_was_archived_with_full_tags_is_released(
-    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, a_call: MakeCall
+    bucket: Bucket, originals: dict[str, str], release: Release, audit_uri: str, a_call: MakeCall
 ) -> None:
     """Its row says verified, not tagged, and tag-limit."""
     from flows.archive import archive_recordings
@@ -210,7 +218,7 @@ def test_what_was_archived_with_full_tags_is_released(
     assert len(bucket.versions(key_of(5))) == 1
 
 
-def test_nine_tags_without_ours_are_one(bucket: Bucket, archived: dict[str, str], release: Any) -> None:
+def test_nine_tags_without_ours_are_one(bucket: Bucket, originals: dict[str, str], release: Release) -> None:
     _fill_tags(bucket, 9)
     with pytest.raises(JobFailed) as failed:
         release()
@@ -223,7 +231,7 @@ def _fill_tags(bucket: Bucket, count: int) -> None:
 
 
 def test_a_restored_recording_is_out_of_it(
-    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], release: Release, audit_uri: str
 ) -> None:
     restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
     before = bucket.snapshot()
@@ -233,7 +241,7 @@ def test_a_restored_recording_is_out_of_it(
 
 @ON_MINISTACK
 def test_the_question_for_mfa_waits_for_s3(
-    bucket: Bucket, archived: dict[str, str], release: Any, setting: Setting, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], release: Release, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than botocore's own attempts do, which are two here."""
     attempts = 2
@@ -248,7 +256,7 @@ def test_the_question_for_mfa_waits_for_s3(
 
 @ON_MINISTACK
 def test_what_cannot_be_settled_is_not_found_gone(
-    bucket: Bucket, archived: dict[str, str], release: Any, audit_uri: str, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], release: Release, audit_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One look at what a dead run deleted is refused: this run ends red and claims nothing, the next one settles."""
     with monkeypatch.context() as patch:
@@ -266,4 +274,4 @@ def test_what_cannot_be_settled_is_not_found_gone(
     assert (len(proxy.hit), release().settled) == (1, 1)
     told = read_audit(audit_uri).query("status == 'released'")
     assert set(told["run_id"]) == {died.value.summary.run_id}
-    assert sorted(told["key"]) == sorted(archived)
+    assert sorted(told["key"]) == sorted(originals)

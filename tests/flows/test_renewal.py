@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(archived: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(originals: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     with Endpoint() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -60,12 +60,12 @@ def endpoint(archived: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 @pytest.mark.parametrize("kind", ["release", "restore"])
 def test_an_outage_of_credentials_is_waited_out(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, endpoint: Endpoint, kind: str
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, endpoint: Endpoint, kind: str
 ) -> None:
     if kind == "release":
         done = release_originals(bucket=bucket.name, audit_uri=audit_uri, everything=True, grace_days=0, dry_run=False)
     else:
         done = restore_recordings(bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
     assert endpoint.refused == len(REFUSED)
-    assert done.counts == {f"{kind}d": len(archived)}
+    assert done.counts == {f"{kind}d": len(originals)}
     assert set(current(read_audit(audit_uri))["status"]) == {f"{kind}d"}

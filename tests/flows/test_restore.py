@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,31 +16,29 @@ from flows.hold import hold_recordings
 from flows.release import release_originals
 from flows.restore import restore_recordings
 from recordings.errors import InvalidRequest, StoreRefused
-from recordings.jobs.engine.summary import JobFailed, JobSummary
+from recordings.jobs.engine.summary import JobFailed
 from recordings.keys import contact_of
-from recordings.summary import RunSummary
 from recordings.table.evidence import verify_audit
 from recordings.table.reading import read_audit
 from tests.bucket import DAY, ON_BOTH, ON_BOTH_IN_FULL, ON_MINISTACK, PREFIX, Bucket, key_of
 from tests.faults import ErrorProxy, S3Error, faulty_proxy
-from tests.fixtures import MakeCall, Setting
+from tests.fixtures import ArchiveDay, MakeCall, Restore, Setting
 
 pytestmark = [pytest.mark.usefixtures("prefect"), ON_BOTH_IN_FULL]
 ODD_NAMES = ("a b+c", "d%20e", "ä:é", "p&q=r")
 
 
 @pytest.fixture
-def archive_day(bucket: Bucket, audit_uri: str) -> Callable[[], RunSummary]:
-    return lambda: archive_recordings(
-        bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
+def archive_day(bucket: Bucket, audit_uri: str) -> ArchiveDay:
+    return partial(
+        archive_recordings, bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY
     )
 
 
 @pytest.fixture
-def restore(bucket: Bucket, audit_uri: str) -> Callable[..., JobSummary]:
+def restore(bucket: Bucket, audit_uri: str) -> Restore:
     """Of everything, unless something else is said."""
-    defaults = {"bucket": bucket.name, "audit_uri": audit_uri, "everything": True, "dry_run": False}
-    return lambda **changes: restore_recordings(**{**defaults, **changes})
+    return partial(restore_recordings, bucket=bucket.name, audit_uri=audit_uri, everything=True, dry_run=False)
 
 
 def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
@@ -59,7 +58,7 @@ def multipart(bucket: Bucket, key: str, body: bytes, **properties: Any) -> None:
 
 @ON_BOTH
 def test_the_round_trip_gives_back_what_was_there(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall
 ) -> None:
     folder = key_of(1).rpartition("/")[0]
     bodies = {f"{folder}/{name}.wav": a_call(n) for n, name in enumerate(ODD_NAMES)}
@@ -84,7 +83,7 @@ def test_the_round_trip_gives_back_what_was_there(
 
 
 def test_what_is_restored_is_not_archived_again(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall
 ) -> None:
     bucket.put(key_of(1), a_call())
     archive_day()
@@ -96,7 +95,7 @@ def test_what_is_restored_is_not_archived_again(
 
 
 def test_only_what_is_asked_for_is_restored(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, audit_uri: str
 ) -> None:
     for number in range(4):
         bucket.put(key_of(number), a_call(number, 1.0))
@@ -112,7 +111,7 @@ def test_only_what_is_asked_for_is_restored(
 
 
 def test_keys_select_and_those_not_found_are_named(
-    bucket: Bucket, archived: dict[str, str], restore: Any, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], restore: Restore, tmp_path: Path
 ) -> None:
     with pytest.raises(JobFailed, match=f"key {key_of(7)}: the audit table has no archived recording") as failed:
         restore(contact_ids=None, keys=[key_of(2), key_of(7)])
@@ -125,7 +124,7 @@ def test_keys_select_and_those_not_found_are_named(
 
 
 def test_provenance_alone_is_enough(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, tmp_path: Path
 ) -> None:
     bodies = {key_of(number): a_call(number, 1.0) for number in range(3)}
     for key, body in bodies.items():
@@ -136,7 +135,12 @@ def test_provenance_alone_is_enough(
 
 
 def test_a_restore_that_died_before_its_row_is_made_good(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch, audit_uri: str
+    bucket: Bucket,
+    archive_day: ArchiveDay,
+    restore: Restore,
+    a_call: MakeCall,
+    monkeypatch: pytest.MonkeyPatch,
+    audit_uri: str,
 ) -> None:
     import recordings.jobs.restore
 
@@ -157,7 +161,9 @@ def test_a_restore_that_died_before_its_row_is_made_good(
 
 
 @ON_MINISTACK
-def test_days_without_rows_ask_no_object(bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall) -> None:
+def test_days_without_rows_ask_no_object(
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall
+) -> None:
     """No rows in these dates is not: no audit table."""
     bucket.put(key_of(1), a_call())
     archive_day()
@@ -168,13 +174,13 @@ def test_days_without_rows_ask_no_object(bucket: Bucket, archive_day: Any, resto
 
 
 def test_contacts_that_were_asked_for_in_vain_are_named(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, audit_uri: str
 ) -> None:
     """The others are restored all the same."""
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
     run_id = archive_day().run_id
-    contacts = [contact_of(key_of(number)) for number in range(3)]
+    contacts = [str(contact_of(key_of(number))) for number in range(3)]
     assert restore(contact_ids=[contacts[0]]).counts == {"restored": 1}
     released = _release_one(bucket, audit_uri, 1)
     with pytest.raises(JobFailed) as failed:
@@ -199,21 +205,23 @@ def _release_one(bucket: Bucket, audit_uri: str, number: int) -> str:
 
 @ON_MINISTACK
 def test_without_a_table_only_what_is_asked_for_is_looked_at(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, tmp_path: Path
 ) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number, 1.0))
     bucket.put("no/recording.txt", b"theirs")
     archive_day()
     asked = len(bucket.requests())
-    contact = contact_of(key_of(1))
+    contact = str(contact_of(key_of(1)))
     assert restore(audit_uri=str(tmp_path / "lost"), contact_ids=[contact]).counts == {"restored": 1}
     looked_at = {path.partition("?")[0] for method, path in bucket.requests()[asked:] if method == "HEAD"}
     assert [path.rpartition("/")[2][:36] for path in looked_at] == [contact]
 
 
 @ON_BOTH
-def test_full_tags_are_marked_in_the_metadata(bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall) -> None:
+def test_full_tags_are_marked_in_the_metadata(
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall
+) -> None:
     """Ten foreign tags leave no room for archive=exempt; all that the object had comes along."""
     theirs = {f"theirs-{n}": "x y" for n in range(10)}
     had = {
@@ -250,7 +258,12 @@ def test_a_recording_older_than_versioning_comes_back(
 
 
 def test_a_restore_without_a_table_goes_on_where_the_first_one_ended(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    archive_day: ArchiveDay,
+    restore: Restore,
+    a_call: MakeCall,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first one's own rows are no sign of a table that knows the bucket."""
     import recordings.jobs.restore
@@ -296,7 +309,7 @@ def test_what_was_overwritten_without_versions_is_gone(
 
 
 def test_what_was_never_converted_is_passed_over(
-    bucket: Bucket, archive_day: Any, restore: Any, audit_uri: str
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, audit_uri: str
 ) -> None:
     body = next(call.body for call in demo_calls() if "convert-batch" in call.tags)
     bucket.put(key_of(1), body, StorageClass="GLACIER_IR")
@@ -309,7 +322,7 @@ def test_what_was_never_converted_is_passed_over(
 
 @ON_BOTH
 def test_a_copy_whose_answer_is_lost_is_ours(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S3 had acted; the request sent again meets its own result, and is refused by If-Match."""
     body = a_call()
@@ -319,14 +332,14 @@ def test_a_copy_whose_answer_is_lost_is_ours(
     proxy = ErrorProxy(bucket.server.url, error, lambda asked: asked.operation == "CopyObject", times=1, lost=True)
     with faulty_proxy(proxy) as address, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
-        assert restore(contact_ids=[contact_of(key_of(1))]).counts == {"restored": 1}
+        assert restore(contact_ids=[str(contact_of(key_of(1)))]).counts == {"restored": 1}
     assert len(proxy.hit) == 1
     assert (bucket.body(key_of(1)), len(bucket.versions(key_of(1)))) == (body, 3)
 
 
 @ON_BOTH
 def test_what_does_not_come_back_is_named_and_ends_the_run_red(
-    bucket: Bucket, archive_day: Any, restore: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: ArchiveDay, restore: Restore, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Deleted, overwritten, frozen: the others are restored all the same, and nobody else's bytes are overwritten."""
     version = bucket.put(key_of(1), a_call(1))["VersionId"]
@@ -349,12 +362,12 @@ def test_what_does_not_come_back_is_named_and_ends_the_run_red(
     rows = read_audit(audit_uri).query("status in ('skipped', 'rejected')")
     assert dict(zip(rows["key"], rows["reason"].str.partition(":")[0], strict=True)) == reasons
     assert bucket.body(key_of(2)) == b"theirs"
-    assert restore(contact_ids=[contact_of(key_of(3))]).counts == {"restored": 1}, "once it is thawed"
+    assert restore(contact_ids=[str(contact_of(key_of(3)))]).counts == {"restored": 1}, "once it is thawed"
     assert restore(missing_ok=True).reasons == {"original-gone": 1, "not-archived": 1}
 
 
 def test_a_form_submitted_as_it_opens_restores_nothing(
-    bucket: Bucket, archive_day: Any, a_call: MakeCall, audit_uri: str
+    bucket: Bucket, archive_day: ArchiveDay, a_call: MakeCall, audit_uri: str
 ) -> None:
     """Forms send blanks for what was left out, and no list; the second one names a day, and is a dry run still."""
     bucket.put(key_of(1), a_call())
@@ -377,8 +390,8 @@ def test_a_form_submitted_as_it_opens_restores_nothing(
 
 def test_a_listing_waits_for_s3(
     bucket: Bucket,
-    archive_day: Any,
-    restore: Any,
+    archive_day: ArchiveDay,
+    restore: Restore,
     a_call: MakeCall,
     tmp_path: Path,
     setting: Setting,
@@ -414,13 +427,21 @@ def _by_s3(bucket: Bucket, key: str) -> None:
     bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=key, LegalHold={"Status": "ON"})
 
 
-HELD = {_by_tag: "2026-CV-9", _by_tag_of_the_original: "unnamed", _by_s3: None}
+HELD: dict[Callable[[Bucket, str], None], str | None] = {
+    _by_tag: "2026-CV-9",
+    _by_tag_of_the_original: "unnamed",
+    _by_s3: None,
+}
 
 
 @ON_BOTH
 @pytest.mark.parametrize("hold", HELD)
 def test_what_is_held_comes_back_only_if_asked_for_and_stays_held(
-    bucket: Bucket, archived: dict[str, str], restore: Any, hold: Any, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket,
+    originals: dict[str, str],
+    restore: Restore,
+    hold: Callable[[Bucket, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the copy asks of S3 counts: these servers copy no hold."""
     key = key_of(1)
@@ -442,7 +463,7 @@ def test_what_is_held_comes_back_only_if_asked_for_and_stays_held(
 
 
 def test_what_only_the_table_says_is_held_comes_back_only_if_asked_for(
-    bucket: Bucket, archived: dict[str, str], restore: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], restore: Restore, audit_uri: str
 ) -> None:
     key = key_of(1)
     where: Any = {"bucket": bucket.name, "prefixes": [PREFIX], "audit_uri": audit_uri, "dry_run": False}
@@ -456,9 +477,9 @@ def test_what_only_the_table_says_is_held_comes_back_only_if_asked_for(
 
 
 def test_a_hold_that_the_copy_has_no_room_for_keeps_it_from_coming_back(
-    bucket: Bucket, archived: dict[str, str], restore: Any
+    bucket: Bucket, originals: dict[str, str], restore: Restore
 ) -> None:
-    key, original = key_of(1), archived[key_of(1)]
+    key, original = key_of(1), originals[key_of(1)]
     _by_tag(bucket, key)
     tags: Any = {"TagSet": [{"Key": f"theirs-{n}", "Value": "x"} for n in range(10)]}
     bucket.client.put_object_tagging(Bucket=bucket.name, Key=key, VersionId=original, Tagging=tags)

@@ -51,7 +51,7 @@ def two_million_rows(root: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, s
 
 
 def test_one_is_restored_and_the_rest_released_beside_two_million_rows(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, originals: dict[str, str], audit_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     two_million_rows(Path(audit_uri), bucket.name, monkeypatch, tmp_path / "scratch")
     contact = contact_of(key_of(1))
@@ -63,4 +63,4 @@ def test_one_is_restored_and_the_rest_released_beside_two_million_rows(
     assert (restored, released) == ("{'restored': 1}", "{'released': 2}")
     assert int(peak_mb) < 700
     now = current(read_audit(audit_uri, DAY, DAY)).set_index("key")["status"].to_dict()
-    assert now == {key: "restored" if key == key_of(1) else "released" for key in archived}
+    assert now == {key: "restored" if key == key_of(1) else "released" for key in originals}

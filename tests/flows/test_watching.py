@@ -123,7 +123,7 @@ def place(bucket: Bucket, audit_uri: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("on_ecs")
 def test_every_flow_tells_once_what_it_did(
-    bucket: Bucket, place: Any, audit_uri: str, a_call: MakeCall, capsys: pytest.CaptureFixture[str]
+    bucket: Bucket, place: dict[str, Any], audit_uri: str, a_call: MakeCall, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(3):
         bucket.put(key_of(number), a_call(number))
@@ -157,7 +157,7 @@ def test_every_flow_tells_once_what_it_did(
 def test_a_failed_run_has_its_figures_and_one_that_did_nothing_has_none(
     bucket: Bucket,
     s3: Server,
-    place: Any,
+    place: dict[str, Any],
     a_call: MakeCall,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -178,7 +178,7 @@ def test_a_failed_run_has_its_figures_and_one_that_did_nothing_has_none(
 
 
 def test_other_machines_write_nothing(
-    bucket: Bucket, place: Any, a_call: MakeCall, capsys: pytest.CaptureFixture[str]
+    bucket: Bucket, place: dict[str, Any], a_call: MakeCall, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bucket.put(key_of(1), a_call())
     archive_recordings(**place)
@@ -271,7 +271,7 @@ def documented() -> set[str]:
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
-def test_the_runbook_names_every_metric(place: Any) -> None:
+def test_the_runbook_names_every_metric(place: dict[str, Any]) -> None:
     named: set[str] = {"ScheduledRunsSucceeded", "ScheduledRunsFailed"} | outcome_of_run(GOOD).figures.keys()
     named |= outcome_of_report(cast(Any, SimpleNamespace(originals_waiting=1, originals_overdue=1))).figures.keys()
     for kind in Kind:

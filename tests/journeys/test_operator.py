@@ -21,7 +21,7 @@ from tests.journeys.prefect_ui import open_artifact, open_run_form, pick, send, 
 
 
 @pytest.fixture
-def place(
+def audit_uri(
     client: SyncPrefectClient, env: dict[str, str], bucket: Bucket, a_call: MakeCall, tmp_path: Path
 ) -> Iterator[str]:
     """Three calls of a day in a bucket that the deployments know: the audit table's address."""
@@ -41,7 +41,7 @@ def place(
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Page, prefect: Server, place: str) -> None:
+def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Page, prefect: Server, audit_uri: str) -> None:
     open_run_form(page, prefect.url, "backfill")
     pick(page, "start_date", DAY)
     pick(page, "end_date", DAY)
@@ -49,22 +49,22 @@ def test_a_backfill_by_the_form_reports_what_the_audit_table_has(page: Page, pre
     page.get_by_role("tab", name="Subflow Runs").click()
     page.get_by_role("tabpanel").get_by_role("link", name=f"archive {DAY}").first.click()  # not the flow's link beside
     report = open_artifact(page, "archive-report")
-    rows = read_audit(place)
+    rows = read_audit(audit_uri)
     assert rows["status"].tolist() == ["archived"] * 3
     assert f"{rows['bytes_before'].sum():,}" in report
     assert f"{rows['bytes_after'].sum():,}" in report
 
 
 @pytest.fixture
-def archived(place: str, bucket: Bucket) -> str:
+def archived_uri(audit_uri: str, bucket: Bucket) -> str:
     """The same, with the calls archived."""
-    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=place, start_date=DAY, end_date=DAY)
-    return place
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    return audit_uri
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_restore_sent_as_its_form_opens_restores_nothing(
-    archived: str, prefect: Server, client: SyncPrefectClient, bucket: Bucket, page: Page
+    archived_uri: str, prefect: Server, client: SyncPrefectClient, bucket: Bucket, page: Page
 ) -> None:
     versions = bucket.client.list_object_versions(Bucket=bucket.name)["Versions"]
     open_run_form(page, prefect.url, "restore")
@@ -73,18 +73,18 @@ def test_a_restore_sent_as_its_form_opens_restores_nothing(
     assert run.state
     assert "nothing is selected, so nothing was touched: give contact_ids, " in str(run.state.message)
     assert bucket.client.list_object_versions(Bucket=bucket.name)["Versions"] == versions
-    assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3
+    assert current(read_audit(archived_uri))["status"].tolist() == ["archived"] * 3
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived: str, prefect: Server, page: Page) -> None:
+def test_a_restore_takes_its_dates_by_the_form_as_it_opens(archived_uri: str, prefect: Server, page: Page) -> None:
     """No choice between a date and None comes first, and the lists that stay empty narrow nothing."""
     open_run_form(page, prefect.url, "restore")
     pick(page, "start_date", DAY)
     pick(page, "end_date", DAY)
     assert submit(page) == "Completed"
     assert "3 recordings would be restored" in open_artifact(page, "restore-report")
-    assert current(read_audit(archived))["status"].tolist() == ["archived"] * 3
+    assert current(read_audit(archived_uri))["status"].tolist() == ["archived"] * 3
 
 
 def test_rules_of_retention_arrive_as_the_form_shows_them(

@@ -45,7 +45,7 @@ class Ended:
         return self.expiry.problems
 
 
-class Archive:
+class World:
     """A bucket and its table."""
 
     def __init__(self, bucket: Bucket, root: Path, *, threads: int = 4) -> None:
@@ -56,7 +56,7 @@ class Archive:
         self.abandoned_after = timedelta(0)
         self._written = 0
 
-    def archived(self, number: int, day: date = DAY, **properties: Any) -> AuditRow:
+    def add(self, number: int, day: date = DAY, **properties: Any) -> AuditRow:
         """An original, its replacement above it, and the row that says so."""
         key = key_of(number, day)
         original = self.bucket.put(key, b"original" * 4, **properties)

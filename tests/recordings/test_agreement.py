@@ -210,5 +210,7 @@ def test_the_notebook_says_what_is_wrong_with_a_table(tmp_path: Path) -> None:
 @example([row for row in every_status() if row.status in (Status.RESTORED, Status.RELEASED)])
 @example([replace(every_status()[0], snr_db=None, storage_class_before=None)])
 @settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # to shrink takes minutes
-def test_any_table_gives_the_same_figures_everywhere(tmp_path_factory: pytest.TempPathFactory, rows: Any) -> None:
+def test_any_table_gives_the_same_figures_everywhere(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[AuditRow]
+) -> None:
     check(tmp_path_factory.mktemp("audit"), rows, in_process)

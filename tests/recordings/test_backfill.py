@@ -1,8 +1,8 @@
 """How a long date range is cut, what of it is finished, and who takes up what a dead backfill left."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,19 +23,20 @@ from recordings.backfill.records import dead_backfills, record_backfill, record_
 from recordings.backfill.weeks import Weeks
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
+from recordings.pool import Pool
 from recordings.recording import Window
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles, open_files
 from recordings.table.records import end_records, open_records, record_covered, record_end, record_start
 from tests.bucket import DAY, PREFIX, Bucket, key_of
+from tests.fixtures import PlanRun
 
-PlanRun = Callable[..., Run]
 SIX_HOURS = timedelta(hours=6)
 DONE = {"counts": {"archived": 1}, "unrecorded": 0}
 
 
-def days(count: int) -> dict[str, date]:
+def days(count: int) -> dict[str, Any]:
     return {"start_date": DAY, "end_date": DAY + timedelta(days=count - 1)}
 
 
@@ -44,7 +45,7 @@ def backfill_of(run: Run, shard_above: int = 10) -> Backfill:
 
 
 @pytest.fixture
-def files(tmp_path: Any) -> AuditFiles:
+def files(tmp_path: Path) -> AuditFiles:
     return open_files(str(tmp_path / "audit"), lambda name: pytest.fail(f"a local table needs no bucket {name}"))
 
 
@@ -63,7 +64,7 @@ def test_shards_cover_every_name_once(letters: dict[str, int], above: int) -> No
 
 
 def test_a_small_day_is_one_portion_and_a_large_one_is_cut(
-    bucket: Bucket, plan: PlanRun, store: Store, pool: Any
+    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool
 ) -> None:
     bucket.put(key_of(1), b"x")
     for letter in "0a1fS":

@@ -1,9 +1,9 @@
 """What a run must see is proved on an object of its own, and what is proved is used."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from aiohttp import web
@@ -34,8 +34,12 @@ class Hiding(FaultyProxy):
         return status, {name: value for name, value in headers.items() if name.lower() not in self._hidden}, body
 
 
+class Through(Protocol):
+    def __call__(self, *hidden: str) -> Store: ...
+
+
 @pytest.fixture
-def through(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Store]]:
+def through(s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Through]:
     """A store that sees the bucket through a proxy that hides these headers."""
     proxies: list[Any] = []
 
@@ -148,7 +152,7 @@ def test_a_key_that_is_disabled_blocks_only_if_no_other_can_be_used(
 
 
 def test_counts_that_are_never_shown_are_no_proof(
-    bucket: Bucket, plan: PlanRun, through: Any, a_call: MakeCall
+    bucket: Bucket, plan: PlanRun, through: Through, a_call: MakeCall
 ) -> None:
     """As from a server that does not send them: then each recording is asked for its tags."""
     bucket.put(KEY, a_call())
@@ -216,7 +220,7 @@ def test_canaries_that_an_earlier_run_has_seen_are_not_asked_for_again(
     ],
 )
 def test_a_lock_that_is_not_shown_blocks(
-    locking: Bucket, plan: PlanRun, through: Any, a_call: MakeCall, header: str, code: str
+    locking: Bucket, plan: PlanRun, through: Through, a_call: MakeCall, header: str, code: str
 ) -> None:
     locking.put(KEY, a_call())
     with pytest.raises(PreflightFailed) as error:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -41,13 +40,14 @@ from recordings.table.records import (
 )
 from recordings.table.rows import BatchRows, Status
 from tests.bucket import DAY, Bucket
+from tests.fixtures import PlanRun
 from tests.recordings.tables import ROW
 
 RUN_ID = "20260201T030405Z-0a1b2c3d"
 
 
 @pytest.fixture
-def table(files: AuditFiles, plan: Callable[..., Run], tmp_path: Path) -> Path:
+def table(files: AuditFiles, plan: PlanRun, tmp_path: Path) -> Path:
     """The table of one run that ended, two files of it."""
     _run(files, replace(plan(), run_id=RUN_ID))
     return tmp_path / "audit"
@@ -71,7 +71,7 @@ def _file(table: Path, wave: int = 1) -> Path:
     return table / "recording_date=2026-01-12" / f"{RUN_ID}-{wave:04d}.parquet"
 
 
-def test_a_range_of_dates_is_verified_alone(files: AuditFiles, plan: Callable[..., Run], table: Path) -> None:
+def test_a_range_of_dates_is_verified_alone(files: AuditFiles, plan: PlanRun, table: Path) -> None:
     """Of files and of records: those of runs that began before the first day of calls are not read."""
     day = ROW.recording_date + timedelta(days=30)
     later = replace(plan(), run_id="20260301T030405Z-0a1b2c3d")
@@ -158,14 +158,14 @@ def test_a_day_that_was_moved_is_missing_and_added(table: Path) -> None:
     assert sorted(each.split(":")[0] for each in _found(table)) == ["added", "added", "missing", "missing"]
 
 
-def test_rows_of_a_run_that_never_ended_are_uncommitted(table: Path, files: AuditFiles, plan: Any) -> None:
+def test_rows_of_a_run_that_never_ended_are_uncommitted(table: Path, files: AuditFiles, plan: PlanRun) -> None:
     _run(files, replace(plan(), run_id="20260202T030405Z-dead"), ends=False)
     assert _found(table) == [
         f"uncommitted: recording_date=2026-01-12/20260202T030405Z-dead-000{wave}.parquet" for wave in (1, 2)
     ]
 
 
-def test_a_table_in_s3_is_verified_too(bucket: Bucket, plan: Callable[..., Run]) -> None:
+def test_a_table_in_s3_is_verified_too(bucket: Bucket, plan: PlanRun) -> None:
     audit_uri = f"s3://{bucket.name}/audit"
     _run(open_files(audit_uri, lambda name: Store(name, Settings())), replace(plan(), run_id=RUN_ID))
     assert verify_audit(audit_uri).discrepancies == ()
@@ -304,7 +304,7 @@ def flows_read_past(table: Path, run: Run) -> None:
 @example(data=b'{"files": [], "run": 5}', ending=".end.json")
 @example(data=b"[" * 100_000, ending=".intent.json")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
-def test_no_record_stops_a_flow(table: Path, plan: Callable[..., Run], data: bytes, ending: str) -> None:
+def test_no_record_stops_a_flow(table: Path, plan: PlanRun, data: bytes, ending: str) -> None:
     """Whatever lies there: flows read past it, and where others rely on it, it is named."""
     path = table / "_runs" / f"{STRANGER}{ending}"
     path.write_bytes(data)
@@ -331,7 +331,7 @@ def test_parameters_that_no_version_wrote_are_named(table: Path, ending: str, ch
 @given(data=st.data(), value=JSON | st.just(10**400) | st.just("2026-01-12T00:00:00") | st.just("9999-12-31"))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
 def test_no_value_of_a_record_stops_a_flow(
-    table: Path, files: AuditFiles, plan: Callable[..., Run], data: st.DataObject, value: Any
+    table: Path, files: AuditFiles, plan: PlanRun, data: st.DataObject, value: object
 ) -> None:
     """A sound record but for one value: flows read past it, and it is named where other runs would rely on it."""
     run = replace(plan(), run_id=STRANGER)
@@ -366,7 +366,7 @@ def test_no_value_of_a_record_stops_a_flow(
 
 @pytest.mark.parametrize("run_id", ["nobody", "20269999T996199Z-0a1b2c3d", "20260101"])
 def test_a_start_record_of_no_time_stops_no_flow_and_is_named(
-    table: Path, files: AuditFiles, plan: Callable[..., Run], run_id: str
+    table: Path, files: AuditFiles, plan: PlanRun, run_id: str
 ) -> None:
     record_start(files, replace(plan(), run_id=run_id))
     flows_read_past(table, replace(plan(), catches_up=True))

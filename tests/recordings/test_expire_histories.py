@@ -13,7 +13,7 @@ from demo.servers import Server
 from recordings.retention_rules import RetentionRule
 from recordings.table.rows import Status
 from tests.bucket import Bucket, key_of
-from tests.recordings.expiring import Archive
+from tests.recordings.expiring import World
 from tests.recordings.tables import NOW
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3_servers("seaweed")]  # ministack: tests/test_servers.py says why
@@ -61,49 +61,54 @@ def is_deleted(history: History, keep_days: int | None, short_days: int | None) 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories=HISTORIES, keep_days=KEEP, short_days=KEEP)
-def test_any_history(s3: Server, tmp_path_factory: pytest.TempPathFactory, histories: Any, keep_days: Any,
-                     short_days: Any) -> None:  # fmt: skip
+def test_any_history(
+    s3: Server,
+    tmp_path_factory: pytest.TempPathFactory,
+    histories: list[History],
+    keep_days: int | None,
+    short_days: int | None,
+) -> None:
     bucket = Bucket(s3)
-    archive = Archive(bucket, Path(tmp_path_factory.mktemp("audit")))
+    world = World(bucket, Path(tmp_path_factory.mktemp("audit")))
     lock = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
     rules = (RetentionRule(tag="retention=short", keep_days=short_days), RetentionRule(keep_days=keep_days))
-    today = archive.job(rules).started_at.date()
+    today = world.job(rules).started_at.date()
     keys = [key_of(number, today - timedelta(days=each.age_days)) for number, each in enumerate(histories)]
     for key, each in zip(keys, histories, strict=True):
-        live(archive, key, each, today - timedelta(days=each.age_days))
+        live(world, key, each, today - timedelta(days=each.age_days))
     before = bucket.snapshot()
-    ended = archive.expire(rules)
-    rows = archive.rows(Status.EXPIRED) if any(each.known for each in histories) else []
+    ended = world.expire(rules)
+    rows = world.rows(Status.EXPIRED) if any(each.known for each in histories) else []
     gone = {key for key, each in zip(keys, histories, strict=True) if is_deleted(each, keep_days, short_days)}
     assert bucket.snapshot() == [line for line in before if line[0] not in gone]
     assert {row.key for row in rows} == gone
     assert ended.problems == []
 
 
-def live(archive: Archive, key: str, history: History, day: Any) -> None:
+def live(world: World, key: str, history: History, day: Any) -> None:
     for take in range(history.takes):
-        archive.bucket.put(key, b"take" * (take + 1))
-    original, replacement = archive.bucket.put(key, b"original"), archive.bucket.put(key, b"small")
+        world.bucket.put(key, b"take" * (take + 1))
+    original, replacement = world.bucket.put(key, b"original"), world.bucket.put(key, b"small")
     if history.known:
-        archive.told(key, original, replacement, day)
-    of: dict[str, Any] = {"Bucket": archive.bucket.name, "Key": key}
+        world.told(key, original, replacement, day)
+    of: dict[str, Any] = {"Bucket": world.bucket.name, "Key": key}
     if tags := [_TAGS[event] for event in history.events if event in _TAGS]:
         tag_set = [{"Key": name, "Value": value} for name, value in tags]
-        archive.bucket.client.put_object_tagging(**of, VersionId=replacement["VersionId"], Tagging={"TagSet": tag_set})
+        world.bucket.client.put_object_tagging(**of, VersionId=replacement["VersionId"], Tagging={"TagSet": tag_set})
     for event in history.events:
         match event:
             case "hold newest" | "hold oldest":
                 version = (replacement if event == "hold newest" else original)["VersionId"]
-                archive.bucket.client.put_object_legal_hold(**of, VersionId=version, LegalHold={"Status": "ON"})
+                world.bucket.client.put_object_legal_hold(**of, VersionId=version, LegalHold={"Status": "ON"})
             case "exempt oldest":
                 tag_set = [{"Key": "archive", "Value": "exempt"}]
                 version = original["VersionId"]
-                archive.bucket.client.put_object_tagging(**of, VersionId=version, Tagging={"TagSet": tag_set})
+                world.bucket.client.put_object_tagging(**of, VersionId=version, Tagging={"TagSet": tag_set})
             case "case row" if history.known:
-                row = next(row for row in archive.rows() if row.key == key)
-                archive.tell(replace(row, status=Status.HELD, reason="case: C-2", started_at=NOW))
+                row = next(row for row in world.rows() if row.key == key)
+                world.tell(replace(row, status=Status.HELD, reason="case: C-2", started_at=NOW))
     if "overwrite" in history.events:
-        archive.bucket.put(key, b"theirs")
+        world.bucket.put(key, b"theirs")
     if "hide" in history.events:
-        archive.bucket.client.delete_object(**of)
+        world.bucket.client.delete_object(**of)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,11 +45,12 @@ from recordings.table.records import EndRecord, Kind, end_record
 from recordings.table.rows import AuditRow
 from tests.bucket import DAY, PREFIX, Bucket, key_of
 from tests.fixtures import Listed, MakeCall, PlanRun, Stages
+from tests.planned import planned
 from tests.recordings.prices import PRICES, RAW, a_call_of, costs_by_hand, gated, mono
 
 
 class TagsReadForLess(PriceList):
-    """As it is if AWS bills reading tags as a GET of Standard: HEADs of GLACIER_IR are dear either way."""
+    """As it is if AWS bills reading tags as a GET of Standard: HEADs of GLACIER_IR are expensive either way."""
 
     def requests(self, counts: Mapping[str, float], write_class: str) -> float:
         return super().requests(counts, write_class) - self.tags_read_for_less(counts, write_class)
@@ -163,7 +164,6 @@ def each_of(recordings: int, requests: Mapping[str, int]) -> dict[str, float]:
     by_kms=st.booleans(),
 )
 def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
-    plan_once: Callable[..., Run],
     seconds: float,
     months: float,
     storage_class: str,
@@ -178,7 +178,7 @@ def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
     """And nothing that would have paid is held back."""
     kept = a_call_of(seconds, months=months, storage_class=storage_class, tags=tags)
     kept = replace(kept, by_kms=by_kms, months_left_archived=months + longer)
-    run = plan_once(storage_class=target, readback_percent=readback_percent)
+    run = gated(planned(storage_class=target, readback_percent=readback_percent))
     terms = replace(run.terms, grace_days=grace_days)
     bytes_after = round(kept.size_bytes * ratio)
     rule, archived = costs_by_hand(kept, bytes_after, terms)
@@ -186,26 +186,6 @@ def test_nothing_that_the_gate_lets_through_costs_more_than_the_lifecycle_rule(
     rule, archived = costs_by_hand(kept, bytes_after, run.terms)
     if left_as_it_is(kept, already=False, again=False, bytes_after=bytes_after, run=run) is None:
         assert archived <= rule * (1 + 1e-9)
-
-
-@pytest.fixture(scope="module")
-def plan_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
-    """Runs that skip what does not pay."""
-    from datetime import UTC, date, datetime
-
-    from recordings.run import plan_run
-
-    def make(**changes: Any) -> Run:
-        parameters: dict[str, Any] = {
-            **{"flow_run_id": "f" * 32, "scheduled_at": datetime(2026, 2, 1, 3, tzinfo=UTC), "bucket": "recordings"},
-            **{"prefixes": ["a/"], "audit_uri": "audit", "start_date": date(2026, 1, 1), "end_date": date(2026, 1, 1)},
-            **{"min_age_days": 7, "lookback_days": 7, "profile": "alaw-mono", "storage_class": "GLACIER_IR"},
-            **{"dry_run": False, "overwrite_converted": False, "include_held": False, "accept": []},
-            **{"batch_size": 200, "readback_percent": 1.0},
-        }
-        return gated(plan_run(**parameters | changes))
-
-    return make
 
 
 def test_a_run_leaves_alone_what_would_lose_money_and_the_forecast_says_so_before(
@@ -305,13 +285,13 @@ def test_what_is_soon_to_be_deleted_is_not_worth_it(
     assert now.kept.months_left - later.kept.months_left == pytest.approx((365 * 5 + 200) / 30.4375)
 
 
-def test_a_sample_says_what_is_worth_it_and_what_becomes_of_the_rest(plan_once: Callable[..., Run]) -> None:
+def test_a_sample_says_what_is_worth_it_and_what_becomes_of_the_rest() -> None:
     looks = [
         look_of(300),
         look_of(5, reason="not-worth-it"),
         replace(look_of(300), reason="truncated", convertible=None),
     ]
-    run = plan_once()
+    run = gated(planned(readback_percent=1.0))
     said = worth_it(looks, run, PRICES)
     assert said == (
         "1 of 2 recordings that can be archived are worth it; 1 would cost more archived than moved by a lifecycle "
@@ -333,9 +313,9 @@ def look_of(seconds: float, reason: str | None = None) -> Look:
     )
 
 
-def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much(plan_once: Callable[..., Run]) -> None:
+def test_a_backfill_takes_a_day_as_finished_only_if_its_run_did_as_much() -> None:
     """A day whose unprofitable recordings were skipped is not finished for a backfill that wants them archived."""
-    run = plan_once()
+    run = gated(planned(readback_percent=1.0))
     day = Portion(date=run.start_date)
     everything = replace(run, archive_unprofitable=True)
 

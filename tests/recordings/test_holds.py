@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from threading import Event, Thread
 from time import sleep
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import Mock
 
 import pytest
@@ -106,11 +106,17 @@ def desk(request: pytest.FixtureRequest, bucket: Bucket, tmp_path: Path) -> Desk
     return Desk(bucket, tmp_path / "audit", locks=request.param)
 
 
+class Meet(Protocol):
+    def __call__(
+        self, where: object, name: str, other: Callable[[], object], *, after: bool, nth: int = ...
+    ) -> None: ...
+
+
 @pytest.fixture
-def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def meeting(monkeypatch: pytest.MonkeyPatch) -> Meet:
     """Lets another run work from its beginning to its end at a moment of this one."""
 
-    def meet(where: Any, name: str, other: Callable[[], Any], *, after: bool, nth: int = 1) -> None:
+    def meet(where: object, name: str, other: Callable[[], object], *, after: bool, nth: int = 1) -> None:
         original, calls = getattr(where, name), iter(range(1, 100))
 
         def met(*args: Any, **named: Any) -> Any:
@@ -217,7 +223,7 @@ MOMENTS = [("set_out", False), ("set_out", True), ("write_and_close", False), ("
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     desk.hold("A")
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
     desk.lift("A")
@@ -229,7 +235,7 @@ def test_a_case_that_begins_while_another_is_lifted_holds(desk: Desk, meeting: A
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_case_that_begins_at_a_request_of_a_lift_holds(
-    desk: Desk, meeting: Any, nth: int, after: bool, tmp_path: Path
+    desk: Desk, meeting: Meet, nth: int, after: bool, tmp_path: Path
 ) -> None:
     other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)  # a process of its own, as it were
     desk.hold("A")
@@ -283,7 +289,7 @@ def test_a_hold_between_the_looks_of_a_lifting_of_its_case_wins(
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_two_cases_at_once_both_hold(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
     desk.hold("A")
     assert desk.cases() == {"A", "B"}
@@ -293,7 +299,7 @@ def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, afte
     assert desk.held() == [True, True]
 
 
-def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Any) -> None:
+def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, meeting: Meet) -> None:
     meeting(hold, "cases_now", lambda: desk.hold("B"), after=True)
     desk.hold("A")
     for case in ("A", "B"):
@@ -302,7 +308,7 @@ def test_two_first_cases_at_once_do_not_take_each_other_for_others(desk: Desk, m
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     for case in ("A", "B"):
         desk.hold(case)
     meeting(hold, moment, lambda: desk.lift("B"), after=after)
@@ -311,7 +317,9 @@ def test_two_lifts_at_once_leave_no_hold_behind(desk: Desk, meeting: Any, moment
 
 
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
-def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_a_hold_beside_an_erasure_is_kept_or_told_as_failed(
+    desk: Desk, meeting: Meet, moment: str, after: bool
+) -> None:
     """Never is a row ``held`` above an object that is deleted afterwards."""
     told = list[JobResult]()
     meeting(deletion, moment, lambda: told.append(desk.hold("A")), after=after)
@@ -374,7 +382,7 @@ def test_nothing_is_deleted_below_what_somebody_holds_by_hand_at_the_last_moment
 
 @pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
 def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
-    desk: Desk, meeting: Any, lift: bool, nth: int
+    desk: Desk, meeting: Meet, lift: bool, nth: int
 ) -> None:
     """As a release does; ``nth`` is the listing after which it comes."""
     asked = {"Bucket": desk.bucket.name, "Key": KEY, "VersionId": desk.bucket.versions(KEY)[1]["VersionId"]}

@@ -36,7 +36,7 @@ from recordings.table.reading import current, read_audit, rows_of
 from recordings.table.records import Kind, record_end, record_start
 from recordings.table.rows import AuditRow, BatchRows, Status
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-from tests.fixtures import Stages
+from tests.fixtures import MakeCall, PlanRun, Stages
 from tests.recordings.selected import selected
 from tests.recordings.tables import ROW
 
@@ -117,7 +117,7 @@ class World:
 
 
 @pytest.fixture
-def world(bucket: Bucket, run_stages: Stages, plan: Any, a_call: Any, tmp_path: Path) -> World:
+def world(bucket: Bucket, run_stages: Stages, plan: PlanRun, a_call: MakeCall, tmp_path: Path) -> World:
     rows: list[AuditRow] = []
     for n in range(RECORDINGS):
         bucket.put(key_of(n, DAY + timedelta(days=n % 2)), a_call(n, 0.5))

@@ -62,7 +62,7 @@ def test_an_empty_list_or_entry_is_refused(kind: Kind, parameter: str, entries: 
 @pytest.mark.parametrize(
     ("parameter", "value"), [("prefixes", ["s3://x/"]), ("prefixes", ["/x/"]), ("bucket", "s3://calls")]
 )
-def test_what_cannot_be_meant_is_refused(parameter: str, value: Any) -> None:
+def test_what_cannot_be_meant_is_refused(parameter: str, value: object) -> None:
     with pytest.raises(InvalidRequest, match=parameter):
         planned(Kind.RESTORE, **{parameter: value})
 

@@ -1,6 +1,5 @@
 """A release of all that is due looks at days where an earlier one left something, or where rows were written since."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,11 +9,11 @@ import pytest
 
 from recordings.jobs.engine.job import Job, plan_job
 from recordings.jobs.engine.left import Days, days_to_look_at, record_left
-from recordings.run import Run
 from recordings.table.files import LocalFiles
 from recordings.table.parquet import write_rows
 from recordings.table.records import Kind, record_end, record_start
 from tests.bucket import DAY
+from tests.fixtures import PlanRun
 from tests.recordings.tables import ROW
 
 NOW = datetime(2026, 5, 1, 3, tzinfo=UTC)
@@ -48,7 +47,7 @@ def looked_at(files: LocalFiles, days: int, **changes: Any) -> list[date]:
 
 def archives(
     files: LocalFiles,
-    plan: Callable[..., Run],
+    plan: PlanRun,
     day: date,
     began: datetime,
     *,
@@ -76,7 +75,7 @@ def test_the_first_looks_at_all_days_and_the_next_where_something_was_left(files
     assert looked_at(files, 28) == [DAYS[2]]
 
 
-def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFiles, plan: Any) -> None:
+def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFiles, plan: PlanRun) -> None:
     released(files, {})
     archives(files, plan, DAYS[0], NOW - timedelta(days=20))
     assert looked_at(files, 7) == [], "before the release"
@@ -85,7 +84,7 @@ def test_what_is_written_since_is_looked_at_also_if_its_run_died(files: LocalFil
     assert looked_at(files, 7) == DAYS[1:3]
 
 
-def test_what_a_run_wrote_for_a_dead_backfill_before_it_died_is_looked_at(files: LocalFiles, plan: Any) -> None:
+def test_what_a_run_wrote_for_a_dead_backfill_before_it_died_is_looked_at(files: LocalFiles, plan: PlanRun) -> None:
     """The next run finds it final, writes no row of it, and says that it has covered both."""
     backfill = plan("calls", start_date=DAYS[0], end_date=DAYS[2])
     backfill = replace(backfill, run_id=f"{NOW - timedelta(days=60):%Y%m%dT%H%M%SZ}-0000000b")
@@ -101,7 +100,7 @@ def test_what_a_run_wrote_for_a_dead_backfill_before_it_died_is_looked_at(files:
     assert looked_at(files, 35) == []
 
 
-def test_what_a_run_wrote_whose_end_record_is_damaged_is_looked_at(files: LocalFiles, plan: Any) -> None:
+def test_what_a_run_wrote_whose_end_record_is_damaged_is_looked_at(files: LocalFiles, plan: PlanRun) -> None:
     released(files, {})
     archives(files, plan, DAYS[2], NOW + timedelta(days=1))
     (record,) = files.root.glob("_runs/*.end.json")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -108,8 +108,12 @@ def store_of(bucket: str, _endpoint: str) -> DeletingStore:
     return DeletingStore(bucket, Settings())
 
 
+class MakeWorld(Protocol):
+    def __call__(self, kind: str, count: int = ...) -> World: ...
+
+
 @pytest.fixture
-def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Callable[[str, int], World]:
+def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> MakeWorld:
     def make(kind: str, count: int = 2) -> World:
         recordings, audit = Bucket(s3, versioned=kind != "unversioned"), Bucket(s3, versioned=False)
         if kind == "locking":
@@ -119,7 +123,7 @@ def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Calla
             recordings.put(key_of(number), a_call(number), **SEALED)
         world = World(server=s3, recordings=recordings, audit=audit, rows=[])
         run = plan(recordings.name, audit_uri=world.audit_uri, accept=["unversioned"])
-        world.rows.extend(archived(world.store, world.files, run, pool))
+        world.rows.extend(archived_rows(world.store, world.files, run, pool))
         assert {row.status for row in world.rows} == {Status.ARCHIVED}, world.rows[0].reason
         write_rows(world.files, world.rows, run_id=run.run_id, number=1)
         return world
@@ -127,7 +131,7 @@ def make_world(s3: Server, plan: PlanRun, pool: Pool, a_call: MakeCall) -> Calla
     return make
 
 
-def archived(store: Store, files: AuditFiles, run: Run, pool: Pool) -> list[AuditRow]:
+def archived_rows(store: Store, files: AuditFiles, run: Run, pool: Pool) -> list[AuditRow]:
     listing = list_day(store, files, Day(prefix=PREFIX, date=DAY), run)
     resampled = resample_batch(store, Batch(DAY, 1, listing.open), run, pool)
     return tag_batch(store, verify_batch(store, resampled, pool), pool)
@@ -179,7 +183,7 @@ def settle_all(world: World, pool: Pool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS_OF_BUCKETS)
 @pytest.mark.parametrize("policy", WORK)
-def test_a_role_may_do_what_it_must(make_world: Any, pool: Pool, policy: str, kind: str) -> None:
+def test_a_role_may_do_what_it_must(make_world: MakeWorld, pool: Pool, policy: str, kind: str) -> None:
     world = make_world(kind)
     with world.as_role(policy) as role:
         WORK[policy](world, pool)
@@ -188,7 +192,7 @@ def test_a_role_may_do_what_it_must(make_world: Any, pool: Pool, policy: str, ki
 
 
 @pytest.mark.parametrize(("policy", "statement", "action"), EACH)
-def test_a_role_needs_each_action(make_world: Any, pool: Pool, policy: str, statement: str, action: str) -> None:
+def test_a_role_needs_each_action(make_world: MakeWorld, pool: Pool, policy: str, statement: str, action: str) -> None:
     """In one kind of bucket at least, or to settle what a dead run has done."""
     assert any(ends_badly(each, policy, (statement, action)) for each in all_there_is_to_do(make_world, pool, policy))
 
@@ -196,7 +200,7 @@ def test_a_role_needs_each_action(make_world: Any, pool: Pool, policy: str, stat
 Work = tuple[World, Callable[[World], None]]
 
 
-def all_there_is_to_do(make_world: Any, pool: Pool, policy: str) -> Iterator[Work]:
+def all_there_is_to_do(make_world: MakeWorld, pool: Pool, policy: str) -> Iterator[Work]:
     for kind in KINDS_OF_BUCKETS:
         yield make_world(kind), lambda world: WORK[policy](world, pool)
     world = make_world("locking", len(DEEDS))
@@ -257,7 +261,7 @@ def held(world: World, row: AuditRow) -> None:
 
 @pytest.mark.parametrize("kind", ["locking", "versioned"])
 @pytest.mark.parametrize("policy", SETTLING)
-def test_each_role_settles_dead_runs_of_each_kind(make_world: Any, pool: Pool, policy: str, kind: str) -> None:
+def test_each_role_settles_dead_runs_of_each_kind(make_world: MakeWorld, pool: Pool, policy: str, kind: str) -> None:
     world = make_world(kind, len(DEEDS))
     dead_runs(world)
     with world.as_role(policy):
@@ -266,7 +270,9 @@ def test_each_role_settles_dead_runs_of_each_kind(make_world: Any, pool: Pool, p
 
 @pytest.mark.parametrize("action", SEEING_HOLDS)
 @pytest.mark.parametrize("policy", SETTLING)
-def test_each_role_needs_to_see_holds_to_settle_them(make_world: Any, pool: Pool, policy: str, action: str) -> None:
+def test_each_role_needs_to_see_holds_to_settle_them(
+    make_world: MakeWorld, pool: Pool, policy: str, action: str
+) -> None:
     world = make_world(SEEING_HOLDS[action], len(DEEDS))
     dead_runs(world)
     (statement,) = (each["Sid"] for each in statements(policy) if action in each["Action"])

@@ -1,7 +1,6 @@
 """Which recordings a run looks at, and how they are packed."""
 
 import uuid
-from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
@@ -17,8 +16,7 @@ from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.table.files import open_table
 from tests.bucket import DAY, PREFIX, Bucket, key_of
-
-PlanRun = Callable[..., Run]
+from tests.fixtures import PlanRun
 
 
 def recording(number: int, *, size_bytes: int = 100, day: date = DAY, folder: str = "") -> Recording:

@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -35,7 +35,6 @@ from recordings.preflight.checks import all_findings, check_bucket
 from recordings.pricing import prices
 from recordings.recording import Batch, Day
 from recordings.resample import resample_batch
-from recordings.run import Run
 from recordings.s3.deleting import DeletingStore
 from recordings.s3.store import Store
 from recordings.savings.sums import savings
@@ -159,9 +158,6 @@ def unversioned_world(server: Server, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(server, monkeypatch, versioned=False)
 
 
-Work = Callable[[World, Callable[..., Run], Pool, bytes], None]
-
-
 def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
     """Every request that a run can send, and that nothing was refused."""
     for number, tagging in ((1, "a=b"), (2, "")):
@@ -184,10 +180,6 @@ def archive_by_every_request(world: World, plan: PlanRun, pool: Pool, body: byte
     write_rows(world.files, rows, run_id=run.run_id, number=1)
     assert list_day(store, world.files, listing.day, run).final_count == 2
     return rows
-
-
-def archived_as_root(world: World, plan: PlanRun, pool: Pool, body: bytes) -> list[AuditRow]:
-    return archive_by_every_request(world, plan, pool, body)
 
 
 def job(world: World, kind: Kind) -> Any:
@@ -339,7 +331,7 @@ def test_archive_needs_each_action(
 
 @pytest.mark.parametrize("policy", DEEDS)
 def test_jobs_may_do_what_they_must(world: World, plan: PlanRun, pool: Pool, a_call: MakeCall, policy: str) -> None:
-    rows = archived_as_root(world, plan, pool, a_call())
+    rows = archive_by_every_request(world, plan, pool, a_call())
     world.become(policy)
     DEEDS[policy](world, rows, pool)
 
@@ -347,7 +339,7 @@ def test_jobs_may_do_what_they_must(world: World, plan: PlanRun, pool: Pool, a_c
 def test_reconcile_may_do_what_it_must_without_versions(
     unversioned_world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
-    rows = archived_as_root(unversioned_world, plan, pool, a_call())
+    rows = archive_by_every_request(unversioned_world, plan, pool, a_call())
     unversioned_world.become("reconcile")
     reconcile(unversioned_world, rows, pool)
 
@@ -364,7 +356,7 @@ def test_jobs_need_each_action(
 ) -> None:
     of_unversioned = policy == "reconcile" and action in OF_UNVERSIONED
     world = World(server, monkeypatch, versioned=not of_unversioned)
-    rows = archived_as_root(world, plan, pool, a_call())
+    rows = archive_by_every_request(world, plan, pool, a_call())
     world.become(policy, without=action)
     with pytest.raises((AssertionError, StoreRefused, OSError, duckdb.Error)):
         DEEDS[policy](world, rows, pool)
@@ -373,7 +365,7 @@ def test_jobs_need_each_action(
 def test_an_export_may_add_bags_and_records_but_no_rows(
     world: World, plan: PlanRun, pool: Pool, a_call: MakeCall
 ) -> None:
-    rows = archived_as_root(world, plan, pool, a_call())
+    rows = archive_by_every_request(world, plan, pool, a_call())
     world.become("export")
     export(world, rows, pool)
     for folder in (f"recording_date={DAY}", "_differences", "_reports"):

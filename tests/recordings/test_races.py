@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,7 +12,7 @@ from recordings.conversion.audio import convert
 from recordings.profiles import PROFILES
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.table.rows import Status
+from recordings.table.rows import AuditRow, Status
 from tests.bucket import Bucket, key_of
 from tests.faults import FaultyProxy, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
@@ -25,13 +24,14 @@ KEY = key_of(1)
 REQUESTS = 12
 BEFORE_OUR_LISTING, AFTER_OUR_GET, AFTER_OUR_PUT, BETWEEN_READING_AND_WRITING_TAGS = 0, 3, 7, 11
 MOMENTS = pytest.mark.parametrize("moment", range(REQUESTS + 1))
+Act = Callable[[], object]
 
 
 class Interruption(FaultyProxy):
     """Faultless; before it passes on the request at ``moment`` (counted from 0), somebody acts."""
 
     moment: int = -1
-    act: Callable[[], Any]
+    act: Act
 
     def __init__(self, upstream: str) -> None:
         super().__init__(upstream, probability=0)
@@ -60,18 +60,19 @@ def store(bucket: Bucket, proxy: Interruption, monkeypatch: pytest.MonkeyPatch) 
 def original(bucket: Bucket, a_call: MakeCall) -> bytes:
     lock = {"ObjectLockEnabled": "Enabled"}
     bucket.client.put_object_lock_configuration(Bucket=bucket.name, ObjectLockConfiguration=lock)
-    body: bytes = a_call()
+    body = a_call()
     bucket.put(KEY, body, Tagging="queue=sales")
     return body
 
 
+Interrupt = Callable[[int, Act], AuditRow | None]
+
+
 @pytest.fixture
-def interrupted(
-    plan: PlanRun, bucket: Bucket, run_stages: Stages, proxy: Interruption, original: bytes
-) -> Callable[..., Any]:
+def interrupted(plan: PlanRun, bucket: Bucket, run_stages: Stages, proxy: Interruption, original: bytes) -> Interrupt:
     """Archive the recording while somebody acts; its row, if it was listed, once the original is seen to be kept."""
 
-    def run(moment: int, act: Callable[[], Any]) -> Any:
+    def run(moment: int, act: Act) -> AuditRow | None:
         proxy.moment, proxy.act = moment, act
         rows = run_stages(plan(bucket.name))
         if moment >= proxy.requests:
@@ -83,13 +84,15 @@ def interrupted(
     return run
 
 
-def test_these_are_all_our_requests(interrupted: Any, proxy: Interruption) -> None:
-    assert interrupted(-1, lambda: None).tagged
+def test_these_are_all_our_requests(interrupted: Interrupt, proxy: Interruption) -> None:
+    row = interrupted(-1, lambda: None)
+    assert row
+    assert row.tagged
     assert proxy.requests == REQUESTS
 
 
 @MOMENTS
-def test_their_recording_stands(bucket: Bucket, interrupted: Any, a_call: MakeCall, moment: int) -> None:
+def test_their_recording_stands(bucket: Bucket, interrupted: Interrupt, a_call: MakeCall, moment: int) -> None:
     theirs = a_call(2)
     interrupted(moment, lambda: bucket.put(KEY, theirs))
     converted = bytes(convert(BytesIO(theirs), len(theirs), PROFILES["alaw-mono"]).body)
@@ -97,13 +100,15 @@ def test_their_recording_stands(bucket: Bucket, interrupted: Any, a_call: MakeCa
 
 
 @MOMENTS
-def test_their_deletion_stands(bucket: Bucket, interrupted: Any, moment: int) -> None:
+def test_their_deletion_stands(bucket: Bucket, interrupted: Interrupt, moment: int) -> None:
     interrupted(moment, lambda: bucket.client.delete_object(Bucket=bucket.name, Key=KEY))
     assert not any(version["IsLatest"] for version in bucket.versions(KEY))
 
 
 @MOMENTS
-def test_their_tag_stands_but_in_the_window_that_s3_leaves_open(bucket: Bucket, interrupted: Any, moment: int) -> None:
+def test_their_tag_stands_but_in_the_window_that_s3_leaves_open(
+    bucket: Bucket, interrupted: Interrupt, moment: int
+) -> None:
     tag = {"Key": "case", "Value": "7"}
 
     def act() -> None:
@@ -111,6 +116,7 @@ def test_their_tag_stands_but_in_the_window_that_s3_leaves_open(bucket: Bucket, 
         bucket.client.put_object_tagging(Bucket=bucket.name, Key=KEY, Tagging={"TagSet": [*tags, tag]})
 
     row = interrupted(moment, act)
+    assert row
     expected = {"queue": "sales", "converted": "True"}
     if moment != BETWEEN_READING_AND_WRITING_TAGS:  # docs/decisions/0004
         expected["case"] = "7"
@@ -119,14 +125,15 @@ def test_their_tag_stands_but_in_the_window_that_s3_leaves_open(bucket: Bucket, 
 
 
 @MOMENTS
-def test_their_hold_stands(bucket: Bucket, interrupted: Any, moment: int) -> None:
+def test_their_hold_stands(bucket: Bucket, interrupted: Interrupt, moment: int) -> None:
     hold = {"Status": "ON"}
     row = interrupted(moment, lambda: bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, LegalHold=hold))
+    assert row
     held = {version["VersionId"]: _held(bucket, version["VersionId"]) for version in bucket.versions(KEY)}
     assert any(held.values())
     assert (row.status is Status.SKIPPED) == (moment < AFTER_OUR_GET)
     if AFTER_OUR_GET <= moment < AFTER_OUR_PUT:  # docs/decisions/0004
-        assert held[row.version_before]
+        assert held[str(row.version_before)]
 
 
 def _held(bucket: Bucket, version_id: str) -> bool:

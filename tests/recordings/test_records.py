@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -95,8 +97,7 @@ LEFT = LeftRecord(
 )
 
 # As they were before one module wrote them all: old readers go on reading.
-START_WRITTEN = """\
-{
+RUN_WRITTEN = """\
  "run_id": "20260201T030405Z-0a1b2c3d",
  "bucket": "calls",
  "prefixes": [
@@ -120,8 +121,20 @@ START_WRITTEN = """\
  "grace_days": 30,
  "shard": "3f",
  "catches_up": true,
- "software_version": "0.1.0",
- "circumstances": {
+ "software_version": "0.1.0"
+""".rstrip()
+FILES_WRITTEN = """\
+ "files": [
+  {
+   "name": "recording_date=2026-01-12/20260201T030405Z-0a1b2c3d-0001.parquet",
+   "rows": 2,
+   "sha256": "ab"
+  }
+ ]"""
+START_WRITTEN = f"""\
+{{
+{RUN_WRITTEN},
+ "circumstances": {{
   "flow_run_id": "8f14e45f-ceea-467f-ab3c-01230a1b2c3d",
   "flow_run_name": null,
   "flow_run_url": null,
@@ -131,57 +144,28 @@ START_WRITTEN = """\
   "started_by": "USER ada",
   "commit": null,
   "image": null,
-  "versions": {
+  "versions": {{
    "python": "3.12.1"
-  }
- },
+  }}
+ }},
  "retention": "kept for ever"
-}"""
-END_WRITTEN = """\
-{
- "run": {
-  "run_id": "20260201T030405Z-0a1b2c3d",
-  "bucket": "calls",
-  "prefixes": [
-   "connect/"
-  ],
-  "audit_uri": "s3://audit/table",
-  "start_date": "2026-01-12",
-  "end_date": "2026-01-13",
-  "scheduled_at": "2026-02-01 03:04:05+00:00",
-  "started_at": "2026-02-01 03:04:05.000678+00:00",
-  "min_age_days": 7,
-  "profile_name": "alaw-mono",
-  "storage_class": "GLACIER_IR",
-  "dry_run": false,
-  "overwrite_converted": false,
-  "include_held": false,
-  "accept": [],
-  "batch_size": 200,
-  "readback_percent": 1.0,
-  "archive_unprofitable": false,
-  "grace_days": 30,
-  "shard": "3f",
-  "catches_up": true,
-  "software_version": "0.1.0"
- },
- "counts": {
+}}"""
+END_WRITTEN = f"""\
+{{
+ "run": {{
+{indent(RUN_WRITTEN, " ")}
+ }},
+ "counts": {{
   "archived": 2
- },
+ }},
  "unrecorded": 0,
  "unlisted": [],
  "cpu_s": 1.5,
  "wall_s": 2.5,
  "minutes": 4.0,
  "start_sha256": "%s",
- "files": [
-  {
-   "name": "recording_date=2026-01-12/20260201T030405Z-0a1b2c3d-0001.parquet",
-   "rows": 2,
-   "sha256": "ab"
-  }
- ]
-}"""
+{FILES_WRITTEN}
+}}"""
 OTHERS_WRITTEN = {
     f"{RUN_ID}-0001.intent.json": """\
 {
@@ -195,18 +179,12 @@ OTHERS_WRITTEN = {
  ],
  "rows": []
 }""",
-    f"{RUN_ID}-0001.done.json": """\
-{
+    f"{RUN_ID}-0001.done.json": f"""\
+{{
  "run_id": "20260201T030405Z-0a1b2c3d",
  "batch": 1,
- "files": [
-  {
-   "name": "recording_date=2026-01-12/20260201T030405Z-0a1b2c3d-0001.parquet",
-   "rows": 2,
-   "sha256": "ab"
-  }
- ]
-}""",
+{FILES_WRITTEN}
+}}""",
     f"{RUN_ID}.left.json": """\
 {
  "bucket": "calls",
@@ -225,7 +203,7 @@ OTHERS_WRITTEN = {
 
 
 @pytest.fixture
-def files(tmp_path: Any) -> LocalFiles:
+def files(tmp_path: Path) -> LocalFiles:
     return LocalFiles(tmp_path)
 
 

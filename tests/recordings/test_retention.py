@@ -91,7 +91,9 @@ OWN = (
         ((a_rule(),), "legal", 8 + 100 + 10),
     ],
 )
-def test_the_operators_own_rules_count_from_the_day_of_the_call(rules: Any, queue: str, days: float) -> None:
+def test_the_operators_own_rules_count_from_the_day_of_the_call(
+    rules: tuple[Rule, ...], queue: str, days: float
+) -> None:
     stored = Stored(key="connect/call.wav", size_bytes=1000, tags={"queue": queue}, written_at=WRITTEN)
     retention = Retention(rules=rules, otherwise_years=2, own_rules=OWN)
     end = CALL + timedelta(days=days)

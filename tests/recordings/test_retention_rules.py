@@ -1,7 +1,6 @@
 """How long recordings are kept: the first rule that covers one decides, in whole UTC days after the day of the call."""
 
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,7 +53,9 @@ _LISTS = st.lists(st.builds(RetentionRule, prefix=st.sampled_from(["", "x/", "x/
 
 
 @given(_LISTS, _DAYS, st.sampled_from(["x/k", "x/y/k", "k"]), st.integers(0, 101), st.data())
-def test_only_what_may_have_ended_ends(rules: Any, last: Any, key: str, age_days: int, data: Any) -> None:
+def test_only_what_may_have_ended_ends(
+    rules: list[RetentionRule], last: int | None, key: str, age_days: int, data: st.DataObject
+) -> None:
     """Without the tags it is known exactly whether some tags would let it end."""
     rules, today = [*rules, RetentionRule(keep_days=last)], CALL + timedelta(days=age_days)
     each = [{}, {"a": "1"}, {"a": "2"}, {"b": "1"}, {"a": "1", "b": "1"}, {"a": "2", "b": "1"}]
@@ -120,7 +121,7 @@ def test_rules_that_make_no_sense_are_refused(rules: list[RetentionRule], said: 
         "90",
     ],
 )
-def test_what_is_no_rule_is_refused(rule: Any) -> None:
+def test_what_is_no_rule_is_refused(rule: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(list[RetentionRule]).validate_python([rule])
 

@@ -2,12 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -30,18 +29,22 @@ from recordings.table.reading import STATE_COLUMNS, Only, audit_dates, current, 
 from recordings.table.records import record_end
 from recordings.table.rows import DESTROYED, EVENTS, AuditRow, Status
 from recordings.table.schema import current_view, duckdb_view
+from tests.fixtures import PlanRun
 from tests.recordings.prices import PRICES, a_call_of, costs_by_hand
 from tests.recordings.tables import ARCHIVED, ARCHIVED_AT, DAY, every_status
 
 AS_OF = date(2026, 3, 1)
 ROW = replace(ARCHIVED, key="a.wav", bytes_before=4 * GB, bytes_after=GB, duration_after_s=600)
-SumUp = Callable[..., Savings]
 BEFORE, AFTER, TAG = 4 * 0.023, 0.004, 0.0065 / 10_000
 
 
 def later(row: AuditRow, days: float, status: Status, **changes: Any) -> AuditRow:
     at = ARCHIVED_AT + timedelta(days=days)
     return replace(row, run_id=f"r{days}", status=status, state_at=at, started_at=at, **changes)
+
+
+class SumUp(Protocol):
+    def __call__(self, *rows: AuditRow, start: date | None = ..., end: date | None = ...) -> Savings: ...
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def test_bytes_are_whole_beyond_what_a_float_holds(sum_up: SumUp) -> None:
     assert figures(sum_up(*rows), PRICES, AS_OF, 6).bytes_before == 3 * (2**53 + 1)
 
 
-def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Path, sum_up: SumUp) -> None:
+def test_runs_cost_what_they_measured(files: AuditFiles, plan: PlanRun, tmp_path: Path, sum_up: SumUp) -> None:
     cost = {"requests_usd": 1.0, "kms_usd": 0.25, "waiting_usd": 0.5, "standing_usd": 99.0}
     totals = {"counts": {"archived": 1}, "wall_s": 2, "cpu_s": 1, "minutes": 10, "bytes_before": 4, "bytes_after": 1}
     run = replace(plan(), started_at=datetime(2026, 2, 20, tzinfo=UTC))
@@ -193,7 +196,7 @@ def test_runs_cost_what_they_measured(files: AuditFiles, plan: Any, tmp_path: Pa
     assert found.all_in_per_1000_minutes == pytest.approx((1.75 + found.spent_standing) * 100)
 
 
-def test_runs_that_began_on_a_whole_second_are_counted(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
+def test_runs_that_began_on_a_whole_second_are_counted(files: AuditFiles, plan: PlanRun, sum_up: SumUp) -> None:
     """As one in a million does: its record says so without a fraction, which no other's does."""
     totals = {"counts": {}, **dict.fromkeys(("wall_s", "cpu_s", "minutes", "bytes_before", "bytes_after"), 1)}
     for microsecond in (678, 0):
@@ -202,7 +205,7 @@ def test_runs_that_began_on_a_whole_second_are_counted(files: AuditFiles, plan: 
     assert figures(sum_up(ROW), PRICES, AS_OF, 6).runs == 2
 
 
-def test_a_range_is_charged_its_share(files: AuditFiles, plan: Any, sum_up: SumUp) -> None:
+def test_a_range_is_charged_its_share(files: AuditFiles, plan: PlanRun, sum_up: SumUp) -> None:
     """Of a run as many of its minutes as lie in the range; of worker and server as many of the days with calls.
 
     Two runs, of 10 and of 30 minutes, over two days: the range is the first day, with all of the first run's minutes
@@ -404,7 +407,9 @@ def _streamed(files: LocalFiles) -> list[AuditRow]:
 @pytest.mark.slow
 @given(histories())
 @settings(max_examples=20, deadline=None)
-def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: Any, rows: list[AuditRow]) -> None:
+def test_sql_pandas_and_streaming_agree_on_what_is_true_now(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[AuditRow]
+) -> None:
     rows = [row for row in rows if row.state_at or row.status not in SMALL_STATES]
     root = tmp_path_factory.mktemp("audit")
     for wave, row in enumerate(rows):
@@ -428,7 +433,7 @@ def test_sql_pandas_and_streaming_agree_on_what_is_true_now(tmp_path_factory: An
 @given(histories(), st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_the_documented_view_pandas_and_streaming_hold_the_same_rows(
-    tmp_path_factory: Any, rows: list[AuditRow], rows_a_file: int
+    tmp_path_factory: pytest.TempPathFactory, rows: list[AuditRow], rows_a_file: int
 ) -> None:
     """Row by row, however the rows lie in files, also those without S3's time, and in either bucket."""
     rows = [replace(row, bucket=("recordings", "elsewhere")[row.bytes_before % 2]) for row in rows if row.bytes_before]

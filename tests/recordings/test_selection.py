@@ -1,10 +1,9 @@
 """What a job finds of what it is asked for; what it does not find, it names, with why and since when."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -45,8 +44,14 @@ ROWS = [
 RELEASED = f"its original was released by run r2 {WHEN_LATER}"
 
 
+class Select(Protocol):
+    """What a job finds of which this is asked, by default a restore: the parameters are those of ``plan_job``."""
+
+    def __call__(self, kind: Kind = ..., **wanted: Any) -> Selected: ...
+
+
 @pytest.fixture
-def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path) -> Callable[..., Selected]:
+def select(bucket: Bucket, store: Store, files: AuditFiles, pool: Pool, tmp_path: Path) -> Select:
     write_rows(files, [replace(each, bucket=bucket.name) for each in ROWS], run_id="r1", number=1)
 
     def asked(kind: Kind = Kind.RESTORE, **wanted: Any) -> Selected:
@@ -107,7 +112,7 @@ def contacts_of(found: Selected) -> list[str | None]:
     ],
 )  # fmt: skip
 def test_what_a_restore_asks_for_in_vain_is_a_problem_unless_it_may_be_missing(
-    select: Any, asked: dict[str, Any], contacts: list[str], problems: list[str], notes: list[str]
+    select: Select, asked: dict[str, Any], contacts: list[str], problems: list[str], notes: list[str]
 ) -> None:
     found = select(**asked)
     assert (contacts_of(found), list(found.problems), list(found.notes)) == (contacts, problems, notes)
@@ -116,7 +121,7 @@ def test_what_a_restore_asks_for_in_vain_is_a_problem_unless_it_may_be_missing(
 
 
 @pytest.fixture
-def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., Selected]:
+def destroyed(select: Select, files: AuditFiles, bucket: Bucket) -> Select:
     """The same table, in which c1 has expired since, and c6 was erased, which was never archived and then held."""
     since = [
         row(1, Status.EXPIRED, "r8", LATER, reason="retention: kept 30 days after the call"),
@@ -124,8 +129,7 @@ def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., S
         row(6, Status.HELD, "r7", LATER + timedelta(hours=1), reason="case: 2026-CV-1"),
     ]
     write_rows(files, [replace(each, bucket=bucket.name) for each in since], run_id="r8", number=1)
-    selecting: Callable[..., Selected] = select
-    return selecting
+    return select
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def destroyed(select: Any, files: AuditFiles, bucket: Bucket) -> Callable[..., S
         ({"everything": True}, f"expired recordings cannot come back: 1 by run r8 {WHEN_LATER}"),
     ],
 )
-def test_a_restore_of_what_was_destroyed_names_the_run(destroyed: Any, asked: dict[str, Any], problem: str) -> None:
+def test_a_restore_of_what_was_destroyed_names_the_run(destroyed: Select, asked: dict[str, Any], problem: str) -> None:
     found = destroyed(**asked)
     assert found.rows == []
     assert problem in found.problems
@@ -185,13 +189,13 @@ def test_a_table_that_knows_only_of_a_destruction_brings_nothing_back(
         assert found.problems == (f"{key_of(1)}: {said}",)
 
 
-def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Any) -> None:
+def test_a_run_names_each_of_its_recordings_that_cannot_come_back(select: Select) -> None:
     found = select(of_run="r1")
     assert contacts_of(found) == ["c1"]
     assert found.problems == (f"contact c2: {RELEASED}",)
 
 
-def test_a_release_looks_at_what_is_archived_and_counts_nothing_else(select: Any) -> None:
+def test_a_release_looks_at_what_is_archived_and_counts_nothing_else(select: Select) -> None:
     found = select(Kind.RELEASE, everything=True)
     assert contacts_of(found) == ["c1"], "neither what was never converted nor what is released or restored"
     assert (len(found.notes), found.problems) == (3, ())
@@ -221,7 +225,7 @@ def test_a_table_that_does_not_know_the_bucket(
         assert everything.notes == (nothing,)
 
 
-def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Bucket) -> None:
+def test_many_runs_are_named_in_part(select: Select, files: AuditFiles, bucket: Bucket) -> None:
     rows = [row(n, Status.RELEASED, f"run-{n}", AT + timedelta(days=n), bucket=bucket.name) for n in range(10, 18)]
     write_rows(files, [*rows, *(replace(each, status=Status.ARCHIVED, run_id="r1", state_at=AT) for each in rows)],
                run_id="r4", number=1)  # fmt: skip
@@ -230,7 +234,7 @@ def test_many_runs_are_named_in_part(select: Any, files: AuditFiles, bucket: Buc
 
 
 @pytest.mark.parametrize("kind", [Kind.RESTORE, Kind.RELEASE])
-def test_a_damaged_file_costs_its_day_alone(select: Any, files: AuditFiles, kind: Kind) -> None:
+def test_a_damaged_file_costs_its_day_alone(select: Select, files: AuditFiles, kind: Kind) -> None:
     name = f"recording_date={DAY + timedelta(days=1)}/r5-0001.parquet"
     files.create(name, b"PAR1 and then nothing")
     found = select(kind, everything=True, missing_ok=True)

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -186,14 +186,14 @@ def write(world: World, session: Any = None, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("way", [*WAYS, by_process])
-def test_who_may_write_may_read(world: World, way: Any) -> None:
+def test_who_may_write_may_read(world: World, way: Callable[[World], None]) -> None:
     way(world)
     write(world)
     assert {name: read() for name, read in reads(world).items()} == dict.fromkeys(reads(world), 1)
 
 
 @pytest.mark.parametrize("way", [by_shared_credentials, by_profile_with_endpoint, by_role_of_profile, by_process])
-def test_a_session_that_is_given_is_used_by_all(world: World, way: Any) -> None:
+def test_a_session_that_is_given_is_used_by_all(world: World, way: Callable[[World], None]) -> None:
     way(world)
     given = boto3.Session(profile_name="acme")
     given.client("s3")  # it has read its profile
@@ -290,7 +290,7 @@ def may_not_list(world: World) -> None:
         (may_not_list, "ListObjectsV2 on .* was refused"),
     ],
 )
-def test_every_reader_says_why_it_was_refused(written: World, refusal: Any, message: str) -> None:
+def test_every_reader_says_why_it_was_refused(written: World, refusal: Callable[[World], None], message: str) -> None:
     refusal(written)
     for read in reads(written).values():
         with pytest.raises(StoreRefused, match=message):

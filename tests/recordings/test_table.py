@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -148,7 +148,13 @@ def _later(row: AuditRow, hours: float, **changes: Any) -> AuditRow:
     return replace(row, run_id=f"r{hours}", state_at=NOW + timedelta(hours=hours), **changes)
 
 
-def _current(files: AuditFiles, audit_uri: str) -> Callable[..., list[tuple[str, str]]]:
+class Current(Protocol):
+    """Write these rows, each into a file; the key and the status of what is true now."""
+
+    def __call__(self, *rows: AuditRow) -> list[tuple[str, str]]: ...
+
+
+def _current(files: AuditFiles, audit_uri: str) -> Current:
     def of(*rows: AuditRow) -> list[tuple[str, str]]:
         for wave, row in enumerate(rows):
             write_rows(files, [row], run_id="r", number=wave)

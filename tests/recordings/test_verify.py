@@ -1,5 +1,6 @@
 """The proof: S3 is asked, and whatever it shows that we did not write is noticed."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -106,7 +107,14 @@ def _remove_original(bucket: Bucket, row: AuditRow) -> None:
     ],
 )
 def test_notices_what_others_did(
-    bucket: Bucket, plan: PlanRun, store: Store, pool: Pool, resampled: Stages, damage: Any, status: Status, code: str
+    bucket: Bucket,
+    plan: PlanRun,
+    store: Store,
+    pool: Pool,
+    resampled: Stages,
+    damage: Callable[[Bucket, AuditRow], None],
+    status: Status,
+    code: str,
 ) -> None:
     run = plan(bucket.name)
     rows = resampled(run)
