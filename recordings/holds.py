@@ -83,8 +83,9 @@ def held_before(rows: pd.DataFrame) -> frozenset[str]:
 
 def last_places(rows: pd.DataFrame, status: Status) -> dict[Named, Place]:
     """By key and case, where in the order of holds and lifts the last row of this status stands."""
-    told = in_order(rows[rows["status"].eq(status)])[["key", "reason", "state_at", "started_at"]]
-    return {(key, case_of(reason)): tuple(place) for key, reason, *place in told.itertuples(index=False)}
+    told = in_order(rows[rows["status"].eq(status)]).dropna(subset=["state_at"])
+    columns = told[["key", "reason", "state_at", "started_at"]].itertuples(index=False)
+    return {(key, case_of(reason)): (at.to_pydatetime(), began.to_pydatetime()) for key, reason, at, began in columns}
 
 
 def named_by(row: AuditRow) -> Named:

@@ -509,7 +509,7 @@ def test_a_clock_that_is_ahead_does_not_change_the_order_of_holds(desk: Desk, mo
 def test_a_killed_lift_may_free_what_another_case_has_just_begun_to_hold(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The race that is left: the table keeps the recording from our runs, and holding it again mends S3's side."""
+    """A race that is left: the table keeps the recording from our runs, and holding it again mends S3's side."""
     other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)
     desk.hold("A")
     name = "put_hold" if desk.locks else "put_tags"
