@@ -86,6 +86,10 @@ REASONS: Mapping[str, Term] = {
         "The recording, or its original, is under a legal hold.",
         "Lift the hold, or archive or restore with include_held=True; a release waits for the hold to be lifted.",
     ),
+    "held-again": Term(
+        "Another run holds the object for the same case, or has since this run began to lift the hold: it stays held.",
+        "If the case has ended, lift it again.",
+    ),
     "hold-differs": Term(
         "S3 does not show the hold as the run had set it.",
         "Run the same flow again; if that does not help, look at the role's permissions.",

@@ -13,12 +13,14 @@ import pandas as pd
 
 from recordings.errors import InvalidRequest, Skipped
 from recordings.marks import HOLD_TAG
-from recordings.table.rows import Status
+from recordings.table.rows import AuditRow, Status
 
 BEFORE = "held by others before"  # in the reason of a held row: lifting our cases leaves S3's own hold
 UNNAMED = "unnamed"  # the case of a tag without a value
 CASE = "case"  # the code of the reason in held and lifted rows
 _MAX_TAG_VALUE = 256  # characters: "Categorizing your storage using tags" in the S3 user guide
+Named = tuple[str, str | None]  # a key, and the case that holds it or has held it
+Place = tuple[datetime, datetime]  # in the order of holds and lifts: by S3's clock, and within a second by the run's
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@=+-]{0,63}")  # what a tag's value may have, but spaces
 
 
@@ -79,10 +81,21 @@ def held_before(rows: pd.DataFrame) -> frozenset[str]:
     return frozenset(key for key, held in _told(rows).items() if held.was_before)
 
 
-def last_held(rows: pd.DataFrame) -> dict[tuple[str, str | None], tuple[datetime, datetime]]:
-    """By key and case, where in the order of holds and lifts the last hold of the case stands."""
-    held = in_order(rows[rows["status"].eq(Status.HELD)])[["key", "reason", "state_at", "started_at"]]
-    return {(key, case_of(reason)): tuple(place) for key, reason, *place in held.itertuples(index=False)}
+def last_places(rows: pd.DataFrame, status: Status) -> dict[Named, Place]:
+    """By key and case, where in the order of holds and lifts the last row of this status stands."""
+    told = in_order(rows[rows["status"].eq(status)]).dropna(subset=["state_at"])
+    columns = told[["key", "reason", "state_at", "started_at"]].itertuples(index=False)
+    return {(key, case_of(reason)): (at.to_pydatetime(), began.to_pydatetime()) for key, reason, at, began in columns}
+
+
+def named_by(row: AuditRow) -> Named:
+    """The key and the case of a held or lifted row."""
+    return row.key, case_of(row.reason)
+
+
+def place_of(row: AuditRow) -> Place:
+    """Where a held or lifted row stands in the order of holds and lifts."""
+    return row.state_at or row.started_at, row.started_at
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,8 @@ All versions are held, so that neither a release nor a lifecycle rule takes the 
 Lock, S3 enforces the hold, and the audit table names the cases; elsewhere the tag ``legal-hold`` names them.
 
 A hold's intent is written before S3 is asked, and a lifting looks at intents after it has lifted: so a case that holds
-while another case's hold is lifted is seen by one of the two.
+while another case's hold is lifted is seen by one of the two. Where one run holds and another lifts for the same case,
+the hold wins: the lifting undoes its work, or the row of the hold stands after the lifting's.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from recordings.errors import AuditDamaged, Changed, Skipped, StoreRefused, StoreUnavailable, Unproven
-from recordings.holds import BEFORE, case_of, cases_in, reason_of, with_cases
+from recordings.holds import BEFORE, case_of, cases_in, named_by, place_of, reason_of, with_cases
 from recordings.jobs.engine.cases import Cases, cases_now, unknown_case
 from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
@@ -90,7 +91,7 @@ def _planned(store: Store, row: AuditRow, job: Job, cases: Cases) -> AuditRow:
         etag_after=newest.etag,
         version_after=newest.version_id,
         storage_class_after=newest.storage_class,
-        state_at=newest.answered_at,
+        state_at=cases.next_place((row.key, case), newest.answered_at),
         finished_at=datetime.now(UTC),
     )
 
@@ -134,6 +135,7 @@ def _changed(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if row.status is Status.HELD:
         _hold(store, row.key, others | {case})
         return row
+    cases.check_not_held_again(row)
     stays = store.locks_enabled and bool(others or row.key in cases.held_before)
 
     def lift(version: Version) -> None:
@@ -172,7 +174,12 @@ def _proved(store: Store, row: AuditRow, cases: Cases) -> AuditRow:
     if row.status is Status.HELD:
         _hold(store, row.key, others | {case})
         _check_not_being_deleted(store, row, cases)
-        return _seen(store, row)
+        return replace(_seen(store, row), state_at=cases.next_place(named_by(row), place_of(row)[0]))
+    try:
+        cases.check_not_held_again(row)
+    except Changed:
+        _hold(store, row.key, others | {case})
+        raise
     if others:
         _hold(store, row.key, others)
     stays = others or (row.key in cases.held_before and _is_held(store, row.key, _objects(store, row.key)))

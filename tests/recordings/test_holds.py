@@ -236,6 +236,49 @@ def test_a_case_that_begins_at_a_request_of_a_lift_holds(
     assert desk.held() == [True, True]
 
 
+@pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
+def test_a_hold_within_a_lifting_of_its_case_wins(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+    """Whatever becomes of it, the table says what S3 shows, and one more lifting frees all."""
+    desk.hold("A")
+    meeting(hold, moment, lambda: desk.hold("A"), after=after)
+    desk.lift("A")
+    if moment == "cases_now":  # the hold was over before the lifting began
+        assert (desk.held(), desk.cases()) == ([False, False], set())
+        return
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+@pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
+def test_a_hold_around_a_lifting_of_its_case_wins(
+    desk: Desk, meeting: Any, moment: str, after: bool, is_held: bool
+) -> None:
+    if is_held:
+        desk.hold("A")
+    meeting(hold, moment, lambda: desk.lift("A"), after=after)
+    desk.hold("A")
+    if (moment, after) == ("write_and_close", True):  # the hold was over before the lifting began
+        assert (desk.held(), desk.cases()) == ([False, False], set())
+        return
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
+@pytest.mark.parametrize(("nth", "lifts_first"), [(2, True), (3, True), (2, False), (3, False)])
+def test_a_hold_between_the_looks_of_a_lifting_of_its_case_wins(
+    desk: Desk, meeting: Any, nth: int, lifts_first: bool
+) -> None:
+    desk.hold("A")
+    meeting(hold, "cases_now", lambda: desk.hold("A", lift=not lifts_first), after=True, nth=nth)
+    desk.hold("A", lift=lifts_first)
+    assert (desk.held(), desk.cases()) == ([True, True], {"A"})
+    assert desk.lift("A").counts == {"lifted": 1}
+    assert (desk.held(), desk.cases()) == ([False, False], set())
+
+
 @pytest.mark.parametrize(("moment", "after"), MOMENTS)
 def test_two_cases_at_once_both_hold(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
     meeting(hold, moment, lambda: desk.hold("B"), after=after)
@@ -409,7 +452,7 @@ def test_a_clock_that_is_ahead_does_not_change_the_order_of_holds(desk: Desk, mo
 def test_a_killed_lift_may_free_what_another_case_has_just_begun_to_hold(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The race that is left: the table keeps the recording from our runs, and holding it again mends S3's side."""
+    """A race that is left: the table keeps the recording from our runs, and holding it again mends S3's side."""
     other = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks)
     desk.hold("A")
     name = "put_hold" if desk.locks else "put_tags"

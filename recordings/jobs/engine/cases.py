@@ -6,13 +6,24 @@ at least one sees the other.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 
-from recordings.errors import InvalidRequest
+from recordings.errors import Changed, InvalidRequest
 from recordings.formatting import plural
-from recordings.holds import case_of, cases_by_key, held_before, held_for, in_order, last_held
+from recordings.holds import (
+    Named,
+    Place,
+    case_of,
+    cases_by_key,
+    held_before,
+    held_for,
+    in_order,
+    last_places,
+    named_by,
+    place_of,
+)
 from recordings.jobs.engine.intents import Intent, is_definite, open_intents, owed
 from recordings.jobs.engine.kinds import TRAITS
 from recordings.keys import date_of
@@ -32,6 +43,9 @@ class Cases:
     told: Mapping[str, frozenset[str]]  # rows say that these cases hold it
     begun: Mapping[str, frozenset[str]]  # runs have set out to hold it for these cases, and did not tell how that ended
     lifting: Mapping[str, frozenset[str]]  # runs that may be at work have set out to lift the holds of these cases
+    held_at: Mapping[Named, Place]  # where the case's last hold stands, as rows say
+    holding: Mapping[Named, str]  # the run that may be at work and has set out to hold it for the case
+    lifted_at: Mapping[Named, Place]  # where the case's last lifting stands, told or begun
     held_before: frozenset[str]  # others than we had held it in S3 before the first of our cases did
     deleting: Mapping[str, str]  # the run that has set out to delete it, or versions of it, and did not tell either
 
@@ -43,6 +57,19 @@ class Cases:
         """The other cases for which a recording stays held when this case's hold is lifted."""
         staying = self.told.get(key, frozenset()) - self.lifting.get(key, frozenset())
         return (staying | self.begun.get(key, frozenset())) - {case}
+
+    def check_not_held_again(self, row: AuditRow) -> None:
+        """Raises Changed where another run holds the recording for the case that this row is to lift, or has since."""
+        held, case = self.held_at.get(named_by(row)), case_of(row.reason)
+        if run_id := self.holding.get(named_by(row)):
+            raise Changed("held-again", f"run {run_id} has set out to hold it for case {case}, so it stays held")
+        if held and held > place_of(row):
+            raise Changed("held-again", f"another run has held it for case {case} meanwhile, so it stays held")
+
+    def next_place(self, named: Named, at: datetime) -> datetime:
+        """``at``, in S3's whole seconds, but always later than each hold and lifting of the case that is known."""
+        known = [places[named][0] for places in (self.held_at, self.lifted_at) if named in places]
+        return max([at, *(each + timedelta(microseconds=1) for each in known)])
 
     def check(self, key: str) -> None:
         """Raises Skipped where a case holds the recording."""
@@ -59,8 +86,8 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
     # Intents come first: a run writes its rows before it closes its intent, so that one of the two is seen.
     # For the same reason, the end records come before the rows.
     intents = [each for each in open_intents(files, bucket) if each.run_id != run_id]
-    lifts = any(each.kind is Kind.LIFT for each in intents)
-    ended = run_ids(files.names(RUNS), END) if lifts else set[str]()
+    holds = any(each.kind in (Kind.HOLD, Kind.LIFT) for each in intents)
+    ended = run_ids(files.names(RUNS), END) if holds else set[str]()
     days = _days(files, asked.values())
     only = Only(bucket=bucket, first_key=min(asked, default=""), last_key=max(asked, default=""))
     frame = read_days(files, days, _COLUMNS, only) if asked else pd.DataFrame(columns=_COLUMNS)
@@ -76,12 +103,15 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
         for row in intent.rows
         if row.key in asked and (intent.run_id, row.key) not in told
     ]
-    held = last_held(frame)
+    held, lifted = (last_places(frame, status) for status in (Status.HELD, Status.LIFTED))
     at_work = [each for each in open_rows if each[0].run_id not in ended and not _is_held_since(each[1], held)]
     return Cases(
         told=cases_by_key(frame),
         begun=_cases(open_rows, Kind.HOLD),
         lifting=_cases(at_work, Kind.LIFT),
+        held_at=held,
+        holding={named_by(row): intent.run_id for intent, row in at_work if intent.kind is Kind.HOLD},
+        lifted_at=_later(lifted, (row for intent, row in open_rows if intent.kind is Kind.LIFT)),
         held_before=held_before(frame),
         deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
     )
@@ -137,10 +167,18 @@ def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
     return sorted({row.recording_date for row in asked})
 
 
-def _is_held_since(row: AuditRow, held: Mapping[tuple[str, str | None], tuple[datetime, datetime]]) -> bool:
-    """Whether the case has held the recording again since a run set out to lift the hold, as the row says."""
-    last = held.get((row.key, case_of(row.reason)))
-    return last is not None and last > (row.state_at or row.started_at, row.started_at)
+def _is_held_since(row: AuditRow, held: Mapping[Named, Place]) -> bool:
+    """Whether the case has held the recording since a run set out to hold it or to lift the hold, as the row says."""
+    last = held.get(named_by(row))
+    return last is not None and last > place_of(row)
+
+
+def _later(places: Mapping[Named, Place], rows: Iterable[AuditRow]) -> dict[Named, Place]:
+    """The places, and those of the rows where they are later."""
+    found = dict(places)
+    for row in rows:
+        found[named_by(row)] = max(place_of(row), found.get(named_by(row), place_of(row)))
+    return found
 
 
 def _cases(rows: Iterable[tuple[Intent, AuditRow]], kind: Kind) -> dict[str, frozenset[str]]:
