@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
 
-from recordings.errors import Changed, StoreRefused, StoreUnavailable
+from recordings.errors import Changed, Skipped, StoreRefused, StoreUnavailable
 from recordings.retrying import patience
 from recordings.s3.objects import UNVERSIONED, Version
 from recordings.s3.store import Store
@@ -60,9 +60,14 @@ def versions_below(store: Store, prefixes: Iterable[str]) -> Mapping[str, list[V
 
 
 def newest_of(store: Store, key: str, *, is_marker: bool) -> tuple[str, str]:
-    """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing."""
+    """Version id and ETag of the newest version; of a delete marker, which answers no HEAD, by a listing.
+
+    Raises Skipped where the newest version is under a hold.
+    """
     if not is_marker:
         current = store.head(key)
+        if current.held:
+            raise Skipped("held", "the newest version is under a legal hold")
         return current.version_id or UNVERSIONED, current.etag
     newest = next((version for version in versions_of(store, key) if version.is_current), None)
     return (newest.version_id, newest.etag) if newest else ("", "")

@@ -355,6 +355,20 @@ def test_a_hold_is_not_green_if_a_release_deletes_what_it_has_tagged(
     assert desk.hold("A").counts == {"held": 1}
 
 
+@pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.ERASE])
+def test_nothing_is_deleted_below_what_somebody_holds_by_hand_at_the_last_moment(
+    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path, kind: Kind
+) -> None:
+    """S3 itself keeps only the version that is held, and an older one would go first."""
+    desk = Desk(bucket, tmp_path / "audit", locks=True)
+    asked: Any = {"Bucket": bucket.name, "Key": KEY, "LegalHold": {"Status": "ON"}}
+    meeting(deletion, "set_out", lambda: bucket.client.put_object_legal_hold(**asked), after=True)
+    told = desk.release(archived) if kind is Kind.RELEASE else desk.erase()
+    assert told.counts == {"skipped": 1}
+    assert told.reasons["held"] == 1
+    assert len(bucket.versions(KEY)) == 2
+
+
 @pytest.mark.parametrize(("lift", "nth"), [(False, 1), (False, 2), (True, 3)])
 def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
     desk: Desk, meeting: Any, lift: bool, nth: int

@@ -129,7 +129,7 @@ def delete_proved(store: DeletingStore, proof: Proof) -> AuditRow:
 
 
 def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
-    """Check the newest version once more, then delete: the whole batch was proved before its first deletion."""
+    """Check the newest version once more, its holds, too, then delete: all was proved before the first deletion."""
     if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
     if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
