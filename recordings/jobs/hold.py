@@ -20,7 +20,7 @@ from recordings.jobs.engine.intents import confirmed, set_out, write_and_close
 from recordings.jobs.engine.job import Job
 from recordings.jobs.engine.object_search import ObjectSearch, rows_of_keys
 from recordings.jobs.engine.result import JobResult
-from recordings.jobs.engine.traces import shows_hold
+from recordings.jobs.engine.traces import shows_hold, trace_of_hold, trace_of_lifting
 from recordings.jobs.engine.work import Work
 from recordings.marks import HOLD_TAG, MAX_TAGS
 from recordings.outcomes import accounted
@@ -61,7 +61,7 @@ def hold_batch(store: Store, files: AuditFiles, batch: BatchRows, job: Job, pool
         return [*undone, *pool.map(lambda row: accounted(unknown[row.key], lambda: act(store, row, now)), due)]
 
     done = on_each(on_each(wanted, _changed), _proved)
-    rows += confirmed(store, intent, done, pool, look=_seen)
+    rows += confirmed(store, intent, done, pool, look=_found)
     return JobResult(job, rows, write_and_close(files, intent, rows))
 
 
@@ -215,6 +215,13 @@ def _seen(store: Store, row: AuditRow) -> AuditRow:
 
     _of_each(store, row.key, _objects(store, row.key), look)
     return row
+
+
+def _found(store: Store, row: AuditRow) -> AuditRow:
+    """As ``_seen``. Raises Skipped where nothing was done, so that a refusal stays one."""
+    trace = trace_of_hold if row.status is Status.HELD else trace_of_lifting
+    trace(store, row)
+    return _seen(store, row)
 
 
 class Holding(Work):

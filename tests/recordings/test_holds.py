@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from demo.servers import Server
 from recordings.errors import InvalidRequest, Skipped
 from recordings.holds import BEFORE, case_of, cases_in, check_case, check_no_case_holds, reason_of, with_cases
 from recordings.jobs import hold
@@ -31,6 +32,7 @@ from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
 from recordings.table.rows import AuditRow, BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
+from tests.faults import HidingProxy, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
 
 pytestmark = pytest.mark.slow
@@ -380,6 +382,20 @@ def test_if_an_original_is_deleted_meanwhile_the_recording_is_held_or_lifted(
     meeting(hold, "_objects", lambda: desk.bucket.client.delete_object(**asked), after=True, nth=nth)
     assert desk.hold("A", lift=lift).counts == {"lifted" if lift else "held": 1}
     assert desk.held() == [not lift]
+
+
+@pytest.mark.parametrize("lift", [False, True])
+def test_what_s3_refuses_is_told_as_refused(
+    s3: Server, desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lift: bool
+) -> None:
+    """Its way out is another one than that of a row whose outcome is unknown."""
+    if lift:
+        desk.hold("A")
+    with faulty_proxy(HidingProxy(s3.url, without=["s3:PutObjectLegalHold", "s3:PutObjectVersionTagging"])) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        told = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks).hold("A", lift=lift)
+    assert (told.counts, told.reasons) == ({"failed": 1}, {"refused": 1})
+    assert desk.cases() == ({"A"} if lift else set())
 
 
 class Dying:
