@@ -8,10 +8,11 @@ import pandas as pd
 from recordings.errors import InvalidRequest
 from recordings.handover.export import AudioVersion, Export
 from recordings.handover.item import Item
+from recordings.holds import in_order
 from recordings.keys import OF_CONTACT_LENS, date_of, layout_of
 from recordings.table.files import AuditFiles
 from recordings.table.reading import Only, audit_dates, read_days, rows_of, states_or_attempts
-from recordings.table.rows import DESTROYED, SMALL, AuditRow, Status
+from recordings.table.rows import DESTROYED, SMALL, STATES, AuditRow, Status
 
 MAX_RECORDINGS = 20_000  # more belong into several bags
 _ALL_COLUMNS = tuple(each.name for each in fields(AuditRow))
@@ -64,8 +65,16 @@ def _rows(export: Export, files: AuditFiles, keys: Sequence[str] | None) -> pd.D
 
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per recording: its state, or its last attempt where it has none; in key order."""
-    return states_or_attempts(rows, rows).sort_values("key")
+    """One row per recording: its state, or where it has none, what says which version is meant; in key order."""
+    return states_or_attempts(rows, _telling(rows)).sort_values("key")
+
+
+def _telling(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per recording the last hold or its end; where there is none, the attempts that name a version, else any."""
+    held = in_order(rows[rows["status"].isin((Status.HELD, Status.LIFTED))]).drop_duplicates("key", keep="last")
+    others = rows[~rows["key"].isin(held["key"])]
+    named = others[others[["etag_before", "etag_after", "version_before", "version_after"]].notna().any(axis="columns")]
+    return pd.concat([held, named, others[~others["key"].isin(named["key"])]])
 
 
 def _item(row: AuditRow, version: AudioVersion) -> Item | str:
@@ -76,15 +85,23 @@ def _item(row: AuditRow, version: AudioVersion) -> Item | str:
         return f"{row.key}: run {row.run_id} released its original; version=replacement hands over what is left"
     if row.status in DESTROYED:
         return f"{row.key}: run {row.run_id} {row.status} it, so no version is left"
-    if row.status in (Status.HELD, Status.LIFTED):  # no run has archived it
-        layout = layout_of(row.key)
-        what = layout.holds if layout and layout.holds in OF_CONTACT_LENS else "original"
-        return Item(row=row, what=what, side=row.after)
+    if row.status not in STATES:
+        return _not_archived(row)
     if row.status is Status.RESTORED:
         return Item(row=row, what="original", side=row.after)
     if row.status in SMALL and not row.version_before:
         return f"{row.key}: somebody else had converted it, so its original is not known"
     return Item(row=row, what="original", side=row.before)
+
+
+def _not_archived(row: AuditRow) -> Item | str:
+    """The same of an object that no run has archived: what a run found, or held."""
+    side = next((each for each in (row.before, row.after) if each.etag or each.version), None)
+    if side is None:
+        return f"{row.key}: no row says which version of it is meant; hold it, then hand it over by its key"
+    layout = layout_of(row.key)
+    what = layout.holds if layout and layout.holds in OF_CONTACT_LENS else "original"
+    return Item(row=row, what=what, side=side)
 
 
 def _in_vain(export: Export, rows: pd.DataFrame, keys: Sequence[str] | None) -> Iterator[str]:

@@ -308,6 +308,40 @@ def test_what_was_overwritten_since_a_run_left_it_alone_is_not_handed_over(
     assert index_of(tmp_path / "bag") == {}
 
 
+def test_what_a_case_holds_is_handed_over_whatever_later_runs_say_of_it(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+) -> None:
+    """An erasure leaves the analysis, and an archiving run the recording, which somebody has overwritten since."""
+    from flows.archive import archive_recordings
+
+    analysis = f"Analysis/Voice/2026/01/12/{contact_of(UNKNOWN)}_analysis_2026-01-12T00:01:00Z.json"
+    bucket.put(UNKNOWN, unknown := a_call(9))
+    bucket.put(analysis, b"{}")
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    hold_recordings(**place, case="A", keys=[UNKNOWN, analysis])
+    assert erase_recordings(**place, case="GDPR-1", keys=[analysis]).reasons == {"held": 1}
+    bucket.put(UNKNOWN, a_call(10))
+    archive_recordings(bucket=bucket.name, prefixes=[PREFIX], audit_uri=audit_uri, start_date=DAY, end_date=DAY)
+    summary = export(case="A")
+    assert (summary.recordings, summary.analyses, summary.problems) == (1, 1, ())
+    index, data = index_of(tmp_path / "bag"), tmp_path / "bag" / "data"
+    assert (index[analysis]["which"], index[analysis]["file"].partition("/")[0]) == ("analysis", "analyses")
+    assert (data / index[UNKNOWN]["file"]).read_bytes() == unknown
+    assert "has no files" not in (data / "missing.txt").read_text()
+
+
+def test_what_no_row_names_a_version_of_is_missing(
+    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+) -> None:
+    """As of a row of an erasure that has left the object alone."""
+    bucket.put(UNKNOWN, b"held by hand", Tagging="legal-hold=")
+    place: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    assert erase_recordings(**place, case="GDPR-1", keys=[UNKNOWN]).reasons == {"held": 1}
+    with pytest.raises(ExportFailed, match=f"{UNKNOWN}: no row says which version of it is meant"):
+        export(keys=[KEY, UNKNOWN])
+    assert list(index_of(tmp_path / "bag")) == [KEY]
+
+
 def test_a_case_alone_hands_over_what_it_holds_now(
     bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
 ) -> None:
