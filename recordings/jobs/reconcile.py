@@ -9,6 +9,7 @@ import pandas as pd
 from recordings.errors import RecordingError, StoreRefused, StoreUnavailable
 from recordings.formatting import label, plural
 from recordings.glossary import code_of
+from recordings.holds import cases_by_key
 from recordings.jobs.drifts import Drift
 from recordings.jobs.engine.intents import open_intents, runs_by_deed
 from recordings.jobs.engine.job import Job, begun
@@ -44,7 +45,7 @@ def reconcile_day(
     """
 
     def look(runs: Runs) -> list[Drift]:
-        return [*_look(store, files, day, job, pool, runs), *_erased_elsewhere(store, files, day, job)]
+        return [*_look(store, files, day, job, pool, runs), *_elsewhere(store, files, day, job, runs)]
 
     found = look(runs or {})
     if any(drift.is_loss for drift in found):
@@ -78,13 +79,14 @@ def _asks_for(request: ErasureRecord, key: str) -> bool:
 
 def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs: Runs) -> list[Drift]:
     only, named = Only(bucket=store.bucket, prefixes=day.key_prefixes), set[str]()
-    left_alone = dict[str, str]()  # recordings that no run has archived: the reason that the last run gave
+    left_alone = dict[str, str]()  # what no run has archived: the reason that the last run gave, or who holds it
     deleted = set[tuple[str, str]]()
     columns = (*STATE_COLUMNS, "reason", "version_before")
 
     def states(rows: pd.DataFrame) -> pd.DataFrame:
-        rows = rows[~rows["status"].isin(EVENTS)]
+        told, rows = rows, rows[~rows["status"].isin(EVENTS)]
         named.update(rows["key"])
+        left_alone.update(_held(told, but=named))
         released = rows[rows["status"].eq(Status.RELEASED)]
         by_us = released[~released["reason"].fillna("").astype(str).str.startswith(FOUND_GONE)]
         deleted.update(zip(by_us["key"], by_us["version_before"], strict=True))
@@ -109,26 +111,43 @@ def _look(store: Store, files: AuditFiles, day: Day, job: Job, pool: Pool, runs:
     return [drift for of_key in drifts for drift in of_key]
 
 
-def _erased_elsewhere(store: Store, files: AuditFiles, day: Day, job: Job) -> list[Drift]:
-    """Objects that a run erased beside the folders of recordings, such as analyses, and that are there again.
+def _elsewhere(store: Store, files: AuditFiles, day: Day, job: Job, runs: Runs) -> list[Drift]:
+    """Objects beside the folders of recordings, such as analyses: erased and there again, or held and gone.
 
     They lie below no prefix of the job, so each date is looked at once, with the first prefix.
     """
     if day.prefix != job.prefixes[0]:
         return []
     folders = tuple(each for prefix in job.prefixes for each in Day(prefix=prefix, date=day.date).key_prefixes)
-    erased = Only(bucket=store.bucket, statuses=(Status.ERASED,))
+    only = Only(bucket=store.bucket, statuses=(Status.ERASED, Status.HELD, Status.LIFTED))
+    held = dict[str, str]()
 
     def beside(rows: pd.DataFrame) -> pd.DataFrame:
+        rows = rows[~rows["key"].str.startswith(folders)]
         states = current(rows)
-        return states[[not key.startswith(folders) for key in states["key"]]]
+        held.update(_held(rows, but=states["key"]))
+        return states
 
-    rows = rows_of_days(files, [day.date], STATE_COLUMNS, erased, beside)
+    erased = list(rows_of_days(files, [day.date], (*STATE_COLUMNS, "reason"), only, beside))
+
+    def versions(key: str) -> list[Version]:
+        return versions_of(store, key)[::-1]
 
     def again(row: AuditRow) -> list[Drift]:
-        return _looked(row.key, row, lambda: _back_again(row, versions_of(store, row.key)[::-1]))
+        return _looked(row.key, row, lambda: _back_again(row, versions(row.key)))
 
-    return [drift for row in rows for drift in again(row)]
+    def gone(key: str) -> list[Drift]:
+        return _looked(key, None, lambda: _vanished({key: held[key]}, {key: versions(key)}, runs))
+
+    return [drift for of_key in (*map(again, erased), *map(gone, sorted(held))) for drift in of_key]
+
+
+def _held(rows: pd.DataFrame, *, but: Iterable[str]) -> dict[str, str]:
+    """The recordings of these rows that cases hold, each with what the table says of it; without these keys."""
+    others = set(but)
+    return {
+        key: f"held for {', '.join(sorted(cases))}" for key, cases in cases_by_key(rows).items() if key not in others
+    }
 
 
 def _left_alone(attempts: pd.DataFrame) -> Iterator[tuple[str, str]]:

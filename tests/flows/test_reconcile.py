@@ -135,6 +135,28 @@ def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
     assert f"{truncated}: vanished, the table says rejected (truncated)" in str(failed.value)
 
 
+def test_what_only_a_case_knows_of_and_is_gone_is_a_loss(
+    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+) -> None:
+    """A recording that no run has archived, and an analysis; what has been lifted since may go."""
+    contact = KEY.rpartition("/")[2].partition("_")[0]
+    held = [key_of(7), f"Analysis/Voice/2026/01/12/{contact}_analysis_2026-01-12T00:01:00Z.json"]
+    lifted = [key_of(8), held[1].replace(contact, "another")]
+    for key in (*held, *lifted):
+        bucket.put(key, b"")
+    hold: Any = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False, "case": "A"}
+    hold_recordings(**hold, keys=[*held, *lifted])
+    hold_recordings(**hold, keys=lifted, lift=True)
+    assert "vanished" not in reconcile().drifts
+    for key in (*held, *lifted):
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    with pytest.raises(JobFailed) as failed:
+        reconcile()
+    assert failed.value.summary.drifts == {"vanished": 2}
+    for key in held:
+        assert f"{key}: vanished, the table says held for A, but" in str(failed.value)
+
+
 def test_a_wrong_place_is_not_in_agreement(
     bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str, tmp_path: Path
 ) -> None:
