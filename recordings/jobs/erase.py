@@ -86,7 +86,7 @@ class Erasure(Work):
     def _of(self, requests: Sequence[ErasureRecord]) -> Iterator[list[BatchRows]]:
         search = ObjectSearch(_wanted(requests), self._store, self._files)
         for keys in search:
-            yield from self._batched([row for key in keys for row in self._rows(requests, key)])
+            yield from self._batched_apart(row for key in keys for row in self._rows(requests, key))
         if requests[0].run_id == self._job.run_id:
             self._asked_in_vain(search.in_vain)
         if not self._job.dry_run:

@@ -231,7 +231,7 @@ class Holding(Work):
         search = ObjectSearch(self._job, self._store, self._files, with_markers=False)
         try:
             for keys in search:
-                yield from self._batched(rows_of_keys(keys, self._job, None))
+                yield from self._batched_apart(rows_of_keys(keys, self._job, None))
         except (StoreRefused, StoreUnavailable) as error:
             self.problems.append(f"the bucket could not be listed to the end: {error}")
             return

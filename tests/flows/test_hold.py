@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from flows.archive import archive_recordings
+from flows.erase import erase_recordings
 from flows.expire import expire_recordings
 from flows.hold import hold_recordings
 from flows.release import release_originals
@@ -92,6 +93,26 @@ def test_a_damaged_day_costs_a_hold_by_run_that_day_alone(
     mistyped: dict[str, Any] = {"keys": [KEY], "case": "B", "lift": True}
     with pytest.raises(JobFailed, match="whether the case has ever held anything is not known: "):
         hold(**mistyped)
+
+
+def test_a_damaged_day_costs_a_hold_and_an_erasure_that_day_alone(bucket: Bucket, hold: Hold, audit_uri: str) -> None:
+    for key in (KEY, LATER):
+        bucket.put(key, b"")
+    hold(keys=[LATER], case="B")
+    (file,) = Path(audit_uri, f"recording_date={DAY + timedelta(days=3)}").iterdir()
+    file.write_bytes(b"no Parquet")
+    for asked in ({"keys": [KEY, LATER]}, {"start_date": DAY}):
+        with pytest.raises(JobFailed, match=f"AuditDamaged: .*{file.name}") as failed:
+            hold(**asked)
+        assert failed.value.summary.counts == {"held": 1}
+    hold(keys=[KEY], lift=True)
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=LATER)  # only the damaged file says that it is held
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
+    for erased in ({"erased": 1}, {}):
+        with pytest.raises(JobFailed, match=file.name) as failed:
+            erase_recordings(**where, keys=[KEY, LATER], case="GDPR-1", missing_ok=True)
+        assert failed.value.summary.counts == erased
+    assert len(bucket.versions(LATER)) == 1
 
 
 @pytest.mark.parametrize(

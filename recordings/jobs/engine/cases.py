@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 
 import pandas as pd
 
-from recordings.errors import Changed, InvalidRequest
+from recordings.errors import AuditDamaged, Changed, InvalidRequest
 from recordings.formatting import plural
 from recordings.holds import (
     Named,
@@ -115,6 +115,16 @@ def cases_now(files: AuditFiles, bucket: str, rows: Iterable[AuditRow], *, run_i
         held_before=held_before(frame),
         deleting={row.key: intent.run_id for intent, row in open_rows if TRAITS[intent.kind].deletes_versions},
     )
+
+
+def are_readable(files: AuditFiles, bucket: str, days: Iterable[date]) -> bool:
+    """Whether ``cases_now`` can read the rows of these days."""
+    try:
+        for day in days:
+            read_days(files, [day], _COLUMNS, Only(bucket=bucket))
+    except AuditDamaged:
+        return False
+    return True
 
 
 def keys_held_for(case: str, files: AuditFiles, bucket: str, prefixes: tuple[str, ...] = ("",)) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 To settle an intent means to look up in the bucket what its run has done, and to write the rows that the run owes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -60,25 +60,30 @@ def settle(store: Store, files: AuditFiles, pool: Pool, *, abandoned_after: time
     patience()(lambda: next(iter(store.list_objects(_NO_KEY)), None))  # raises if the bucket does not exist
     listed = listed_digests(files, began_before(intents[0]))  # the oldest
     for intent in reversed(intents):
-        try:
-            looked = _looked_at(store, files, intent, pool)
-            settlement.rows += _write(files, intent, looked)
-            # Files that a record lists already are not listed anew: their bytes may have changed since.
-            manifest = [file for file in files_of(files, intent) if file.name not in listed]
-        except AuditDamaged as error:
-            settlement.problems.append(
-                f"it is not known what {intent.kind} {intent.run_id} had done, so its recordings are left out: {error}"
-            )
-            settlement.unsettled |= {row.key: row.recording_date for row in intent.rows}
-            continue
+        manifest, is_known = list[ManifestFile](), True
+        for day, of_day in _by_day(intent):
+            try:
+                looked = _looked_at(store, files, of_day, pool)
+                settlement.rows += _write(files, of_day, looked)
+                # Files that a record lists already are not listed anew: their bytes may have changed since.
+                manifest += [file for file in files_of(files, of_day) if file.name not in listed]
+            except AuditDamaged as error:
+                settlement.problems.append(
+                    f"it is not known what {intent.kind} {intent.run_id} had done to calls of {day}, so these are left "
+                    f"out: {error}"
+                )
+                settlement.unsettled |= {row.key: day for row in of_day.rows}
+                is_known = False
+                continue
+            unknown = [row for row in looked if row.status is Status.FAILED]
+            settlement.problems += [
+                f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
+                for row in unknown
+            ]
+            settlement.unsettled |= {row.key: day for row in unknown}
+            is_known = is_known and not unknown
         settlement.files += manifest
-        unknown = [row for row in looked if row.status is Status.FAILED]
-        settlement.problems += [
-            f"{intent.kind} {row.run_id}, {row.key}: {row.reason}; left out until it can be looked at"
-            for row in unknown
-        ]
-        settlement.unsettled |= {row.key: row.recording_date for row in unknown}
-        if not unknown and is_over(files, intent, abandoned_after=abandoned_after):
+        if is_known and is_over(files, intent, abandoned_after=abandoned_after):
             settlement.over.append((intent, manifest))
     return settlement
 
@@ -87,6 +92,12 @@ def close_settled(files: AuditFiles, settlement: Settlement) -> None:
     """Close the intents of dead runs. To be called only after the end record that lists their files."""
     for intent, manifest in settlement.over:
         close(files, intent, manifest)
+
+
+def _by_day(intent: Intent) -> Iterator[tuple[date, Intent]]:
+    """What the intent says of each day: if a file of one day is damaged, the others can be settled."""
+    for day in intent.days:
+        yield day, replace(intent, days=(day,), rows=tuple(row for row in intent.rows if row.recording_date == day))
 
 
 def _looked_at(store: Store, files: AuditFiles, intent: Intent, pool: Pool) -> list[AuditRow]:

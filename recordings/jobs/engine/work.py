@@ -1,10 +1,13 @@
 """The work of a job: its recordings, a few batches at a time, and the results so far."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
+from recordings.jobs.engine.cases import are_readable
 from recordings.jobs.engine.job import Job, batches_of
 from recordings.jobs.engine.result import JobResult, JobSums
+from recordings.keys import date_of
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
 from recordings.table.rows import AuditRow, BatchRows, ManifestFile
@@ -57,6 +60,19 @@ class Work:
     def _asked_in_vain(self, sentences: Sequence[str]) -> None:
         """Add these as problems, or as notes if the job says ``missing_ok``."""
         (self.notes if self._job.missing_ok else self.problems).extend(sentences)
+
+    def _batched_apart(self, rows: Iterable[AuditRow]) -> Iterator[list[BatchRows]]:
+        """The rows in batches; of one day each if rows of these days cannot be read, so that the other days go on.
+
+        Those whose key tells no day have batches of their own, since their rows may lie under any.
+        """
+        by_day = defaultdict[date | None, list[AuditRow]](list)
+        for row in rows:
+            by_day[date_of(row.key)].append(row)
+        undated, groups = by_day.pop(None, []), list(by_day.values())
+        if are_readable(self._files, self._job.bucket, filter(None, by_day)):
+            groups = [[row for of_day in groups for row in of_day]]
+        yield from self._batched(*groups, undated)
 
     def _batched(self, *groups: Sequence[AuditRow]) -> Iterator[list[BatchRows]]:
         """The rows in batches, each of one group, without the keys to leave alone."""
