@@ -30,7 +30,7 @@ from recordings.table.rows import DESTROYED, STATES
 
 _LINES_AT_ONCE = 50_000
 _FIELDS = 7
-_NOT_FOUND = "404"
+_NOT_SHOWN = {"403", "404"}  # who may not list is told 403 of what is not there ("HeadObject" in the S3 API reference)
 _SHA256_BYTES = 32
 _MAX_NAMED = 1000  # objects of each kind that a comparison names; it counts all
 _SIDES = ("version_before", "sha256_before", "version_after", "sha256_after")
@@ -48,7 +48,7 @@ class Computed:
     version_id: str  # empty: the version that was current
     sha256: str | None  # hex; None: the task failed, or it was asked for another checksum
     trouble: str | None = None  # in words, where there is no SHA-256
-    is_there: bool = True  # False: the task found no such object
+    is_there: bool = True  # False: the task found no such object, or may not say whether there is one
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}" + (f" (version {self.version_id})" if self.version_id else "")
@@ -106,7 +106,7 @@ def computed_in(lines: Iterable[str], report: str) -> Iterator[Computed]:
         bucket, key, version_id, status, *codes = line[:6]
         message = ",".join(line[6:])  # where a task failed, not all quotes are doubled
         sha256, trouble = _result(status, message)
-        is_there = status == "succeeded" or _NOT_FOUND not in codes
+        is_there = status == "succeeded" or _NOT_SHOWN.isdisjoint(codes)
         yield Computed(bucket=bucket, key=key, version_id=version_id, sha256=sha256, trouble=trouble, is_there=is_there)
 
 

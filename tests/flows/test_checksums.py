@@ -114,20 +114,20 @@ def test_what_is_there_after_its_destruction_is_resurrected(
     assert found.named[2].endswith(" erased it, and the report has it")
 
 
-def test_what_a_task_no_longer_finds_is_not_resurrected(
-    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [("404", "NoSuchKey", "The specified key does not exist."), ("403", "AccessDenied", "Access Denied")],
+)
+def test_what_a_task_does_not_find_is_not_resurrected(
+    bucket: Bucket, archived: dict[str, str], audit_uri: str, report: Path, status: str, code: str, said: str
 ) -> None:
-    """The list of objects is older than the destruction."""
+    """The list of objects is older than the destruction. A role that may not list buckets is told 403."""
     where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX], "dry_run": False}
     erase_recordings(**where, contact_ids=[contact_of(KEY)], case="2026-GDPR-1")
-    write(
-        report, [[bucket.name, KEY, archived[KEY], "failed", "404", "NoSuchKey", "The specified key does not exist."]]
-    )
+    write(report, [[bucket.name, KEY, archived[KEY], "failed", status, code, said]])
     found = compare_checksums(report, audit_uri)
     assert (found.resurrected, found.not_computed) == (0, 1)
-    assert found.named == [
-        f"s3://{bucket.name}/{KEY} (version {archived[KEY]}): the task failed: The specified key does not exist."
-    ]
+    assert found.named == [f"s3://{bucket.name}/{KEY} (version {archived[KEY]}): the task failed: {said}"]
 
 
 def test_tasks_that_failed_and_other_checksums_prove_nothing(
