@@ -200,6 +200,28 @@ def test_an_erasure_that_dies_between_original_and_replacement(world: World, mon
     assert current(read_audit(world.uri)).set_index("key").loc[archived.key, "status"] == "released"
 
 
+def test_an_original_that_an_erasure_deleted_is_told_if_its_replacement_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has overwritten the replacement, and kept its metadata."""
+    key = world.rows[0].key
+    forged = world.bucket.put(key, b"forged", Metadata=world.bucket.get(key)["Metadata"])
+    job = plan_job(Kind.ERASE, bucket=world.bucket.name, audit_uri=world.uri, keys=[key], case="1")
+    record_start(world.files, job)
+    [batch] = batches_of(rows_of_keys([key], job, reason_of("1")))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "delete_version", Dying(world.store.delete_version, 1, after=True))
+        with pytest.raises(Died):
+            erase_batch(world.store, world.files, batch, job, world.pool)
+    assert world.gone() == {key}
+    assert world.settle(abandoned_after=timedelta(0)).rows == 1
+    (told,) = rows_of(read_audit(world.uri).query("run_id == @job.run_id"))
+    assert (told.status, str(told.reason).split(":")[0], told.original_kept) == (Status.RELEASED, PARTLY, False)
+    assert "what is left could not be confirmed: not-as-written: " in str(told.reason)
+    assert (told.version_before, told.version_after) == (world.rows[0].version_before, forged["VersionId"])
+    assert (told.bytes_after, told.sha256_after) == (len(b"forged"), None)
+
+
 @pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.RESTORE])
 def test_a_settled_row_says_what_the_dead_runs_own_would_have(world: World, kind: Kind, tmp_path: Path) -> None:
     """But for the reason, and for the moments that only the dead run knew."""

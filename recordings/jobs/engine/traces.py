@@ -7,10 +7,10 @@ Skipped if the deed was not done.
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from recordings.errors import Changed, Skipped, Unproven
+from recordings.errors import Changed, RecordingError, Skipped, Unproven
 from recordings.glossary import code_of
 from recordings.holds import case_of, cases_in
-from recordings.observed import confirmed_row
+from recordings.observed import as_stored, confirmed_row
 from recordings.provenance import provenance_of
 from recordings.s3.objects import UNVERSIONED, StoredObject, Version
 from recordings.s3.store import Store
@@ -86,11 +86,22 @@ def _found_partly(store: Store, row: AuditRow) -> AuditRow:
     try:
         store.head(row.key, row.version_before)
     except Changed:
-        if row.status is Status.ERASED:
-            row = confirmed_row(store, row, store.head(row.key, row.version_after))
         reason = f"{PARTLY}: run {row.run_id} deleted the original, and did not come to the replacement"
+        if row.status is Status.ERASED:
+            row, flaw = _shown(store, row)
+            reason += flaw
         return replace(row, status=Status.RELEASED, reason=reason, original_kept=False, finished_at=datetime.now(UTC))
     raise Skipped("not-deleted", "it is still there")
+
+
+def _shown(store: Store, row: AuditRow) -> tuple[AuditRow, str]:
+    """The row with what S3 shows of the replacement; what is wrong with it, if its provenance proves nothing."""
+    current = store.head(row.key, row.version_after)
+    try:
+        return confirmed_row(store, row, current), ""
+    except RecordingError as error:
+        after = as_stored(row.after, current)
+        return row.between(row.before, after), f"; what is left could not be confirmed: {error}"
 
 
 def trace_of_hold(store: Store, row: AuditRow) -> AuditRow:
