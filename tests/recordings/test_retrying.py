@@ -7,15 +7,18 @@ from aiohttp import web
 
 from demo.servers import Server
 from recordings.errors import StoreUnavailable
+from recordings.jobs.engine.object_search import ObjectSearch
 from recordings.plan import list_day
 from recordings.pool import Pool
 from recordings.recording import Batch, Day
+from recordings.request import Selection
 from recordings.resample import resample_batch
 from recordings.retrying import patience
 from recordings.run import Run
+from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.settings import Settings
-from recordings.table.files import open_files, open_table
+from recordings.table.files import AuditFiles, open_files, open_table
 from recordings.table.rows import AuditRow, Status
 from recordings.tag import tag_batch
 from recordings.verify import verify_batch
@@ -140,3 +143,29 @@ def test_every_stage_waits_out_the_same_outage(
         rows = step(store, run, pool, rows)
         assert outage.left == 0
     assert [(row.status, row.verified, row.tagged) for row in rows] == [(Status.ARCHIVED, True, True)]
+
+
+@pytest.mark.parametrize("with_markers", [False, True])
+def test_a_search_for_objects_goes_on_where_a_listing_broke_off(
+    bucket: Bucket, outage: Outage, files: AuditFiles, monkeypatch: pytest.MonkeyPatch, with_markers: bool
+) -> None:
+    """Each key once, also if the page ended between a delete marker and the versions below it."""
+    keys = [key_of(n) for n in range(4)]
+    for key in keys:
+        bucket.put(key, b"")
+        bucket.client.delete_object(Bucket=bucket.name, Key=key)
+    store = Store(bucket.name, Settings(max_attempts=1))
+    listed, pages = store.list_versions, list[int]()
+
+    def fails_after_each_page(prefix: str, **named: str) -> Iterator[list[Version]]:
+        for page in listed(prefix, page_size=3, **named):
+            yield page
+            pages.append(len(page))
+            outage.left = 2  # boto3 repeats the request once
+
+    monkeypatch.setattr(store, "list_versions", fails_after_each_page)
+    wanted = Selection(bucket=bucket.name, prefixes=(PREFIX,), start_date=DAY, end_date=DAY)
+    found = [key for some in ObjectSearch(wanted, store, files, with_markers=with_markers) for key in some]
+    outage.left = 0
+    assert found == keys
+    assert len(pages) > 2

@@ -6,11 +6,12 @@ Only a selection by run reads the table.
 
 from collections.abc import Iterable, Iterator
 
-from recordings.errors import AuditDamaged
+from recordings.errors import AuditDamaged, StoreUnavailable
 from recordings.jobs.engine.job import Job, bare_row
 from recordings.keys import all_places, contact_of, date_of, few_or_all, outermost, places_of
 from recordings.recording import Day, days_between
 from recordings.request import Selection
+from recordings.retrying import patience
 from recordings.s3.objects import Version
 from recordings.s3.store import Store
 from recordings.table.files import AuditFiles
@@ -61,7 +62,7 @@ class ObjectSearch:
 
     def _named(self) -> Iterator[str]:
         for key in self._wanted.keys:
-            if self._keys_of(versions_of(self._store, key)):
+            if self._keys_of(patience()(versions_of, self._store, key)):
                 yield key
             else:
                 self._missing.append(key)
@@ -113,10 +114,27 @@ class ObjectSearch:
 
     def _below(self, place: str) -> Iterator[str]:
         before = set[str]()  # keys of the last page: a further page may begin with more versions of them
-        for page in self._store.list_versions(place):
+        for page in self._pages(place):
             keys = dict.fromkeys(self._keys_of(page))
             yield from (key for key in keys if key not in before and not key.endswith("/"))  # a folder's placeholder
             before = set(keys)
+
+    def _pages(self, place: str) -> Iterator[list[Version]]:
+        """The pages of versions below a place; if one fails, the listing begins anew with the last key, for a time."""
+        after, pages = "", self._store.list_versions(place)
+
+        def next_page() -> list[Version] | None:
+            nonlocal pages
+            try:
+                return next(pages, None)
+            except StoreUnavailable:
+                pages = self._store.list_versions(place, after_key=after)
+                raise
+
+        while (page := patience()(next_page)) is not None:
+            yield page
+            *keys, _ = sorted({"", *(version.key for version in page)})  # the next page may have more of the last one
+            after = max([after, *keys])
 
     def _keys_of(self, versions: Iterable[Version]) -> list[str]:
         return [version.key for version in versions if self._with_markers or not version.is_marker]
