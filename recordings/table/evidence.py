@@ -14,10 +14,12 @@ from recordings.request import check_dates
 from recordings.s3.session import Session
 from recordings.table.files import PARTITION, AuditFiles, digest_of, open_table, read_each
 from recordings.table.records import (
+    CLOSED,
     COVERED,
     END,
     ERASED,
     ERASURE,
+    INTENT,
     LEFT,
     RUNS,
     START,
@@ -174,9 +176,13 @@ def listed_digests(files: AuditFiles, since: datetime) -> dict[str, set[str]]:
 def _records(files: AuditFiles, digests: Mapping[str, str], since: date | None) -> Iterator[Discrepancy]:
     """The records of runs since then that are gone, unreadable, or not as they were when the runs ended.
 
-    Records that list files are not among them.
+    Records that list files are not among them, but each batch that is closed must have its intent.
     """
-    names = names_since(files, (START, ERASURE, ERASED, LEFT, COVERED), since)
+    names = names_since(files, (START, ERASURE, ERASED, LEFT, COVERED, INTENT), since)
+    there = set(names)
+    for closed in names_since(files, CLOSED, since):
+        if (intent := closed.removesuffix(CLOSED) + INTENT) not in there:
+            yield Discrepancy(flaw=Flaw.MISSING, name=intent, expected=f"what {closed} closed", found="no such file")
     yield from (_missing(name, {digests[name]}) for name in digests.keys() - set(names))
     for name in names:
         request = name.removesuffix(ERASED) + ERASURE

@@ -217,6 +217,8 @@ def is_sound(name: str, data: bytes) -> bool:
         return start_record(name, data) is not None
     if name.endswith(ERASURE):
         return _erasure(name, data) is not None
+    if name.endswith(INTENT):
+        return _parsed(_INTENT_JSON, data) is not None
     kind: TypeAdapter[Any] = _LEFT_JSON if name.endswith(LEFT) else _NAMING_JSON
     return _parsed(kind, data) is not None
 

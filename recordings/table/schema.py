@@ -250,12 +250,13 @@ write (any but a dry run, a reconciliation without repair, and an export) writes
 (reason `settled`), as `<run_id>-<number>.parquet`, or beside it as `-2`, `-3`.
 
 `print(recordings.table.evidence.verify_audit(audit_uri))` says what it checked (files, rows, runs, dates). It names
-every file that is missing, changed, or listed by no run; every record that is damaged; and every start record or
-request to erase that was changed after its run ended. For each of these flaws, it gives the path below the table, what
-was expected and what was found, so that the file can be compared with a backup. `verify_audit` reads every file, or
-with `start=` and `end=` those of these dates of calls. A reconciliation that is killed leaves its file of differences
-`uncommitted`. Whoever may overwrite files *and* records could still forge both, or delete a run's files together with
-its records, and the table would not show it: Object Lock on the audit bucket prevents that.
+every file that is missing, changed, or listed by no run; every record or intent that is damaged, and every intent that
+is missing beside its `.done.json`; and every start record or request to erase that was changed after its run ended. For
+each of these flaws, it gives the path below the table, what was expected and what was found, so that the file can be
+compared with a backup. `verify_audit` reads every file, or with `start=` and `end=` those of these dates of calls. A
+reconciliation that is killed leaves its file of differences `uncommitted`. Whoever may overwrite files *and* records
+could still forge both, or delete a run's files together with its records, and the table would not show it: Object Lock
+on the audit bucket prevents that.
 
 `check_fixity` checks the bytes of the recordings, and writes a row `checked` for each recording that is intact. If
 `read_back` is true in that row, the check read the bytes; otherwise it compared only the checksum that S3 keeps. To

@@ -17,9 +17,10 @@ from recordings.backfill.finished import finished
 from recordings.backfill.records import dead_backfills
 from recordings.dead_runs import dead_runs
 from recordings.errors import InvalidRequest
-from recordings.jobs.engine.intents import Intent, is_over, open_intents
+from recordings.jobs.engine.intents import Intent, close, is_over, open_intents, set_out
 from recordings.jobs.engine.job import plan_job
 from recordings.jobs.erase import requested_by
+from recordings.recording import Batch
 from recordings.run import Run
 from recordings.s3.store import Store
 from recordings.savings.sums import read_runs
@@ -36,7 +37,8 @@ from recordings.table.records import (
     record_erasure,
     record_start,
 )
-from tests.bucket import Bucket
+from recordings.table.rows import BatchRows, Status
+from tests.bucket import DAY, Bucket
 from tests.recordings.tables import ROW
 
 RUN_ID = "20260201T030405Z-0a1b2c3d"
@@ -174,8 +176,28 @@ def test_a_file_that_two_records_see_differently_is_changed(table: Path, files: 
     name = f"recording_date=2026-01-12/{RUN_ID}-0001.parquet"
     _file(table).write_bytes(data := parquet_bytes([replace(ROW, bytes_before=1)]))
     later = f'{{"files": [{{"name": "{name}", "sha256": "{hashlib.sha256(data).hexdigest()}"}}]}}'
+    files.create(f"_runs/{RUN_ID}-0001.intent.json", b'{"rows": []}')
     files.create(f"_runs/{RUN_ID}-0001.done.json", later.encode())
     assert _found(table) == [f"changed: {name}"]
+
+
+def test_an_intent_that_is_damaged_or_gone_is_named(table: Path, files: AuditFiles) -> None:
+    """It stands in for a file that cannot be read. Of a batch that is open, it may be missing with all of the batch."""
+    job = plan_job(Kind.HOLD, bucket="calls", audit_uri=str(table), keys=[ROW.key], case="A")
+    row = replace(ROW, status=Status.HELD, reason="case: A")
+    intents = [set_out(files, job, BatchRows(Batch(DAY, number, ()), [row]), [row]) for number in (1, 2)]
+    close(files, intents[0], [])
+    assert _found(table) == []
+    closed, still_open = (table / "_runs" / f"{each.name}.intent.json" for each in intents)
+    for path in (closed, still_open):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9])
+        assert _found(table) == [f"changed: _runs/{path.name}"]
+        path.write_bytes(whole)
+    closed.unlink()
+    assert [str(each) for each in verify_audit(str(table)).discrepancies] == [
+        f"missing: _runs/{closed.name}: expected what _runs/{intents[0].name}.done.json closed, found no such file"
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}"])
