@@ -21,6 +21,7 @@ from recordings.settings import KeyPattern, settings
 
 # It checks shapes only: the calendar decides whether a day or time exists.
 _DAY_FOLDER = re.compile(r"(?P<above>(?:.*/)?)(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/(?P<name>[^/]*)\Z", re.DOTALL)
+_IN_DAY = re.compile(r"(?:.*/)?(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/", re.DOTALL)  # at whatever depth: runs archive it
 _FEW_CONTACTS = 3  # one takes some 60 listings per day; a whole day of a large centre takes 200
 _CONTACT_FIRST = "(?P<contact_id>"
 _TO_THE_MINUTE = (r"[0-9]{8}T[0-9]{2}:[0-9]{2}", "%Y%m%dT%H:%M")
@@ -133,8 +134,8 @@ def time_of(key: str) -> datetime | None:
 
 
 def date_of(key: str) -> date | None:
-    """The UTC day of the folder in a key; None also where the day does not exist, as 2026/02/30/."""
-    match = _DAY_FOLDER.match(key)
+    """The UTC day of the innermost such folder in a key; None also where the day does not exist, as 2026/02/30/."""
+    match = _IN_DAY.match(key)
     moment = _parsed(match["day"], "%Y/%m/%d") if match else None
     return moment.date() if moment else None
 

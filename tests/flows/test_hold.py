@@ -159,6 +159,19 @@ def test_release_and_expiry_leave_what_is_held(bucket: Bucket, archived: Any, ho
     assert release_originals(**where, everything=True, grace_days=0, prefixes=[PREFIX]).counts == {"released": 1}
 
 
+def test_a_recording_in_a_folder_below_its_day_is_held_by_its_date(
+    bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall
+) -> None:
+    """As a run archives it by its date. The row lies under the day, so that archiving finds it without the tag, too."""
+    key = KEY.replace("2026/01/12/", "2026/01/12/sub/")
+    bucket.put(key, a_call())
+    assert hold(start_date=DAY, end_date=DAY).counts == {"held": 1}
+    assert read_audit(audit_uri)["recording_date"].tolist() == [DAY]
+    bucket.client.delete_object_tagging(Bucket=bucket.name, Key=key)
+    where: dict[str, Any] = {"bucket": bucket.name, "audit_uri": audit_uri, "prefixes": [PREFIX]}
+    assert archive_recordings(**where, start_date=DAY, end_date=DAY).counts == {"skipped": 1}
+
+
 @pytest.mark.usefixtures("locks")
 def test_archive_leaves_what_is_held(bucket: Bucket, hold: Hold, audit_uri: str, a_call: MakeCall) -> None:
     bucket.put(KEY, a_call())

@@ -51,6 +51,22 @@ def test_a_name_in_a_foreign_folder_still_names_its_contact() -> None:
     assert (layout_of(key), contact_of(key)) == (None, CONTACT)
 
 
+@pytest.mark.parametrize(
+    ("key", "day"),
+    [
+        (f"{PREFIX}2026/03/31/sub/{CONTACT}_20260331T21:14_UTC.wav", DAY),
+        (f"{PREFIX}2026/03/31/a/b/c.wav", DAY),
+        ("2026/03/31/a/b.wav", DAY),
+        ("2025/01/01/2026/03/31/a/b.wav", DAY),
+        (f"{PREFIX}2026/02/30/sub/b.wav", None),
+        (f"{PREFIX}12026/03/31/sub/b.wav", None),
+        (f"{PREFIX}2026/03/31", None),
+    ],
+)
+def test_the_day_is_that_of_the_folder_at_whatever_depth(key: str, day: date | None) -> None:
+    assert date_of(key) == day
+
+
 def test_a_folder_is_known_by_its_whole_name() -> None:
     assert layout_of(f"MyAnalysis/Voice/2026/03/31/{CONTACT}_analysis_2026-03-31T21:14:16Z.json") is None
 

@@ -170,11 +170,15 @@ def _holds_nothing(case: str, events: pd.DataFrame) -> str:
 
 
 def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
-    """The days that have the rows. An object whose key tells no day has its rows on the days on which runs began."""
+    """The days that have the rows: of holds, by the key, and of runs that found a folder of a day in that of another.
+
+    An object whose key tells no day has its rows on the days on which runs began.
+    """
     asked = list(rows)
-    if any(date_of(row.key) is None for row in asked):
+    days = {date_of(row.key) for row in asked}
+    if None in days:
         return audit_dates(files)
-    return sorted({row.recording_date for row in asked})
+    return sorted({row.recording_date for row in asked} | {day for day in days if day})
 
 
 def _is_held_since(row: AuditRow, held: Mapping[Named, Place]) -> bool:
