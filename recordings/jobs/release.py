@@ -96,7 +96,7 @@ def _check_replacement(store: Store, known: AuditRow, current: StoredObject) -> 
 
 def _check_not_held(store: Store, current: StoredObject) -> None:
     """Check that S3 does not hold the replacement: whoever sets a hold by hand sets it on what is current."""
-    if store.locks_enabled:
+    if store.locks is not False:
         store.check_locks_are_shown(current.key, current.version_id)
     if current.held:
         raise Skipped("held", "its replacement is under a legal hold")

@@ -105,7 +105,7 @@ def _tried(place: _Place, encryptions: list[Encryption]) -> Iterator[Finding]:
 
 def _look(place: _Place, encryption: Encryption) -> Iterator[Finding]:
     store, key = place.store, place.key
-    locked_for = _LOCKED_FOR if store.locks_enabled else None
+    locked_for = _LOCKED_FOR if store.locks else None
     if locked_for:
         _let_go(store, key)
     version_id = store.put_canary(key, tags=_TAGS, encryption=encryption, locked_for=locked_for).version_id

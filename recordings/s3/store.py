@@ -323,15 +323,24 @@ class Store:
         return list(self._configuration("get_bucket_lifecycle_configuration").get("Rules", ()))
 
     @cached_property
-    def locks_enabled(self) -> bool:
-        """Whether versions can be locked or held in this bucket."""
+    def locks(self) -> bool | None:
+        """Whether versions can be locked or held in this bucket; None where an access point does not say it."""
         try:
             lock = self._configuration("get_object_lock_configuration").get("ObjectLockConfiguration", {})
         except StoreRefused as error:
             if is_not_implemented(error):
-                return False
+                return None if self.is_aws else False
             raise
         return bool(lock.get("ObjectLockEnabled") == "Enabled")
+
+    @property
+    def locks_enabled(self) -> bool:
+        """The same; raises StoreRefused where it is not known, since it decides how a hold is set."""
+        if self.locks is None:
+            raise StoreRefused(
+                f"{self.bucket} does not say whether the bucket has Object Lock, as an access point: name the bucket"
+            )
+        return self.locks
 
     def default_retention(self) -> Mapping[str, Any]:
         """``Mode``, and ``Days`` or ``Years``, of the lock that new versions get; empty where they get none."""

@@ -25,6 +25,7 @@ from recordings.jobs.hold import hold_batch
 from recordings.jobs.release import release_batch
 from recordings.pool import Budget, Pool
 from recordings.s3.deleting import DeletingStore
+from recordings.s3.store import Store
 from recordings.settings import Settings
 from recordings.table.files import AuditFiles, LocalFiles
 from recordings.table.parquet import write_rows
@@ -32,7 +33,7 @@ from recordings.table.reading import read_audit
 from recordings.table.records import Kind, record_start
 from recordings.table.rows import AuditRow, BatchRows
 from tests.bucket import ON_BOTH, ON_MINISTACK, PREFIX, Bucket, key_of
-from tests.faults import HidingProxy, faulty_proxy
+from tests.faults import ErrorProxy, HidingProxy, S3Error, faulty_proxy
 from tests.fixtures import MakeCall, PlanRun, Stages
 
 pytestmark = pytest.mark.slow
@@ -396,6 +397,24 @@ def test_what_s3_refuses_is_told_as_refused(
         told = Desk(desk.bucket, tmp_path / "audit", locks=desk.locks).hold("A", lift=lift)
     assert (told.counts, told.reasons) == ({"failed": 1}, {"refused": 1})
     assert desk.cases() == ({"A"} if lift else set())
+
+
+def test_through_an_access_point_that_does_not_tell_of_object_lock_no_tag_stands_in_for_a_hold(
+    s3: Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What S3 holds is not deleted through it, and what is free is."""
+    bucket.put(KEY, b"")
+    error = S3Error(status=405, code="MethodNotAllowed", message="The specified method is not allowed.")
+    proxy = ErrorProxy(s3.url, error, lambda asked: asked.operation == "GetObjectLockConfiguration")
+    with faulty_proxy(proxy) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setattr(Store, "is_aws", True)
+        desk = Desk(bucket, tmp_path / "audit", locks=True)
+        assert desk.hold("A").reasons == {"refused": 1}
+        assert (bucket.tags(KEY), desk.held()) == ({}, [False])
+        for status, ends in (("ON", "skipped"), ("OFF", "erased")):
+            bucket.client.put_object_legal_hold(Bucket=bucket.name, Key=KEY, LegalHold={"Status": status})
+            assert desk.erase().counts == {ends: 1}
 
 
 class Dying:

@@ -132,7 +132,7 @@ def _deleted(store: DeletingStore, proof: Proof) -> AuditRow:
     """Check the newest version once more, its holds, too, then delete: all was proved before the first deletion."""
     if newest_of(store, proof.row.key, is_marker=not proof.newest[1]) != proof.newest:
         raise Changed("changed", "somebody overwrote it after it had been checked")
-    if proof.row.status in DESTROYED and not store.locks_enabled:  # where there are locks, S3 itself refuses
+    if proof.row.status in DESTROYED and not store.locks:  # where there are locks, S3 itself refuses
         for stored in [each.stored for each in proof.removables if each.stored][-1:]:
             check_no_case_holds(store.tags(stored.key, stored.version_id))
     deleted_at = [store.delete_version(each) for each in proof.removables]
@@ -147,7 +147,7 @@ def removable(store: DeletingStore, version: Version) -> Removable:
     """
     if version.is_marker:
         return store.removable_marker(version)
-    if store.locks_enabled:
+    if store.locks is not False:
         store.check_locks_are_shown(version.key, version.version_id)
     free = store.removable(version.key, version.version_id)
     check_no_case_holds(free.tags)
