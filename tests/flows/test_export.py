@@ -309,7 +309,7 @@ def test_what_was_overwritten_since_a_run_left_it_alone_is_not_handed_over(
 
 
 def test_what_a_case_holds_is_handed_over_whatever_later_runs_say_of_it(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, a_call: MakeCall, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, a_call: MakeCall, tmp_path: Path
 ) -> None:
     """An erasure leaves the analysis, and an archiving run the recording, which somebody has overwritten since."""
     from flows.archive import archive_recordings
@@ -331,7 +331,7 @@ def test_what_a_case_holds_is_handed_over_whatever_later_runs_say_of_it(
 
 
 def test_what_no_row_names_a_version_of_is_missing(
-    bucket: Bucket, archived: dict[str, str], export: Any, audit_uri: str, tmp_path: Path
+    bucket: Bucket, originals: dict[str, str], export: Export, audit_uri: str, tmp_path: Path
 ) -> None:
     """As of a row of an erasure that has left the object alone."""
     bucket.put(UNKNOWN, b"held by hand", Tagging="legal-hold=")

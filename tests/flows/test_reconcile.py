@@ -135,7 +135,7 @@ def test_a_recording_that_was_left_alone_and_is_gone_is_a_loss(
 
 
 def test_what_only_a_case_knows_of_and_is_gone_is_a_loss(
-    bucket: Bucket, archived: dict[str, str], reconcile: Any, audit_uri: str
+    bucket: Bucket, originals: dict[str, str], reconcile: Reconcile, audit_uri: str
 ) -> None:
     """A recording that no run has archived, and an analysis; what has been lifted since may go."""
     contact = KEY.rpartition("/")[2].partition("_")[0]

@@ -178,7 +178,8 @@ def test_a_file_that_two_records_see_differently_is_changed(table: Path, files: 
     name = f"recording_date=2026-01-12/{RUN_ID}-0001.parquet"
     _file(table).write_bytes(data := parquet_bytes([replace(ROW, bytes_before=1)]))
     later = f'{{"files": [{{"name": "{name}", "sha256": "{hashlib.sha256(data).hexdigest()}"}}]}}'
-    files.create(f"_runs/{RUN_ID}-0001.intent.json", b'{"rows": []}')
+    intent = plan_job(Kind.HOLD, bucket="calls", audit_uri=str(table), keys=[ROW.key], case="A")
+    set_out(files, replace(intent, run_id=RUN_ID), BatchRows(Batch(DAY, 1, ()), []), [])
     files.create(f"_runs/{RUN_ID}-0001.done.json", later.encode())
     assert _found(table) == [f"changed: {name}"]
 

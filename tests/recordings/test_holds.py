@@ -246,7 +246,7 @@ def test_a_case_that_begins_at_a_request_of_a_lift_holds(
 
 
 @pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
-def test_a_hold_within_a_lifting_of_its_case_wins(desk: Desk, meeting: Any, moment: str, after: bool) -> None:
+def test_a_hold_within_a_lifting_of_its_case_wins(desk: Desk, meeting: Meet, moment: str, after: bool) -> None:
     """Whatever becomes of it, the table says what S3 shows, and one more lifting frees all."""
     desk.hold("A")
     meeting(hold, moment, lambda: desk.hold("A"), after=after)
@@ -262,7 +262,7 @@ def test_a_hold_within_a_lifting_of_its_case_wins(desk: Desk, meeting: Any, mome
 @pytest.mark.parametrize("is_held", [True, False])
 @pytest.mark.parametrize(("moment", "after"), [("cases_now", False), *MOMENTS])
 def test_a_hold_around_a_lifting_of_its_case_wins(
-    desk: Desk, meeting: Any, moment: str, after: bool, is_held: bool
+    desk: Desk, meeting: Meet, moment: str, after: bool, is_held: bool
 ) -> None:
     if is_held:
         desk.hold("A")
@@ -278,7 +278,7 @@ def test_a_hold_around_a_lifting_of_its_case_wins(
 
 @pytest.mark.parametrize(("nth", "lifts_first"), [(2, True), (3, True), (2, False), (3, False)])
 def test_a_hold_between_the_looks_of_a_lifting_of_its_case_wins(
-    desk: Desk, meeting: Any, nth: int, lifts_first: bool
+    desk: Desk, meeting: Meet, nth: int, lifts_first: bool
 ) -> None:
     desk.hold("A")
     meeting(hold, "cases_now", lambda: desk.hold("A", lift=not lifts_first), after=True, nth=nth)
@@ -342,7 +342,7 @@ def archived(bucket: Bucket, run_stages: Stages, plan: PlanRun, a_call: MakeCall
 
 
 def test_a_hold_is_not_green_if_a_release_deletes_what_it_has_tagged(
-    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path
+    bucket: Bucket, archived: list[AuditRow], meeting: Meet, tmp_path: Path
 ) -> None:
     """The release looks for cases before the hold sets out, and has told of its deletion when the hold looks again."""
     desk = Desk(bucket, tmp_path / "audit", locks=False)
@@ -368,7 +368,7 @@ def test_a_hold_is_not_green_if_a_release_deletes_what_it_has_tagged(
 
 @pytest.mark.parametrize("kind", [Kind.RELEASE, Kind.ERASE])
 def test_nothing_is_deleted_below_what_somebody_holds_by_hand_at_the_last_moment(
-    bucket: Bucket, archived: list[AuditRow], meeting: Any, tmp_path: Path, kind: Kind
+    bucket: Bucket, archived: list[AuditRow], meeting: Meet, tmp_path: Path, kind: Kind
 ) -> None:
     """S3 itself keeps only the version that is held, and an older one would go first."""
     desk = Desk(bucket, tmp_path / "audit", locks=True)
