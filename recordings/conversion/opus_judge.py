@@ -10,7 +10,7 @@ docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says w
 
 import io
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import av
@@ -48,11 +48,14 @@ MIN_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder
 # What errs more than usual is encoded once more by itself, with so much of what comes before and after it: codecs and
 # filters remember.
 PACKET, LEAD, TAIL = 80, SECOND // 2, 6 * HOP  # frames
-STRETCH = 30  # pieces: of each, the second of each channel that errs most is encoded
-OWN_ERRORS, ALSO = 1.3, 0.03  # such a second may err so many times as Opus does, and by this share of its energy more
-# So are the parts of a second in which 20 ms stand out: they err by this share of what is allowed for and so many times
-# the second's median, or by that share alone. They may err so many times as Opus does within so many hops of them.
-STANDS_OUT, ABOVE_MEDIAN, IN_ANY_CASE = 0.3, 4, 0.6
+# A second may err so many times as Opus does, and by this share of its energy more. It is encoded if it errs by that
+# share more, too, and by this share of what a second of the channel has had on average; if none does, then the one of
+# each stretch that errs most.
+OWN_ERRORS, ALSO, OF_MEAN = 1.3, 0.03, 0.03
+STRETCH = 30  # pieces
+# Each 20 ms are encoded whose error, as a share of what is allowed for, is this and so many times the second's median,
+# or that share alone. They may err so many times as Opus does within so many hops of them.
+STANDS_OUT, ABOVE_MEDIAN, IN_ANY_CASE = 0.3, 2, 0.55
 OWN_WORST, BESIDE = 4, 2
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
 GAINS, WHOLE_GAIN = (0.65, 1.35), (0.75, 1.25)
@@ -65,15 +68,15 @@ class Limits:
     # A window of 20 ms may err by this share of its energy, of a tenth of the loudest energy near it, and of the
     # quantisation that the encoder cannot avoid.
     worst_error: float
+    brief_errors: Mapping[int, float]  # the same of fewer hops
     whole_error: float  # energy of the error by that of the source, in all
     least_kept: float  # of the energy of any 10 ms that stand out
-    hop_error: float  # as ``worst_error``, of 5 ms
     end_error: float  # as ``worst_error``, of the last 2 ms
 
 
-LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, hop_error=math.inf, end_error=math.inf)
+LIMITS = Limits(worst_error=0.8, brief_errors={}, whole_error=0.6, least_kept=0.04, end_error=math.inf)
 # From ``MORE_BITS_PER_S`` on:
-STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3)
+STRICT = Limits(worst_error=0.25, brief_errors={2: 0.35, 1: 0.45}, whole_error=0.1, least_kept=0.2, end_error=0.3)
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -108,6 +111,7 @@ class _Second:
     source: Floats  # the same after the high-pass, ``(n,)``
     before: int  # frames before the second
     count: int  # hops of the second
+    energy: float  # of the second, after the high-pass
     excess: float  # energy of the result's error in the second, above what is accepted in any case
 
     def errors(self, bits_per_s: int, hops: slice) -> Sums:
@@ -216,7 +220,7 @@ class _Judgement:
             if self._limits is LIMITS:
                 second = _second(before, piece, after, channel, self._seen)
                 self._check_what_stands_out(second, hops[lead:, 2], shares, channel)
-                self._keep(second, channel)
+                self._ask_of(second, channel)
             self._check_loudness(hops, lead, len(piece.hops), channel)
             if after is None and len(piece.source) > 1:
                 self._check_end(piece, hops, channel)
@@ -278,9 +282,12 @@ class _Judgement:
         if len(shares):
             worst.error = max(worst.error, float(shares.max()))
             self._require(worst.error <= self._limits.worst_error, int(shares.argmax()) * HOP, channel, "errs too much")
-        brief = _shares(hops, 1, least=16)[lead : lead + count]
-        is_right = float(brief.max()) <= self._limits.hop_error
-        self._require(is_right, int(brief.argmax()) * HOP, channel, "errs too much in 5 ms")
+        for width, limit in self._limits.brief_errors.items():
+            brief = _shares(hops, min(width, len(hops)), least=16)[lead : lead + count]
+            is_right = len(brief) == 0 or float(brief.max()) <= limit
+            self._require(
+                is_right, int(brief.argmax()) * HOP if len(brief) else 0, channel, "errs too much in a moment"
+            )
         width = min(2, len(hops))
         source, result, _, raw = _running_sums(hops, width).T
         stands_out = (source > 0.03 * _loudest_near(source)) & (source > 4 * width * HOP) & (source > 0.02 * raw)
@@ -403,20 +410,26 @@ class _Judgement:
             is_own = bool(found[hop] <= OWN_WORST * most)
             self._require(is_own, int(hop) * HOP, channel, "errs more than Opus does in 20 ms")
 
-    def _keep(self, second: _Second, channel: int) -> None:
-        """Keep the second of each channel that errs most."""
+    def _ask_of(self, second: _Second, channel: int) -> None:
+        """Check a second that errs much; of the others, keep the one that errs most."""
+        mean = (self._totals[0, channel] + second.energy) / (self._pieces + 1)
         kept = self._samples[channel]
-        if second.excess > (kept.excess if kept else 0):
+        if second.excess > max(ALSO * second.energy, OF_MEAN * mean):
+            self._check_second_alone(second, channel)
+        elif second.excess > (kept.excess if kept else 0):
             self._samples[channel] = second
 
     def _check_samples(self) -> None:
-        """Whether these seconds err about as much as if Opus encoded each by itself: other errors come on top."""
         for channel, second in enumerate(self._samples):
             if second is not None:
-                own = second.errors(self._bits_per_s, slice(0, second.count))[BESIDE:-BESIDE].sum()
-                is_own = bool(second.excess <= OWN_ERRORS * (own + second.count * HOP))
-                self._require(is_own, second.frame - self._seen, channel, "errs more than Opus does")
+                self._check_second_alone(second, channel)
         self._samples = [None] * len(self._samples)
+
+    def _check_second_alone(self, second: _Second, channel: int) -> None:
+        """Whether a second errs about as much as if Opus encoded it by itself: other errors come on top."""
+        own = second.errors(self._bits_per_s, slice(0, second.count))[BESIDE:-BESIDE].sum()
+        is_own = bool(second.excess <= OWN_ERRORS * (own + second.count * HOP))
+        self._require(is_own, second.frame - self._seen, channel, "errs more than Opus does")
 
     def _add(self, piece: _Piece) -> None:
         source, result = piece.source.astype(np.float64), piece.result.astype(np.float64)
@@ -444,6 +457,7 @@ def _second(before: _Piece | None, piece: _Piece, after: _Piece | None, channel:
         source=np.concatenate([source[:, channel] for _, source in around]),
         before=LEAD if before else 0,
         count=len(piece.hops),
+        energy=energy,
         excess=error - ALSO * energy if energy >= 16 * len(piece.source) else 0,
     )
 

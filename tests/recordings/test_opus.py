@@ -614,7 +614,7 @@ def test_bursts_of_noise_as_loud_as_the_speech_are_refused(milliseconds: int) ->
 @pytest.mark.parametrize("name", [name for name in DAMAGES if name not in THAT_FOLLOW])
 def test_other_damage_is_refused_without_those_seconds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise they would stand in for each of the other limits, and no test would hold those."""
-    for check in ("_check_samples", "_check_what_stands_out"):
+    for check in ("_check_second_alone", "_check_what_stands_out"):
         monkeypatch.setattr(f"recordings.conversion.opus_judge._Judgement.{check}", lambda *_: None)
     for (key, rate), frames in speech().items():
         changed = DAMAGES[name](frames)
