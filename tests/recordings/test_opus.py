@@ -611,6 +611,38 @@ def test_bursts_of_noise_as_loud_as_the_speech_are_refused(milliseconds: int) ->
     assert judged
 
 
+def test_a_second_that_rightly_errs_more_hides_no_damage() -> None:
+    """Opus errs by a third of the energy of hiss: a second of it errs more than ten of damaged speech."""
+    random = np.random.default_rng(3)
+    for name, frames in clips.voices().items():
+        spoken = frames[:, :1][:80_000]
+        hiss = random.normal(0, 2 * np.sqrt((spoken.astype(float) ** 2).mean()), (8_000, 1))
+        right = np.concatenate([spoken, _in_16_bits(hiss)])
+        changed = np.concatenate([_times(spoken, 1 + 0.45 * random.choice([-1, 1], len(spoken))), right[-8_000:]])
+        if is_material(right, changed, BITS_PER_S):
+            assert is_accepted(right, encoded(right, BITS_PER_S)), name
+            assert not is_accepted(right, encoded(changed, BITS_PER_S)), name
+
+
+@pytest.mark.parametrize("milliseconds", [6, 8, 10, 15])
+def test_brief_noise_that_is_just_material_is_refused_at_the_higher_rate(milliseconds: int) -> None:
+    """Wherever the judge's windows begin."""
+    random, size, judged = np.random.default_rng(milliseconds), 8 * milliseconds, 0
+    for (key, rate), frames in speech().items():
+        if rate == BITS_PER_S or len(frames) <= 1_600 + size:
+            continue
+        start = int(random.integers(800, len(frames) - 800 - size))
+        noise = random.normal(0, 1, size) * np.sqrt((frames[start : start + size, 0].astype(float) ** 2).mean())
+        for times in np.arange(0.6, 3, 0.1):
+            changed = frames.astype(float)
+            changed[start : start + size, 0] += times * noise
+            if is_material(frames, found := _in_16_bits(changed), rate):
+                judged += 1
+                assert not is_accepted(frames, encoded(found, rate)), key
+                break
+    assert judged
+
+
 @pytest.mark.parametrize("name", [name for name in DAMAGES if name not in THAT_FOLLOW])
 def test_other_damage_is_refused_without_those_seconds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise they would stand in for each of the other limits, and no test would hold those."""
