@@ -10,7 +10,7 @@ docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says w
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -68,15 +68,15 @@ class Limits:
     # A window of 20 ms may err by this share of its energy, of a tenth of the loudest energy near it, and of the
     # quantisation that the encoder cannot avoid.
     worst_error: float
-    brief_errors: Mapping[int, float]  # the same of fewer hops
     whole_error: float  # energy of the error by that of the source, in all
     least_kept: float  # of the energy of any 10 ms that stand out
+    hop_error: float  # as ``worst_error``, of 5 ms
     end_error: float  # as ``worst_error``, of the last 2 ms
 
 
-LIMITS = Limits(worst_error=0.8, brief_errors={}, whole_error=0.6, least_kept=0.04, end_error=math.inf)
+LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, hop_error=math.inf, end_error=math.inf)
 # From ``MORE_BITS_PER_S`` on:
-STRICT = Limits(worst_error=0.25, brief_errors={2: 0.35, 1: 0.45}, whole_error=0.1, least_kept=0.2, end_error=0.3)
+STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3)
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
@@ -282,12 +282,9 @@ class _Judgement:
         if len(shares):
             worst.error = max(worst.error, float(shares.max()))
             self._require(worst.error <= self._limits.worst_error, int(shares.argmax()) * HOP, channel, "errs too much")
-        for width, limit in self._limits.brief_errors.items():
-            brief = _shares(hops, min(width, len(hops)), least=16)[lead : lead + count]
-            is_right = len(brief) == 0 or float(brief.max()) <= limit
-            self._require(
-                is_right, int(brief.argmax()) * HOP if len(brief) else 0, channel, "errs too much in a moment"
-            )
+        brief = _shares(hops, 1, least=16)[lead : lead + count]
+        is_right = float(brief.max()) <= self._limits.hop_error
+        self._require(is_right, int(brief.argmax()) * HOP, channel, "errs too much in 5 ms")
         width = min(2, len(hops))
         source, result, _, raw = _running_sums(hops, width).T
         stands_out = (source > 0.03 * _loudest_near(source)) & (source > 4 * width * HOP) & (source > 0.02 * raw)

@@ -626,7 +626,7 @@ def test_a_second_that_rightly_errs_more_hides_no_damage() -> None:
 
 @pytest.mark.parametrize("milliseconds", [6, 8, 10, 15])
 def test_brief_noise_that_is_just_material_is_refused_at_the_higher_rate(milliseconds: int) -> None:
-    """Wherever the judge's windows begin."""
+    """By up to a tenth more, wherever the judge's windows begin."""
     random, size, judged = np.random.default_rng(milliseconds), 8 * milliseconds, 0
     for (key, rate), frames in speech().items():
         if rate == BITS_PER_S or len(frames) <= 1_600 + size:
