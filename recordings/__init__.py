@@ -15,8 +15,8 @@ Read the modules of this folder in this order:
 The modules above use three folders, which in turn use some of these modules. Of the three, only ``table`` uses another,
 ``s3``:
 
-- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``, ``opus_judge``,
-  ``spool``; all used by ``audio``; ``expand``
+- ``conversion``, converting audio: ``wav``, ``pcm``, ``alaw``, ``flac``, ``judge``, ``opus``, ``ogg``,
+  ``opus_decoders``, ``opus_judge``, ``spool``; all used by ``audio``; ``expand``
 - ``s3``: ``session``, ``errors``, ``objects``, ``store``, ``deleting``
 - ``table``, the audit table: ``rows``, ``files``, ``records``, ``parquet``, ``reading``, ``evidence``, ``schema``
 

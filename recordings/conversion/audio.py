@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from recordings.conversion import alaw, flac, opus
 from recordings.conversion.judge import LOSSLESS, Fidelity, Judge
 from recordings.conversion.ogg import HEAD_BYTES, OpusInfo, channels_of, read_opus
-from recordings.conversion.opus_judge import decoded, judge_opus
+from recordings.conversion.opus_decoders import decoded
+from recordings.conversion.opus_judge import judge_opus
 from recordings.conversion.pcm import TELEPHONE_HZ, blocks_at_8khz, frames_at_8khz, raw_blocks, to_16_bits
 from recordings.conversion.spool import Spool
 from recordings.conversion.wav import (

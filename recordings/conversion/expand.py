@@ -12,7 +12,7 @@ from recordings.conversion.alaw import Int16s
 from recordings.conversion.audio import is_flac, is_ogg, read_whole
 from recordings.conversion.flac import check_flac
 from recordings.conversion.ogg import read_opus
-from recordings.conversion.opus_judge import decoded
+from recordings.conversion.opus_decoders import decoded
 from recordings.conversion.pcm import TELEPHONE_HZ, raw_blocks, to_16_bits
 from recordings.conversion.spool import BLOCK_FRAMES
 from recordings.conversion.wav import ByteStream, ObjectStream, read_head, read_tail

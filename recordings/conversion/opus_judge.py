@@ -8,14 +8,11 @@ cause.
 docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says what no judge of a lossy codec detects.
 """
 
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import av
 import numpy as np
-import soundfile  # type: ignore[import-untyped]  # has no stubs
 from numba import njit
 from numpy.typing import NDArray
 
@@ -23,6 +20,7 @@ from recordings.conversion.alaw import Int16s
 from recordings.conversion.judge import Fidelity
 from recordings.conversion.ogg import read_opus
 from recordings.conversion.opus import MORE_BITS_PER_S, Encoded, encode_opus
+from recordings.conversion.opus_decoders import Floats, as_players_hear, decoded
 from recordings.conversion.pcm import TELEPHONE_HZ
 from recordings.errors import Rejected
 
@@ -32,7 +30,6 @@ QUARTER = 50  # hops, of a second
 VOICE, NO_DC = np.float32(0.9), np.float32(1 - 6.3 * 3 / 8_000)  # high-passes at 130 Hz, and at 3 Hz as in libopus
 PACKETS = 4  # hops, two packets: as far as a step reaches
 END = 16  # frames, 2 ms
-MAX_MISSING = 8  # frames, at the end: ffmpeg's own decoder leaves out up to three, and counts late by one
 MIN_HIGH = 100  # frames: fewer say nothing of what is high, or of cross-talk
 NEAR = 16  # hops, 80 ms on each side: the ear and the encoder hide errors beside louder sound
 # Thresholds at every rate; docs/decisions/0053-opus-dual.md says how near right conversions come.
@@ -78,7 +75,6 @@ LIMITS = Limits(worst_error=0.8, whole_error=0.6, least_kept=0.04, hop_error=mat
 # From ``MORE_BITS_PER_S`` on:
 STRICT = Limits(worst_error=0.25, whole_error=0.1, least_kept=0.2, hop_error=0.45, end_error=0.3)
 
-Floats = NDArray[np.float32]
 Sums = NDArray[np.float64]
 
 
@@ -136,67 +132,6 @@ def judge_opus(source: Iterable[Int16s], made: Encoded, *, frames: int) -> Fidel
     for before, piece, after in _with_neighbours(_pieces(source, made.body, info.channels)):
         judged.look(before, piece, after)
     return judged.verdict(frames)
-
-
-def decoded(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
-    """The audio of a file in blocks of a second ``(n, channels)``, in 16-bit steps; raises ``Rejected``."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(body)) as file:
-            if (file.samplerate, file.channels) != (TELEPHONE_HZ, channels):
-                raise Rejected("bad-opus", f"it decodes to {file.channels} channels at {file.samplerate} Hz")
-            while left := file.frames - file.tell():
-                # libsndfile 1.2.2 repeats samples if a read begins within the last packet: the last two go together.
-                block = file.read(SECOND if left >= 2 * SECOND else left, dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                yield from np.array_split(block * np.float32(32_768), range(SECOND, len(block), SECOND))
-    except soundfile.LibsndfileError as error:
-        raise Rejected("bad-opus", f"it does not decode: {error}") from error
-
-
-def _as_players_hear(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
-    """As ``decoded``; raises ``Rejected`` where ffmpeg's own decoder plays another sound, as of some tones it does.
-
-    Each sixth sample of its 48 kHz is what libopus decodes at 8 kHz; in SILK frames it comes six samples later.
-    """
-    blocks, left = _by_ffmpeg(body), np.empty((channels, 0), np.float32)
-    at, loudest = 0, np.zeros(channels, np.float32)
-    for block in decoded(body, channels):
-        parts, found = [left], left.shape[1]
-        while found <= 6 * len(block) and (more := next(blocks, None)) is not None:
-            parts.append(more)
-            found += more.shape[1]
-        theirs = np.concatenate(parts, axis=1)
-        left = theirs[:, 6 * len(block) :]
-        errors = []
-        for delay in (0, 6):
-            other = np.float32(32_768) * theirs[:, delay : delay + 6 * len(block) : 6].T
-            if len(other) < len(block) - MAX_MISSING:
-                raise Rejected("unfaithful", f"ffmpeg's own decoder ends in the second from frame {at} on")
-            error = other - block[: len(other)]
-            errors.append(_energies(np.pad(error, ((0, len(block) - len(error)), (0, 0)))))
-        sound = _energies(block)
-        loudest = np.maximum(loudest, sound.max(axis=0))
-        if (np.minimum(*errors) > 0.5 * (sound + 0.1 * loudest + 100 * WINDOW)).any():
-            raise Rejected("unfaithful", f"in the second from frame {at} on, ffmpeg's own decoder plays another sound")
-        yield block
-        at += len(block)
-
-
-def _by_ffmpeg(body: bytes | bytearray) -> Iterator[Floats]:
-    """Blocks ``(channels, n)`` at 48 kHz; full scale is 1."""
-    try:
-        with av.open(io.BytesIO(body), "r") as container:
-            for frame in container.decode(audio=0):
-                yield frame.to_ndarray().astype(np.float32, copy=False)
-    except av.FFmpegError as error:
-        raise Rejected("bad-opus", f"ffmpeg's own decoder does not read it: {error}") from error
-
-
-def _energies(samples: Floats) -> Floats:
-    """Of each window and channel; what is left at the end counts as one."""
-    energies: Floats = np.add.reduceat(samples**2, range(0, len(samples), WINDOW), axis=0)
-    return energies
 
 
 class _Judgement:
@@ -511,7 +446,7 @@ def _pieces(source: Iterable[Int16s], body: bytes | bytearray, channels: int) ->
     """Whole seconds of both; what is left at the end joins the last second."""
     filters = np.zeros((3, channels, 2), np.float32)  # the last input and output of each channel, by filter
     held: tuple[Int16s, Floats] | None = None
-    for heard, result in _side_by_side(source, _as_players_hear(body, channels)):
+    for heard, result in _side_by_side(source, as_players_hear(body, channels)):
         if held is not None and len(heard) < SECOND:
             held = np.concatenate([held[0], heard]), np.concatenate([held[1], result])
             continue

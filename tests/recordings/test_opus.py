@@ -24,7 +24,8 @@ from recordings.conversion.alaw import MULAW_VALUES
 from recordings.conversion.audio import Conversion, convert, inspect
 from recordings.conversion.ogg import read_opus
 from recordings.conversion.opus import BITS_PER_S, MORE_BITS_PER_S, Encoded, encode_opus, rate_of
-from recordings.conversion.opus_judge import STRICT, decoded, judge_opus
+from recordings.conversion.opus_decoders import decoded
+from recordings.conversion.opus_judge import STRICT, judge_opus
 from recordings.errors import Rejected
 from recordings.profiles import PROFILES, AudioFormat
 from tests.recordings import clips
@@ -144,7 +145,7 @@ def test_what_ffmpegs_decoder_leaves_out_is_no_agreement(monkeypatch: pytest.Mon
     noise = np.random.default_rng(4).normal(0, 2_000, (40_000, 2)).astype(np.int16)
     made = encoded(noise)
     assert is_accepted(noise, made)
-    decoder = "recordings.conversion.opus_judge._by_ffmpeg"
+    decoder = "recordings.conversion.opus_decoders._by_ffmpeg"
     monkeypatch.setattr(decoder, lambda body: iter([np.zeros((2, 126), np.float32)]))
     with pytest.raises(Rejected, match="ffmpeg's own decoder ends in the second from frame 0 on"):
         judge_opus([noise], made, frames=len(noise))
