@@ -48,7 +48,7 @@ PACKET, LEAD, TAIL = 80, SECOND // 2, 6 * HOP  # frames
 # A second may err so many times as Opus does, and by this share of its energy more. It is encoded if it errs by that
 # share more, too, and by this share of what a second of the channel has had on average; if none does, then the one of
 # each stretch that errs most.
-OWN_ERRORS, ALSO, OF_MEAN = 1.3, 0.03, 0.03
+OWN_ERRORS, ALSO, OF_MEAN = 2, 0.03, 0.03
 STRETCH = 30  # pieces
 # Each 20 ms are encoded whose error, as a share of what is allowed for, is this and so many times the second's median,
 # or that share alone. They may err so many times as Opus does within so many hops of them.
