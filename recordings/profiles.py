@@ -78,7 +78,7 @@ _ROWS = (
         size_ratio=OPUS_RATIO,
         size_ratios=(0.08, 0.12),
         held_ratio=0.9,
-        cpu_s_per_minute=0.9,
+        cpu_s_per_minute=1.05,
         decoding_cpu_s_per_minute=0.1,
     ),
 )
