@@ -62,6 +62,6 @@ class AuditDamaged(Exception):
             f"{self.name} in the audit table cannot be read: {self.cause}. Restore the file from a backup (in S3, from "
             "its previous version). If an archiving run wrote it, you may instead move it out of the table and let "
             "reconcile_audit with repair write its rows again. Leave any other file there: nobody can write its rows "
-            "again, and what its intent below _runs/ says stands in for them. verify_audit names every file that was "
+            "again, and its intent below _runs/ stands in for them. verify_audit names every file that was "
             "changed"
         )

@@ -87,7 +87,7 @@ REASONS: Mapping[str, Term] = {
         "Lift the hold, or archive or restore with include_held=True; a release waits for the hold to be lifted.",
     ),
     "held-again": Term(
-        "Another run holds the object for the same case, or has since this run began to lift the hold: it stays held.",
+        "Another run is to hold the object for the same case, or has held it since this lifting began: it stays held.",
         "If the case has ended, lift it again.",
     ),
     "hold-differs": Term(

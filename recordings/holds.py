@@ -82,7 +82,7 @@ def held_before(rows: pd.DataFrame) -> frozenset[str]:
 
 
 def last_places(rows: pd.DataFrame, status: Status) -> dict[Named, Place]:
-    """By key and case, where in the order of holds and lifts the last row of this status stands."""
+    """By key and case, the place of the last row of this status in the order of holds and lifts."""
     told = in_order(rows[rows["status"].eq(status)]).dropna(subset=["state_at"])
     columns = told[["key", "reason", "state_at", "started_at"]].itertuples(index=False)
     return {(key, case_of(reason)): (at.to_pydatetime(), began.to_pydatetime()) for key, reason, at, began in columns}

@@ -1,4 +1,4 @@
-"""Lists in waves: so many items at a time as are worked on at once."""
+"""Cuts lists into waves: each wave has as many items as are worked on at once."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar

@@ -34,7 +34,7 @@ def decoded(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
 
 
 def as_players_hear(body: bytes | bytearray, channels: int) -> Iterator[Floats]:
-    """As ``decoded``; raises ``Rejected`` where ffmpeg's own decoder plays another sound, as of some tones it does.
+    """As ``decoded``; raises ``Rejected`` where ffmpeg's own decoder plays another sound, as it does of some tones.
 
     Each sixth sample of its 48 kHz is what libopus decodes at 8 kHz; in SILK frames it comes six samples later.
     """

@@ -3,8 +3,8 @@
 The result is decoded by another build of libopus (libsndfile's) than the one that encoded it, and by ffmpeg's own
 decoder, which many players have. Structure is exact: ``recordings.conversion.ogg``. The sound is compared with the
 source second by second, each channel by itself, after a high-pass at 130 Hz, since Opus removes direct current. At the
-lower rate, the seconds that err most are also compared with what Opus makes of them alone: what errs more has another
-cause.
+lower rate, the seconds and the 20 ms that err most are also compared with what Opus makes of them alone: a larger error
+has another cause.
 docs/decisions/0053-opus-dual.md gives the margins of the thresholds, and says what no judge of a lossy codec detects.
 """
 
@@ -42,16 +42,17 @@ MAX_CROSSTALK = 0.15
 BY_CHANCE = 25  # so many times the variance of a share of unrelated sound counts as chance
 MIN_TREBLE = 0.2  # of the energy of what is high, in any second
 MIN_BESIDE_RUMBLE = 0.3  # squared correlation of quiet sound beside much louder sound below 30 Hz
-# What errs more than usual is encoded once more by itself, with so much of what comes before and after it: codecs and
-# filters remember.
+# A part that errs more than usual is encoded once more by itself, with LEAD frames before it and TAIL frames after it:
+# codecs and filters remember.
 PACKET, LEAD, TAIL = 80, SECOND // 2, 6 * HOP  # frames
-# A second may err so many times as Opus does, and by this share of its energy more. It is encoded if it errs by that
-# share more, too, and by this share of what a second of the channel has had on average; if none does, then the one of
-# each stretch that errs most.
+# The error of a second, less the share ALSO of its energy, may be OWN_ERRORS times the error that Opus makes alone. A
+# second is encoded if its error, less that share, is more than that share and more than the share OF_MEAN of the mean
+# energy of the channel's seconds so far. Of the other seconds, the one of each stretch that errs most is encoded.
 OWN_ERRORS, ALSO, OF_MEAN = 2, 0.03, 0.03
 STRETCH = 30  # pieces
-# Each 20 ms are encoded whose error, as a share of what is allowed for, is this and so many times the second's median,
-# or that share alone. They may err so many times as Opus does within so many hops of them.
+# 20 ms are encoded if their error is more than the share STANDS_OUT of the energy that the judge allows for and more
+# than ABOVE_MEDIAN times the median error in their second, or more than the share IN_ANY_CASE. Their error may be
+# OWN_WORST times the largest that Opus makes in 20 ms that begin up to BESIDE hops before or after them.
 STANDS_OUT, ABOVE_MEDIAN, IN_ANY_CASE = 0.3, 2, 0.55
 OWN_WORST, BESIDE = 4, 2
 # Energy of the result by its product with the source, which Opus lowers alike: in any quarter of a second, and in all.
@@ -100,7 +101,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Second:
-    """A second of one channel, with what surrounds it: what Opus makes of parts of it is asked now or later."""
+    """A second of one channel, with the sound around it. Opus encodes parts of it alone, now or after the stretch."""
 
     frame: int  # where the second begins in the recording
     plain: Int16s  # the source as it is, ``(n, 1)``
@@ -111,7 +112,7 @@ class _Second:
     excess: float  # energy of the result's error in the second, above what is accepted in any case
 
     def errors(self, bits_per_s: int, hops: slice) -> Sums:
-        """The energy of what Opus itself changes, in these hops of the second, and in those beside them."""
+        """The error energy that Opus itself makes in each of these hops of the second, and in those beside them."""
         first = self.before + hops.start * HOP
         start = max(0, (first - LEAD) // PACKET * PACKET)
         part = slice(start, self.before + hops.stop * HOP + TAIL)
@@ -326,7 +327,7 @@ class _Judgement:
         self._require(bool(is_right), max(0, len(heard) - END), channel, "errs too much at its end")
 
     def _check_what_stands_out(self, second: _Second, errors: Sums, shares: Sums, channel: int) -> None:
-        """Whether the 20 ms that err most also do so, within 10 ms of them, if Opus encodes them by themselves."""
+        """Whether Opus alone errs about as much in the 20 ms that err most, or up to 10 ms beside them."""
         if not len(shares):
             return
         width = min(4, len(errors))

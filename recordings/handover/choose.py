@@ -65,12 +65,12 @@ def _rows(export: Export, files: AuditFiles, keys: Sequence[str] | None) -> pd.D
 
 
 def _last(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per recording: its state, or where it has none, what says which version is meant; in key order."""
+    """One row per recording, in key order: its state, or, without a state, the row that says which version is meant."""
     return states_or_attempts(rows, _telling(rows)).sort_values("key")
 
 
 def _telling(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per recording the last hold or its end; where there is none, the attempts that name a version, else any."""
+    """Per recording its last row `held` or `lifted`; without one, the attempts that name a version, or else all."""
     held = in_order(rows[rows["status"].isin((Status.HELD, Status.LIFTED))]).drop_duplicates("key", keep="last")
     others = rows[~rows["key"].isin(held["key"])]
     named = others[others[["etag_before", "etag_after", "version_before", "version_after"]].notna().any(axis="columns")]
@@ -95,7 +95,7 @@ def _item(row: AuditRow, version: AudioVersion) -> Item | str:
 
 
 def _not_archived(row: AuditRow) -> Item | str:
-    """The same of an object that no run has archived: what a run found, or held."""
+    """As ``_item``, of an object that no run has archived: the version that a run found or held."""
     side = next((each for each in (row.before, row.after) if each.etag or each.version), None)
     if side is None:
         return f"{row.key}: no row says which version of it is meant; hold it, then hand it over by its key"

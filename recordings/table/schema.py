@@ -36,7 +36,7 @@ def columns() -> Iterator[tuple[str, str, bool, str]]:
 
 
 def athena_table(location: str) -> str:
-    """DDL for Athena or Glue: partitions are projected, so that none has ever to be added."""
+    """DDL for Athena or Glue: partitions are projected, so that nobody ever has to add one."""
     root = audit_location(location)
     types = {column: _SQL_TYPES[kind][0] for column, kind, _, _ in columns()}
     listed = ",\n".join(f"  `{column}` {kind}" for column, kind in types.items() if column != PARTITION)
@@ -161,7 +161,7 @@ differences, the rest are in `<run_id>-2.csv` and so on.
 
 `archived`, `already_archived`, `restored`, `released`, `expired` and `erased` are states of the bucket; `skipped`,
 `changed`, `rejected` and `failed` are attempts; `held`, `lifted` and `checked` are events beside them: a case holds or
-no longer holds the recording, or a check found the bytes as they were archived. The current state of a recording is its
+no longer holds the recording, or a check found the bytes unchanged. The current state of a recording is its
 last state by S3's clock; attempts and events never supersede a state. Where two rows are about one version, the row of
 the run that wrote the version counts. S3's clock has whole seconds: within one second, a destruction counts as the last
 state. `recordings.table.reading.current(frame)` gives these rows, and so does the view `audit_current` below. If a

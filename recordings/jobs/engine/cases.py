@@ -170,7 +170,7 @@ def _holds_nothing(case: str, events: pd.DataFrame) -> str:
 
 
 def _days(files: AuditFiles, rows: Iterable[AuditRow]) -> list[date]:
-    """The days that have the rows: of holds, by the key, and of runs that found a folder of a day in that of another.
+    """The days under which the rows may lie: those that the keys tell, and those on which runs listed the objects.
 
     An object whose key tells no day has its rows on the days on which runs began.
     """
@@ -188,7 +188,7 @@ def _is_held_since(row: AuditRow, held: Mapping[Named, Place]) -> bool:
 
 
 def _later(places: Mapping[Named, Place], rows: Iterable[AuditRow]) -> dict[Named, Place]:
-    """The places, and those of the rows where they are later."""
+    """For each key and case, the later of its place and the place of its row."""
     found = dict(places)
     for row in rows:
         found[named_by(row)] = max(place_of(row), found.get(named_by(row), place_of(row)))

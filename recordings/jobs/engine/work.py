@@ -62,9 +62,9 @@ class Work:
         (self.notes if self._job.missing_ok else self.problems).extend(sentences)
 
     def _batched_apart(self, rows: Iterable[AuditRow]) -> Iterator[list[BatchRows]]:
-        """The rows in batches; of one day each if rows of these days cannot be read, so that the other days go on.
+        """The rows in batches. If rows of these days cannot be read, each batch has one day, so that other days go on.
 
-        Those whose key tells no day have batches of their own, since their rows may lie under any.
+        Recordings whose key tells no day have batches of their own, since their rows may lie under any day.
         """
         by_day = defaultdict[date | None, list[AuditRow]](list)
         for row in rows:
