@@ -337,7 +337,7 @@ class Store:
         """The same; raises StoreRefused where it is not known, since it decides how a hold is set."""
         if self.locks is None:
             raise StoreRefused(
-                f"{self.bucket} does not say whether the bucket has Object Lock, as an access point: name the bucket"
+                f"{self.bucket} is an access point that hides whether the bucket has Object Lock: name the bucket"
             )
         return self.locks
 
