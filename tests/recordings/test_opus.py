@@ -556,10 +556,11 @@ def speech() -> dict[tuple[str, int], Int16s]:
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_no_material_damage_to_speech_is_accepted(name: str) -> None:
+    """At the lower rate by the definition for the higher one, too, but for 4 ms at the end of a recording."""
     judged = 0
     for (key, rate), frames in speech().items():
         changed = DAMAGES[name](frames)
-        if is_material(frames, changed, rate):
+        if is_material(frames, changed, rate if name == "the last 30 frames silent" else MORE_BITS_PER_S):
             judged += 1
             assert not is_accepted(frames, encoded(changed, rate)), (key, rate)
     if not judged and not clips.VOICES.exists():
