@@ -573,7 +573,7 @@ THAT_FOLLOW = [name for name in DAMAGES if name.startswith(("noise of", "loudnes
 
 @pytest.mark.parametrize("name", THAT_FOLLOW)
 def test_errors_that_follow_the_speech_are_refused_wherever_they_are(name: str) -> None:
-    """The judge encodes one second in thirty once more: not the loudest, but the one that errs most."""
+    """Even if the loudest second is undamaged: the judge asks of the seconds that err most."""
     judged = 0
     for (key, rate), frames in speech().items():
         changed = DAMAGES[name](frames)
